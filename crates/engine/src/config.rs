@@ -1,0 +1,132 @@
+//! What an embedder decides when it opens a database: places and limits, each with its default.
+//!
+//! What must stay true: settings are data, components (storage, clock) are injected.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::storage::{DiskStorage, MemoryStorage, Storage};
+use crate::{Result, catalog::CatalogLocation};
+
+/// Everything [`crate::Database::open`] needs.
+#[derive(Clone)]
+pub struct Config {
+    /// The one door to the disk.
+    pub storage: Arc<dyn Storage>,
+    /// Where the catalogue lives.
+    pub catalog: CatalogLocation,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Limits.
+    pub limits: Limits,
+    /// When records leave memory for segments, and log files go.
+    pub upkeep: Upkeep,
+}
+
+/// What a request may ask for at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Records in one batch.
+    pub batch_records_max: usize,
+    /// Numbers in a vector.
+    pub dimension_max: usize,
+    /// Bytes of an id.
+    pub id_bytes_max: usize,
+    /// Bytes of a metadata key.
+    pub key_bytes_max: usize,
+    /// Bytes of a document.
+    pub document_bytes_max: usize,
+    /// Cells in the metadata of one record.
+    pub metadata_cells_max: usize,
+    /// Bytes of the log that no segment holds yet; past them writes are refused for a while.
+    pub log_bytes_max: u64,
+    /// Bytes that must stay free on the disk for writes; merges stop at four times as much.
+    pub free_disk_bytes_min: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_records_max: 100_000,
+            dimension_max: 65_535,
+            id_bytes_max: 64 << 10,
+            key_bytes_max: 4 << 10,
+            document_bytes_max: 32 << 20,
+            metadata_cells_max: 10_000,
+            log_bytes_max: 4 << 30,
+            free_disk_bytes_min: 16 << 20,
+        }
+    }
+}
+
+/// When the engine does its upkeep by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Upkeep {
+    /// Rows in memory at which a collection is sealed.
+    pub seal_rows: usize,
+    /// Bytes in memory at which a collection is sealed.
+    pub seal_bytes: usize,
+    /// Bytes in memory of all collections together at which the largest is sealed.
+    pub memory_bytes: usize,
+    /// A collection that nobody wrote to for so long is sealed if it holds `seal_idle_bytes`.
+    pub seal_idle_after: Duration,
+    /// See `seal_idle_after`.
+    pub seal_idle_bytes: usize,
+    /// Bytes of a log file at which the next is begun.
+    pub log_file_bytes: u64,
+    /// Bytes of log kept before the collections that hold its oldest file are sealed.
+    pub log_bytes: u64,
+    /// Segments of one tier that are merged into one of the next.
+    pub merge_fan_out: usize,
+    /// Rows beyond which a segment is merged no further.
+    pub segment_rows_max: usize,
+    /// Whether a thread does upkeep; without it, the owner calls [`crate::Database::upkeep`].
+    pub background: bool,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            seal_rows: 65_536,
+            seal_bytes: 128 << 20,
+            memory_bytes: 384 << 20,
+            seal_idle_after: Duration::from_secs(5),
+            seal_idle_bytes: 1 << 20,
+            log_file_bytes: 32 << 20,
+            log_bytes: 128 << 20,
+            merge_fan_out: 8,
+            segment_rows_max: 16_000_000,
+            background: true,
+        }
+    }
+}
+
+impl Config {
+    /// A database in the folder `path`, made if it is not there.
+    pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let storage = DiskStorage::open(&path)?;
+        Ok(Self {
+            catalog: CatalogLocation::File(path.join("catalog.sqlite")),
+            ..Self::with_storage(Arc::new(storage))
+        })
+    }
+
+    /// A database in memory that is gone when it is dropped.
+    pub fn in_memory() -> Self {
+        Self::with_storage(Arc::new(MemoryStorage::default()))
+    }
+
+    /// A database on `storage` with its catalogue in memory.
+    pub fn with_storage(storage: Arc<dyn Storage>) -> Self {
+        Self {
+            storage,
+            catalog: CatalogLocation::memory(),
+            clock: SystemClock::new(),
+            limits: Limits::default(),
+            upkeep: Upkeep::default(),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The embedded database behind Vermilion: model, storage, log, catalogue, segments, query.
+//!
+//! What must stay true here: the engine is synchronous, owns its threads, and knows nothing of
+//! HTTP or wire bodies. Every byte goes through [`storage`]; every change goes through [`log`]
+//! before it reaches a segment. Start reading at [`Database`].
+
+pub mod catalog;
+pub mod clock;
+pub mod config;
+mod database;
+pub mod error;
+pub mod indexing;
+pub mod log;
+pub mod maintenance;
+pub mod model;
+pub mod query;
+pub mod segments;
+pub mod storage;
+
+pub use config::Config;
+pub use database::{Database, Health, IndexingStatus, Statistics};
+pub use error::{Error, ErrorKind, Result};

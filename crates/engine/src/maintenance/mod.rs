@@ -1,0 +1,1 @@
+//! Upkeep: sealing, merging, log pruning. Front page of the module.

@@ -1,0 +1,93 @@
+//! Tenants, databases and collections as the catalogue tells of them.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{CollectionId, Schema};
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its name, unique.
+    pub name: String,
+    /// The resource name that an operator gave it, first part of a collection's CRN.
+    pub resource_name: Option<String>,
+}
+
+/// A database of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseInfo {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name, unique in its tenant.
+    pub name: String,
+    /// The name of its tenant.
+    pub tenant: String,
+}
+
+/// A collection as the catalogue tells of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Collection {
+    /// Its id.
+    pub id: CollectionId,
+    /// Its name, unique in its database.
+    pub name: String,
+    /// The name of its tenant.
+    pub tenant: String,
+    /// The name of its database.
+    pub database: String,
+    /// Its metadata, a JSON object as the client gave it; `None` where there is none.
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Its schema: index settings, and the metadata keys seen so far.
+    pub schema: Schema,
+    /// Numbers in a vector; `None` until the first record.
+    pub dimension: Option<u32>,
+}
+
+/// What a new collection is to be.
+#[derive(Clone, Debug)]
+pub struct NewCollection {
+    /// The tenant to make it in.
+    pub tenant: String,
+    /// The database to make it in.
+    pub database: String,
+    /// Its name.
+    pub name: String,
+    /// Its metadata.
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Its schema.
+    pub schema: Schema,
+    /// Whether a collection of that name is to be returned as it is.
+    pub get_or_create: bool,
+}
+
+/// Changes to a collection; `None` leaves a thing as it is.
+#[derive(Clone, Debug, Default)]
+pub struct CollectionUpdate {
+    /// The new name.
+    pub name: Option<String>,
+    /// The new metadata as a whole; an empty map leaves the collection without any.
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The new schema as a whole.
+    pub schema: Option<Schema>,
+}
+
+/// Where a record request looks: a collection, which must belong to this tenant and database.
+#[derive(Clone, Copy, Debug)]
+pub struct CollectionScope<'a> {
+    /// The tenant of the path.
+    pub tenant: &'a str,
+    /// The database of the path.
+    pub database: &'a str,
+    /// The collection.
+    pub id: CollectionId,
+}
+
+/// A page of a list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Page {
+    /// How many items at most; `None` means all.
+    pub limit: Option<u32>,
+    /// How many items to pass over.
+    pub offset: u32,
+}

@@ -1,0 +1,194 @@
+//! Metadata of records: a dictionary of keys and, row after row, the cells that a record has.
+//!
+//! The form suits both few dense keys and thousands of rare ones: memory is in proportion to the
+//! cells that exist. Lists are never empty and never hold another list.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+/// A sparse vector: `indices` ascend strictly, `values` go with them, `tokens` are optional labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SparseVector {
+    /// Dimensions that have a value, ascending.
+    pub indices: Vec<u32>,
+    /// Their values.
+    pub values: Vec<f32>,
+    /// Their labels, where the client gave any.
+    pub tokens: Option<Vec<String>>,
+}
+
+/// The value of one metadata cell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// In an operation: delete the key. Never stored.
+    Null,
+    /// true or false.
+    Bool(bool),
+    /// A 64-bit integer.
+    Int(i64),
+    /// A finite 64-bit float.
+    Float(f64),
+    /// A string.
+    Str(Box<str>),
+    /// A list of booleans.
+    Bools(Vec<bool>),
+    /// A list of integers.
+    Ints(Vec<i64>),
+    /// A list of floats.
+    Floats(Vec<f64>),
+    /// A list of strings.
+    Strs(Vec<String>),
+    /// A sparse vector.
+    Sparse(SparseVector),
+}
+
+/// Metadata of many records.
+#[derive(Clone, Debug)]
+pub struct MetadataColumn {
+    keys: Vec<Arc<str>>,
+    key_numbers: HashMap<Arc<str>, u32>,
+    offsets: Vec<u32>,
+    cells: Vec<(u32, Value)>,
+}
+
+impl Default for MetadataColumn {
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            key_numbers: HashMap::new(),
+            offsets: vec![0],
+            cells: Vec::new(),
+        }
+    }
+}
+
+impl PartialEq for MetadataColumn {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len()
+            && (0..self.len()).all(|row| {
+                let (mut a, mut b): (Vec<_>, Vec<_>) =
+                    (self.row(row).collect(), other.row(row).collect());
+                a.sort_by_key(|cell| cell.0);
+                b.sort_by_key(|cell| cell.0);
+                a == b
+            })
+    }
+}
+
+impl MetadataColumn {
+    /// A column of `rows` records without metadata.
+    pub fn absent(rows: usize) -> Self {
+        Self {
+            offsets: vec![0; rows + 1],
+            ..Self::default()
+        }
+    }
+
+    /// The number of `key` in the dictionary, added to it if new.
+    pub fn intern(&mut self, key: &str) -> u32 {
+        if let Some(&number) = self.key_numbers.get(key) {
+            return number;
+        }
+        let (key, number): (Arc<str>, u32) = (key.into(), self.keys.len() as u32);
+        self.keys.push(key.clone());
+        self.key_numbers.insert(key, number);
+        number
+    }
+
+    /// The number of `key`, or `None` where no record of the column ever had it.
+    pub fn key_number(&self, key: &str) -> Option<u32> {
+        self.key_numbers.get(key).copied()
+    }
+
+    /// The dictionary: the key of each number.
+    pub fn keys(&self) -> &[Arc<str>] {
+        &self.keys
+    }
+
+    /// Adds a cell to the record being written. The caller gives each key once.
+    pub fn push_cell(&mut self, key: u32, value: Value) {
+        self.cells.push((key, value));
+    }
+
+    /// Takes back the cells pushed since the last [`Self::finish_row`].
+    pub fn discard_row(&mut self) {
+        self.cells
+            .truncate(*self.offsets.last().expect("there is always a first offset") as usize);
+    }
+
+    /// Cells pushed since the last [`Self::finish_row`], to be changed in place.
+    pub fn open_row(&mut self) -> &mut [(u32, Value)] {
+        let from = *self.offsets.last().expect("there is always a first offset") as usize;
+        &mut self.cells[from..]
+    }
+
+    /// Ends the record being written; a record without cells has no metadata.
+    pub fn finish_row(&mut self) {
+        self.offsets.push(self.cells.len() as u32);
+    }
+
+    /// Appends a record with the given cells.
+    pub fn push_row<'a>(&mut self, cells: impl IntoIterator<Item = (&'a str, Value)>) {
+        for (key, value) in cells {
+            let key = self.intern(key);
+            self.push_cell(key, value);
+        }
+        self.finish_row();
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The cells of `row` as key numbers and values.
+    pub fn cells(&self, row: usize) -> &[(u32, Value)] {
+        &self.cells[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+
+    /// The cells of `row` as keys and values.
+    pub fn row(&self, row: usize) -> impl Iterator<Item = (&str, &Value)> {
+        self.cells(row)
+            .iter()
+            .map(|(key, value)| (&*self.keys[*key as usize], value))
+    }
+
+    /// The value of the key with number `key` in `row`.
+    pub fn get(&self, row: usize, key: u32) -> Option<&Value> {
+        self.cells(row)
+            .iter()
+            .find(|cell| cell.0 == key)
+            .map(|cell| &cell.1)
+    }
+
+    /// How many cells all records have together.
+    pub fn cell_count(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Bytes held, near enough.
+    pub fn heap_bytes(&self) -> usize {
+        let text: usize = self
+            .cells
+            .iter()
+            .map(|(_, value)| match value {
+                Value::Str(text) => text.len(),
+                Value::Strs(list) => list.iter().map(|text| text.len() + 24).sum(),
+                Value::Ints(list) => list.len() * 8,
+                Value::Floats(list) => list.len() * 8,
+                Value::Bools(list) => list.len(),
+                Value::Sparse(sparse) => sparse.indices.len() * 8,
+                Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
+            })
+            .sum();
+        text + self.cells.capacity() * size_of::<(u32, Value)>()
+            + self.offsets.capacity() * 4
+            + self.keys.iter().map(|key| key.len() + 64).sum::<usize>()
+    }
+}

@@ -1,0 +1,24 @@
+//! The words of the database as types: ids, operations, columns, metadata, filters, collections.
+//!
+//! A batch of records is columns from the wire to the disk: ids, one contiguous block of `f32`,
+//! documents, uris and metadata cells. Nothing here does I/O.
+
+mod collection;
+mod columns;
+mod filter;
+mod ids;
+mod metadata;
+mod operation;
+mod request;
+mod schema;
+
+pub use collection::{
+    Collection, CollectionScope, CollectionUpdate, DatabaseInfo, NewCollection, Page, Tenant,
+};
+pub use columns::{Embeddings, OptionalStrings, Strings};
+pub use filter::{Comparison, DocumentTest, Filter, Number, Scalar};
+pub use ids::{CollectionId, FlushKey, SegmentId, SeqId, SeqRange};
+pub use metadata::{MetadataColumn, SparseVector, Value};
+pub use operation::{Operation, RecordBatch};
+pub use request::{Deletion, Fetched, GetRequest, Include, Nearest, QueryRequest, RecordSelection};
+pub use schema::*;

@@ -1,0 +1,85 @@
+//! What a client asks to be done to records: one batch of operations in columns.
+
+use super::{Embeddings, MetadataColumn, OptionalStrings, Strings};
+
+/// What one record of a batch asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Operation {
+    /// Insert the record; an id that exists is left as it is.
+    Add = 1,
+    /// Change the record; an id that does not exist is ignored. Absent columns keep their value.
+    Update = 2,
+    /// Insert or change the record.
+    Upsert = 3,
+    /// Remove the record; an id that does not exist is ignored.
+    Delete = 4,
+}
+
+impl Operation {
+    /// The operation with this number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Add),
+            2 => Some(Self::Update),
+            3 => Some(Self::Upsert),
+            4 => Some(Self::Delete),
+            _ => None,
+        }
+    }
+}
+
+/// A batch of operations on one collection (the sources' OperationRecords), in columns.
+///
+/// Every column has as many rows as `ids`, but for `embeddings`, whose block is empty
+/// (dimension 0) where no row has a vector.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecordBatch {
+    /// What each row asks for.
+    pub operations: Vec<Operation>,
+    /// The record that each row is about.
+    pub ids: Strings,
+    /// Its vector.
+    pub embeddings: Embeddings,
+    /// Its document.
+    pub documents: OptionalStrings,
+    /// Its uri.
+    pub uris: OptionalStrings,
+    /// Its metadata; a null value deletes the key.
+    pub metadata: MetadataColumn,
+}
+
+impl RecordBatch {
+    /// How many records the batch has.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether the batch has no record.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// A batch that deletes `ids`.
+    pub fn deletion(ids: Strings) -> Self {
+        let rows = ids.len();
+        Self {
+            operations: vec![Operation::Delete; rows],
+            ids,
+            embeddings: Embeddings::default(),
+            documents: OptionalStrings::absent(rows),
+            uris: OptionalStrings::absent(rows),
+            metadata: MetadataColumn::absent(rows),
+        }
+    }
+
+    /// Bytes held, near enough.
+    pub fn heap_bytes(&self) -> usize {
+        self.operations.capacity()
+            + self.ids.heap_bytes()
+            + self.embeddings.heap_bytes()
+            + self.documents.heap_bytes()
+            + self.uris.heap_bytes()
+            + self.metadata.heap_bytes()
+    }
+}

@@ -1,0 +1,72 @@
+//! The only door to the disk.
+//!
+//! What must stay true: no other module of the engine touches the file system (the embedded SQL
+//! library of the catalogue is the one exception, and keeps its own promises). Paths are relative
+//! to the data folder, with `/` between parts. A name exists for sure only after
+//! [`Storage::sync_dir`] of its folder; bytes exist for sure only after [`StorageFile::sync`].
+
+use bytes::Bytes;
+
+use crate::Result;
+
+mod disk;
+mod memory;
+
+pub use disk::DiskStorage;
+pub use memory::MemoryStorage;
+
+/// One entry of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name in the folder.
+    pub name: String,
+    /// Its length in bytes; 0 for a folder.
+    pub bytes: u64,
+    /// Whether it is a folder.
+    pub is_dir: bool,
+}
+
+/// A data folder.
+pub trait Storage: Send + Sync + 'static {
+    /// Makes the folder `path` and those above it; one that exists is fine.
+    /// Durable after `sync_dir` of the folder above.
+    fn create_dir(&self, path: &str) -> Result<()>;
+    /// Makes the file `path`, which must not exist, for appending.
+    fn create(&self, path: &str) -> Result<Box<dyn StorageFile>>;
+    /// Opens the file `path` for appending at its end.
+    fn append(&self, path: &str) -> Result<Box<dyn StorageFile>>;
+    /// The whole file `path`, mapped or shared; cheap to clone and slice. The caller has made
+    /// sure that nobody changes the file while the bytes live (sealed files never change).
+    fn map(&self, path: &str) -> Result<Bytes>;
+    /// The whole file `path`, copied.
+    fn read(&self, path: &str) -> Result<Vec<u8>>;
+    /// `length` bytes of the file `path` from `offset`; fewer where the file ends before.
+    fn read_at(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>>;
+    /// What is in the folder `path`, by name; `NotFound` where there is none.
+    fn list(&self, path: &str) -> Result<Vec<Entry>>;
+    /// Whether `path` is there.
+    fn exists(&self, path: &str) -> Result<bool>;
+    /// Gives the file `from` the name `to`, replacing what was there, in one step.
+    fn rename(&self, from: &str, to: &str) -> Result<()>;
+    /// Removes the file `path`; one that is not there is fine.
+    fn remove_file(&self, path: &str) -> Result<()>;
+    /// Removes the folder `path` and all in it; one that is not there is fine.
+    fn remove_dir(&self, path: &str) -> Result<()>;
+    /// Makes the names in the folder `path` durable ("" is the data folder itself).
+    fn sync_dir(&self, path: &str) -> Result<()>;
+    /// Bytes that can still be written; `u64::MAX` where nobody knows.
+    fn free_bytes(&self) -> Result<u64>;
+}
+
+/// A file open for appending.
+pub trait StorageFile: Send {
+    /// Appends all of `parts`, one after the other. After an error some of them may be there.
+    fn write(&mut self, parts: &[&[u8]]) -> Result<()>;
+    /// Makes everything written so far durable. After an error nothing is known of it, and
+    /// calling again proves nothing.
+    fn sync(&mut self) -> Result<()>;
+    /// Bytes in the file.
+    fn bytes(&self) -> u64;
+    /// Cuts the file to `bytes`.
+    fn truncate(&mut self, bytes: u64) -> Result<()>;
+}
