@@ -40,6 +40,17 @@ pub struct LogHead {
     pub highest: SeqId,
 }
 
+/// What a log has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStatistics {
+    /// Batches appended.
+    pub appends: u64,
+    /// Fsyncs.
+    pub syncs: u64,
+    /// Bytes appended.
+    pub bytes: u64,
+}
+
 /// The log of a data folder.
 pub struct Log {}
 
@@ -89,6 +100,11 @@ impl Log {
 
     /// Bytes of all log files.
     pub fn bytes(&self) -> u64 {
+        unimplemented!()
+    }
+
+    /// What the log has done since it was opened.
+    pub fn statistics(&self) -> LogStatistics {
         unimplemented!()
     }
 

@@ -70,6 +70,11 @@ impl Schema {
         false
     }
 
+    /// Whether [`Self::discover`] of this key and kind would change nothing.
+    pub fn has_discovered(&self, _key: &str, _kind: ValueKind) -> bool {
+        true
+    }
+
     /// Whether a filter may test metadata `key` of `kind`.
     pub fn is_filterable(&self, _key: &str, _kind: ValueKind) -> bool {
         true

@@ -1,0 +1,251 @@
+//! Tenants, databases and collections: made, found, changed, deleted.
+//!
+//! What must stay true: the catalogue commits first, then what requests see changes; a deletion
+//! first stops writes, so that no write is acknowledged after it; files go last.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Database, Inner};
+use crate::catalog::{CollectionRow, Manifest};
+use crate::indexing::LiveCollection;
+use crate::model::{
+    Collection, CollectionId, CollectionScope, CollectionUpdate, DatabaseInfo, NewCollection, Page,
+    Tenant,
+};
+use crate::{Error, Result};
+
+impl Database {
+    /// Deletes everything, then makes the default tenant and database again.
+    pub fn reset(&self) -> Result<()> {
+        let inner = &self.inner;
+        let _changes = inner.changes.lock();
+        let all = inner.all_collections();
+        all.iter()
+            .for_each(|collection| collection.mark_deleted(true));
+        if let Err(error) = inner.catalog.reset() {
+            all.iter()
+                .for_each(|collection| collection.mark_deleted(false));
+            return Err(error);
+        }
+        inner.forget(&all)
+    }
+
+    /// Makes a tenant; `AlreadyExists`.
+    pub fn create_tenant(&self, name: &str) -> Result<()> {
+        let _changes = self.inner.changes.lock();
+        self.inner.catalog.create_tenant(name)
+    }
+
+    /// A tenant by name; `NotFound`.
+    pub fn tenant(&self, name: &str) -> Result<Tenant> {
+        self.inner.catalog.tenant(name)
+    }
+
+    /// Gives a tenant its resource name; a missing tenant is passed over.
+    pub fn update_tenant(&self, name: &str, resource_name: &str) -> Result<()> {
+        let _changes = self.inner.changes.lock();
+        self.inner.catalog.update_tenant(name, resource_name)
+    }
+
+    /// Makes a database; the tenant need not exist.
+    pub fn create_database(&self, tenant: &str, name: &str) -> Result<Uuid> {
+        let _changes = self.inner.changes.lock();
+        Ok(self.inner.catalog.create_database(tenant, name)?.id)
+    }
+
+    /// A database by name.
+    pub fn database(&self, tenant: &str, name: &str) -> Result<DatabaseInfo> {
+        self.inner.catalog.database(tenant, name)
+    }
+
+    /// Databases of a tenant, by name.
+    pub fn databases(&self, tenant: &str, page: Page) -> Result<Vec<DatabaseInfo>> {
+        self.inner.catalog.databases(tenant, page)
+    }
+
+    /// Deletes a database and its collections.
+    pub fn delete_database(&self, tenant: &str, name: &str) -> Result<()> {
+        let inner = &self.inner;
+        let _changes = inner.changes.lock();
+        let inside = inner.in_database(tenant, name);
+        inside
+            .iter()
+            .for_each(|collection| collection.mark_deleted(true));
+        if let Err(error) = inner.catalog.delete_database(tenant, name) {
+            inside
+                .iter()
+                .for_each(|collection| collection.mark_deleted(false));
+            return Err(error);
+        }
+        inner.forget(&inside)
+    }
+
+    /// Makes a collection, or with `get_or_create` answers the one that has the name.
+    pub fn create_collection(&self, new: NewCollection) -> Result<Collection> {
+        let inner = &self.inner;
+        if new.get_or_create
+            && let Ok(found) = self.collection(&new.tenant, &new.database, &new.name)
+        {
+            return Ok(found);
+        }
+        let _changes = inner.changes.lock();
+        let taken = inner
+            .collections
+            .read()
+            .named(&new.tenant, &new.database, &new.name)
+            .cloned();
+        if let Some(found) = taken {
+            return if new.get_or_create {
+                Ok(found.describe())
+            } else {
+                Err(taken_name(&new.name))
+            };
+        }
+        let collection = inner
+            .catalog
+            .create_collection(CollectionId::random(), &new)?;
+        let manifest = Manifest::default();
+        let row = CollectionRow {
+            collection: collection.clone(),
+            manifest,
+        };
+        let live = Arc::new(LiveCollection::new(row, inner.memory.clone()));
+        inner.log.register(live.id, live.published_applied());
+        inner.collections.write().insert(live);
+        Ok(collection)
+    }
+
+    /// A collection by name.
+    pub fn collection(&self, tenant: &str, database: &str, name: &str) -> Result<Collection> {
+        let found = self
+            .inner
+            .collections
+            .read()
+            .named(tenant, database, name)
+            .cloned();
+        found
+            .map(|collection| collection.describe())
+            .ok_or_else(|| Error::not_found(format!("Collection [{name}] does not exist")))
+    }
+
+    /// A collection by id; `NotFound` where it belongs to another tenant or database.
+    pub fn collection_by_id(&self, scope: CollectionScope<'_>) -> Result<Collection> {
+        Ok(self.inner.scoped(scope)?.describe())
+    }
+
+    /// A collection by id alone, whatever database it is in.
+    pub fn collection_anywhere(&self, id: CollectionId) -> Result<Collection> {
+        let found = self.inner.collections.read().by_id.get(&id).cloned();
+        found
+            .map(|one| one.describe())
+            .ok_or_else(|| crate::indexing::missing(id))
+    }
+
+    /// Collections of a database, by id; none for a missing database.
+    pub fn collections(&self, tenant: &str, database: &str, page: Page) -> Result<Vec<Collection>> {
+        let mut inside = self.inner.in_database(tenant, database);
+        inside.sort_by_key(|collection| collection.id);
+        let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
+        let page = inside.iter().skip(page.offset as usize).take(limit);
+        Ok(page.map(|collection| collection.describe()).collect())
+    }
+
+    /// How many collections a database has; 0 for a missing one.
+    pub fn count_collections(&self, tenant: &str, database: &str) -> Result<u64> {
+        Ok(self.inner.in_database(tenant, database).len() as u64)
+    }
+
+    /// Changes a collection.
+    pub fn update_collection(
+        &self,
+        scope: CollectionScope<'_>,
+        update: CollectionUpdate,
+    ) -> Result<()> {
+        let inner = &self.inner;
+        let _changes = inner.changes.lock();
+        let live = inner.scoped(scope)?;
+        let mut info = live.describe();
+        if let Some(name) = &update.name
+            && *name != info.name
+            && inner
+                .collections
+                .read()
+                .named(scope.tenant, scope.database, name)
+                .is_some()
+        {
+            return Err(taken_name(name));
+        }
+        inner.catalog.update_collection(live.id, &update)?;
+        let mut collections = inner.collections.write();
+        collections.remove(&live);
+        if let Some(name) = update.name {
+            info.name = name;
+        }
+        if let Some(metadata) = update.metadata {
+            info.metadata = (!metadata.is_empty()).then_some(metadata);
+        }
+        if let Some(schema) = update.schema {
+            info.schema = schema;
+        }
+        live.set_info(info);
+        collections.insert(live);
+        Ok(())
+    }
+
+    /// Deletes a collection by name, with all its records and files.
+    pub fn delete_collection(&self, tenant: &str, database: &str, name: &str) -> Result<()> {
+        let inner = &self.inner;
+        let _changes = inner.changes.lock();
+        let found = inner
+            .collections
+            .read()
+            .named(tenant, database, name)
+            .cloned();
+        let Some(live) = found else {
+            return Err(Error::not_found(format!(
+                "Collection [{name}] does not exist"
+            )));
+        };
+        live.mark_deleted(true);
+        if let Err(error) = inner.catalog.delete_collection(live.id) {
+            live.mark_deleted(false);
+            return Err(error);
+        }
+        inner.forget(&[live])
+    }
+}
+
+impl Inner {
+    fn in_database(&self, tenant: &str, database: &str) -> Vec<Arc<LiveCollection>> {
+        let collections = self.collections.read();
+        let inside = collections.by_id.values().filter(|collection| {
+            let info = collection.info();
+            info.tenant == tenant && info.database == database
+        });
+        inside.cloned().collect()
+    }
+
+    /// Takes deleted collections out of sight and gives their space back. What cannot be removed
+    /// now is swept at the next start.
+    fn forget(&self, gone: &[Arc<LiveCollection>]) -> Result<()> {
+        {
+            let mut collections = self.collections.write();
+            gone.iter()
+                .for_each(|collection| collections.remove(collection));
+        }
+        for collection in gone {
+            self.log.drop_collection(collection.id)?;
+            let folder = format!("segments/{}", collection.id);
+            if let Err(error) = self.config.storage.remove_dir(&folder) {
+                tracing::warn!(folder, %error, "files of a deleted collection stay for now");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn taken_name(name: &str) -> Error {
+    Error::already_exists(format!("Collection [{name}] already exists"))
+}

@@ -1,0 +1,113 @@
+//! What a batch must be before it may be logged: applying a logged batch cannot fail.
+
+use crate::config::Limits;
+use crate::model::{Operation, RecordBatch, Value};
+use crate::{Error, Result};
+
+/// Checks every row of `batch` against the limits; the first fault as an error that names the row.
+pub(super) fn validate_batch(batch: &RecordBatch, limits: &Limits) -> Result<()> {
+    let rows = batch.len();
+    if rows > limits.batch_records_max {
+        return Err(Error::invalid(format!(
+            "The batch has {rows} records; at most {} are allowed in one request.",
+            limits.batch_records_max
+        )));
+    }
+    let columns = [
+        batch.operations.len(),
+        batch.documents.len(),
+        batch.uris.len(),
+        batch.metadata.len(),
+    ];
+    let vectors = batch.embeddings.len();
+    if columns.iter().any(|&len| len != rows) || (vectors != rows && vectors != 0) {
+        return Err(Error::invalid(
+            "Inconsistent number of IDs, embeddings, documents, URIs and metadatas",
+        ));
+    }
+    if batch.embeddings.dimension() > limits.dimension_max {
+        return Err(Error::invalid(format!(
+            "Embeddings have dimension {}; at most {} is allowed.",
+            batch.embeddings.dimension(),
+            limits.dimension_max
+        )));
+    }
+    if batch
+        .embeddings
+        .values()
+        .iter()
+        .any(|value| !value.is_finite())
+    {
+        return Err(Error::invalid(
+            "Embeddings must not contain NaN or Infinity values",
+        ));
+    }
+    (0..rows).try_for_each(|row| validate_row(batch, row, limits))
+}
+
+fn validate_row(batch: &RecordBatch, row: usize, limits: &Limits) -> Result<()> {
+    let id = batch.ids.get(row);
+    if id.is_empty() {
+        return Err(Error::invalid(
+            "Empty ID, ID must have at least one character",
+        ));
+    }
+    at_most("The ID", row, id.len(), limits.id_bytes_max)?;
+    let inserts = matches!(batch.operations[row], Operation::Add | Operation::Upsert);
+    if inserts && batch.embeddings.get(row).is_none() {
+        return Err(Error::invalid(format!(
+            "Record {row} has no embedding; insertions need one."
+        )));
+    }
+    if let Some(document) = batch.documents.get(row) {
+        at_most(
+            "The document",
+            row,
+            document.len(),
+            limits.document_bytes_max,
+        )?;
+    }
+    if let Some(uri) = batch.uris.get(row) {
+        at_most("The URI", row, uri.len(), limits.document_bytes_max)?;
+    }
+    let cells = batch.metadata.cells(row).len();
+    if cells > limits.metadata_cells_max {
+        return Err(Error::invalid(format!(
+            "The metadata of record {row} has {cells} keys; at most {} are allowed.",
+            limits.metadata_cells_max
+        )));
+    }
+    for (key, value) in batch.metadata.row(row) {
+        at_most("A metadata key", row, key.len(), limits.key_bytes_max)?;
+        let finite = match value {
+            Value::Float(number) => number.is_finite(),
+            Value::Floats(numbers) => numbers.iter().all(|number| number.is_finite()),
+            Value::Sparse(sparse) => sparse.values.iter().all(|number| number.is_finite()),
+            Value::Str(text) => {
+                at_most(
+                    "A metadata value",
+                    row,
+                    text.len(),
+                    limits.document_bytes_max,
+                )?;
+                true
+            }
+            _ => true,
+        };
+        if !finite {
+            return Err(Error::invalid(format!(
+                "The metadata value of '{key}' in record {row} is no finite number."
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn at_most(what: &str, row: usize, bytes: usize, allowed: usize) -> Result<()> {
+    if bytes > allowed {
+        return Err(Error::invalid(format!(
+            "{what} of record {row} has {bytes} bytes; at most {allowed} are allowed."
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,435 @@
+//! Applies one logged batch to the working set of a collection.
+//!
+//! What must stay true: an id is alive in at most one part; a batch changes the working set as a
+//! whole or, when a damaged segment cannot be read, not at all; an update writes the whole merged
+//! record anew and keeps the record's birth, so its place in the `get` order.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use roaring::RoaringBitmap;
+
+use crate::Result;
+use crate::model::{
+    MetadataColumn, Operation, RecordBatch, Schema, SegmentId, SeqId, SeqRange, Value, ValueKind,
+};
+use crate::query::{Part, Snapshot};
+use crate::segments::{Chunk, ChunkBuilder, RowParts, Source};
+
+/// Chunks of one size class that are joined into one of the next.
+const JOIN_FAN_OUT: usize = 8;
+/// Chunks of so many rows are joined no further: copying them would cost more than it saves.
+const JOIN_ROWS_MAX: u32 = 1024;
+
+/// A collection's records as the applying thread works on them.
+pub(crate) struct WorkingSet {
+    /// Published segments, oldest first.
+    pub(crate) segments: Vec<(SegmentId, Part)>,
+    /// Chunks in memory, oldest first.
+    pub(crate) chunks: Vec<Part>,
+    /// How many of the oldest chunks are being sealed; they are never joined.
+    pub(crate) frozen: usize,
+    /// Records alive.
+    pub(crate) count: u64,
+    /// The last SeqId applied.
+    pub(crate) applied: SeqId,
+    /// Numbers in a vector, once known.
+    pub(crate) dimension: Option<u32>,
+    /// Index settings and the metadata keys seen.
+    pub(crate) schema: Arc<Schema>,
+}
+
+/// Where a live record is.
+#[derive(Clone, Copy)]
+enum Place {
+    Segment(usize, u32),
+    Chunk(usize, u32),
+}
+
+/// A record as it is after the operations of the batch so far.
+enum NewRow {
+    /// Row `row` of the batch as it came, first inserted by it.
+    FromBatch { row: usize },
+    /// A record that a batch row was merged into.
+    Merged(Box<MergedRow>),
+}
+
+struct MergedRow {
+    id: String,
+    birth: u64,
+    seq: u64,
+    vector: Vec<f32>,
+    document: Option<String>,
+    uri: Option<String>,
+    metadata: Vec<(String, Value)>,
+}
+
+/// What a batch does, worked out before anything changes.
+#[derive(Default)]
+struct Plan<'a> {
+    dead: Vec<Place>,
+    /// New rows in order; `None` where a later operation of the batch removed the record again.
+    rows: Vec<Option<NewRow>>,
+    /// For each id the batch has touched: its new row, or `None` where it is deleted.
+    touched: HashMap<&'a str, Option<usize>>,
+}
+
+impl WorkingSet {
+    /// The records as readers are to see them.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let segments = self.segments.iter().map(|(_, part)| part.clone());
+        Snapshot {
+            parts: segments.chain(self.chunks.iter().cloned()).collect(),
+            visible: self.applied,
+            count: self.count,
+            dimension: self.dimension,
+            schema: self.schema.clone(),
+        }
+    }
+
+    /// Bytes of records in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.chunks
+            .iter()
+            .map(|part| part.source.heap_bytes())
+            .sum()
+    }
+
+    /// Rows in memory, dead ones too.
+    pub(crate) fn memory_rows(&self) -> usize {
+        self.chunks
+            .iter()
+            .map(|part| part.source.rows() as usize)
+            .sum()
+    }
+
+    /// Applies `batch`. A batch at or below the applied SeqId has been applied before.
+    pub(crate) fn apply(&mut self, batch: &Arc<RecordBatch>, seqs: SeqRange) -> Result<()> {
+        if seqs.last <= self.applied {
+            return Ok(());
+        }
+        if self.is_plain_insertion(batch)? {
+            let positions: Vec<u64> = (seqs.first.0..=seqs.last.0).collect();
+            let chunk = Chunk::new(batch.clone(), positions.clone(), positions);
+            self.push_chunk(chunk)?;
+        } else {
+            let plan = self.plan(batch, seqs)?;
+            let chunk = build_chunk(batch, seqs, &plan.rows);
+            for place in plan.dead {
+                self.kill(place);
+            }
+            if let Some(chunk) = chunk {
+                self.push_chunk(chunk)?;
+            }
+        }
+        if batch.embeddings.dimension() > 0 && self.dimension.is_none() {
+            self.dimension = Some(batch.embeddings.dimension() as u32);
+        }
+        self.discover(&batch.metadata);
+        self.applied = seqs.last;
+        Ok(())
+    }
+
+    /// Whether every row inserts a whole record whose id is new, so that the batch's columns can
+    /// serve as they are.
+    fn is_plain_insertion(&self, batch: &RecordBatch) -> Result<bool> {
+        let inserts = batch
+            .operations
+            .iter()
+            .all(|op| matches!(op, Operation::Add | Operation::Upsert));
+        if !inserts || batch.embeddings.len() != batch.len() || !batch.embeddings.all_present() {
+            return Ok(false);
+        }
+        if (0..batch.len()).any(|row| has_null(&batch.metadata, row)) {
+            return Ok(false);
+        }
+        let mut ids = HashSet::with_capacity(batch.len());
+        for id in batch.ids.iter() {
+            if !ids.insert(id) || self.find(id)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn plan<'a>(&self, batch: &'a RecordBatch, seqs: SeqRange) -> Result<Plan<'a>> {
+        let mut plan = Plan::default();
+        for row in 0..batch.len() {
+            let (id, operation) = (batch.ids.get(row), batch.operations[row]);
+            let seq = seqs.first.0 + row as u64;
+            let (place, earlier) = match plan.touched.get(id) {
+                Some(earlier) => (None, *earlier),
+                None => (self.find(id)?, None),
+            };
+            let exists = place.is_some() || earlier.is_some();
+            match operation {
+                Operation::Delete => {
+                    if let Some(at) = earlier {
+                        plan.rows[at] = None;
+                    }
+                    plan.dead.extend(place);
+                    plan.touched.insert(id, None);
+                }
+                Operation::Add | Operation::Upsert if !exists => {
+                    plan.touched.insert(id, Some(plan.rows.len()));
+                    plan.rows.push(Some(NewRow::FromBatch { row }));
+                }
+                Operation::Update | Operation::Upsert if exists => {
+                    let old = match (earlier, place) {
+                        (Some(at), _) => plan.rows[at]
+                            .take()
+                            .map(|old| old.into_merged(batch, seqs.first.0))
+                            .expect("a touched id points at a row that stands"),
+                        (None, Some(place)) => self.read(place)?,
+                        (None, None) => unreachable!("the record exists"),
+                    };
+                    let merged = NewRow::Merged(Box::new(old.merge(batch, row, seq)));
+                    if let Some(at) = earlier {
+                        plan.rows[at] = Some(merged);
+                    } else {
+                        plan.dead.extend(place);
+                        plan.touched.insert(id, Some(plan.rows.len()));
+                        plan.rows.push(Some(merged));
+                    }
+                }
+                // An addition of what exists, or an update of what does not.
+                Operation::Add | Operation::Update | Operation::Upsert => {}
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Finds the live record `id`, newest sources first.
+    fn find(&self, id: &str) -> Result<Option<Place>> {
+        for (at, part) in self.chunks.iter().enumerate().rev() {
+            if let Some(row) = part.source.find(id)?
+                && !part.dead.contains(row)
+            {
+                return Ok(Some(Place::Chunk(at, row)));
+            }
+        }
+        for (at, (_, part)) in self.segments.iter().enumerate().rev() {
+            if let Some(row) = part.source.find(id)?
+                && !part.dead.contains(row)
+            {
+                return Ok(Some(Place::Segment(at, row)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read(&self, place: Place) -> Result<MergedRow> {
+        let (part, row) = match place {
+            Place::Segment(at, row) => (&self.segments[at].1, row),
+            Place::Chunk(at, row) => (&self.chunks[at], row),
+        };
+        let source = &part.source;
+        let mut metadata = MetadataColumn::default();
+        source.push_metadata(row, &mut metadata)?;
+        Ok(MergedRow {
+            id: source.id(row)?.to_owned(),
+            birth: source.births()?[row as usize],
+            seq: source.seqs()?[row as usize],
+            vector: source.vector(row)?.to_vec(),
+            document: source.document(row)?.map(std::borrow::Cow::into_owned),
+            uri: source.uri(row)?.map(str::to_owned),
+            metadata: metadata
+                .row(0)
+                .map(|(key, value)| (key.to_owned(), value.clone()))
+                .collect(),
+        })
+    }
+
+    fn kill(&mut self, place: Place) {
+        let (part, row) = match place {
+            Place::Segment(at, row) => (&mut self.segments[at].1, row),
+            Place::Chunk(at, row) => (&mut self.chunks[at], row),
+        };
+        if Arc::make_mut(&mut part.dead).insert(row) {
+            self.count -= 1;
+        }
+    }
+
+    fn push_chunk(&mut self, chunk: Chunk) -> Result<()> {
+        let source = Source::Chunk(Arc::new(chunk));
+        self.count += u64::from(source.rows());
+        self.chunks.push(Part {
+            source,
+            dead: Arc::default(),
+        });
+        self.drop_dead_chunks();
+        self.join_chunks()
+    }
+
+    /// Forgets open chunks none of whose rows is alive.
+    fn drop_dead_chunks(&mut self) {
+        let mut at = 0;
+        self.chunks.retain(|part| {
+            at += 1;
+            at <= self.frozen || part.dead.len() < u64::from(part.source.rows())
+        });
+    }
+
+    /// Joins the newest chunks while there are enough of one size class, so that many small
+    /// batches leave few chunks and each row is copied a few times at most.
+    fn join_chunks(&mut self) -> Result<()> {
+        loop {
+            let open = &self.chunks[self.frozen..];
+            let Some(newest) = open.last() else {
+                return Ok(());
+            };
+            let class = size_class(newest.source.rows());
+            let alike = open
+                .iter()
+                .rev()
+                .take_while(|part| {
+                    part.source.rows() < JOIN_ROWS_MAX && size_class(part.source.rows()) <= class
+                })
+                .count();
+            if alike < JOIN_FAN_OUT {
+                return Ok(());
+            }
+            let from = self.chunks.len() - alike;
+            let parts: Vec<_> = self.chunks[from..]
+                .iter()
+                .map(|part| (part.source.clone(), part.dead.clone()))
+                .collect();
+            let joined = Chunk::join(&parts)?;
+            self.chunks.truncate(from);
+            let source = Source::Chunk(Arc::new(joined));
+            if source.rows() > 0 {
+                self.chunks.push(Part {
+                    source,
+                    dead: Arc::default(),
+                });
+            }
+        }
+    }
+
+    fn discover(&mut self, metadata: &MetadataColumn) {
+        let mut seen: HashSet<(u32, ValueKind)> = HashSet::new();
+        for row in 0..metadata.len() {
+            for (key, value) in metadata.cells(row) {
+                if let Some(kind) = ValueKind::of(value)
+                    && seen.insert((*key, kind))
+                {
+                    let name = &metadata.keys()[*key as usize];
+                    if !self.schema.has_discovered(name, kind) {
+                        Arc::make_mut(&mut self.schema).discover(name, kind);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl NewRow {
+    fn into_merged(self, batch: &RecordBatch, first_seq: u64) -> MergedRow {
+        match self {
+            Self::Merged(merged) => *merged,
+            Self::FromBatch { row } => {
+                let seq = first_seq + row as u64;
+                let blank = MergedRow {
+                    id: batch.ids.get(row).to_owned(),
+                    birth: seq,
+                    seq,
+                    vector: Vec::new(),
+                    document: None,
+                    uri: None,
+                    metadata: Vec::new(),
+                };
+                blank.merge(batch, row, seq)
+            }
+        }
+    }
+}
+
+impl MergedRow {
+    /// Takes over what `row` of `batch` gives; a null metadata value deletes its key.
+    fn merge(mut self, batch: &RecordBatch, row: usize, seq: u64) -> Self {
+        self.seq = seq;
+        if let Some(vector) = batch.embeddings.get(row) {
+            self.vector = vector.to_vec();
+        }
+        if let Some(document) = batch.documents.get(row) {
+            self.document = Some(document.to_owned());
+        }
+        if let Some(uri) = batch.uris.get(row) {
+            self.uri = Some(uri.to_owned());
+        }
+        for (key, value) in batch.metadata.row(row) {
+            self.metadata.retain(|(old, _)| old != key);
+            if *value != Value::Null {
+                self.metadata.push((key.to_owned(), value.clone()));
+            }
+        }
+        self
+    }
+}
+
+fn build_chunk(batch: &RecordBatch, seqs: SeqRange, rows: &[Option<NewRow>]) -> Option<Chunk> {
+    let mut builder = ChunkBuilder::default();
+    let mut any = false;
+    for new in rows.iter().flatten() {
+        any = true;
+        match new {
+            NewRow::FromBatch { row } => {
+                let cells: Vec<_> = batch
+                    .metadata
+                    .row(*row)
+                    .filter(|(_, value)| **value != Value::Null)
+                    .collect();
+                let seq = seqs.first.0 + *row as u64;
+                builder.push(RowParts {
+                    id: batch.ids.get(*row),
+                    birth: seq,
+                    seq,
+                    vector: batch
+                        .embeddings
+                        .get(*row)
+                        .expect("an insertion has a vector"),
+                    document: batch.documents.get(*row),
+                    uri: batch.uris.get(*row),
+                    metadata: &cells,
+                });
+            }
+            NewRow::Merged(merged) => {
+                let cells: Vec<_> = merged
+                    .metadata
+                    .iter()
+                    .map(|(key, value)| (key.as_str(), value))
+                    .collect();
+                builder.push(RowParts {
+                    id: &merged.id,
+                    birth: merged.birth,
+                    seq: merged.seq,
+                    vector: &merged.vector,
+                    document: merged.document.as_deref(),
+                    uri: merged.uri.as_deref(),
+                    metadata: &cells,
+                });
+            }
+        }
+    }
+    any.then(|| builder.finish())
+}
+
+fn has_null(metadata: &MetadataColumn, row: usize) -> bool {
+    metadata
+        .cells(row)
+        .iter()
+        .any(|(_, value)| *value == Value::Null)
+}
+
+/// 0 for 1 to 7 rows, 1 for 8 to 63, and so on.
+fn size_class(rows: u32) -> u32 {
+    rows.max(1).ilog2() / 3
+}
+
+/// The rows of a source after `row_of` moved them; rows that were dropped are passed over.
+pub(super) fn translate(rows: &RoaringBitmap, row_of: &[u32]) -> RoaringBitmap {
+    rows.iter()
+        .map(|row| row_of[row as usize])
+        .filter(|&row| row != u32::MAX)
+        .collect()
+}

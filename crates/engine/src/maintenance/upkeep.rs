@@ -1,0 +1,130 @@
+//! Decides which collection is sealed or merged next, and sweeps files that nobody names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::{HashMap, HashSet};
+
+use crate::catalog::CollectionRow;
+use crate::config::{Limits, Upkeep};
+use crate::indexing::{LiveCollection, Publisher};
+use crate::storage::Storage;
+use crate::{ErrorKind, Result};
+
+/// Seals every collection that is due; whether one was.
+pub(crate) fn seal_round(
+    collections: &[Arc<LiveCollection>],
+    publisher: Publisher<'_>,
+    upkeep: &Upkeep,
+    now: Duration,
+) -> Result<bool> {
+    let mut in_memory: Vec<&Arc<LiveCollection>> = collections
+        .iter()
+        .filter(|collection| collection.memory().0 > 0)
+        .collect();
+    in_memory.sort_by_key(|collection| std::cmp::Reverse(collection.memory().0));
+    let mut total: u64 = in_memory
+        .iter()
+        .map(|collection| collection.memory().0)
+        .sum();
+    let mut due: Vec<&Arc<LiveCollection>> = Vec::new();
+    for collection in in_memory {
+        let (bytes, rows) = collection.memory();
+        let idle = now.saturating_sub(collection.written_at()) >= upkeep.seal_idle_after
+            && bytes >= upkeep.seal_idle_bytes as u64;
+        let large = bytes >= upkeep.seal_bytes as u64 || rows >= upkeep.seal_rows as u64;
+        if large || idle || total > upkeep.memory_bytes as u64 {
+            total -= bytes;
+            due.push(collection);
+        }
+    }
+    let holders = match publisher.log {
+        Some(log) if log.bytes() > upkeep.log_bytes => log.holders_of_oldest(),
+        _ => Vec::new(),
+    };
+    let by_id: HashMap<_, _> = collections.iter().map(|one| (one.id, one)).collect();
+    due.extend(holders.iter().filter_map(|id| by_id.get(id).copied()));
+    let mut any = false;
+    let mut sealed = HashSet::new();
+    for collection in due {
+        if sealed.insert(collection.id) && (publisher.go_on)() && !collection.is_deleted() {
+            any |= forgive_deletion(collection.seal(publisher), false)?;
+        }
+    }
+    Ok(any)
+}
+
+/// Merges one group of segments; whether there was one.
+pub(crate) fn merge_round(
+    collections: &[Arc<LiveCollection>],
+    publisher: Publisher<'_>,
+    upkeep: &Upkeep,
+    limits: &Limits,
+) -> Result<bool> {
+    for collection in collections
+        .iter()
+        .filter(|collection| collection.is_loaded())
+    {
+        let choice = collection.due_merge(upkeep.merge_fan_out, upkeep.segment_rows_max);
+        if let Some(choice) = choice
+            && !collection.is_deleted()
+            && (publisher.go_on)()
+        {
+            // What writes need comes first: merges stop well before the disk is full.
+            let free = publisher.storage.free_bytes()?;
+            if free < limits.free_disk_bytes_min.saturating_mul(4) {
+                tracing::warn!(free, "no merge while the disk is nearly full");
+                return Ok(false);
+            }
+            forgive_deletion(collection.merge(publisher, &choice), ())?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A collection that was deleted meanwhile, or work that was called off, is no failure.
+fn forgive_deletion<T>(result: Result<T>, otherwise: T) -> Result<T> {
+    match result {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Busy) => {
+            Ok(otherwise)
+        }
+        result => result,
+    }
+}
+
+/// Removes the folders of segments and collections that the catalogue does not name: what a crash
+/// left between writing files and committing them, or between forgetting and removing them.
+pub(crate) fn sweep_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Result<usize> {
+    if !storage.exists("segments")? {
+        return Ok(0);
+    }
+    let named: HashMap<String, HashSet<String>> = rows
+        .iter()
+        .map(|row| {
+            let segments = row
+                .manifest
+                .segments
+                .iter()
+                .map(|one| one.id.to_string())
+                .collect();
+            (row.collection.id.to_string(), segments)
+        })
+        .collect();
+    let mut removed = 0;
+    for collection in storage.list("segments")? {
+        let folder = format!("segments/{}", collection.name);
+        let Some(segments) = named.get(&collection.name) else {
+            storage.remove_dir(&folder)?;
+            removed += 1;
+            continue;
+        };
+        for segment in storage.list(&folder)? {
+            if !segments.contains(&segment.name) {
+                storage.remove_dir(&format!("{folder}/{}", segment.name))?;
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
