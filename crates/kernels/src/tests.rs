@@ -10,7 +10,7 @@ fn close(found: f32, terms: impl Iterator<Item = f64>, what: &str) {
     let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), term| {
         (sum + term, size + term.abs())
     });
-    let allowed = size * 2e-6 + 1e-30;
+    let allowed = size * 5e-6 + 1e-30;
     let error = (f64::from(found) - sum).abs();
     assert!(
         error <= allowed,
@@ -112,7 +112,7 @@ fn many_equal_terms_do_not_lose_the_last_ones() {
     for kernels in available() {
         let found = f64::from(kernels.inner_product(&ones, &ones));
         assert!(
-            (found / expected - 1.0).abs() < 1e-6,
+            (found / expected - 1.0).abs() < 1e-5,
             "{}: {found}",
             kernels.level
         );
