@@ -1,0 +1,255 @@
+//! Which instruction set is used: found out once, kept as a table of function pointers.
+//!
+//! What must stay true: a table leaves [`available`] only if this machine has every instruction
+//! that its functions use. That is the reason why calling through a table is sound.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use crate::{BLOCK, scalar};
+
+/// The environment variable that forces a level.
+const VARIABLE: &str = "VERMILION_KERNELS";
+
+/// An instruction set that kernels are written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Plain Rust, on every machine.
+    Scalar,
+    /// NEON, on every 64-bit ARM.
+    Neon,
+    /// AVX2 with FMA.
+    Avx2,
+    /// AVX-512, with VBMI and VNNI for codes where the machine has them.
+    Avx512,
+}
+
+impl Level {
+    const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512];
+
+    /// The name that [`FromStr`] reads and `VERMILION_KERNELS` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Neon => "neon",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The text is the name of no [`Level`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownLevel(String);
+
+impl fmt::Display for UnknownLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Level::ALL.map(Level::name).join(", ");
+        write!(f, "`{}` is no kernel level; allowed are {names}", self.0)
+    }
+}
+
+impl std::error::Error for UnknownLevel {}
+
+impl FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLevel> {
+        Self::ALL
+            .into_iter()
+            .find(|level| level.name() == text)
+            .ok_or_else(|| UnknownLevel(text.to_owned()))
+    }
+}
+
+/// The level in use: the best that this machine has, or the best up to the one that the
+/// environment variable `VERMILION_KERNELS` names (`scalar`, `neon`, `avx2`, `avx512`). A value
+/// that names no level is as good as none. It is read once, at the first call of any kernel.
+pub fn level() -> Level {
+    kernels().level
+}
+
+/// A kernel with two results for each row.
+type ProductsAndNorms = unsafe fn(&[f32], &[f32], &mut [f32], &mut [f32]);
+
+/// The distance kernels of one instruction set. Each may be called only where the machine has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DistanceTable {
+    pub(crate) l2_squared: unsafe fn(&[f32], &[f32]) -> f32,
+    pub(crate) inner_product: unsafe fn(&[f32], &[f32]) -> f32,
+    pub(crate) l2_squared_rows: unsafe fn(&[f32], &[f32], &mut [f32]),
+    pub(crate) inner_product_rows: unsafe fn(&[f32], &[f32], &mut [f32]),
+    pub(crate) products_and_norms_rows: ProductsAndNorms,
+}
+
+/// The kernels of one level.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kernels {
+    pub(crate) level: Level,
+    distances: DistanceTable,
+}
+
+const SCALAR: Kernels = Kernels {
+    level: Level::Scalar,
+    distances: scalar::DISTANCES,
+};
+
+/// The kernels this machine can run, worst first.
+pub(crate) fn available() -> Vec<Kernels> {
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        expect(
+            unused_mut,
+            reason = "other architectures have the scalar kernels only"
+        )
+    )]
+    let mut tables = vec![SCALAR];
+    #[cfg(target_arch = "x86_64")]
+    {
+        use crate::x86_64;
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            tables.push(Kernels {
+                level: Level::Avx2,
+                distances: x86_64::avx2::DISTANCES,
+            });
+            if is_x86_feature_detected!("avx512f") {
+                tables.push(Kernels {
+                    level: Level::Avx512,
+                    distances: x86_64::avx512::DISTANCES,
+                });
+            }
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    if std::arch::is_aarch64_feature_detected!("neon") {
+        tables.push(Kernels {
+            level: Level::Neon,
+            distances: crate::aarch64::neon::DISTANCES,
+        });
+    }
+    tables
+}
+
+/// The best of `tables` up to the level that `forced` names.
+pub(crate) fn choose(tables: &[Kernels], forced: Option<&str>) -> Kernels {
+    let most = forced.and_then(|name| name.parse().ok());
+    tables
+        .iter()
+        .rfind(|table| most.is_none_or(|most| table.level <= most))
+        .copied()
+        .unwrap_or(SCALAR)
+}
+
+/// The kernels in use.
+#[inline]
+pub(crate) fn kernels() -> &'static Kernels {
+    static CHOSEN: OnceLock<Kernels> = OnceLock::new();
+    CHOSEN.get_or_init(|| choose(&available(), std::env::var(VARIABLE).ok().as_deref()))
+}
+
+/// Sums `part` over blocks of both vectors, in `f64`.
+fn blockwise(a: &[f32], b: &[f32], part: impl Fn(&[f32], &[f32]) -> f32) -> f32 {
+    let blocks = a.chunks(BLOCK).zip(b.chunks(BLOCK));
+    blocks.map(|(a, b)| f64::from(part(a, b))).sum::<f64>() as f32
+}
+
+fn check_rows(query: &[f32], rows: &[f32], count: usize) {
+    assert!(
+        query.len().checked_mul(count) == Some(rows.len()),
+        "{count} rows of {} numbers were announced, {} numbers given",
+        query.len(),
+        rows.len()
+    );
+}
+
+fn check_lengths(a: &[f32], b: &[f32]) {
+    assert!(
+        a.len() == b.len(),
+        "the vectors have {} and {} numbers",
+        a.len(),
+        b.len()
+    );
+}
+
+impl Kernels {
+    #[inline]
+    pub(crate) fn l2_squared(&self, a: &[f32], b: &[f32]) -> f32 {
+        check_lengths(a, b);
+        // SAFETY: the machine has the instructions of every table that `available` gives.
+        let part = |a: &[f32], b: &[f32]| unsafe { (self.distances.l2_squared)(a, b) };
+        if a.len() <= BLOCK {
+            part(a, b)
+        } else {
+            blockwise(a, b, part)
+        }
+    }
+
+    #[inline]
+    pub(crate) fn inner_product(&self, a: &[f32], b: &[f32]) -> f32 {
+        check_lengths(a, b);
+        // SAFETY: the machine has the instructions of every table that `available` gives.
+        let part = |a: &[f32], b: &[f32]| unsafe { (self.distances.inner_product)(a, b) };
+        if a.len() <= BLOCK {
+            part(a, b)
+        } else {
+            blockwise(a, b, part)
+        }
+    }
+
+    pub(crate) fn l2_squared_rows(&self, query: &[f32], rows: &[f32], out: &mut [f32]) {
+        check_rows(query, rows, out.len());
+        if query.len() <= BLOCK {
+            // SAFETY: the machine has the instructions of every table that `available` gives.
+            unsafe { (self.distances.l2_squared_rows)(query, rows, out) }
+        } else {
+            for (row, out) in rows.chunks_exact(query.len()).zip(out) {
+                *out = self.l2_squared(query, row);
+            }
+        }
+    }
+
+    pub(crate) fn inner_product_rows(&self, query: &[f32], rows: &[f32], out: &mut [f32]) {
+        check_rows(query, rows, out.len());
+        if query.len() <= BLOCK {
+            // SAFETY: the machine has the instructions of every table that `available` gives.
+            unsafe { (self.distances.inner_product_rows)(query, rows, out) }
+        } else {
+            for (row, out) in rows.chunks_exact(query.len()).zip(out) {
+                *out = self.inner_product(query, row);
+            }
+        }
+    }
+
+    pub(crate) fn products_and_norms_rows(
+        &self,
+        query: &[f32],
+        rows: &[f32],
+        products: &mut [f32],
+        norms: &mut [f32],
+    ) {
+        assert!(
+            products.len() == norms.len(),
+            "there is room for {} products and {} norms",
+            products.len(),
+            norms.len()
+        );
+        check_rows(query, rows, products.len());
+        if query.len() <= BLOCK {
+            // SAFETY: the machine has the instructions of every table that `available` gives.
+            unsafe { (self.distances.products_and_norms_rows)(query, rows, products, norms) }
+        } else {
+            let out = products.iter_mut().zip(norms);
+            for (row, (product, norm)) in rows.chunks_exact(query.len()).zip(out) {
+                *product = self.inner_product(query, row);
+                *norm = self.inner_product(row, row);
+            }
+        }
+    }
+}

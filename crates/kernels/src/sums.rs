@@ -1,0 +1,221 @@
+//! The bodies of the distance kernels, written once for every instruction set.
+//!
+//! What must stay true: [`distance_kernels`] is used in a module that has, for one instruction set,
+//! `Vector`, `LANES` and the steps `zero`, `load`, `load_part`, `multiply_add`, `subtract`, `sum`.
+//! The bodies live in a macro and not in generic functions because `target_feature` must stand on
+//! each function that is to be compiled with the wide registers, and takes a literal only.
+//! Several accumulators per row hide the latency of the multiply-add; several rows at a time share
+//! the loads of the query.
+
+/// Writes the functions of a `DistanceTable` for one instruction set.
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    expect(
+        unused_macros,
+        reason = "this architecture has the scalar kernels only"
+    )
+)]
+macro_rules! distance_kernels {
+    ($features:literal, rows: $rows:literal, rows_with_norms: $rows_with_norms:literal) => {
+        /// One step of a sum: the squared difference, or the product.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn step<const L2: bool>(query: Vector, row: Vector, sum: Vector) -> Vector {
+            if L2 {
+                let difference = subtract(query, row);
+                multiply_add(difference, difference, sum)
+            } else {
+                multiply_add(query, row, sum)
+            }
+        }
+
+        /// The sums of `query` with R rows, U accumulators for each.
+        ///
+        /// # Safety
+        /// `query` and each of `rows` point to `length` numbers.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn sums<const R: usize, const U: usize, const L2: bool>(
+            query: *const f32,
+            rows: [*const f32; R],
+            length: usize,
+        ) -> [f32; R] {
+            let mut totals = [[zero(); U]; R];
+            let mut at = 0;
+            while at + U * LANES <= length {
+                for lane in 0..U {
+                    let offset = at + lane * LANES;
+                    // SAFETY: `offset + LANES <= length` by the loop's condition.
+                    let numbers = unsafe { load(query.add(offset)) };
+                    for (row, total) in rows.iter().zip(&mut totals) {
+                        // SAFETY: as above.
+                        let row = unsafe { load(row.add(offset)) };
+                        total[lane] = step::<L2>(numbers, row, total[lane]);
+                    }
+                }
+                at += U * LANES;
+            }
+            while at < length {
+                let count = LANES.min(length - at);
+                // SAFETY: `at + count <= length`.
+                let numbers = unsafe { load_part(query.add(at), count) };
+                for (row, total) in rows.iter().zip(&mut totals) {
+                    // SAFETY: as above.
+                    let row = unsafe { load_part(row.add(at), count) };
+                    total[0] = step::<L2>(numbers, row, total[0]);
+                }
+                at += LANES;
+            }
+            totals.map(|total| total.iter().map(|&part| sum(part)).sum())
+        }
+
+        /// The products of `query` with R rows, and the squared norms of the rows.
+        ///
+        /// # Safety
+        /// `query` and each of `rows` point to `length` numbers.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn products_and_norms<const R: usize, const U: usize>(
+            query: *const f32,
+            rows: [*const f32; R],
+            length: usize,
+        ) -> [(f32, f32); R] {
+            let mut totals = [[(zero(), zero()); U]; R];
+            let mut at = 0;
+            while at + U * LANES <= length {
+                for lane in 0..U {
+                    let offset = at + lane * LANES;
+                    // SAFETY: `offset + LANES <= length` by the loop's condition.
+                    let numbers = unsafe { load(query.add(offset)) };
+                    for (row, total) in rows.iter().zip(&mut totals) {
+                        // SAFETY: as above.
+                        let row = unsafe { load(row.add(offset)) };
+                        let (product, norm) = total[lane];
+                        total[lane] = (
+                            multiply_add(numbers, row, product),
+                            multiply_add(row, row, norm),
+                        );
+                    }
+                }
+                at += U * LANES;
+            }
+            while at < length {
+                let count = LANES.min(length - at);
+                // SAFETY: `at + count <= length`.
+                let numbers = unsafe { load_part(query.add(at), count) };
+                for (row, total) in rows.iter().zip(&mut totals) {
+                    // SAFETY: as above.
+                    let row = unsafe { load_part(row.add(at), count) };
+                    let (product, norm) = total[0];
+                    total[0] = (
+                        multiply_add(numbers, row, product),
+                        multiply_add(row, row, norm),
+                    );
+                }
+                at += LANES;
+            }
+            totals.map(|total| {
+                total.iter().fold((0.0, 0.0), |(product, norm), part| {
+                    (product + sum(part.0), norm + sum(part.1))
+                })
+            })
+        }
+
+        #[target_feature(enable = $features)]
+        fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
+            assert_eq!(a.len(), b.len());
+            // SAFETY: both slices have the length given.
+            unsafe { sums::<1, 4, true>(a.as_ptr(), [b.as_ptr()], a.len())[0] }
+        }
+
+        #[target_feature(enable = $features)]
+        fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+            assert_eq!(a.len(), b.len());
+            // SAFETY: both slices have the length given.
+            unsafe { sums::<1, 4, false>(a.as_ptr(), [b.as_ptr()], a.len())[0] }
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn rows_of<const L2: bool>(query: &[f32], rows: &[f32], out: &mut [f32]) {
+            const R: usize = $rows;
+            let length = query.len();
+            assert_eq!(rows.len(), length * out.len());
+            let query = query.as_ptr();
+            let mut row = rows.as_ptr();
+            let (groups, rest) = out.as_chunks_mut::<R>();
+            for group in groups {
+                // SAFETY: `rows` holds `length` numbers for each of `out`, R of them for a group.
+                unsafe {
+                    let rows = std::array::from_fn(|at| row.add(at * length));
+                    *group = sums::<R, 2, L2>(query, rows, length);
+                    row = row.add(R * length);
+                }
+            }
+            for out in rest {
+                // SAFETY: as above, for the rows that make no whole group.
+                unsafe {
+                    [*out] = sums::<1, 4, L2>(query, [row], length);
+                    row = row.add(length);
+                }
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        fn l2_squared_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
+            rows_of::<true>(query, rows, out);
+        }
+
+        #[target_feature(enable = $features)]
+        fn inner_product_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
+            rows_of::<false>(query, rows, out);
+        }
+
+        #[target_feature(enable = $features)]
+        fn products_and_norms_rows(
+            query: &[f32],
+            rows: &[f32],
+            products: &mut [f32],
+            norms: &mut [f32],
+        ) {
+            const R: usize = $rows_with_norms;
+            let length = query.len();
+            assert_eq!(products.len(), norms.len());
+            assert_eq!(rows.len(), length * products.len());
+            let query = query.as_ptr();
+            let mut row = rows.as_ptr();
+            let (product_groups, products) = products.as_chunks_mut::<R>();
+            let (norm_groups, norms) = norms.as_chunks_mut::<R>();
+            for (products, norms) in product_groups.iter_mut().zip(norm_groups) {
+                // SAFETY: `rows` holds `length` numbers for each of `products`, R for a group.
+                let sums = unsafe {
+                    let rows = std::array::from_fn(|at| row.add(at * length));
+                    row = row.add(R * length);
+                    products_and_norms::<R, 2>(query, rows, length)
+                };
+                *products = sums.map(|(product, _)| product);
+                *norms = sums.map(|(_, norm)| norm);
+            }
+            for (product, norm) in products.iter_mut().zip(norms) {
+                // SAFETY: as above, for the rows that make no whole group.
+                unsafe {
+                    [(*product, *norm)] = products_and_norms::<1, 2>(query, [row], length);
+                    row = row.add(length);
+                }
+            }
+        }
+
+        /// The distance kernels of this instruction set.
+        pub(crate) const DISTANCES: crate::dispatch::DistanceTable =
+            crate::dispatch::DistanceTable {
+                l2_squared,
+                inner_product,
+                l2_squared_rows,
+                inner_product_rows,
+                products_and_norms_rows,
+            };
+    };
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) use distance_kernels;

@@ -1,0 +1,168 @@
+//! Every level this machine has, against sums in `f64` over odd lengths and unaligned slices.
+
+use proptest::prelude::*;
+
+use crate::dispatch::{Kernels, available, choose};
+use crate::{BLOCK, Level};
+
+/// What the sum of `terms` is, and how far `f32` may be from it.
+fn close(found: f32, terms: impl Iterator<Item = f64>, what: &str) {
+    let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), term| {
+        (sum + term, size + term.abs())
+    });
+    let allowed = size * 5e-6 + 1e-30;
+    let error = (f64::from(found) - sum).abs();
+    assert!(
+        error <= allowed,
+        "{what}: {found} is {error:e} from {sum}, {allowed:e} allowed"
+    );
+}
+
+fn products<'a>(a: &'a [f32], b: &'a [f32]) -> impl Iterator<Item = f64> + 'a {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b))
+}
+
+fn squares<'a>(a: &'a [f32], b: &'a [f32]) -> impl Iterator<Item = f64> + 'a {
+    a.iter().zip(b).map(|(&a, &b)| {
+        let difference = f64::from(a) - f64::from(b);
+        difference * difference
+    })
+}
+
+fn check(kernels: &Kernels, query: &[f32], rows: &[f32], count: usize) {
+    let level = kernels.level;
+    let mut distances = vec![f32::NAN; count];
+    let mut inner = vec![f32::NAN; count];
+    let mut both = (vec![f32::NAN; count], vec![f32::NAN; count]);
+    kernels.l2_squared_rows(query, rows, &mut distances);
+    kernels.inner_product_rows(query, rows, &mut inner);
+    kernels.products_and_norms_rows(query, rows, &mut both.0, &mut both.1);
+    for at in 0..count {
+        let row = &rows[at * query.len()..(at + 1) * query.len()];
+        let what = format!("{level}, {} numbers, row {at} of {count}", query.len());
+        close(kernels.l2_squared(query, row), squares(query, row), &what);
+        close(
+            kernels.inner_product(query, row),
+            products(query, row),
+            &what,
+        );
+        close(distances[at], squares(query, row), &what);
+        close(inner[at], products(query, row), &what);
+        close(both.0[at], products(query, row), &what);
+        close(both.1[at], products(row, row), &what);
+    }
+}
+
+/// Numbers of very different size, from `seed`.
+fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed | 1;
+    (0..count)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let number = (state >> 40) as f32 / (1 << 23) as f32 - 1.0;
+            number * [1.0, 1e-3, 100.0, 0.0][(state >> 20) as usize % 4]
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_level_agrees_with_sums_in_double_precision(
+        seed in any::<u64>(),
+        length in prop_oneof![0usize..70, 0usize..2000],
+        count in 0usize..12,
+        shift in (0usize..16, 0usize..16),
+    ) {
+        let query = numbers(seed, length + shift.0);
+        let rows = numbers(!seed, length * count + shift.1);
+        for kernels in available() {
+            check(&kernels, &query[shift.0..], &rows[shift.1..], count);
+        }
+    }
+}
+
+#[test]
+fn every_level_agrees_at_every_length_up_to_three_steps() {
+    for length in 0..=200 {
+        let (query, rows) = (numbers(7, length), numbers(11, length * 5));
+        for kernels in available() {
+            check(&kernels, &query, &rows, 5);
+        }
+    }
+}
+
+#[test]
+fn vectors_longer_than_a_block_keep_their_precision() {
+    for length in [BLOCK, BLOCK + 1, 3 * BLOCK + 17, 65_535] {
+        let (query, rows) = (numbers(3, length), numbers(5, length * 2));
+        for kernels in available() {
+            check(&kernels, &query, &rows, 2);
+        }
+    }
+}
+
+#[test]
+fn many_equal_terms_do_not_lose_the_last_ones() {
+    let ones = vec![0.1f32; 65_535];
+    let expected = 65_535.0 * f64::from(0.1f32) * f64::from(0.1f32);
+    for kernels in available() {
+        let found = f64::from(kernels.inner_product(&ones, &ones));
+        assert!(
+            (found / expected - 1.0).abs() < 1e-5,
+            "{}: {found}",
+            kernels.level
+        );
+    }
+}
+
+#[test]
+fn the_distance_of_a_vector_to_itself_is_exactly_zero() {
+    let vector = numbers(1, 999);
+    for kernels in available() {
+        assert_eq!(kernels.l2_squared(&vector, &vector).to_bits(), 0);
+    }
+}
+
+#[test]
+fn a_forced_level_the_machine_lacks_falls_back_to_the_best_below() {
+    let tables = available();
+    let best = tables[tables.len() - 1].level;
+    assert_eq!(choose(&tables, None).level, best);
+    assert_eq!(choose(&tables, Some("scalar")).level, Level::Scalar);
+    assert_eq!(choose(&tables, Some("no such level")).level, best);
+    assert_eq!(choose(&tables[..1], Some("avx512")).level, Level::Scalar);
+    for table in &tables {
+        assert_eq!(choose(&tables, Some(table.level.name())).level, table.level);
+    }
+}
+
+#[test]
+fn a_level_reads_back_from_its_name_and_others_are_told_what_is_allowed() {
+    for level in [Level::Scalar, Level::Neon, Level::Avx2, Level::Avx512] {
+        assert_eq!(level.to_string().parse(), Ok(level));
+    }
+    let error = "sse9"
+        .parse::<Level>()
+        .expect_err("no such level")
+        .to_string();
+    assert_eq!(
+        error,
+        "`sse9` is no kernel level; allowed are scalar, neon, avx2, avx512"
+    );
+}
+
+#[test]
+#[should_panic(expected = "the vectors have 2 and 3 numbers")]
+fn vectors_of_different_lengths_are_refused() {
+    crate::l2_squared(&[1.0; 2], &[1.0; 3]);
+}
+
+#[test]
+#[should_panic(expected = "3 rows of 2 numbers were announced, 5 numbers given")]
+fn rows_that_do_not_fill_the_output_are_refused() {
+    crate::l2_squared_rows(&[1.0; 2], &[1.0; 5], &mut [0.0; 3]);
+}

@@ -1,0 +1,58 @@
+//! Kernels for AVX-512F: sixteen numbers at a time.
+
+use std::arch::x86_64::{
+    __m512, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_reduce_add_ps,
+    _mm512_setzero_ps, _mm512_sub_ps,
+};
+
+use crate::sums::distance_kernels;
+
+type Vector = __m512;
+const LANES: usize = 16;
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn zero() -> Vector {
+    _mm512_setzero_ps()
+}
+
+/// # Safety
+/// `from` points to [`LANES`] numbers.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn load(from: *const f32) -> Vector {
+    // SAFETY: as the caller promises; the load needs no alignment.
+    unsafe { _mm512_loadu_ps(from) }
+}
+
+/// The first `count` numbers, then zeros.
+///
+/// # Safety
+/// `from` points to `count` numbers, at most [`LANES`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn load_part(from: *const f32, count: usize) -> Vector {
+    let lanes = ((1u32 << count) - 1) as u16;
+    // SAFETY: lanes outside of the mask are not read.
+    unsafe { _mm512_maskz_loadu_ps(lanes, from) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn multiply_add(a: Vector, b: Vector, sum: Vector) -> Vector {
+    _mm512_fmadd_ps(a, b, sum)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn subtract(a: Vector, b: Vector) -> Vector {
+    _mm512_sub_ps(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sum(vector: Vector) -> f32 {
+    _mm512_reduce_add_ps(vector)
+}
+
+distance_kernels!("avx512f", rows: 4, rows_with_norms: 4);

@@ -1,0 +1,4 @@
+//! Kernels for 64-bit x86, one module an instruction set.
+
+pub(crate) mod avx2;
+pub(crate) mod avx512;
