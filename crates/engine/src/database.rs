@@ -371,7 +371,7 @@ fn open_log(config: &Config, catalog: &Catalog, collections: &Collections) -> Re
             return Ok(());
         };
         memory += frame.batch.heap_bytes() as u64;
-        collection.replay(storage, &frame.batch, frame.seqs)?;
+        collection.replay(storage, &frame.batch, frame.seqs);
         if memory > memory_max {
             memory = 0;
             for collection in collections.by_id.values().filter(|one| one.memory().0 > 0) {

@@ -83,6 +83,10 @@ impl Database {
     }
 
     /// Makes a collection, or with `get_or_create` answers the one that has the name.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a new collection is made once"
+    )]
     pub fn create_collection(&self, new: NewCollection) -> Result<Collection> {
         let inner = &self.inner;
         if new.get_or_create

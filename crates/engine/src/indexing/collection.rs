@@ -209,14 +209,9 @@ impl LiveCollection {
     }
 
     /// Applies a batch that the log replays.
-    pub(crate) fn replay(
-        &self,
-        storage: &dyn Storage,
-        batch: &Arc<RecordBatch>,
-        seqs: SeqRange,
-    ) -> Result<()> {
+    pub(crate) fn replay(&self, storage: &dyn Storage, batch: &Arc<RecordBatch>, seqs: SeqRange) {
         if self.failure.get().is_some() {
-            return Ok(());
+            return;
         }
         let applied = self.load(storage).and_then(|loaded| {
             let mut working = loaded.working.lock();
@@ -230,7 +225,6 @@ impl LiveCollection {
         } else if let Some(loaded) = self.loaded.get() {
             self.writer.lock().dimension = loaded.snapshot.load().dimension;
         }
-        Ok(())
     }
 
     fn submit(&self, log: &Log, batch: &Arc<RecordBatch>) -> Result<Arc<Pending>> {
@@ -351,11 +345,6 @@ impl LiveCollection {
     /// The records if they are loaded.
     pub(super) fn loaded(&self) -> Option<&Loaded> {
         self.loaded.get()
-    }
-
-    /// Why the collection refuses reads and writes, where it does.
-    pub(crate) fn failure(&self) -> Option<&Error> {
-        self.failure.get()
     }
 
     fn fail(&self, error: Error) {

@@ -78,10 +78,7 @@ impl LiveCollection {
         let result = self.seal_frozen(publisher, &frozen);
         let mut working = loaded.working.lock();
         working.frozen = 0;
-        let (id, summary) = match result {
-            Ok(written) => written,
-            Err(error) => return Err(error),
-        };
+        let (id, summary) = result?;
         let rest = working.chunks.split_off(frozen.chunks.len());
         let sealed = std::mem::replace(&mut working.chunks, rest);
         if let Some((segment, summary)) = summary {

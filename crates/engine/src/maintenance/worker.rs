@@ -1,4 +1,4 @@
-//! A named thread that does rounds of work when it is woken or time has passed.
+//! A named thread that does a round of work every so often.
 //!
 //! What must stay true: the thread is joined by [`Worker::stop`]; a panic in a round is reported
 //! and does not end the thread; no round is started after stop.
@@ -15,7 +15,7 @@ use crate::{Error, Result};
 #[derive(Default)]
 struct Signal {
     stop: bool,
-    wake: bool,
+    again: bool,
 }
 
 /// A thread for rounds of upkeep.
@@ -25,7 +25,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a thread called `name` that calls `round` every `interval` and whenever it is woken;
+    /// Starts a thread called `name` that calls `round` every `interval`,
     /// again at once while the round answers `true`.
     #[expect(
         clippy::disallowed_methods,
@@ -45,7 +45,7 @@ impl Worker {
                 while wait(&seen, interval) {
                     let done = std::panic::catch_unwind(AssertUnwindSafe(&mut round));
                     match done {
-                        Ok(true) => seen.0.lock().wake = true,
+                        Ok(true) => seen.0.lock().again = true,
                         Ok(false) => {}
                         Err(_) => tracing::error!(worker = label, "a round of upkeep panicked"),
                     }
@@ -58,13 +58,7 @@ impl Worker {
         })
     }
 
-    /// Starts a round soon.
-    pub(crate) fn wake(&self) {
-        self.shared.0.lock().wake = true;
-        self.shared.1.notify_one();
-    }
-
-    /// Whether [`Self::stop`] was called; long rounds ask now and then.
+    /// Ends the thread after the round it is in.
     pub(crate) fn stop(&self) {
         self.shared.0.lock().stop = true;
         self.shared.1.notify_one();
@@ -78,9 +72,9 @@ impl Worker {
 /// Waits for the next round; `false` once it is time to stop.
 fn wait(shared: &(Mutex<Signal>, Condvar), interval: Duration) -> bool {
     let mut signal = shared.0.lock();
-    if !signal.wake && !signal.stop {
+    if !signal.again && !signal.stop {
         shared.1.wait_for(&mut signal, interval);
     }
-    signal.wake = false;
+    signal.again = false;
     !signal.stop
 }
