@@ -7,6 +7,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+use crate::codes::{
+    BLOCK_ROWS, LevelBits, Quantised, Rotation, Scan, Survivor, block_bytes, check_dimension,
+    line_bytes,
+};
 use crate::{BLOCK, scalar};
 
 /// The environment variable that forces a level.
@@ -89,16 +93,35 @@ pub(crate) struct DistanceTable {
     pub(crate) products_and_norms_rows: ProductsAndNorms,
 }
 
+/// A scan of blocks of one-bit codes.
+type ScanBlocks = unsafe fn(&Scan<'_>, &[u8], Option<&[u32]>, f32, &mut Vec<Survivor>);
+
+/// The kernels over codes of one instruction set. Each may be called only where the machine has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CodeTable {
+    pub(crate) scan_blocks: ScanBlocks,
+    pub(crate) rotate: unsafe fn(&Rotation, &mut [f32]),
+    pub(crate) scan_table: unsafe fn(&[f32], &mut [u8]) -> f32,
+    pub(crate) encode_signs: unsafe fn(&[f32], &mut [u8], usize) -> f32,
+    pub(crate) encode_levels8: unsafe fn(&[f32], f32, &mut [u8]) -> f32,
+    pub(crate) encode_levels4: unsafe fn(&[f32], f32, &mut [u8]) -> f32,
+    pub(crate) quantise: unsafe fn(&[f32], &mut [i8]) -> (f32, i32),
+    pub(crate) dot_levels8: unsafe fn(&[u8], &[i8]) -> i32,
+    pub(crate) dot_levels4: unsafe fn(&[u8], &[i8]) -> i32,
+}
+
 /// The kernels of one level.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kernels {
     pub(crate) level: Level,
     distances: DistanceTable,
+    codes: CodeTable,
 }
 
 const SCALAR: Kernels = Kernels {
     level: Level::Scalar,
-    distances: scalar::DISTANCES,
+    distances: scalar::distances::DISTANCES,
+    codes: scalar::codes::CODES,
 };
 
 /// The kernels this machine can run, worst first.
@@ -118,11 +141,17 @@ pub(crate) fn available() -> Vec<Kernels> {
             tables.push(Kernels {
                 level: Level::Avx2,
                 distances: x86_64::avx2::DISTANCES,
+                codes: x86_64::avx2_codes::CODES,
             });
             if is_x86_feature_detected!("avx512f") {
                 tables.push(Kernels {
                     level: Level::Avx512,
                     distances: x86_64::avx512::DISTANCES,
+                    codes: if has_avx512_for_codes() {
+                        x86_64::avx512_codes::CODES
+                    } else {
+                        x86_64::avx2_codes::CODES
+                    },
                 });
             }
         }
@@ -132,9 +161,19 @@ pub(crate) fn available() -> Vec<Kernels> {
         tables.push(Kernels {
             level: Level::Neon,
             distances: crate::aarch64::neon::DISTANCES,
+            codes: crate::aarch64::neon_codes::CODES,
         });
     }
     tables
+}
+
+/// Whether the machine has what the AVX-512 kernels over codes use beyond AVX-512F.
+#[cfg(target_arch = "x86_64")]
+fn has_avx512_for_codes() -> bool {
+    is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vbmi")
+        && is_x86_feature_detected!("avx512vnni")
 }
 
 /// The best of `tables` up to the level that `forced` names.
@@ -252,4 +291,98 @@ impl Kernels {
             }
         }
     }
+}
+
+impl Kernels {
+    pub(crate) fn scan_blocks(
+        &self,
+        scan: &Scan<'_>,
+        blocks: &[u8],
+        admitted: Option<&[u32]>,
+        limit: f32,
+        survivors: &mut Vec<Survivor>,
+    ) {
+        let dimension = scan.table.len() / 4;
+        check_dimension(dimension);
+        check_bytes(line_bytes(dimension), scan.table.len());
+        let count = blocks.len() / block_bytes(dimension);
+        check_bytes(count * block_bytes(dimension), blocks.len());
+        assert!(
+            admitted.is_none_or(|words| words.len() >= count),
+            "the mask has fewer words than there are blocks, {count}"
+        );
+        // SAFETY: the machine has the instructions of every table that `available` gives.
+        unsafe { (self.codes.scan_blocks)(scan, blocks, admitted, limit, survivors) }
+    }
+
+    pub(crate) fn rotate(&self, rotation: &Rotation, values: &mut [f32]) {
+        assert!(
+            values.len() == rotation.dimension(),
+            "the rotation has {} dimensions, the vector {}",
+            rotation.dimension(),
+            values.len()
+        );
+        // SAFETY: the machine has the instructions of every table that `available` gives.
+        unsafe { (self.codes.rotate)(rotation, values) }
+    }
+
+    pub(crate) fn scan_table(&self, query: &[f32], table: &mut [u8]) -> f32 {
+        check_dimension(query.len());
+        check_bytes(line_bytes(query.len()), table.len());
+        // SAFETY: the machine has the instructions of every table that `available` gives.
+        unsafe { (self.codes.scan_table)(query, table) }
+    }
+
+    pub(crate) fn encode_signs(&self, residual: &[f32], block: &mut [u8], slot: usize) -> f32 {
+        check_dimension(residual.len());
+        check_bytes(block_bytes(residual.len()), block.len());
+        assert!(
+            slot < BLOCK_ROWS,
+            "a block has {BLOCK_ROWS} rows; {slot} is not one of them"
+        );
+        // SAFETY: the machine has the instructions of every table that `available` gives.
+        unsafe { (self.codes.encode_signs)(residual, block, slot) }
+    }
+
+    pub(crate) fn encode_levels(
+        &self,
+        residual: &[f32],
+        bits: LevelBits,
+        scale: f32,
+        codes: &mut [u8],
+    ) -> f32 {
+        check_dimension(residual.len());
+        check_bytes(bits.bytes(residual.len()), codes.len());
+        let encode = match bits {
+            LevelBits::Four => self.codes.encode_levels4,
+            LevelBits::Eight => self.codes.encode_levels8,
+        };
+        // SAFETY: the machine has the instructions of every table that `available` gives.
+        unsafe { encode(residual, scale, codes) }
+    }
+
+    pub(crate) fn dot_levels(&self, codes: &[u8], bits: LevelBits, query: &[i8]) -> i32 {
+        check_dimension(query.len());
+        check_bytes(bits.bytes(query.len()), codes.len());
+        let dot = match bits {
+            LevelBits::Four => self.codes.dot_levels4,
+            LevelBits::Eight => self.codes.dot_levels8,
+        };
+        // SAFETY: the machine has the instructions of every table that `available` gives.
+        unsafe { dot(codes, query) }
+    }
+
+    pub(crate) fn quantise(&self, numbers: &[f32], out: &mut [i8]) -> Quantised {
+        check_bytes(numbers.len(), out.len());
+        // SAFETY: the machine has the instructions of every table that `available` gives.
+        let (scale, sum) = unsafe { (self.codes.quantise)(numbers, out) };
+        Quantised { scale, sum }
+    }
+}
+
+fn check_bytes(expected: usize, given: usize) {
+    assert!(
+        expected == given,
+        "{expected} bytes were expected, {given} given"
+    );
 }

@@ -16,6 +16,8 @@
 
 #![expect(unsafe_code, reason = "SIMD loads and calls through the kernel table")]
 
+pub mod codes;
+
 mod dispatch;
 mod scalar;
 mod sums;

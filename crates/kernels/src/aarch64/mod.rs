@@ -1,3 +1,4 @@
 //! Kernels for 64-bit ARM.
 
 pub(crate) mod neon;
+pub(crate) mod neon_codes;

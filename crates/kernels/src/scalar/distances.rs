@@ -1,7 +1,7 @@
-//! The reference kernels, in plain Rust: what every other level must agree with.
+//! The reference distance kernels.
 //!
-//! What must stay true: no instruction set is assumed and nothing here is `unsafe`. Sums run over
-//! [`LANES`] accumulators, which the compiler turns into whatever vectors the target always has.
+//! What must stay true: sums run over [`LANES`] accumulators, which the compiler turns into
+//! whatever vectors the target always has.
 
 use crate::dispatch::DistanceTable;
 

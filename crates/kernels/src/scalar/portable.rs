@@ -1,0 +1,177 @@
+//! Bodies in plain Rust that the compiler turns into good vector code by itself.
+//!
+//! What must stay true: each is inlined into a function of every instruction set (see
+//! `sums::code_kernels`), so that it is compiled once for each; alone it is the scalar kernel.
+
+#![expect(
+    clippy::inline_always,
+    reason = "the bodies must be compiled with the instructions of their callers"
+)]
+
+use crate::codes::{LEVELS_STRIPE, Rotation};
+
+/// Turns `values` by `rotation`: for each round, flips signs, mixes a window by a Hadamard
+/// transform and, where the window is not everything, the two halves with each other.
+#[inline(always)]
+pub(crate) fn rotate(rotation: &Rotation, values: &mut [f32]) {
+    let dimension = values.len();
+    let window = 1 << dimension.ilog2();
+    let scale = 1.0 / (window as f32).sqrt();
+    for (round, signs) in rotation.signs().chunks_exact(dimension).enumerate() {
+        for (value, sign) in values.iter_mut().zip(signs) {
+            *value *= sign;
+        }
+        let from = if round % 2 == 0 {
+            0
+        } else {
+            dimension - window
+        };
+        hadamard(&mut values[from..from + window], scale);
+        if window != dimension {
+            let (low, high) = values.split_at_mut(dimension / 2);
+            for (low, high) in low.iter_mut().zip(high) {
+                let (a, b) = (*low, *high);
+                *low = (a + b) * std::f32::consts::FRAC_1_SQRT_2;
+                *high = (a - b) * std::f32::consts::FRAC_1_SQRT_2;
+            }
+        }
+    }
+}
+
+/// The Hadamard transform of `values`, a power of two of at least 16 numbers, times `scale`.
+#[inline(always)]
+fn hadamard(values: &mut [f32], scale: f32) {
+    for chunk in values.as_chunks_mut::<16>().0 {
+        let mut mixed = chunk.map(|value| value * scale);
+        mixed = mix::<1>(mixed);
+        mixed = mix::<2>(mixed);
+        mixed = mix::<4>(mixed);
+        *chunk = mix::<8>(mixed);
+    }
+    let mut half = 16;
+    while half < values.len() {
+        for pair in values.chunks_exact_mut(2 * half) {
+            let (low, high) = pair.split_at_mut(half);
+            for (low, high) in low.iter_mut().zip(high) {
+                let (a, b) = (*low, *high);
+                *low = a + b;
+                *high = a - b;
+            }
+        }
+        half *= 2;
+    }
+}
+
+/// One step of a Hadamard transform among sixteen numbers, between those H apart.
+#[inline(always)]
+fn mix<const H: usize>(values: [f32; 16]) -> [f32; 16] {
+    std::array::from_fn(|at| {
+        let sign = if at & H == 0 { 1.0 } else { -1.0 };
+        values[at ^ H] + sign * values[at]
+    })
+}
+
+/// Fills `table` with the sums that `codes::scan_blocks` looks up; gives their step.
+#[inline(always)]
+pub(crate) fn scan_table(query: &[f32], table: &mut [u8]) -> f32 {
+    let (groups, _) = query.as_chunks::<4>();
+    let largest = groups
+        .iter()
+        .map(|group| group.iter().map(|number| number.abs()).sum::<f32>())
+        .fold(0.0f32, f32::max);
+    if largest == 0.0 {
+        table.fill(0);
+        return 0.0;
+    }
+    let step = largest / 255.0;
+    let scale = 255.0 / largest;
+    for (group, entries) in groups.iter().zip(table.as_chunks_mut::<16>().0) {
+        let [a, b, c, d] = group.map(|number| number * scale);
+        let negative = -(a.min(0.0) + b.min(0.0) + c.min(0.0) + d.min(0.0)) + 0.5;
+        let sums: [f32; 16] = std::array::from_fn(|bits| {
+            let bit = |at: usize| (bits >> at & 1) as f32;
+            negative + bit(0) * a + bit(1) * b + bit(2) * c + bit(3) * d
+        });
+        *entries = sums.map(|sum| sum as u8);
+    }
+    step
+}
+
+/// Writes the signs of `residual` as row `slot` of a block; gives the sum of their sizes.
+#[inline(always)]
+pub(crate) fn encode_signs(residual: &[f32], block: &mut [u8], slot: usize) -> f32 {
+    let shift = slot / 16 * 4;
+    let lines = block.as_chunks_mut::<16>().0;
+    let mut total = [0.0f32; 4];
+    for (group, line) in residual.as_chunks::<4>().0.iter().zip(lines) {
+        let mut bits = 0u8;
+        for (at, number) in group.iter().enumerate() {
+            bits |= u8::from(*number >= 0.0) << at;
+            total[at] += number.abs();
+        }
+        let byte = &mut line[slot % 16];
+        *byte = *byte & !(15 << shift) | bits << shift;
+    }
+    total.iter().sum()
+}
+
+/// Sixteen numbers of `residual` as levels 0 to `most`; their product with the levels' middles.
+#[inline(always)]
+fn levels_of(residual: &[f32; 16], scale: f32, half: f32, sums: &mut [f32; 16]) -> [u8; 16] {
+    let most = 2.0 * half - 1.0;
+    std::array::from_fn(|at| {
+        let level = (residual[at] * scale + half).max(0.0).min(most + 0.5) as i32;
+        sums[at] += residual[at] * (level as f32 - half + 0.5);
+        level as u8
+    })
+}
+
+/// The 8-bit levels of `residual`; gives the product of both.
+#[inline(always)]
+pub(crate) fn encode_levels8(residual: &[f32], scale: f32, codes: &mut [u8]) -> f32 {
+    let mut sums = [0.0; 16];
+    let (residual, _) = residual.as_chunks::<16>();
+    for (residual, codes) in residual.iter().zip(codes.as_chunks_mut::<16>().0) {
+        *codes = levels_of(residual, scale, 128.0, &mut sums);
+    }
+    sums.iter().sum()
+}
+
+/// The 4-bit levels of `residual`, two in a byte; gives the product of both.
+#[inline(always)]
+pub(crate) fn encode_levels4(residual: &[f32], scale: f32, codes: &mut [u8]) -> f32 {
+    let mut sums = [0.0; 16];
+    let (stripes, _) = residual.as_chunks::<LEVELS_STRIPE>();
+    for (stripe, codes) in stripes.iter().zip(codes.as_chunks_mut::<32>().0) {
+        let (parts, _) = stripe.as_chunks::<16>();
+        for half in 0..2 {
+            let low = levels_of(&parts[half], scale, 8.0, &mut sums);
+            let high = levels_of(&parts[half + 2], scale, 8.0, &mut sums);
+            for at in 0..16 {
+                codes[half * 16 + at] = low[at] | high[at] << 4;
+            }
+        }
+    }
+    sums.iter().sum()
+}
+
+/// Rounds `numbers` to whole multiples of a scale, from -127 to 127; gives scale and sum.
+#[inline(always)]
+pub(crate) fn quantise(numbers: &[f32], out: &mut [i8]) -> (f32, i32) {
+    let largest = numbers
+        .iter()
+        .fold(0.0f32, |most, number| most.max(number.abs()));
+    if largest == 0.0 {
+        out.fill(0);
+        return (0.0, 0);
+    }
+    let scale = 127.0 / largest;
+    let mut sum = 0;
+    for (number, out) in numbers.iter().zip(out) {
+        let scaled = number * scale;
+        let whole = (scaled + 0.5f32.copysign(scaled)) as i32;
+        sum += whole;
+        *out = whole as i8;
+    }
+    (largest / 127.0, sum)
+}
