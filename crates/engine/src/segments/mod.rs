@@ -8,6 +8,7 @@ pub mod blocks;
 mod chunk;
 mod row_set;
 mod segment;
+pub mod vector;
 mod write;
 
 pub use chunk::{Chunk, ChunkBuilder, RowParts};

@@ -1,0 +1,453 @@
+//! Makes a vector index from the rows of a segment.
+//!
+//! What must stay true: rows are read in order, a few times over, and never all turned at once, so
+//! that memory beyond the result is a bounded sample and some words a row. Rows that codes cannot
+//! hold (numbers whose squares leave the range of `f32`) make no index.
+
+use vermilion_kernels::codes::{
+    BLOCK_ROWS, DIMENSION_STEP, LevelBits, Rotation, block_bytes, encode_levels, encode_signs,
+    set_factors,
+};
+use vermilion_kernels::{inner_product, squared_norm};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::cluster::{Random, SAMPLE_PER_CENTROID, Scratch, Tree};
+use super::layout::{Header, LEVEL_FACTOR_BYTES, NO_ROW, RECALLS, VectorIndex};
+use super::space::normalise;
+use crate::model::Space;
+use crate::{Error, ErrorKind, Result};
+
+/// Rows below which an exact search is as fast.
+const ROWS_MIN: usize = 1_000;
+
+/// Dimensions below which codes save nothing.
+const DIMENSION_MIN: usize = 16;
+
+/// Bytes of rows below which one partition is faster than many; see `docs/decisions`.
+const FLAT_CODE_BYTES: usize = 4 << 20;
+
+/// Rows that a partition should have.
+const PARTITION_ROWS: usize = 128;
+
+/// Bytes of the sample that partitions are found from, at most.
+const SAMPLE_BYTES: usize = 256 << 20;
+
+/// The largest squared norm that codes can hold.
+const SQUARED_NORM_MAX: f32 = 1e30;
+
+/// Rows after which `go_on` is asked again.
+const ROWS_PER_QUESTION: usize = 4096;
+
+/// How an index is made.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildOptions {
+    /// How vectors are compared.
+    pub space: Space,
+    /// Bits of the second code: four take half the room of eight and leave more to the exact
+    /// comparison.
+    pub bits: LevelBits,
+    /// Partitions to make; `None` chooses by the number of rows.
+    pub partitions: Option<u32>,
+    /// Seed of the rotation and of the sample.
+    pub seed: u64,
+}
+
+impl BuildOptions {
+    /// What suits `space`.
+    pub fn new(space: Space) -> Self {
+        Self {
+            space,
+            bits: LevelBits::Four,
+            partitions: None,
+            seed: 0x5eed_0001,
+        }
+    }
+}
+
+/// Whether an index of so many rows of so many dimensions is worth its bytes.
+pub fn pays(rows: usize, dimension: usize) -> bool {
+    rows >= ROWS_MIN && dimension >= DIMENSION_MIN
+}
+
+/// The bytes of an index over `rows`, vectors of `dimension` numbers one after the other; `None`
+/// where there is no row, or codes cannot hold one, so that an exact search must do. `go_on` is
+/// asked now and then; once it answers `false` the call ends with `Busy`.
+pub fn build(
+    rows: &[f32],
+    dimension: usize,
+    options: &BuildOptions,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Option<Vec<u8>>> {
+    if dimension == 0 || !rows.len().is_multiple_of(dimension) {
+        return Err(Error::invalid(format!(
+            "{} numbers are no whole number of vectors of {dimension}",
+            rows.len()
+        )));
+    }
+    let count = rows.len() / dimension;
+    if count >= NO_ROW as usize {
+        return Err(Error::invalid(format!(
+            "a vector index takes at most {} rows, not {count}",
+            NO_ROW - 1
+        )));
+    }
+    let Some(coder) = Coder::new(rows, dimension, options, go_on)? else {
+        return Ok(None);
+    };
+    let partitions = options.partitions.map_or_else(
+        || partitions_for(count, coder.padded()),
+        |partitions| (partitions as usize).clamp(1, count),
+    );
+    let parting = if partitions > 1 {
+        coder.part(partitions)?
+    } else {
+        Parting::whole(count)
+    };
+    coder.write(&parting).map(Some)
+}
+
+/// Partitions for `rows` of `padded` dimensions.
+fn partitions_for(rows: usize, padded: usize) -> usize {
+    if rows * (padded / 8 + 8) <= FLAT_CODE_BYTES {
+        1
+    } else {
+        rows / PARTITION_ROWS
+    }
+}
+
+/// Which partition each row is in.
+struct Parting {
+    /// Centroids relative to the mean; none where there is one partition.
+    centroids: Vec<f32>,
+    /// For each partition its rows.
+    rows: Vec<Vec<u32>>,
+}
+
+impl Parting {
+    /// One partition with all of `count` rows.
+    fn whole(count: usize) -> Self {
+        Self {
+            centroids: Vec::new(),
+            rows: vec![(0..count as u32).collect()],
+        }
+    }
+}
+
+/// The rows, and what turns them.
+struct Coder<'a> {
+    rows: &'a [f32],
+    dimension: usize,
+    options: &'a BuildOptions,
+    go_on: &'a dyn Fn() -> bool,
+    rotation: Rotation,
+    /// The mean of the rows, turned.
+    mean: Vec<f32>,
+}
+
+impl<'a> Coder<'a> {
+    /// Looks at all rows: their mean, and whether codes can hold them.
+    fn new(
+        rows: &'a [f32],
+        dimension: usize,
+        options: &'a BuildOptions,
+        go_on: &'a dyn Fn() -> bool,
+    ) -> Result<Option<Self>> {
+        let padded = dimension.next_multiple_of(DIMENSION_STEP);
+        let mut sums = vec![0.0f64; dimension];
+        let mut copy = vec![0.0; dimension];
+        for (at, row) in rows.chunks_exact(dimension).enumerate() {
+            ask(go_on, at)?;
+            copy.copy_from_slice(row);
+            if options.space == Space::Cosine {
+                normalise(&mut copy);
+            }
+            // Written so that a sum which is not a number fails too.
+            if !(squared_norm(&copy) <= SQUARED_NORM_MAX) {
+                return Ok(None);
+            }
+            sums.iter_mut()
+                .zip(&copy)
+                .for_each(|(sum, &number)| *sum += f64::from(number));
+        }
+        let count = rows.len() / dimension;
+        if count == 0 {
+            return Ok(None);
+        }
+        let rotation = Rotation::new(padded, options.seed);
+        let mut mean: Vec<f32> = sums.iter().map(|sum| (sum / count as f64) as f32).collect();
+        mean.resize(padded, 0.0);
+        rotation.apply(&mut mean);
+        Ok(Some(Self {
+            rows,
+            dimension,
+            options,
+            go_on,
+            rotation,
+            mean,
+        }))
+    }
+
+    fn padded(&self) -> usize {
+        self.mean.len()
+    }
+
+    fn count(&self) -> usize {
+        self.rows.len() / self.dimension
+    }
+
+    /// Turns `row` and takes the mean off; whether it was a vector of zeros.
+    fn turn(&self, row: usize, out: &mut [f32]) -> bool {
+        let (own, padding) = out.split_at_mut(self.dimension);
+        own.copy_from_slice(&self.rows[row * self.dimension..(row + 1) * self.dimension]);
+        padding.fill(0.0);
+        let zero = self.options.space == Space::Cosine && normalise(own) == 0.0;
+        self.rotation.apply(out);
+        out.iter_mut()
+            .zip(&self.mean)
+            .for_each(|(number, mean)| *number -= mean);
+        zero
+    }
+
+    /// Puts the rows into about `partitions` partitions.
+    fn part(&self, partitions: usize) -> Result<Parting> {
+        let padded = self.padded();
+        let mut random = Random::new(self.options.seed);
+        let sample_rows = (partitions * SAMPLE_PER_CENTROID).min(SAMPLE_BYTES / (padded * 4));
+        let picked = random.sample(sample_rows.max(partitions), self.count());
+        let mut sample = vec![0.0; picked.len() * padded];
+        for (at, (&row, out)) in picked
+            .iter()
+            .zip(sample.chunks_exact_mut(padded))
+            .enumerate()
+        {
+            ask(self.go_on, at)?;
+            self.turn(row, out);
+        }
+        let mut tree = Tree::train(&sample, padded, partitions, &mut random);
+        drop(sample);
+
+        let mut sums = vec![0.0f32; tree.len() * padded];
+        let mut counts = vec![0u32; tree.len()];
+        let mut assigned = Vec::with_capacity(self.count());
+        let mut scratch = Scratch::default();
+        let mut turned = vec![0.0; padded];
+        for row in 0..self.count() {
+            ask(self.go_on, row)?;
+            self.turn(row, &mut turned);
+            let own = tree.assign(&turned, &mut scratch);
+            counts[own] += 1;
+            let sums = &mut sums[own * padded..(own + 1) * padded];
+            sums.iter_mut()
+                .zip(&turned)
+                .for_each(|(sum, number)| *sum += number);
+            assigned.push(own as u32);
+        }
+        tree.settle(&sums, &counts);
+        Ok(gather(&tree.leaves.values, padded, &assigned, &counts))
+    }
+
+    /// The bytes of the index.
+    fn write(&self, parting: &Parting) -> Result<Vec<u8>> {
+        let blocks: usize = parting
+            .rows
+            .iter()
+            .map(|rows| rows.len().div_ceil(BLOCK_ROWS))
+            .sum();
+        let mut header = Header {
+            dimension: self.dimension,
+            space: self.options.space,
+            bits: self.options.bits,
+            rows: self.count() as u32,
+            partitions: parting.rows.len() as u32,
+            blocks: blocks as u32,
+            seed: self.options.seed,
+            probes: [parting.rows.len() as u32; RECALLS.len()],
+        };
+        let sections = header.sections().ok_or_else(|| {
+            Error::invalid("the vector index would be larger than this machine can address")
+        })?;
+        let mut bytes = vec![0; sections.levels.end];
+        put_floats(&mut bytes[sections.mean.clone()], &self.mean);
+        let centroids = if parting.rows.len() > 1 {
+            let padded = self.padded();
+            let moved = parting.centroids.chunks_exact(padded);
+            moved
+                .flat_map(|c| c.iter().zip(&self.mean).map(|(a, b)| a + b))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        put_floats(&mut bytes[sections.centroids.clone()], &centroids);
+        self.write_levels(&mut bytes[sections.levels.clone()], header.level_bytes())?;
+        let mut first_blocks = vec![0];
+        let mut spreads = Vec::new();
+        let mut next = 0;
+        for (partition, rows) in parting.rows.iter().enumerate() {
+            let end = next + rows.len().div_ceil(BLOCK_ROWS);
+            let size = block_bytes(self.padded());
+            let from = sections.blocks.start;
+            let own = &mut bytes[from + next * size..from + end * size];
+            spreads.push(self.write_partition(own, parting, partition)?);
+            if parting.rows.len() > 1 {
+                let slots = (next * BLOCK_ROWS * 4)..(end * BLOCK_ROWS * 4);
+                put_rows(&mut bytes[sections.slot_rows.clone()][slots], rows);
+            }
+            first_blocks.push(end as u32);
+            next = end;
+        }
+        put_floats(&mut bytes[sections.spreads.clone()], &spreads);
+        for (to, first) in bytes[sections.first_blocks.clone()]
+            .chunks_exact_mut(4)
+            .zip(first_blocks)
+        {
+            to.copy_from_slice(&first.to_le_bytes());
+        }
+        let checksum = xxh3_64(&bytes[sections.mean.start..sections.first_blocks.end]);
+        bytes[..sections.mean.start].copy_from_slice(&header.encode(checksum));
+        if parting.rows.len() > 1 {
+            let index = VectorIndex::open("the index just built", bytes.into())?;
+            header.probes = index.calibrate(|row, out| {
+                let from = row as usize * self.dimension;
+                out.copy_from_slice(&self.rows[from..from + self.dimension]);
+            })?;
+            bytes = index.into_bytes();
+            bytes[..sections.mean.start].copy_from_slice(&header.encode(checksum));
+        }
+        Ok(bytes)
+    }
+
+    /// Writes the levels of all rows with their factors.
+    fn write_levels(&self, section: &mut [u8], level_bytes: usize) -> Result<()> {
+        // The steps that code numbers of a normal distribution best.
+        let step = match self.options.bits {
+            LevelBits::Four => 0.3352,
+            LevelBits::Eight => 0.0308,
+        };
+        let mut turned = vec![0.0; self.padded()];
+        for (row, out) in section.chunks_exact_mut(level_bytes).enumerate() {
+            ask(self.go_on, row)?;
+            let zero = self.turn(row, &mut turned);
+            let squared = squared_norm(&turned);
+            let deviation = (squared / self.padded() as f32).sqrt();
+            let scale = if deviation > 0.0 {
+                1.0 / (step * deviation)
+            } else {
+                0.0
+            };
+            let (factors, codes) = out.split_at_mut(LEVEL_FACTOR_BYTES);
+            let product = encode_levels(&turned, self.options.bits, scale, codes);
+            let slope = if product > 0.0 {
+                squared / product
+            } else {
+                0.0
+            };
+            put_floats(factors, &[self.offset(squared, zero), slope]);
+        }
+        Ok(())
+    }
+
+    /// What a row's score begins with, from its squared distance to the centre of its code.
+    /// Between a vector of zeros and one of length 1 the cosine is 0, as for a squared distance
+    /// of 2; the code says 1.
+    fn offset(&self, squared: f32, zero: bool) -> f32 {
+        match self.options.space {
+            Space::Ip => 0.0,
+            Space::L2 | Space::Cosine => squared + if zero { 1.0 } else { 0.0 },
+        }
+    }
+
+    /// Writes the blocks of a partition; gives its spread: how much the true product of a row can
+    /// differ from what its signs say, in units of the row's slope.
+    fn write_partition(&self, own: &mut [u8], parting: &Parting, partition: usize) -> Result<f32> {
+        let padded = self.padded();
+        let rows = &parting.rows[partition];
+        let centroid = parting
+            .centroids
+            .get(partition * padded..(partition + 1) * padded);
+        let mut turned = vec![0.0; padded];
+        let mut spread = 0.0f32;
+        for (at, block) in own.chunks_exact_mut(block_bytes(padded)).enumerate() {
+            for slot in 0..BLOCK_ROWS {
+                let Some(&row) = rows.get(at * BLOCK_ROWS + slot) else {
+                    set_factors(block, slot, f32::INFINITY, 0.0);
+                    continue;
+                };
+                ask(self.go_on, at * BLOCK_ROWS + slot)?;
+                let zero = self.turn(row as usize, &mut turned);
+                if let Some(centroid) = centroid {
+                    turned
+                        .iter_mut()
+                        .zip(centroid)
+                        .for_each(|(number, c)| *number -= c);
+                }
+                let squared = squared_norm(&turned);
+                let sizes = encode_signs(&turned, block, slot);
+                let slope = if sizes > 0.0 { squared / sizes } else { 0.0 };
+                let mut offset = self.offset(squared, zero);
+                if let Some(centroid) = centroid
+                    && self.options.space != Space::Ip
+                {
+                    let signs: Vec<f32> = turned
+                        .iter()
+                        .map(|n| if *n >= 0.0 { 1.0 } else { -1.0 })
+                        .collect();
+                    offset += 2.0 * slope * inner_product(&signs, centroid);
+                }
+                set_factors(block, slot, offset, slope);
+                if squared > 0.0 {
+                    spread = spread.max(padded as f32 - sizes / squared * sizes);
+                }
+            }
+        }
+        Ok(spread.max(0.0).sqrt())
+    }
+}
+
+/// Groups rows by the partition each was assigned to, and drops partitions without a row.
+fn gather(centroids: &[f32], padded: usize, assigned: &[u32], counts: &[u32]) -> Parting {
+    let mut rows: Vec<Vec<u32>> = counts
+        .iter()
+        .map(|&count| Vec::with_capacity(count as usize))
+        .collect();
+    for (row, &partition) in assigned.iter().enumerate() {
+        rows[partition as usize].push(row as u32);
+    }
+    let mut parting = Parting {
+        centroids: Vec::new(),
+        rows: Vec::new(),
+    };
+    for (rows, centroid) in rows.into_iter().zip(centroids.chunks_exact(padded)) {
+        if !rows.is_empty() {
+            parting.centroids.extend_from_slice(centroid);
+            parting.rows.push(rows);
+        }
+    }
+    if let [_] = parting.rows[..] {
+        return Parting::whole(assigned.len());
+    }
+    parting
+}
+
+fn ask(go_on: &dyn Fn() -> bool, row: usize) -> Result<()> {
+    if row.is_multiple_of(ROWS_PER_QUESTION) && !go_on() {
+        return Err(Error::new(
+            ErrorKind::Busy,
+            "the building of a vector index was stopped",
+        ));
+    }
+    Ok(())
+}
+
+fn put_floats(to: &mut [u8], floats: &[f32]) {
+    for (to, float) in to.chunks_exact_mut(4).zip(floats) {
+        to.copy_from_slice(&float.to_le_bytes());
+    }
+}
+
+/// Writes the rows of the slots, then [`NO_ROW`] for those left.
+fn put_rows(to: &mut [u8], rows: &[u32]) {
+    let rows = rows.iter().copied().chain(std::iter::repeat(NO_ROW));
+    for (to, row) in to.chunks_exact_mut(4).zip(rows) {
+        to.copy_from_slice(&row.to_le_bytes());
+    }
+}

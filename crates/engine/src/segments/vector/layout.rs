@@ -1,0 +1,313 @@
+//! Where everything stands in the bytes of a vector index.
+//!
+//! What must stay true: all numbers are little-endian; every section begins at a multiple of
+//! [`ALIGNMENT`] that follows from the counts in the header alone. Opening checks the header, the
+//! sections that are copied to memory and the length; the rest, which is large, is checked by who
+//! owns the file.
+//!
+//! Sections: header; mean; centroids; spreads; first blocks; rows of slots; blocks; levels. An
+//! index of one partition has no centroids (its only one is the mean) and no rows of slots
+//! (slot and row are the same).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use vermilion_kernels::codes::{BLOCK_ROWS, DIMENSION_STEP, LevelBits, Rotation, block_bytes};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::model::Space;
+use crate::{Error, Result};
+
+const MAGIC: [u8; 8] = *b"VMLNVIDX";
+const FORMAT: u32 = 1;
+const HEADER_BYTES: usize = 256;
+const ALIGNMENT: usize = 64;
+
+/// Bytes before the levels of a row: its constant and its scale, `f32`.
+pub(super) const LEVEL_FACTOR_BYTES: usize = 8;
+
+/// The recalls for which an index knows how many partitions to search.
+pub(super) const RECALLS: [f32; 8] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
+
+/// A slot of the last block of a partition that holds no row.
+pub(super) const NO_ROW: u32 = u32::MAX;
+
+/// The counts and settings that everything else follows from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Header {
+    pub(super) dimension: usize,
+    pub(super) space: Space,
+    pub(super) bits: LevelBits,
+    pub(super) rows: u32,
+    pub(super) partitions: u32,
+    pub(super) blocks: u32,
+    pub(super) seed: u64,
+    /// For each of [`RECALLS`] the partitions to search.
+    pub(super) probes: [u32; RECALLS.len()],
+}
+
+/// The ranges of the sections.
+#[derive(Clone, Debug)]
+pub(super) struct Sections {
+    pub(super) mean: Range<usize>,
+    pub(super) centroids: Range<usize>,
+    pub(super) spreads: Range<usize>,
+    pub(super) first_blocks: Range<usize>,
+    pub(super) slot_rows: Range<usize>,
+    pub(super) blocks: Range<usize>,
+    pub(super) levels: Range<usize>,
+}
+
+impl Header {
+    /// Dimensions of the codes.
+    pub(super) fn padded(&self) -> usize {
+        self.dimension.next_multiple_of(DIMENSION_STEP)
+    }
+
+    /// Bytes of the levels of a row with their factors.
+    pub(super) fn level_bytes(&self) -> usize {
+        LEVEL_FACTOR_BYTES + self.bits.bytes(self.padded())
+    }
+
+    /// Where the sections are; `None` where they would be larger than memory can be.
+    pub(super) fn sections(&self) -> Option<Sections> {
+        let partitions = self.partitions as usize;
+        let (centroids, slots) = if partitions == 1 {
+            (0, 0)
+        } else {
+            (partitions, (self.blocks as usize).checked_mul(BLOCK_ROWS)?)
+        };
+        let mut end = HEADER_BYTES;
+        let mut section = |count: usize, bytes: usize| {
+            let from = end.checked_next_multiple_of(ALIGNMENT)?;
+            end = from.checked_add(count.checked_mul(bytes)?)?;
+            Some(from..end)
+        };
+        Some(Sections {
+            mean: section(self.padded(), 4)?,
+            centroids: section(centroids, self.padded() * 4)?,
+            spreads: section(partitions, 4)?,
+            first_blocks: section(partitions + 1, 4)?,
+            slot_rows: section(slots, 4)?,
+            blocks: section(self.blocks as usize, block_bytes(self.padded()))?,
+            levels: section(self.rows as usize, self.level_bytes())?,
+        })
+    }
+
+    /// The header's bytes; `checksum` is that of the sections kept in memory.
+    pub(super) fn encode(&self, checksum: u64) -> [u8; HEADER_BYTES] {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        bytes.extend(MAGIC);
+        let space = match self.space {
+            Space::L2 => 0,
+            Space::Cosine => 1,
+            Space::Ip => 2,
+        };
+        let bits = match self.bits {
+            LevelBits::Four => 4,
+            LevelBits::Eight => 8,
+        };
+        let counts = [self.rows, self.partitions, self.blocks];
+        let head = [FORMAT, self.dimension as u32, space, bits];
+        for number in head.into_iter().chain(counts).chain(self.probes) {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(self.seed.to_le_bytes());
+        bytes.extend(checksum.to_le_bytes());
+        bytes.resize(HEADER_BYTES - 8, 0);
+        bytes.extend(xxh3_64(&bytes).to_le_bytes());
+        bytes
+            .try_into()
+            .expect("the header was filled up to its length")
+    }
+
+    /// Reads a header and the checksum of the sections kept in memory.
+    fn decode(path: &str, bytes: &[u8]) -> Result<(Self, u64)> {
+        let corrupted = |detail: String| Error::corrupted(path, 0, detail);
+        let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else {
+            let found = bytes.len();
+            return Err(corrupted(format!(
+                "a vector index begins with {HEADER_BYTES} bytes of header; there are {found}"
+            )));
+        };
+        if bytes[..8] != MAGIC {
+            return Err(corrupted(
+                "this is no vector index: its first bytes differ".to_owned(),
+            ));
+        }
+        let long = |at: usize| {
+            let bytes = bytes[at..]
+                .first_chunk()
+                .expect("offsets are within the header");
+            u64::from_le_bytes(*bytes)
+        };
+        let word = |at: usize| long(8 + at * 4) as u32;
+        if word(0) != FORMAT {
+            return Err(Error::new(
+                crate::ErrorKind::Unsupported,
+                format!(
+                    "{path} has vector index format {}; {FORMAT} can be read",
+                    word(0)
+                ),
+            ));
+        }
+        let (found, expected) = (xxh3_64(&bytes[..HEADER_BYTES - 8]), long(HEADER_BYTES - 8));
+        if found != expected {
+            return Err(corrupted(format!(
+                "the header's checksum is {found:016x}, {expected:016x} was written"
+            )));
+        }
+        let space = match word(2) {
+            0 => Space::L2,
+            1 => Space::Cosine,
+            2 => Space::Ip,
+            other => return Err(corrupted(format!("there is no space with number {other}"))),
+        };
+        let bits = match word(3) {
+            4 => LevelBits::Four,
+            8 => LevelBits::Eight,
+            other => return Err(corrupted(format!("levels have 4 or 8 bits, not {other}"))),
+        };
+        let header = Self {
+            dimension: word(1) as usize,
+            space,
+            bits,
+            rows: word(4),
+            partitions: word(5),
+            blocks: word(6),
+            seed: long(8 + 4 * (7 + RECALLS.len())),
+            probes: std::array::from_fn(|at| word(7 + at)),
+        };
+        let filled = header.rows > 0 && header.dimension > 0 && header.partitions > 0;
+        if !filled || header.partitions == 1 && header.blocks != header.rows.div_ceil(32) {
+            return Err(corrupted(
+                "the counts of rows and blocks do not fit".to_owned(),
+            ));
+        }
+        Ok((header, long(16 + 4 * (7 + RECALLS.len()))))
+    }
+}
+
+/// An opened vector index.
+#[derive(Debug)]
+pub struct VectorIndex {
+    pub(super) header: Header,
+    pub(super) sections: Sections,
+    pub(super) rotation: Rotation,
+    pub(super) mean: Vec<f32>,
+    pub(super) centroids: Vec<f32>,
+    pub(super) spreads: Vec<f32>,
+    pub(super) first_blocks: Vec<u32>,
+    pub(super) bytes: Bytes,
+}
+
+impl VectorIndex {
+    /// Opens the index whose bytes these are; `path` is for messages.
+    pub fn open(path: &str, bytes: Bytes) -> Result<Self> {
+        let (header, checksum) = Header::decode(path, &bytes)?;
+        let sections = header.sections();
+        let Some(sections) = sections.filter(|sections| sections.levels.end == bytes.len()) else {
+            return Err(Error::corrupted(
+                path,
+                bytes.len() as u64,
+                "the file ends here; its header announces another length",
+            ));
+        };
+        let found = xxh3_64(&bytes[sections.mean.start..sections.first_blocks.end]);
+        if found != checksum {
+            return Err(Error::corrupted(
+                path,
+                sections.mean.start as u64,
+                format_args!("the checksum is {found:016x}, {checksum:016x} was written"),
+            ));
+        }
+        let first_blocks = words(&bytes[sections.first_blocks.clone()]);
+        if !first_blocks.is_sorted() || first_blocks.last() != Some(&header.blocks) {
+            return Err(Error::corrupted(
+                path,
+                sections.first_blocks.start as u64,
+                "the first blocks of partitions do not ascend to the number of blocks",
+            ));
+        }
+        Ok(Self {
+            rotation: Rotation::new(header.padded(), header.seed),
+            mean: floats(&bytes[sections.mean.clone()]),
+            centroids: floats(&bytes[sections.centroids.clone()]),
+            spreads: floats(&bytes[sections.spreads.clone()]),
+            first_blocks,
+            header,
+            sections,
+            bytes,
+        })
+    }
+
+    /// Rows in the index.
+    pub fn rows(&self) -> u32 {
+        self.header.rows
+    }
+
+    /// Numbers in a vector.
+    pub fn dimension(&self) -> usize {
+        self.header.dimension
+    }
+
+    /// How vectors are compared.
+    pub fn space(&self) -> Space {
+        self.header.space
+    }
+
+    /// Partitions the rows are in.
+    pub fn partitions(&self) -> u32 {
+        self.header.partitions
+    }
+
+    /// Bytes held in memory beside the index's own.
+    pub fn heap_bytes(&self) -> usize {
+        let floats = self.mean.len() + self.centroids.len() + self.spreads.len();
+        // The rotation has up to four rounds of signs.
+        (floats + self.first_blocks.len() + 4 * self.mean.len()) * 4
+    }
+
+    /// The bytes of `blocks`.
+    pub(super) fn blocks(&self, blocks: Range<u32>) -> &[u8] {
+        let bytes = block_bytes(self.header.padded());
+        let section = &self.bytes[self.sections.blocks.clone()];
+        &section[blocks.start as usize * bytes..blocks.end as usize * bytes]
+    }
+
+    /// The row in `slot`; [`NO_ROW`] or more where there is none.
+    pub(super) fn row_of_slot(&self, slot: usize) -> u32 {
+        if self.header.partitions == 1 {
+            return slot as u32;
+        }
+        let rows = self.bytes[self.sections.slot_rows.clone()]
+            .as_chunks::<4>()
+            .0;
+        u32::from_le_bytes(rows[slot])
+    }
+
+    /// The factors and the levels of `row`.
+    pub(super) fn levels(&self, row: u32) -> &[u8] {
+        let bytes = self.header.level_bytes();
+        let from = self.sections.levels.start + row as usize * bytes;
+        &self.bytes[from..from + bytes]
+    }
+}
+
+fn words(bytes: &[u8]) -> Vec<u32> {
+    bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|&word| u32::from_le_bytes(word))
+        .collect()
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|&word| f32::from_le_bytes(word))
+        .collect()
+}

@@ -1,0 +1,496 @@
+//! Finds the rows nearest to a query.
+//!
+//! What must stay true: a block's survivors are refined before the next run of blocks is scanned,
+//! and none is dropped at the end of a partition, whatever the mask; the limit is the score of the
+//! worst candidate kept, once there are enough. Equal scores are told apart by the lower row.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::ops::Range;
+
+use vermilion_kernels::codes::{
+    BLOCK_ROWS, Quantised, Scan, Survivor, dot_levels, line_bytes, quantise, scan_blocks,
+    scan_table,
+};
+use vermilion_kernels::{
+    inner_product, inner_product_rows, l2_squared, l2_squared_rows, squared_norm,
+};
+
+use super::cluster::Random;
+use super::layout::{LEVEL_FACTOR_BYTES, RECALLS, VectorIndex};
+use super::space::{distance_of_score, exact_distance, normalise};
+use crate::model::Space;
+use crate::segments::RowSet;
+use crate::{Error, Result};
+
+/// Blocks scanned between two looks at the limit.
+const RUN_BLOCKS: usize = 8;
+
+/// Admitted rows up to which each one's levels are read, and no block is scanned; also per block
+/// of an index of one partition.
+const LISTED_ROWS: u32 = 1_000;
+
+/// Rows of an index that are searched for, to find how many partitions a recall needs.
+const CALIBRATION_QUERIES: usize = 128;
+
+/// Neighbours of each that must be found.
+const CALIBRATION_NEIGHBOURS: usize = 10;
+
+/// What a search is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchOptions<'a> {
+    /// Rows wanted.
+    pub k: usize,
+    /// The share of the true nearest rows that should be found, 0 to 1.
+    pub recall: f32,
+    /// The rows that may be found; `None` for all.
+    pub mask: Option<&'a RowSet>,
+}
+
+/// A row that was found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// Its number.
+    pub row: u32,
+    /// Its distance as users see it: estimated by [`VectorIndex::candidates`], exact from
+    /// [`VectorIndex::search`].
+    pub distance: f32,
+}
+
+/// What a recall means inside.
+struct Effort {
+    /// How far below its estimate a row's score may lie, in deviations of the estimate.
+    deviations: f32,
+    /// Candidates to keep for the exact comparison.
+    depth: usize,
+    /// Partitions to search.
+    probes: usize,
+}
+
+/// A query made ready for the codes.
+struct Prepared {
+    /// The query, of length 1 but for `l2`, turned.
+    turned: Vec<f32>,
+    /// The length it had.
+    norm: f32,
+    table: Vec<u8>,
+    step: f32,
+    /// The sum of the sizes of the numbers that `table` was made from.
+    sizes: f32,
+    whole: Vec<i8>,
+    quantised: Quantised,
+    /// What the score of a row's levels begins with.
+    level_base: f32,
+}
+
+impl VectorIndex {
+    /// Rows that may be the nearest to `query`, nearest first by estimated distance: somewhat more
+    /// than `k`, to be compared exactly. Estimates of several indexes can be compared.
+    pub fn candidates(&self, query: &[f32], options: &SearchOptions<'_>) -> Result<Vec<Candidate>> {
+        self.check(query, options)?;
+        let prepared = self.prepare(query);
+        let effort = self.effort(options);
+        if options.k == 0 {
+            return Ok(Vec::new());
+        }
+        if !prepared.level_base.is_finite() {
+            return Ok(self.first_rows(options));
+        }
+        let mut best = Best::new(effort.depth);
+        match options.mask {
+            Some(mask) if mask.len() <= self.listed_rows() => {
+                for row in mask.iter() {
+                    best.push(self.level_score(&prepared, row), row);
+                }
+            }
+            _ => self.search_partitions(&prepared, &effort, options.mask, &mut best),
+        }
+        let space = self.header.space;
+        let found = best.heap.into_sorted_vec().into_iter();
+        Ok(found
+            .map(|scored| Candidate {
+                row: scored.row,
+                distance: distance_of_score(space, scored.score, prepared.norm),
+            })
+            .collect())
+    }
+
+    /// The `k` rows nearest to `query`, nearest first, with exact distances; `vector` gives the
+    /// raw vector of a row.
+    pub fn search<'v>(
+        &self,
+        query: &[f32],
+        options: &SearchOptions<'_>,
+        mut vector: impl FnMut(u32) -> Result<&'v [f32]>,
+    ) -> Result<Vec<Candidate>> {
+        let mut found = self.candidates(query, options)?;
+        for candidate in &mut found {
+            let vector = vector(candidate.row)?;
+            candidate.distance = exact_distance(self.header.space, query, vector);
+        }
+        found.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row.cmp(&b.row)));
+        found.truncate(options.k);
+        Ok(found)
+    }
+
+    fn check(&self, query: &[f32], options: &SearchOptions<'_>) -> Result<()> {
+        if query.len() != self.header.dimension {
+            return Err(Error::invalid(format!(
+                "the query has {} numbers, the index vectors of {}",
+                query.len(),
+                self.header.dimension
+            )));
+        }
+        match options.mask {
+            Some(mask) if mask.rows() != self.header.rows => Err(Error::internal(format!(
+                "the mask is over {} rows, the index has {}",
+                mask.rows(),
+                self.header.rows
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Admitted rows up to which reading each one's levels costs less than scanning blocks.
+    fn listed_rows(&self) -> u32 {
+        if self.header.partitions == 1 {
+            self.header.blocks.max(BLOCK_ROWS as u32)
+        } else {
+            LISTED_ROWS
+        }
+    }
+
+    /// Enough admitted rows, where the query is so large that all distances are infinite.
+    fn first_rows(&self, options: &SearchOptions<'_>) -> Vec<Candidate> {
+        let rows =
+            (0..self.header.rows).filter(|&row| options.mask.is_none_or(|mask| mask.contains(row)));
+        rows.take(options.k)
+            .map(|row| Candidate {
+                row,
+                distance: f32::INFINITY,
+            })
+            .collect()
+    }
+
+    fn effort(&self, options: &SearchOptions<'_>) -> Effort {
+        let recall = options.recall.clamp(0.0, 1.0);
+        let deviations = match recall {
+            recall if recall <= 0.9 => 0.6,
+            recall if recall <= 0.95 => 0.9,
+            recall if recall <= 0.99 => 1.4,
+            _ => 1.9,
+        };
+        let more = match recall {
+            recall if recall <= 0.95 => options.k.min(100) / 2 + 5,
+            recall if recall <= 0.99 => options.k.min(100) + 10,
+            _ => options.k.min(200) * 2 + 20,
+        };
+        let known = RECALLS.iter().position(|&known| recall <= known);
+        let probes = known.map_or(self.header.partitions, |at| self.header.probes[at]);
+        Effort {
+            deviations,
+            depth: options
+                .k
+                .saturating_add(more)
+                .min(self.header.rows as usize),
+            probes: probes as usize,
+        }
+    }
+
+    fn prepare(&self, query: &[f32]) -> Prepared {
+        let padded = self.header.padded();
+        let mut turned = query.to_vec();
+        let norm = match self.header.space {
+            Space::L2 => 1.0,
+            Space::Cosine | Space::Ip => normalise(&mut turned),
+        };
+        turned.resize(padded, 0.0);
+        self.rotation.apply(&mut turned);
+        let mut relative = turned.clone();
+        let level_base = if self.header.space == Space::Ip {
+            -2.0 * inner_product(&turned, &self.mean)
+        } else {
+            relative
+                .iter_mut()
+                .zip(&self.mean)
+                .for_each(|(number, mean)| *number -= mean);
+            squared_norm(&relative)
+        };
+        let mut table = vec![0; line_bytes(padded)];
+        let step = scan_table(&relative, &mut table);
+        let mut whole = vec![0; padded];
+        Prepared {
+            quantised: quantise(&relative, &mut whole),
+            sizes: relative.iter().map(|number| number.abs()).sum(),
+            turned,
+            norm,
+            table,
+            step,
+            whole,
+            level_base,
+        }
+    }
+
+    /// The score of `row` by its levels.
+    fn level_score(&self, query: &Prepared, row: u32) -> f32 {
+        let bits = self.header.bits;
+        let (factors, codes) = self.levels(row).split_at(LEVEL_FACTOR_BYTES);
+        let (factors, _) = factors.as_chunks::<4>();
+        let [offset, slope] = [0, 1].map(|at| f32::from_le_bytes(factors[at]));
+        let dot = dot_levels(codes, bits, &query.whole) as f32;
+        let middle = (bits.half() - 0.5) * query.quantised.sum as f32;
+        offset + query.level_base - 2.0 * query.quantised.scale * slope * (dot - middle)
+    }
+
+    /// For each partition the score of its centroid: what the scores of its rows begin with.
+    fn partition_scores(&self, query: &Prepared) -> Vec<f32> {
+        let partitions = self.header.partitions as usize;
+        let mut scores = vec![0.0; partitions];
+        match (self.header.space, partitions) {
+            (Space::Ip, 1) => scores[0] = inner_product(&query.turned, &self.mean),
+            (Space::Ip, _) => inner_product_rows(&query.turned, &self.centroids, &mut scores),
+            (_, 1) => scores[0] = l2_squared(&query.turned, &self.mean),
+            _ => l2_squared_rows(&query.turned, &self.centroids, &mut scores),
+        }
+        if self.header.space == Space::Ip {
+            scores.iter_mut().for_each(|score| *score *= -2.0);
+        }
+        scores
+    }
+
+    /// Searches partitions, the nearest first.
+    fn search_partitions(
+        &self,
+        query: &Prepared,
+        effort: &Effort,
+        mask: Option<&RowSet>,
+        best: &mut Best,
+    ) {
+        let mut order: Vec<(f32, u32)> =
+            self.partition_scores(query).into_iter().zip(0..).collect();
+        let nearer = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+        let share = mask.map_or(1.0, |mask| mask.len() as f32 / self.header.rows as f32);
+        // A filter thins the neighbourhood out, so more partitions hold it, and each fewer of it.
+        let wanted_rows = effort.probes as f32 * self.header.rows as f32
+            / self.header.partitions as f32
+            * share.sqrt();
+        let mut sorted = 0;
+        let mut admitted_rows = 0;
+        let mut survivors = Vec::new();
+        for at in 0..order.len() {
+            let enough = at >= effort.probes && admitted_rows as f32 >= wanted_rows;
+            if enough && best.is_full() {
+                break;
+            }
+            if at == sorted {
+                sorted = order.len().min((sorted * 2).max(effort.probes));
+                let rest = &mut order[at..];
+                if sorted - at < rest.len() {
+                    rest.select_nth_unstable_by(sorted - at, nearer);
+                }
+                rest[..sorted - at].sort_unstable_by(nearer);
+            }
+            let (score, partition) = order[at];
+            admitted_rows += self.search_partition(
+                query,
+                effort,
+                (score, partition as usize),
+                mask,
+                (best, &mut survivors),
+            );
+        }
+    }
+
+    /// Searches one partition, whose centroid has `score`; how many admitted rows it has.
+    fn search_partition(
+        &self,
+        query: &Prepared,
+        effort: &Effort,
+        (score, partition): (f32, usize),
+        mask: Option<&RowSet>,
+        (best, survivors): (&mut Best, &mut Vec<Survivor>),
+    ) -> u32 {
+        let padded = self.header.padded() as f32;
+        let radius = match self.header.space {
+            Space::Ip => 1.0,
+            Space::L2 | Space::Cosine => score.max(0.0).sqrt(),
+        };
+        let spread = self.spreads[partition] * radius / (padded - 1.0).sqrt();
+        let scan = Scan {
+            table: &query.table,
+            base: 2.0 * query.sizes - 2.0 * effort.deviations * spread,
+            step: 4.0 * query.step,
+        };
+        let mut admitted_rows = 0;
+        let mut words = [0; RUN_BLOCKS];
+        let mut first = self.first_blocks[partition];
+        let end = self.first_blocks[partition + 1];
+        while first < end {
+            let run = first..end.min(first + RUN_BLOCKS as u32);
+            first = run.end;
+            let admitted = match mask {
+                Some(mask) => {
+                    let count = self.admitted(mask, run.clone(), &mut words);
+                    admitted_rows += count;
+                    if count == 0 {
+                        continue;
+                    }
+                    Some(&words[..])
+                }
+                None => {
+                    admitted_rows += run.len() as u32 * BLOCK_ROWS as u32;
+                    None
+                }
+            };
+            survivors.clear();
+            let limit = best.limit() - score;
+            scan_blocks(&scan, self.blocks(run.clone()), admitted, limit, survivors);
+            for survivor in survivors.iter() {
+                if survivor.bound + score < best.limit() {
+                    let slot = run.start as usize * BLOCK_ROWS + survivor.slot as usize;
+                    let row = self.row_of_slot(slot);
+                    if row < self.header.rows {
+                        best.push(self.level_score(query, row), row);
+                    }
+                }
+            }
+        }
+        admitted_rows
+    }
+
+    /// For each block of `run` the rows that `mask` admits, as bits; how many they are.
+    fn admitted(&self, mask: &RowSet, run: Range<u32>, words: &mut [u32; RUN_BLOCKS]) -> u32 {
+        words.fill(0);
+        for (block, word) in run.zip(words.iter_mut()) {
+            let block = block as usize;
+            *word = if self.header.partitions == 1 {
+                (mask.words()[block / 2] >> (block % 2 * 32)) as u32
+            } else {
+                let slots = block * BLOCK_ROWS..(block + 1) * BLOCK_ROWS;
+                slots.enumerate().fold(0, |word, (bit, slot)| {
+                    let row = self.row_of_slot(slot);
+                    let admitted = row < self.header.rows && mask.contains(row);
+                    word | u32::from(admitted) << bit
+                })
+            };
+        }
+        words.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// For each of the known recalls, how many partitions hold that share of the neighbours of
+    /// rows of this index; `vector` copies the raw vector of a row.
+    pub(super) fn calibrate(
+        &self,
+        mut vector: impl FnMut(u32, &mut [f32]),
+    ) -> Result<[u32; RECALLS.len()]> {
+        let rows = self.header.rows as usize;
+        let mut partition_of = vec![0u32; rows];
+        for partition in 0..self.header.partitions {
+            let blocks = &self.first_blocks[partition as usize..partition as usize + 2];
+            for slot in blocks[0] as usize * BLOCK_ROWS..blocks[1] as usize * BLOCK_ROWS {
+                if let Some(own) = partition_of.get_mut(self.row_of_slot(slot) as usize) {
+                    *own = partition;
+                }
+            }
+        }
+        let mut ranks = Vec::new();
+        let mut query = vec![0.0; self.header.dimension];
+        for row in Random::new(self.header.seed).sample(CALIBRATION_QUERIES, rows) {
+            let row = row as u32;
+            vector(row, &mut query);
+            let prepared = self.prepare(&query);
+            let mut best = Best::new(CALIBRATION_NEIGHBOURS.min(rows));
+            for other in (0..self.header.rows).filter(|&other| other != row) {
+                best.push(self.level_score(&prepared, other), other);
+            }
+            let scores = self.partition_scores(&prepared);
+            ranks.extend(best.heap.iter().map(|scored| {
+                let own = scores[partition_of[scored.row as usize] as usize];
+                scores.iter().filter(|&&score| score < own).count() as u32 + 1
+            }));
+        }
+        ranks.sort_unstable();
+        Ok(RECALLS.map(|recall| {
+            // Half of the neighbours that may be missed are left to the codes.
+            let share = 1.0 - (1.0 - f64::from(recall)) / 2.0;
+            let at = (ranks.len() as f64 * share).ceil() as usize;
+            ranks
+                .get(at.saturating_sub(1))
+                .copied()
+                .unwrap_or(self.header.partitions)
+        }))
+    }
+
+    /// The index's bytes.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes.into()
+    }
+}
+
+/// A row and its score; the greater is the worse.
+#[derive(Clone, Copy, Debug)]
+struct Scored {
+    score: f32,
+    row: u32,
+}
+
+impl Ord for Scored {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.score
+            .total_cmp(&other.score)
+            .then(self.row.cmp(&other.row))
+    }
+}
+
+impl PartialOrd for Scored {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Scored {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Scored {}
+
+/// The best rows so far, the worst of them on top.
+struct Best {
+    heap: BinaryHeap<Scored>,
+    depth: usize,
+}
+
+impl Best {
+    /// Keeps `depth` rows, at least one.
+    fn new(depth: usize) -> Self {
+        Self {
+            heap: BinaryHeap::with_capacity(depth + 1),
+            depth: depth.max(1),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.heap.len() == self.depth
+    }
+
+    /// Below it a score must be to be kept.
+    fn limit(&self) -> f32 {
+        match self.heap.peek() {
+            Some(worst) if self.is_full() => worst.score,
+            _ => f32::INFINITY,
+        }
+    }
+
+    fn push(&mut self, score: f32, row: u32) {
+        let scored = Scored { score, row };
+        if !self.is_full() {
+            self.heap.push(scored);
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && scored < *worst
+        {
+            *worst = scored;
+        }
+    }
+}

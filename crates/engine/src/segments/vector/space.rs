@@ -1,0 +1,53 @@
+//! What the three ways of comparing vectors mean to the index.
+//!
+//! What must stay true: the index ranks rows by a *score* that is smaller for nearer rows: the
+//! squared distance for `l2` and, between vectors of length 1, for `cosine`; for `ip` minus twice
+//! the inner product. [`distance_of_score`] turns a score into the distance users see.
+
+use crate::model::Space;
+use vermilion_kernels::{inner_product, l2_squared, squared_norm};
+
+/// The exact distance of two vectors, as users see it.
+pub fn exact_distance(space: Space, query: &[f32], vector: &[f32]) -> f32 {
+    match space {
+        Space::L2 => l2_squared(query, vector),
+        Space::Ip => 1.0 - inner_product(query, vector),
+        Space::Cosine => {
+            let norms = squared_norm(query).sqrt() * squared_norm(vector).sqrt();
+            if norms > 0.0 {
+                1.0 - inner_product(query, vector) / norms
+            } else {
+                1.0
+            }
+        }
+    }
+}
+
+/// The distance users see, for a score of a query whose length was `norm`.
+pub(super) fn distance_of_score(space: Space, score: f32, norm: f32) -> f32 {
+    match space {
+        Space::L2 => score,
+        Space::Cosine => score / 2.0,
+        Space::Ip => 1.0 + score * norm / 2.0,
+    }
+}
+
+/// Brings `vector` to length 1 and gives the length it had; one of zeros stays as it is.
+pub(super) fn normalise(vector: &mut [f32]) -> f32 {
+    let largest = vector
+        .iter()
+        .fold(0.0f32, |most, number| most.max(number.abs()));
+    if largest == 0.0 {
+        return 0.0;
+    }
+    // Squares of very large or very small numbers leave the range of f32, so scale first.
+    let first = if (1e-12..1e12).contains(&largest) {
+        1.0
+    } else {
+        largest
+    };
+    vector.iter_mut().for_each(|number| *number /= first);
+    let norm = squared_norm(vector).sqrt();
+    vector.iter_mut().for_each(|number| *number /= norm);
+    norm * first
+}

@@ -1,0 +1,1 @@
+//! Search against a scalar oracle, masks, spaces, layout and damage.
