@@ -122,6 +122,10 @@ fn prepare(path: &Path) -> Result<bool> {
         .and_then(|file| file.take(MODE.end as u64).read_to_end(&mut header))
         .map_err(|error| fault::io(path, "read", &error))?;
     check_mode(&header)?;
+    let undo_bytes = length(&beside(path, "-journal"))?;
+    if log_bytes == 0 && undo_bytes == 0 {
+        check_whole(file_bytes)?;
+    }
     if log_bytes > 0 {
         let bytes = std::fs::read(&log_path)
             .map_err(|error| fault::io(&log_path, "read the log of", &error))?;
@@ -140,6 +144,17 @@ pub(super) fn check_mode(header: &[u8]) -> Result<()> {
             mode[0], mode[1]
         ))),
     }
+}
+
+/// Fails where a file that has no log beside it ends inside a page: the SQL library takes what is
+/// shorter than one page for a new file.
+pub(super) fn check_whole(file_bytes: u64) -> Result<()> {
+    if file_bytes.is_multiple_of(PAGE_BYTES as u64) {
+        return Ok(());
+    }
+    Err(Fault::Damaged(format!(
+        "it ends at byte {file_bytes}, inside a page of {PAGE_BYTES} bytes"
+    )))
 }
 
 /// Makes an empty file whose name is durable, so that no log can outlive it.

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use super::connection::{MODE, PAGE_BYTES, beside, check_mode};
+use super::connection::{MODE, PAGE_BYTES, beside, check_mode, check_whole};
 use super::fault::{self, Result};
 use super::wal::{self, Scan};
 
@@ -60,13 +60,24 @@ fn read_once(path: &Path) -> Result<Option<Image>> {
     if round(&before) != round(&log) {
         return Ok(None);
     }
-    let log = log.filter(|bytes| !bytes.is_empty());
-    let had_log = log
-        .as_ref()
-        .is_some_and(|bytes| bytes.len() >= wal::HEADER_BYTES);
     let log = log.unwrap_or_default();
+    if log.is_empty() {
+        if read_file(&beside(path, "-journal"))?.is_some_and(|undo| !undo.is_empty()) {
+            return Err(crate::Error::new(
+                crate::ErrorKind::Busy,
+                format!(
+                    "the catalogue {} is being made, or its making was cut short: open the \
+                     database once, which ends that",
+                    path.display()
+                ),
+            )
+            .into());
+        }
+        check_whole(file.len() as u64)?;
+    }
     let scan = wal::scan(&log_path.display().to_string(), &log)?;
     let bytes = joined(file, &log, &scan)?;
+    let had_log = log.len() >= wal::HEADER_BYTES;
     Ok(Some(Image { bytes, had_log }))
 }
 

@@ -54,7 +54,7 @@ fn commit(catalog: &Catalog, version: u64, segments: Vec<SegmentRow>) -> crate::
         collection: id(1),
         manifest: Manifest {
             version,
-            applied: SeqId(version * 100),
+            applied: SeqId(version.wrapping_mul(100)),
             segments,
         },
         dimension: Some(8),
