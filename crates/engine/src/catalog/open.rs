@@ -1,0 +1,342 @@
+//! Opening, verifying and closing a catalogue, and the one way of every change.
+//!
+//! What must stay true: digests in memory are those of the last committed transaction; once a
+//! sync has failed, nothing is written any more. A catalogue in a file says in itself whether it
+//! is open: one that was not closed and has lost its write-ahead log is damaged.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use super::fault::{Fault, Result};
+use super::tables::{self, Changes, Digests, Table};
+use super::{CatalogLocation, connection, image};
+use crate::{Error, ErrorKind};
+
+/// Free pages beyond which closing makes the file smaller.
+const FREE_PAGES_MAX: i64 = 256;
+const DEFAULT_TENANT: &str = "default_tenant";
+const DEFAULT_DATABASE: &str = "default_database";
+
+type OnCommit = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
+
+/// The catalogue. All methods can be called from any thread.
+///
+/// ```
+/// use vermilion_engine::catalog::{Catalog, CatalogLocation};
+///
+/// let catalog = Catalog::open(&CatalogLocation::memory())?;
+/// catalog.create_tenant("acme")?;
+/// assert_eq!(catalog.tenant("acme")?.name, "acme");
+/// assert!(catalog.load()?.is_empty());
+/// # Ok::<(), vermilion_engine::Error>(())
+/// ```
+pub struct Catalog {
+    name: String,
+    mode: Mode,
+    on_commit: Option<OnCommit>,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    File,
+    Memory,
+    ReadOnly,
+}
+
+struct State {
+    /// `None` once closed.
+    connection: Option<Connection>,
+    digests: Digests,
+    /// Why nothing is written any more.
+    refusal: Option<Error>,
+}
+
+impl Catalog {
+    /// Opens the catalogue, made (with the default tenant and database) if it is not there,
+    /// brought to today's schema, and verified.
+    pub fn open(location: &CatalogLocation) -> crate::Result<Self> {
+        match location {
+            CatalogLocation::File(path) => {
+                let name = path.display().to_string();
+                Self::open_file(path).map_err(|fault| fault.told(&name))
+            }
+            CatalogLocation::Memory { image, on_commit } => {
+                let image = image.as_ref().map(|image| image.as_slice());
+                Self::open_memory(image, on_commit.clone()).map_err(|fault| fault.told("in memory"))
+            }
+        }
+    }
+
+    /// Opens the catalogue in the file `path` to look at it: no byte of its folder changes, and a
+    /// process that has it open is not disturbed. Changes fail with `Unsupported`.
+    pub fn open_read_only(path: &Path) -> crate::Result<Self> {
+        let name = path.display().to_string();
+        let open = || {
+            let image = image::read(path)?;
+            let connection = connection::open_memory(Some(&image.bytes))?;
+            let version = tables::version(&connection)?;
+            let mut catalog = Self::with(name.clone(), Mode::ReadOnly, connection, None);
+            catalog.prepare(version)?;
+            if !image.had_log {
+                catalog.expect_closed()?;
+            }
+            Ok(catalog)
+        };
+        open().map_err(|fault: Fault| fault.told(&name))
+    }
+
+    fn open_file(path: &Path) -> Result<Self> {
+        let file = connection::open_file(path)?;
+        let version = tables::version(&file.connection)?;
+        let name = path.display().to_string();
+        let mut catalog = Self::with(name, Mode::File, file.connection, None);
+        catalog.prepare(version)?;
+        if !file.had_log && version > 0 {
+            catalog.expect_closed()?;
+        }
+        catalog.mark(true)?;
+        // The file itself, not only its log, says that it is open; and the log starts a new round,
+        // so that no frame of an earlier owner passes for one of this one.
+        catalog.look(|connection| {
+            connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+            Ok(())
+        })?;
+        Ok(catalog)
+    }
+
+    fn open_memory(image: Option<&[u8]>, on_commit: Option<OnCommit>) -> Result<Self> {
+        let connection = connection::open_memory(image)?;
+        let version = tables::version(&connection)?;
+        let mut catalog = Self::with("in memory".into(), Mode::Memory, connection, on_commit);
+        catalog.prepare(version)?;
+        Ok(catalog)
+    }
+
+    fn with(name: String, mode: Mode, connection: Connection, on_commit: Option<OnCommit>) -> Self {
+        let state = State {
+            connection: Some(connection),
+            digests: Digests::default(),
+            refusal: None,
+        };
+        Self {
+            name,
+            mode,
+            on_commit,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Verifies what is there, and brings it to today's version.
+    fn prepare(&mut self, version: i64) -> Result<()> {
+        let state = self.state.get_mut();
+        tables::check_pages(state.connection()?)?;
+        if version == tables::VERSION {
+            state.digests = tables::check_rows(state.connection()?)?;
+            return Ok(());
+        }
+        self.change(|changes| {
+            tables::migrate(changes.connection, version)?;
+            if version == 0 {
+                insert_defaults(changes)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    /// Fails where the file says that it is open, which it cannot be without a log.
+    fn expect_closed(&self) -> Result<()> {
+        let open = self.look(|connection| {
+            Table::Marker.first(connection, "WHERE name = 'open'", [], |row| {
+                Ok(row.get::<_, i64>(2)?)
+            })
+        })?;
+        if open.is_some_and(|(_, value)| value != 0) {
+            return Err(Fault::Damaged(
+                "it was not closed, yet its write-ahead log (the file with `-wal` at the end of \
+                 its name) is missing or empty: put that file back"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Notes whether the catalogue is open.
+    fn mark(&self, open: bool) -> Result<()> {
+        let value = i64::from(open);
+        let stored = self.look(|connection| {
+            Table::Marker.first(connection, "WHERE name = 'open'", [], |row| {
+                Ok(row.get::<_, i64>(2)?)
+            })
+        })?;
+        if stored.as_ref().is_some_and(|(_, stored)| *stored == value) {
+            return Ok(());
+        }
+        let row = [ValueRef::Text(b"open"), ValueRef::Integer(value)];
+        self.change(|changes| match stored {
+            Some((place, _)) => changes.update(place, &row),
+            None => changes.insert(Table::Marker, &row),
+        })
+    }
+
+    /// Looks something up.
+    pub(super) fn read<T>(&self, look: impl FnOnce(&Connection) -> Result<T>) -> crate::Result<T> {
+        self.look(look).map_err(|fault| fault.told(&self.name))
+    }
+
+    /// Makes one transaction of `make`: all of it is durable when this returns, or none of it is
+    /// there.
+    pub(super) fn write<T>(
+        &self,
+        make: impl FnOnce(&mut Changes<'_>) -> Result<T>,
+    ) -> crate::Result<T> {
+        if self.mode == Mode::ReadOnly {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the catalogue {} is open for reading only", self.name),
+            ));
+        }
+        self.change(make).map_err(|fault| fault.told(&self.name))
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        look(self.state.lock().connection()?)
+    }
+
+    fn change<T>(&self, make: impl FnOnce(&mut Changes<'_>) -> Result<T>) -> Result<T> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone().into());
+        }
+        match state.transact(make) {
+            Ok(made) => {
+                // The lock is kept, so that images are handed out in the order of commits.
+                if let Some(on_commit) = &self.on_commit {
+                    let connection = state.connection.as_mut().expect("it was just used");
+                    on_commit(connection.serialize("main")?.to_vec());
+                }
+                Ok(made)
+            }
+            Err(fault) => {
+                if fault.ends_writing() {
+                    let message = format!(
+                        "the catalogue {} refuses changes since a sync of its file failed ({fault}); \
+                         restart to find out what the disk holds",
+                        self.name
+                    );
+                    state.refusal = Some(Error::new(ErrorKind::Closed, message));
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    /// Deletes everything, then makes the default tenant and database again.
+    pub fn reset(&self) -> crate::Result<()> {
+        self.write(|changes| {
+            // What refers to others goes before them.
+            for table in [
+                Table::Segment,
+                Table::Collection,
+                Table::Database,
+                Table::Tenant,
+            ] {
+                for (place, ()) in table.rows(changes.connection, "", [], |_| Ok(()))? {
+                    changes.delete(place)?;
+                }
+            }
+            insert_defaults(changes)
+        })
+    }
+
+    /// Full verification: every row and table checksum, and SQLite's own integrity check. Pages
+    /// held in memory are read again.
+    pub fn verify(&self) -> crate::Result<()> {
+        let state = self.state.lock();
+        let verify = || {
+            let connection = state.connection()?;
+            connection.release_memory()?;
+            tables::version(connection)?;
+            tables::check_pages(connection)?;
+            if tables::check_rows(connection)? != state.digests {
+                return Err(Fault::Damaged(
+                    "its digests are not those of the last transaction".into(),
+                ));
+            }
+            Ok(())
+        };
+        verify().map_err(|fault: Fault| fault.told(&self.name))
+    }
+
+    /// Writes everything into the main file and closes. Idempotent; any other call fails with
+    /// `Closed` from then on. After a failed sync it only lets go of the file.
+    pub fn close(&self) -> crate::Result<()> {
+        let open = self.state.lock().connection.is_some();
+        if !open {
+            return Ok(());
+        }
+        let close = || {
+            let refused = self.state.lock().refusal.is_some();
+            if self.mode == Mode::File && !refused {
+                self.look(shrink)?;
+                self.mark(false)?;
+            }
+            let Some(connection) = self.state.lock().connection.take() else {
+                return Ok(());
+            };
+            if self.mode == Mode::File && !refused {
+                connection::close(connection)?;
+            }
+            Ok(())
+        };
+        close().map_err(|fault: Fault| fault.told(&self.name))
+    }
+}
+
+impl State {
+    fn connection(&self) -> Result<&Connection> {
+        let closed = || Error::new(ErrorKind::Closed, "the catalogue is closed");
+        Ok(self.connection.as_ref().ok_or_else(closed)?)
+    }
+
+    fn transact<T>(&mut self, make: impl FnOnce(&mut Changes<'_>) -> Result<T>) -> Result<T> {
+        let closed = || Error::new(ErrorKind::Closed, "the catalogue is closed");
+        let connection = self.connection.as_mut().ok_or_else(closed)?;
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut changes = Changes::new(&transaction, self.digests);
+        let made = make(&mut changes)?;
+        let digests = changes.finish(&self.digests)?;
+        transaction.commit()?;
+        self.digests = digests;
+        Ok(made)
+    }
+}
+
+/// The tenant and the database that exist from the start.
+fn insert_defaults(changes: &mut Changes<'_>) -> Result<()> {
+    let tenant = ValueRef::Text(DEFAULT_TENANT.as_bytes());
+    let database = ValueRef::Text(DEFAULT_DATABASE.as_bytes());
+    let id = uuid::Uuid::nil();
+    changes.insert(Table::Tenant, &[tenant, ValueRef::Null])?;
+    changes.insert(
+        Table::Database,
+        &[ValueRef::Blob(id.as_bytes()), tenant, database],
+    )
+}
+
+/// Gives space back to the disk where much of the file is free.
+fn shrink(connection: &Connection) -> Result<()> {
+    let count = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (free, all) = (count("freelist_count")?, count("page_count")?);
+    if free > FREE_PAGES_MAX && free * 4 > all {
+        connection.execute_batch("VACUUM")?;
+    }
+    Ok(())
+}

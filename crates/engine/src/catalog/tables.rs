@@ -1,0 +1,451 @@
+//! The tables of the catalogue, their migrations, and how rows change.
+//!
+//! What must stay true: every row is written by [`Changes`], which keeps the row's checksum and
+//! the digest of its table. A migration, once released, never changes; a new one is added after it.
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params, params_from_iter};
+
+use super::checksums::{Digest, row_checksum};
+use super::fault::{Fault, Result};
+use crate::{Error, ErrorKind};
+
+/// Stands in the header of the file, so that another program's file is noticed.
+pub(super) const APPLICATION_ID: i64 = 0x5645_524D;
+
+/// Migration `n` brings a catalogue of version `n` to version `n + 1`.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE digest (
+        name TEXT NOT NULL PRIMARY KEY, row_count INTEGER NOT NULL, joined INTEGER NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE marker (
+        name TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL, checksum INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE tenant (
+        name TEXT NOT NULL PRIMARY KEY, resource_name TEXT, checksum INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE database (
+        id BLOB NOT NULL PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
+        UNIQUE (tenant, name)
+    ) STRICT;
+    CREATE TABLE collection (
+        id BLOB NOT NULL PRIMARY KEY, database_id BLOB NOT NULL REFERENCES database (id),
+        name TEXT NOT NULL, metadata TEXT, schema TEXT NOT NULL, dimension INTEGER,
+        manifest_version INTEGER NOT NULL, applied_seq INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        UNIQUE (database_id, name)
+    ) STRICT;
+    CREATE TABLE segment (
+        id BLOB NOT NULL PRIMARY KEY, collection_id BLOB NOT NULL REFERENCES collection (id),
+        position INTEGER NOT NULL, row_count INTEGER NOT NULL, toc_checksum INTEGER NOT NULL,
+        dead BLOB NOT NULL, checksum INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX segment_of_collection ON segment (collection_id, position);
+"];
+
+/// The version that this program writes.
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// A table whose rows carry a checksum as their last column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    /// Notes of the catalogue to itself.
+    Marker,
+    /// Tenants.
+    Tenant,
+    /// Databases.
+    Database,
+    /// Collections, with the heads of their manifests.
+    Collection,
+    /// Segments of the manifests.
+    Segment,
+}
+
+impl Table {
+    /// Every table but `digest`, each at its own number.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Marker,
+        Self::Tenant,
+        Self::Database,
+        Self::Collection,
+        Self::Segment,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Marker => "marker",
+            Self::Tenant => "tenant",
+            Self::Database => "database",
+            Self::Collection => "collection",
+            Self::Segment => "segment",
+        }
+    }
+
+    /// How many columns stand before the checksum.
+    fn columns(self) -> usize {
+        match self {
+            Self::Marker | Self::Tenant => 2,
+            Self::Database => 3,
+            Self::Collection => 8,
+            Self::Segment => 6,
+        }
+    }
+
+    fn select(self) -> &'static str {
+        match self {
+            Self::Marker => "SELECT rowid, * FROM marker",
+            Self::Tenant => "SELECT rowid, * FROM tenant",
+            Self::Database => "SELECT rowid, * FROM database",
+            Self::Collection => "SELECT rowid, * FROM collection",
+            Self::Segment => "SELECT rowid, * FROM segment",
+        }
+    }
+
+    fn insert(self) -> &'static str {
+        match self {
+            Self::Marker => "INSERT INTO marker VALUES (?, ?, ?)",
+            Self::Tenant => "INSERT INTO tenant VALUES (?, ?, ?)",
+            Self::Database => "INSERT INTO database VALUES (?, ?, ?, ?)",
+            Self::Collection => "INSERT INTO collection VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            Self::Segment => "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?)",
+        }
+    }
+
+    fn update(self) -> &'static str {
+        match self {
+            Self::Marker => "UPDATE marker SET (name, value, checksum) = (?, ?, ?) WHERE rowid = ?",
+            Self::Tenant => {
+                "UPDATE tenant SET (name, resource_name, checksum) = (?, ?, ?) WHERE rowid = ?"
+            }
+            Self::Database => {
+                "UPDATE database SET (id, tenant, name, checksum) = (?, ?, ?, ?) WHERE rowid = ?"
+            }
+            Self::Collection => {
+                "UPDATE collection SET (id, database_id, name, metadata, schema, dimension,
+                 manifest_version, applied_seq, checksum) = (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 WHERE rowid = ?"
+            }
+            Self::Segment => {
+                "UPDATE segment SET (id, collection_id, position, row_count, toc_checksum, dead,
+                 checksum) = (?, ?, ?, ?, ?, ?, ?) WHERE rowid = ?"
+            }
+        }
+    }
+
+    fn delete(self) -> &'static str {
+        match self {
+            Self::Marker => "DELETE FROM marker WHERE rowid = ?",
+            Self::Tenant => "DELETE FROM tenant WHERE rowid = ?",
+            Self::Database => "DELETE FROM database WHERE rowid = ?",
+            Self::Collection => "DELETE FROM collection WHERE rowid = ?",
+            Self::Segment => "DELETE FROM segment WHERE rowid = ?",
+        }
+    }
+
+    /// The checksum that `row` (its rowid, then all columns) carries, found to be right.
+    pub(super) fn check(self, row: &Row<'_>) -> Result<Place> {
+        let last = self.columns() + 1;
+        let values: Vec<ValueRef<'_>> = (1..last)
+            .map(|at| row.get_ref(at))
+            .collect::<rusqlite::Result<_>>()?;
+        let found = row_checksum(self.name(), values);
+        let (rowid, expected) = (row.get(0)?, row.get::<_, i64>(last)? as u64);
+        if found != expected {
+            return Err(Fault::Damaged(format!(
+                "row {rowid} of table `{}` has checksum {found:016x}, {expected:016x} was written",
+                self.name()
+            )));
+        }
+        Ok(Place {
+            table: self,
+            rowid,
+            checksum: expected,
+        })
+    }
+
+    /// The rows that `condition` (a WHERE clause, an order) chooses, each checked, as `take`
+    /// makes them of a row's columns, which start at number 1.
+    pub(super) fn rows<T>(
+        self,
+        connection: &Connection,
+        condition: &str,
+        params: impl Params,
+        mut take: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<(Place, T)>> {
+        let sql = format!("{} {condition}", self.select());
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params)?;
+        let mut taken = Vec::new();
+        while let Some(row) = rows.next()? {
+            taken.push((self.check(row)?, take(row)?));
+        }
+        Ok(taken)
+    }
+
+    /// The first of the rows that `condition` chooses.
+    pub(super) fn first<T>(
+        self,
+        connection: &Connection,
+        condition: &str,
+        params: impl Params,
+        take: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<Option<(Place, T)>> {
+        Ok(self
+            .rows(connection, condition, params, take)?
+            .into_iter()
+            .next())
+    }
+}
+
+/// A stored row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    table: Table,
+    rowid: i64,
+    checksum: u64,
+}
+
+/// The digest of every table, by its number in [`Table::ALL`].
+pub(super) type Digests = [Digest; Table::ALL.len()];
+
+/// The changes of one transaction.
+pub(super) struct Changes<'a> {
+    /// Where they are made.
+    pub(super) connection: &'a Connection,
+    /// The digests as they come to be.
+    digests: Digests,
+}
+
+impl<'a> Changes<'a> {
+    /// Begins with tables whose digests are `digests`.
+    pub(super) fn new(connection: &'a Connection, digests: Digests) -> Self {
+        Self {
+            connection,
+            digests,
+        }
+    }
+
+    /// Adds a row.
+    pub(super) fn insert(&mut self, table: Table, values: &[ValueRef<'_>]) -> Result<()> {
+        let checksum = row_checksum(table.name(), values.iter().copied());
+        self.connection
+            .prepare_cached(table.insert())?
+            .execute(params_from_iter(parameters(values, checksum)))?;
+        self.digests[table as usize].add(checksum);
+        Ok(())
+    }
+
+    /// Gives a stored row other values.
+    pub(super) fn update(&mut self, place: Place, values: &[ValueRef<'_>]) -> Result<()> {
+        let checksum = row_checksum(place.table.name(), values.iter().copied());
+        let rowid = ToSqlOutput::Owned(place.rowid.into());
+        self.connection
+            .prepare_cached(place.table.update())?
+            .execute(params_from_iter(
+                parameters(values, checksum).chain([rowid]),
+            ))?;
+        let digest = &mut self.digests[place.table as usize];
+        digest.remove(place.checksum);
+        digest.add(checksum);
+        Ok(())
+    }
+
+    /// Takes a stored row away.
+    pub(super) fn delete(&mut self, place: Place) -> Result<()> {
+        self.connection
+            .prepare_cached(place.table.delete())?
+            .execute([place.rowid])?;
+        self.digests[place.table as usize].remove(place.checksum);
+        Ok(())
+    }
+
+    /// Writes the digests that are not as they were in `before`; answers the new ones.
+    pub(super) fn finish(self, before: &Digests) -> Result<Digests> {
+        for (table, (digest, before)) in Table::ALL.iter().zip(self.digests.iter().zip(before)) {
+            if digest != before {
+                let (rows, joined) = (digest.rows as i64, digest.joined as i64);
+                let checksum = digest_checksum(VERSION, table.name(), rows, joined) as i64;
+                self.connection
+                    .prepare_cached(
+                        "INSERT INTO digest VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE
+                         SET (row_count, joined, checksum) = (?2, ?3, ?4)",
+                    )?
+                    .execute(params![table.name(), rows, joined, checksum])?;
+            }
+        }
+        Ok(self.digests)
+    }
+}
+
+fn parameters<'a>(
+    values: &'a [ValueRef<'a>],
+    checksum: u64,
+) -> impl Iterator<Item = ToSqlOutput<'a>> {
+    let values = values.iter().map(|&value| ToSqlOutput::Borrowed(value));
+    values.chain([ToSqlOutput::Owned((checksum as i64).into())])
+}
+
+fn digest_checksum(version: i64, table: &str, rows: i64, joined: i64) -> u64 {
+    row_checksum(
+        "digest",
+        [
+            ValueRef::Integer(version),
+            ValueRef::Text(table.as_bytes()),
+            ValueRef::Integer(rows),
+            ValueRef::Integer(joined),
+        ],
+    )
+}
+
+/// The stored digests of a catalogue of version `version`. A table without a row has none.
+pub(super) fn read_digests(connection: &Connection, version: i64) -> Result<Digests> {
+    let mut digests = Digests::default();
+    let mut statement =
+        connection.prepare("SELECT name, row_count, joined, checksum FROM digest")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let (count, joined, expected): (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        let found = digest_checksum(version, &name, count, joined) as i64;
+        let table = Table::ALL.into_iter().find(|table| table.name() == name);
+        let (Some(table), true) = (table, found == expected) else {
+            return Err(Fault::Damaged(format!(
+                "the digest of table `{name}` has checksum {found:016x}, {expected:016x} was written"
+            )));
+        };
+        digests[table as usize] = Digest {
+            rows: count as u64,
+            joined: joined as u64,
+        };
+    }
+    Ok(digests)
+}
+
+/// Checks every row of every table, and every digest; answers the digests.
+pub(super) fn check_rows(connection: &Connection) -> Result<Digests> {
+    let written = read_digests(connection, VERSION)?;
+    for table in Table::ALL {
+        let mut found = Digest::default();
+        let mut statement = connection.prepare(table.select())?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            found.add(table.check(row)?.checksum);
+        }
+        let expected = written[table as usize];
+        if found != expected {
+            return Err(Fault::Damaged(format!(
+                "table `{}` has {} rows with digest {:016x}, {} rows with digest {:016x} were written",
+                table.name(),
+                found.rows,
+                found.joined,
+                expected.rows,
+                expected.joined
+            )));
+        }
+    }
+    Ok(written)
+}
+
+/// Lets the SQL library check every page, index and reference.
+pub(super) fn check_pages(connection: &Connection) -> Result<()> {
+    let told: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if told != "ok" {
+        return Err(Fault::Damaged(told));
+    }
+    let orphan = connection
+        .query_row("PRAGMA foreign_key_check", [], |row| {
+            row.get::<_, String>(0)
+        })
+        .optional()?;
+    orphan.map_or(Ok(()), |table| {
+        Err(Fault::Damaged(format!(
+            "a row of table `{table}` belongs to a row that is not there"
+        )))
+    })
+}
+
+/// The version of the catalogue; 0 for an empty file.
+pub(super) fn version(connection: &Connection) -> Result<i64> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (version, application) = (pragma("user_version")?, pragma("application_id")?);
+    let objects = definitions(connection)?;
+    if version == 0 && application == 0 && objects.is_empty() {
+        return Ok(0);
+    }
+    // The digests know the version too: one flipped bit cannot make an old file look new.
+    let known = version_of_digests(connection, &objects);
+    if application != APPLICATION_ID && known.is_none() {
+        return Err(Error::new(
+            ErrorKind::Corrupted,
+            "the file is no catalogue: it belongs to another program, or its header is damaged",
+        )
+        .into());
+    }
+    if application != APPLICATION_ID || known.is_some_and(|known| known != version) {
+        return Err(Fault::Damaged(format!(
+            "its header says application {application:#x} and version {version}, its tables say \
+             application {APPLICATION_ID:#x} and version {}",
+            known.unwrap_or(version)
+        )));
+    }
+    if !(1..=VERSION).contains(&version) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "the catalogue has version {version}, this program knows versions 1 to {VERSION}; \
+                 a newer release wrote it, and can open it"
+            ),
+        )
+        .into());
+    }
+    let expected = expected_definitions(version)?;
+    if let Some(wrong) = objects.iter().find(|object| !expected.contains(object)) {
+        return Err(Fault::Damaged(format!(
+            "it defines {wrong}, which was never written"
+        )));
+    }
+    if let Some(lost) = expected.iter().find(|object| !objects.contains(object)) {
+        return Err(Fault::Damaged(format!("the definition of {lost} is lost")));
+    }
+    Ok(version)
+}
+
+/// The version for which the digests are right, if there is one.
+fn version_of_digests(connection: &Connection, objects: &[String]) -> Option<i64> {
+    if objects.is_empty() {
+        return None;
+    }
+    (1..=VERSION).rev().find(|&version| {
+        read_digests(connection, version).is_ok_and(|digests| digests != Digests::default())
+    })
+}
+
+/// What the catalogue of a version defines: tables and indexes with their texts.
+fn definitions(connection: &Connection) -> Result<Vec<String>> {
+    let mut statement = connection.prepare(
+        "SELECT type || ' `' || name || '` on ' || tbl_name || ': ' || coalesce(sql, 'implied')
+         FROM sqlite_schema ORDER BY 1",
+    )?;
+    let texts = statement.query_map([], |row| row.get(0))?;
+    Ok(texts.collect::<rusqlite::Result<_>>()?)
+}
+
+fn expected_definitions(version: i64) -> Result<Vec<String>> {
+    let empty = Connection::open_in_memory()?;
+    for migration in &MIGRATIONS[..version as usize] {
+        empty.execute_batch(migration)?;
+    }
+    definitions(&empty)
+}
+
+/// Brings the catalogue from `version` to [`VERSION`] inside a transaction of the caller.
+pub(super) fn migrate(connection: &Connection, version: i64) -> Result<()> {
+    for migration in &MIGRATIONS[version as usize..] {
+        connection.execute_batch(migration)?;
+    }
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", VERSION)?;
+    Ok(())
+}
