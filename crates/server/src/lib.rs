@@ -1,1 +1,3 @@
-//! placeholder
+//! The HTTP server of Vermilion.
+
+pub mod settings;

@@ -1,0 +1,327 @@
+//! Every setting of the server, declared once: name, type, default and what it does.
+//!
+//! What must stay true: the configuration file, the environment, the flags, `--help` and the page
+//! `docs/guide/settings.md` all come from the one list below; a later source wins over an earlier
+//! one (file, environment, flag); a name that is no setting is an error that names the nearest.
+//! Reading files and variables is the caller's work: this file sees only names and texts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use vermilion_engine::config::{Limits, Upkeep};
+
+mod values;
+
+pub use values::{ByteCount, LogFormat, LogLevel, Origins, SettingValue};
+
+#[cfg(test)]
+mod tests;
+
+/// The start of the name of every environment variable that is a setting.
+pub const ENVIRONMENT_PREFIX: &str = "VERMILION_";
+
+/// What is known of one setting before anybody says anything.
+#[derive(Clone, Copy, Debug)]
+pub struct Declaration {
+    /// Its name: the key of the configuration file.
+    pub name: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// Its value when nobody says anything.
+    pub default: &'static str,
+    /// What a value looks like.
+    pub expects: &'static str,
+    /// Whether the flag may stand without a value and then means `true`.
+    pub is_switch: bool,
+}
+
+impl Declaration {
+    /// The flag without its dashes: `allow-reset`.
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// The environment variable: `VERMILION_ALLOW_RESET`.
+    pub fn variable(&self) -> String {
+        format!("{ENVIRONMENT_PREFIX}{}", self.name.to_uppercase())
+    }
+
+    /// The documentation as one paragraph.
+    pub fn summary(&self) -> &'static str {
+        self.doc.trim()
+    }
+}
+
+/// Declares the settings: a doc comment, a name, a type and a default for each.
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $name:ident: $kind:ty = $default:literal;)+) => {
+        /// Every setting with its value.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Values {
+            $($(#[doc = $doc])+ pub $name: $kind,)+
+        }
+
+        /// Every setting, in the order of the settings page.
+        pub const DECLARATIONS: &[Declaration] = &[$(Declaration {
+            name: stringify!($name),
+            doc: concat!($($doc),+),
+            default: $default,
+            expects: <$kind as SettingValue>::EXPECTS,
+            is_switch: <$kind as SettingValue>::IS_SWITCH,
+        }),+];
+
+        impl Settings {
+            /// Reads what was said, and the default of every other setting.
+            pub fn values(&self) -> Result<Values, SettingsError> {
+                Ok(Values { $($name: self.value(stringify!($name), $default)?,)+ })
+            }
+        }
+    };
+}
+
+settings! {
+    /// The folder that holds everything; it is made if it is not there.
+    path: PathBuf = "./vermilion-data";
+    /// The address to listen on.
+    host: String = "127.0.0.1";
+    /// The port to listen on; 0 takes any free one.
+    port: u16 = "8000";
+    /// Allows a public address although requests are not authenticated: whoever reaches the port can
+    /// read and delete everything.
+    insecure: bool = "false";
+    /// Allows clients to delete everything with one request (`POST /api/v2/reset`).
+    allow_reset: bool = "false";
+    /// Origins whose web pages may send requests, separated by commas; `*` means any.
+    cors_allow_origins: Origins = "";
+    /// The largest request body; larger ones get the status 413.
+    body_bytes_max: ByteCount = "40MiB";
+    /// How much is logged.
+    log_level: LogLevel = "info";
+    /// How a line of the log looks.
+    log_format: LogFormat = "text";
+    /// Records in one request at most; clients are told.
+    batch_records_max: usize = "100000";
+    /// Bytes of the log that no segment holds yet; past them writes get the status 429 for a while.
+    log_bytes_max: ByteCount = "4GiB";
+    /// Bytes that must stay free on the disk: with less, writes get the status 507.
+    free_disk_bytes_min: ByteCount = "16MiB";
+    /// Records in memory at which a collection is written to a segment.
+    seal_rows: usize = "65536";
+    /// Bytes in memory at which a collection is written to a segment.
+    seal_bytes: ByteCount = "128MiB";
+    /// Bytes in memory of all collections together at which the largest is written to a segment.
+    memory_bytes: ByteCount = "384MiB";
+    /// A collection that nobody wrote to for so long is written to a segment.
+    seal_idle_after: Duration = "5s";
+    /// Bytes of a log file at which the next is begun.
+    log_file_bytes: ByteCount = "32MiB";
+    /// Bytes of log kept before the collections that hold its oldest file are written to segments.
+    log_bytes: ByteCount = "128MiB";
+}
+
+/// Where a value was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In this configuration file.
+    File(PathBuf),
+    /// In an environment variable.
+    Environment,
+    /// In a flag of the command line.
+    Flag,
+}
+
+/// What file, environment and flags said, and where.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    said: BTreeMap<&'static str, (String, Source)>,
+}
+
+/// Why settings cannot be used; a sentence, and where there is one, a hint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// The setting called `name`.
+pub fn declaration(name: &str) -> Option<&'static Declaration> {
+    DECLARATIONS.iter().find(|one| one.name == name)
+}
+
+impl Settings {
+    /// Notes that `source` gives the setting `name` the value `text`. Sources come in rising order
+    /// of weight: a later call wins.
+    pub fn say(&mut self, name: &str, text: &str, source: Source) -> Result<(), SettingsError> {
+        let Some(declaration) = declaration(name) else {
+            return Err(unknown(name, &source));
+        };
+        self.said
+            .insert(declaration.name, (text.to_owned(), source));
+        Ok(())
+    }
+
+    /// Takes every variable that begins with [`ENVIRONMENT_PREFIX`], but for those in `others`.
+    pub fn say_environment(
+        &mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+        others: &[&str],
+    ) -> Result<(), SettingsError> {
+        for (variable, text) in variables {
+            let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX) else {
+                continue;
+            };
+            if !others.contains(&variable.as_str()) {
+                self.say(&name.to_lowercase(), &text, Source::Environment)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anybody said something about `name`.
+    pub fn says(&self, name: &str) -> bool {
+        self.said.contains_key(name)
+    }
+
+    fn value<T: SettingValue>(
+        &self,
+        name: &'static str,
+        default: &'static str,
+    ) -> Result<T, SettingsError> {
+        let Some((text, source)) = self.said.get(name) else {
+            return Ok(T::parse(default).expect("a test reads every default"));
+        };
+        T::parse(text).ok_or_else(|| SettingsError {
+            message: format!("{} is `{text}`, which is not {}", written(name, source), T::EXPECTS),
+            hint: Some(format!("the default is `{default}`")),
+        })
+    }
+}
+
+impl Values {
+    /// Refuses what is wrong between settings: today, a public address that nobody asked for twice.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        if !self.insecure && !is_loopback(&self.host) {
+            return Err(SettingsError {
+                message: format!(
+                    "{} is a public address, and requests are not authenticated yet",
+                    self.host
+                ),
+                hint: Some(
+                    "listen on 127.0.0.1, or add --insecure if only people you trust reach the port"
+                        .to_owned(),
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// The engine's limits.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            batch_records_max: self.batch_records_max,
+            log_bytes_max: self.log_bytes_max.0,
+            free_disk_bytes_min: self.free_disk_bytes_min.0,
+            ..Limits::default()
+        }
+    }
+
+    /// When the engine does its upkeep.
+    pub fn upkeep(&self) -> Upkeep {
+        Upkeep {
+            seal_rows: self.seal_rows,
+            seal_bytes: self.seal_bytes.0 as usize,
+            memory_bytes: self.memory_bytes.0 as usize,
+            seal_idle_after: self.seal_idle_after,
+            log_file_bytes: self.log_file_bytes.0,
+            log_bytes: self.log_bytes.0,
+            ..Upkeep::default()
+        }
+    }
+}
+
+/// The settings page, in Markdown.
+pub fn settings_page() -> String {
+    let mut page = String::from(
+        "# Settings\n\n\
+         This page is made from the declarations in `crates/server/src/settings.rs`; a test keeps it \
+         true.\n\n\
+         A setting can be said in a configuration file (`vermilion serve --config FILE`, YAML, the \
+         name as the key), in an environment variable, or as a flag of `vermilion serve`. A flag wins \
+         over the environment, and the environment over the file. A name that is no setting stops the \
+         start.\n\n\
+         Sizes are bytes, or a number with `KiB`, `MiB` or `GiB`; times are a number with `ms`, `s`, \
+         `m` or `h`.\n",
+    );
+    for one in DECLARATIONS {
+        let default = if one.default.is_empty() { "none" } else { one.default };
+        page.push_str(&format!(
+            "\n## `{}`\n\n{}\n\n- value: {}\n- default: `{}`\n- flag: `--{}`\n- variable: `{}`\n",
+            one.name,
+            one.summary(),
+            one.expects,
+            default,
+            one.flag(),
+            one.variable(),
+        ));
+    }
+    page
+}
+
+/// Whether only this machine reaches `host`.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// How a setting is written where `source` says it.
+fn written(name: &str, source: &Source) -> String {
+    match (source, declaration(name)) {
+        (Source::File(file), _) => format!("`{name}` in {}", file.display()),
+        (Source::Environment, _) => format!("{ENVIRONMENT_PREFIX}{}", name.to_uppercase()),
+        (Source::Flag, _) => format!("--{}", name.replace('_', "-")),
+    }
+}
+
+fn unknown(name: &str, source: &Source) -> SettingsError {
+    let nearest = DECLARATIONS
+        .iter()
+        .map(|one| (edit_distance(name, one.name), one))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, one)| written(one.name, source));
+    SettingsError {
+        message: format!("{} is no setting", written(name, source)),
+        hint: nearest.map(|nearest| {
+            format!("did you mean {nearest}? `vermilion serve --help` lists all settings")
+        }),
+    }
+}
+
+/// How many characters must be put in, left out or changed to make `a` into `b`.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(left != *right);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

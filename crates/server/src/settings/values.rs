@@ -1,0 +1,179 @@
+//! The types a setting can have, and how each is read from text.
+//!
+//! What must stay true: reading never guesses; a text that is not wholly understood is refused.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A type that a setting can have.
+pub trait SettingValue: Sized {
+    /// What a text must be, to end the sentence "which is not ...".
+    const EXPECTS: &'static str;
+    /// Whether the flag may stand without a value.
+    const IS_SWITCH: bool = false;
+    /// Reads a text; `None` where it is not what [`Self::EXPECTS`] says.
+    fn parse(text: &str) -> Option<Self>;
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteCount(pub u64);
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// Errors.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And what an operator wants to know.
+    Info,
+    /// And every request.
+    Debug,
+    /// And steps inside.
+    Trace,
+}
+
+impl LogLevel {
+    /// The level as filters write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// Origins of web pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins(pub Vec<String>);
+
+impl SettingValue for PathBuf {
+    const EXPECTS: &'static str = "a path";
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self::from(text))
+    }
+}
+
+impl SettingValue for String {
+    const EXPECTS: &'static str = "a name or an IP address";
+    fn parse(text: &str) -> Option<Self> {
+        let plain = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '/');
+        plain.then(|| text.to_owned())
+    }
+}
+
+impl SettingValue for u16 {
+    const EXPECTS: &'static str = "a number from 0 to 65535";
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl SettingValue for usize {
+    const EXPECTS: &'static str = "a number from 1 up";
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|&number| number > 0)
+    }
+}
+
+impl SettingValue for bool {
+    const EXPECTS: &'static str = "`true` or `false`";
+    const IS_SWITCH: bool = true;
+    fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => None,
+        }
+    }
+}
+
+impl SettingValue for ByteCount {
+    const EXPECTS: &'static str = "a number of bytes such as 1048576, 512KiB, 40MiB or 4GiB";
+    fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = split_unit(text)?;
+        let factor: u64 = match unit {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return None,
+        };
+        number.checked_mul(factor).filter(|&bytes| bytes > 0).map(Self)
+    }
+}
+
+impl SettingValue for Duration {
+    const EXPECTS: &'static str = "a time such as 250ms, 5s, 10m or 1h";
+    fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = split_unit(text)?;
+        let milliseconds: u64 = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return None,
+        };
+        number.checked_mul(milliseconds).map(Self::from_millis)
+    }
+}
+
+impl SettingValue for LogLevel {
+    const EXPECTS: &'static str = "one of off, error, warn, info, debug, trace";
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace]
+            .into_iter()
+            .find(|level| level.name() == text)
+    }
+}
+
+impl SettingValue for LogFormat {
+    const EXPECTS: &'static str = "`text` or `json`";
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+impl SettingValue for Origins {
+    const EXPECTS: &'static str = "a list of origins such as https://example.org, or `*`";
+    fn parse(text: &str) -> Option<Self> {
+        let origins: Vec<String> = text
+            .split(',')
+            .map(str::trim)
+            .filter(|origin| !origin.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let is_origin = |origin: &String| {
+            origin == "*" || origin.starts_with("http://") || origin.starts_with("https://")
+        };
+        origins.iter().all(is_origin).then_some(Self(origins))
+    }
+}
+
+/// A number and the letters behind it.
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number = text[..end].parse().ok()?;
+    Some((number, text[end..].trim_start()))
+}
