@@ -110,11 +110,14 @@ impl LiveCollection {
         self.info.read().clone()
     }
 
-    /// Changes what clients are told; the caller has committed it.
+    /// Changes what clients are told; the caller has committed it. Keys that records brought
+    /// meanwhile stay known.
     pub(crate) fn set_info(&self, info: Collection) {
         if let Some(loaded) = self.loaded.get() {
             let mut working = loaded.working.lock();
-            working.schema = Arc::new(info.schema.clone());
+            let mut schema = info.schema.clone();
+            schema.add_discovered(&working.schema);
+            working.schema = Arc::new(schema);
             loaded.snapshot.store(Arc::new(working.snapshot()));
         }
         *self.info.write() = Arc::new(info);

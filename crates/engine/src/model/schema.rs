@@ -184,8 +184,8 @@ impl Schema {
     }
 
     /// Whether [`Self::discover`] of this key and kind would change nothing.
-    pub fn has_discovered(&self, _key: &str, _kind: ValueKind) -> bool {
-        true
+    pub fn has_discovered(&self, key: &str, kind: ValueKind) -> bool {
+        self.keys.get(key).is_some_and(|types| types.has(kind))
     }
 
     /// Whether a filter may test metadata `key` of `kind`.
