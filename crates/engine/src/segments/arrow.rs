@@ -398,6 +398,11 @@ fn layout(shapes: Vec<Shape>, message: &MessageBuffers) -> Option<RecordsLayout>
     })
 }
 
+/// The place of a buffer that has bytes.
+fn not_empty((place, bytes): (u64, u64)) -> Option<u64> {
+    (bytes > 0).then_some(place)
+}
+
 /// Takes the places of buffers in their order.
 struct Places<'a> {
     body: u64,
@@ -406,22 +411,24 @@ struct Places<'a> {
 
 impl Places<'_> {
     fn place(&mut self) -> Option<u64> {
-        self.buffers.next().map(|(offset, _)| self.body + offset)
+        self.buffer().map(|(place, _)| place)
     }
 
-    fn validity(&mut self) -> Option<Option<u64>> {
+    /// The next buffer's place and bytes; a buffer of validity bits without bytes stands for
+    /// "all present".
+    fn buffer(&mut self) -> Option<(u64, u64)> {
         let (offset, bytes) = self.buffers.next()?;
-        Some((*bytes > 0).then_some(self.body + offset))
+        Some((self.body + offset, *bytes))
     }
 
     fn words(&mut self) -> Option<u64> {
-        self.validity()?;
+        self.place()?;
         self.place()
     }
 
     fn text(&mut self, wide: bool) -> Option<TextColumn> {
         Some(TextColumn {
-            validity: self.validity()?,
+            validity: not_empty(self.buffer()?),
             offsets: Offsets {
                 at: self.place()?,
                 wide,
@@ -437,13 +444,13 @@ impl Places<'_> {
         wide: bool,
         wide_lists: bool,
     ) -> Option<StoredColumn> {
-        let validity = self.validity()?;
+        let validity = not_empty(self.buffer()?);
         let lists = if kind.is_list() {
             let lists = Offsets {
                 at: self.place()?,
                 wide: wide_lists,
             };
-            self.validity()?;
+            self.place()?;
             Some(lists)
         } else {
             None

@@ -205,6 +205,11 @@ impl Encoder {
     }
 }
 
+/// The place that `place` stands for.
+fn somewhere(place: u64) -> Option<u64> {
+    (place != NOWHERE).then_some(place)
+}
+
 /// Reads what [`Encoder`] wrote; `None` where the bytes end or do not fit.
 struct Decoder<'a> {
     bytes: &'a [u8],
@@ -249,10 +254,6 @@ impl<'a> Decoder<'a> {
         std::str::from_utf8(self.take(bytes)?).ok()
     }
 
-    fn place(&mut self) -> Option<Option<u64>> {
-        Some(Some(self.u64()?).filter(|&place| place != NOWHERE))
-    }
-
     fn offsets(&mut self) -> Option<Offsets> {
         Some(Offsets {
             at: self.u64()?,
@@ -262,17 +263,9 @@ impl<'a> Decoder<'a> {
 
     fn text(&mut self) -> Option<TextColumn> {
         Some(TextColumn {
-            validity: self.place()?,
+            validity: somewhere(self.u64()?),
             offsets: self.offsets()?,
             text_at: self.u64()?,
-        })
-    }
-
-    fn optional_text(&mut self) -> Option<Option<TextColumn>> {
-        Some(if self.flag()? {
-            Some(self.text()?)
-        } else {
-            None
         })
     }
 
@@ -293,7 +286,7 @@ impl<'a> Decoder<'a> {
                 slots: self.u64().filter(|slots| slots.is_power_of_two())?,
                 directory: self.u64()?,
                 entries: self.u32()?,
-                order: self.place()?,
+                order: somewhere(self.u64()?),
             },
         })
     }
@@ -322,12 +315,23 @@ impl<'a> Decoder<'a> {
     }
 
     fn records(&mut self) -> Option<RecordsLayout> {
+        let (ids, births, seqs) = (self.text()?, self.u64()?, self.u64()?);
+        let uris = if self.flag()? {
+            Some(self.text()?)
+        } else {
+            None
+        };
+        let extra = if self.flag()? {
+            Some(self.text()?)
+        } else {
+            None
+        };
         Some(RecordsLayout {
-            ids: self.text()?,
-            births: self.u64()?,
-            seqs: self.u64()?,
-            uris: self.optional_text()?,
-            extra: self.optional_text()?,
+            ids,
+            births,
+            seqs,
+            uris,
+            extra,
             columns: (0..self.u32()?)
                 .map(|_| self.column())
                 .collect::<Option<_>>()?,
@@ -337,7 +341,7 @@ impl<'a> Decoder<'a> {
     fn column(&mut self) -> Option<StoredColumn> {
         let key: Arc<str> = self.string()?.into();
         let kind = Kind::from_number(self.u8()?)?;
-        let validity = self.place()?;
+        let validity = somewhere(self.u64()?);
         let lists = if kind.is_list() {
             Some(self.offsets()?)
         } else {

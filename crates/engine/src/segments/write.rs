@@ -228,14 +228,14 @@ impl Job<'_> {
             .iter()
             .map(|(source, _)| CellReader::new(source))
             .collect();
-        for at in 0..rows {
+        for (at, has_uri) in has_uri.iter_mut().enumerate() {
             let row = self.live[at];
             let source = &self.sources[row.source as usize].0;
             let id = source.id(row.row)?;
             ids.push(id);
             hashes.push(id_table::hash(id));
             let uri = source.uri(row.row)?;
-            has_uri[at] = uri.is_some();
+            *has_uri = uri.is_some();
             uris.push(uri.unwrap_or(""));
             readers[row.source as usize].push(row.row, at as u32, &mut metadata)?;
             self.done(1)?;

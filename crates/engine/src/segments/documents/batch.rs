@@ -39,6 +39,9 @@ pub(in crate::segments) struct DocumentBatch {
     pub(in crate::segments) buffers: [(u64, u64); 3],
 }
 
+/// A batch does not fit together.
+struct Misfit;
+
 /// A decoded batch.
 struct Decoded {
     first_row: u32,
@@ -48,14 +51,22 @@ struct Decoded {
 }
 
 impl Decoded {
-    /// The document of `row`; the outer `None` where the batch does not fit together.
-    fn get(&self, row: u32) -> Option<Option<&str>> {
+    /// The document of `row`.
+    fn get(&self, row: u32) -> Result<Option<&str>, Misfit> {
         let at = (row - self.first_row) as usize;
-        if !self.present.is_empty() && self.present.get(at / 8)? >> (at % 8) & 1 == 0 {
-            return Some(None);
+        let present = match self.present.get(at / 8) {
+            Some(bits) => bits >> (at % 8) & 1 == 1,
+            None if self.present.is_empty() => true,
+            None => return Err(Misfit),
+        };
+        if !present {
+            return Ok(None);
         }
-        let (start, end) = (*self.offsets.get(at)?, *self.offsets.get(at + 1)?);
-        self.text.get(start as usize..end as usize).map(Some)
+        let (Some(&start), Some(&end)) = (self.offsets.get(at), self.offsets.get(at + 1)) else {
+            return Err(Misfit);
+        };
+        let text = self.text.get(start as usize..end as usize);
+        text.map(Some).ok_or(Misfit)
     }
 }
 
@@ -91,7 +102,7 @@ impl Documents {
     /// The document of `row`.
     pub(in crate::segments) fn get(&self, row: u32) -> Result<Option<String>> {
         let batch = self.batch_of(row)?;
-        let document = batch.get(row).ok_or_else(|| self.misfit(row))?;
+        let document = batch.get(row).map_err(|Misfit| self.misfit(row))?;
         Ok(document.map(str::to_owned))
     }
 
@@ -113,7 +124,7 @@ impl Documents {
                 .get(number + 1)
                 .map_or(u32::MAX, |next| next.first_row);
             while let Some(row) = rows.next_if(|&row| row < end) {
-                if matcher.passes(batch.get(row).ok_or_else(|| self.misfit(row))?) {
+                if matcher.passes(batch.get(row).map_err(|Misfit| self.misfit(row))?) {
                     kept.insert(row);
                 }
             }

@@ -8,7 +8,7 @@ use regex::Regex;
 use crate::model::DocumentTest;
 
 enum Pattern<'a> {
-    Text(Finder<'a>),
+    Text(Box<Finder<'a>>),
     Regex(&'a Regex),
 }
 
@@ -22,8 +22,8 @@ impl<'a> DocumentMatcher<'a> {
     /// Makes `test` ready.
     pub(in crate::segments) fn new(test: &'a DocumentTest) -> Self {
         let (pattern, negated) = match test {
-            DocumentTest::Contains(text) => (Pattern::Text(Finder::new(text)), false),
-            DocumentTest::NotContains(text) => (Pattern::Text(Finder::new(text)), true),
+            DocumentTest::Contains(text) => (Pattern::Text(Box::new(Finder::new(text))), false),
+            DocumentTest::NotContains(text) => (Pattern::Text(Box::new(Finder::new(text))), true),
             DocumentTest::Regex(regex) => (Pattern::Regex(regex), false),
             DocumentTest::NotRegex(regex) => (Pattern::Regex(regex), true),
         };

@@ -78,7 +78,8 @@ fn contains(value: &Value, scalar: &Scalar) -> bool {
 mod tests {
     use super::*;
 
-    fn check(value: Option<Value>, comparison: &Comparison, expected: bool) {
+    fn check(value: impl Into<Option<Value>>, comparison: &Comparison, expected: bool) {
+        let value = value.into();
         assert_eq!(
             passes(value.as_ref(), comparison),
             expected,

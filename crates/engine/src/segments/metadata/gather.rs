@@ -142,13 +142,13 @@ impl GatheredColumn {
             (Values::Ints(to), Cell::Int(value)) => to.push(value),
             (Values::Floats(to), Cell::Float(value)) => to.push(value),
             (Values::Text(to), Cell::Str(value)) => to.push(value),
-            (_, Cell::Other(value)) => self.push_other(value),
+            (_, Cell::Other(value)) => self.push_other(&value),
             _ => unreachable!("a column is pushed cells of its kind"),
         }
     }
 
-    fn push_other(&mut self, value: Cow<'_, Value>) {
-        let end = match (&mut self.values, &*value) {
+    fn push_other(&mut self, value: &Value) {
+        let end = match (&mut self.values, value) {
             (Values::Bools(to), Value::Bools(list)) => {
                 to.extend_from_slice(list);
                 to.len()
@@ -162,7 +162,9 @@ impl GatheredColumn {
                 to.len()
             }
             (Values::Text(to), Value::Strs(list)) => {
-                list.iter().for_each(|text| to.push(text));
+                for text in list {
+                    to.push(text);
+                }
                 to.len()
             }
             (Values::Sparse(to), Value::Sparse(sparse)) => {

@@ -212,13 +212,14 @@ fn rank<T: Copy + Eq + Hash, K: Ord>(
             })
         })
         .collect();
-    distinct.sort_unstable_by(|a, b| key(&a.0).cmp(&key(&b.0)));
+    distinct.sort_unstable_by_key(|(value, _)| key(value));
     let mut rank_of = vec![0u32; distinct.len()];
     for (rank, &(_, group)) in distinct.iter().enumerate() {
         rank_of[group as usize] = rank as u32;
     }
-    of.iter_mut()
-        .for_each(|group| *group = rank_of[*group as usize]);
+    for group in &mut of {
+        *group = rank_of[*group as usize];
+    }
     let ranks = Ranks {
         of,
         distinct: distinct.len() as u32,
