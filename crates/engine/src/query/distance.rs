@@ -124,8 +124,9 @@ mod tests {
         let mut norms = vec![0.0; expected.len()];
         query.distances(rows, &mut found, &mut norms, false);
         for (found, expected) in found.iter().zip(expected) {
+            let tolerance = expected.abs().max(0.1) * 1e-6;
             assert!(
-                (found - expected).abs() <= expected.abs() * 1e-6,
+                (found - expected).abs() <= tolerance,
                 "{found} is not {expected}"
             );
         }
