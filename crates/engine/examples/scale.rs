@@ -7,7 +7,10 @@
 //! ```
 
 #![expect(clippy::print_stdout, reason = "a measurement prints its figures")]
-#![expect(clippy::disallowed_methods, reason = "a measurement reads the clock and the file system")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a measurement reads the clock and the file system"
+)]
 
 use std::error::Error;
 use std::path::Path;
@@ -27,7 +30,10 @@ const BATCH: usize = 5_000;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize, default: usize| -> usize {
-        arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default)
+        arguments
+            .get(at)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
     };
     let folder = std::env::temp_dir().join(format!("vermilion-scale-{}", std::process::id()));
     let result = match arguments.first().map(String::as_str) {
@@ -42,7 +48,11 @@ fn records(folder: &Path, rows: usize, dimension: usize) -> Result<(), Box<dyn E
     println!("{rows} records of {dimension} numbers, with a document and five metadata fields");
     let database = Database::open(Config::at(folder)?)?;
     let id = create(&database, "scale")?;
-    let scope = CollectionScope { tenant: TENANT, database: DATABASE, id };
+    let scope = CollectionScope {
+        tenant: TENANT,
+        database: DATABASE,
+        id,
+    };
     timed("ingest", 1, || {
         for first in (0..rows).step_by(BATCH) {
             database.write(scope, batch(first, BATCH.min(rows - first), dimension))?;
@@ -61,11 +71,23 @@ fn records(folder: &Path, rows: usize, dimension: usize) -> Result<(), Box<dyn E
 
     let started = Instant::now();
     let database = Database::open(Config::at(folder)?)?;
-    println!("{:32} {:>10.1} ms wall", "start", milliseconds(started.elapsed()));
-    println!("{:32} {:>10.1} MB", "resident memory after start", resident_mb());
-    timed("count, the first", 1, || Ok(assert_eq!(database.count(scope)?, rows as u64)))?;
+    println!(
+        "{:32} {:>10.1} ms wall",
+        "start",
+        milliseconds(started.elapsed())
+    );
+    println!(
+        "{:32} {:>10.1} MB",
+        "resident memory after start",
+        resident_mb()
+    );
+    timed("count, the first", 1, || {
+        Ok(assert_eq!(database.count(scope)?, rows as u64))
+    })?;
     for round in ["first", "again"] {
-        timed(&format!("get by id, {round}"), 200, || get_by_id(&database, scope, rows, 200))?;
+        timed(&format!("get by id, {round}"), 200, || {
+            get_by_id(&database, scope, rows, 200)
+        })?;
         timed(&format!("get, section = s7, limit 10, {round}"), 1, || {
             filtered(&database, scope, equal("section", "s7"), Some(10))
         })?;
@@ -75,11 +97,21 @@ fn records(folder: &Path, rows: usize, dimension: usize) -> Result<(), Box<dyn E
         timed(&format!("get, u < half, limit 10, {round}"), 1, || {
             filtered(&database, scope, less("u", rows as i64 / 2), Some(10))
         })?;
-        timed(&format!("query, exact, {round}"), 1, || query(&database, scope, dimension))?;
+        timed(&format!("query, exact, {round}"), 1, || {
+            query(&database, scope, dimension)
+        })?;
     }
-    println!("{:32} {:>10.1} MB", "resident memory after reads", resident_mb());
+    println!(
+        "{:32} {:>10.1} MB",
+        "resident memory after reads",
+        resident_mb()
+    );
     println!("{:32} {:>10.1} MB", "disk", disk_mb(folder)?);
-    println!("{:32} {:>10.1} MB", "raw vectors", (rows * dimension * 4) as f64 / 1e6);
+    println!(
+        "{:32} {:>10.1} MB",
+        "raw vectors",
+        (rows * dimension * 4) as f64 / 1e6
+    );
     database.close()?;
     Ok(())
 }
@@ -93,8 +125,14 @@ fn collections(folder: &Path, count: usize) -> Result<(), Box<dyn Error>> {
         Ok(())
     })?;
     timed("write one record to each", count, || {
-        for one in database.collections(TENANT, DATABASE, vermilion_engine::model::Page::default())? {
-            let scope = CollectionScope { tenant: TENANT, database: DATABASE, id: one.id };
+        for one in
+            database.collections(TENANT, DATABASE, vermilion_engine::model::Page::default())?
+        {
+            let scope = CollectionScope {
+                tenant: TENANT,
+                database: DATABASE,
+                id: one.id,
+            };
             database.write(scope, batch(0, 1, 8))?;
         }
         Ok(())
@@ -104,8 +142,16 @@ fn collections(folder: &Path, count: usize) -> Result<(), Box<dyn Error>> {
     drop(database);
     let started = Instant::now();
     let database = Database::open(Config::at(folder)?)?;
-    println!("{:32} {:>10.1} ms wall", "start", milliseconds(started.elapsed()));
-    println!("{:32} {:>10.1} MB", "resident memory after start", resident_mb());
+    println!(
+        "{:32} {:>10.1} ms wall",
+        "start",
+        milliseconds(started.elapsed())
+    );
+    println!(
+        "{:32} {:>10.1} MB",
+        "resident memory after start",
+        resident_mb()
+    );
     assert_eq!(database.count_collections(TENANT, DATABASE)?, count as u64);
     database.close()?;
     Ok(())
@@ -126,19 +172,30 @@ fn create(database: &Database, name: &str) -> vermilion_engine::Result<Collectio
 fn batch(first: usize, rows: usize, dimension: usize) -> RecordBatch {
     let mut state = first as u64 ^ 0x5851_f42d_4c95_7f2d;
     let mut random = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         state >> 33
     };
-    let values = (0..rows * dimension).map(|_| random() as f32 / 1e9 - 1.0).collect();
+    let values = (0..rows * dimension)
+        .map(|_| random() as f32 / 1e9 - 1.0)
+        .collect();
     let mut metadata = MetadataColumn::default();
     let (mut ids, mut documents) = (Strings::default(), OptionalStrings::default());
     for row in first..first + rows {
         ids.push(&format!("record-{row}"));
-        documents.push(Some(&format!("document {row} about topic {} and {}", random() % 97, row % 13)));
+        documents.push(Some(&format!(
+            "document {row} about topic {} and {}",
+            random() % 97,
+            row % 13
+        )));
         metadata.push_row([
             ("section", Value::Str(format!("s{}", row % 50).into())),
             ("name", Value::Str(format!("name-{row}").into())),
-            ("u", Value::Int((row as i64).wrapping_mul(7_919) % 1_000_003)),
+            (
+                "u",
+                Value::Int((row as i64).wrapping_mul(7_919) % 1_000_003),
+            ),
             ("score", Value::Float(random() as f64 / 1e9)),
             ("seen", Value::Bool(row % 3 == 0)),
         ]);
@@ -161,10 +218,21 @@ fn get_by_id(
 ) -> Result<(), Box<dyn Error>> {
     for at in 0..times {
         let id = format!("record-{}", at * 7_919 % rows);
-        let selection = RecordSelection { ids: Some(vec![id]), filter: None };
-        let include =
-            Include { documents: true, metadatas: true, embeddings: true, ..Include::default() };
-        let request = GetRequest { selection, include, ..GetRequest::default() };
+        let selection = RecordSelection {
+            ids: Some(vec![id]),
+            filter: None,
+        };
+        let include = Include {
+            documents: true,
+            metadatas: true,
+            embeddings: true,
+            ..Include::default()
+        };
+        let request = GetRequest {
+            selection,
+            include,
+            ..GetRequest::default()
+        };
         assert_eq!(database.get(scope, &request)?.ids.len(), 1);
     }
     Ok(())
@@ -176,9 +244,21 @@ fn filtered(
     filter: Filter,
     limit: Option<u32>,
 ) -> Result<(), Box<dyn Error>> {
-    let selection = RecordSelection { ids: None, filter: Some(filter) };
-    let include = Include { documents: true, metadatas: true, ..Include::default() };
-    let request = GetRequest { selection, limit, include, offset: 0 };
+    let selection = RecordSelection {
+        ids: None,
+        filter: Some(filter),
+    };
+    let include = Include {
+        documents: true,
+        metadatas: true,
+        ..Include::default()
+    };
+    let request = GetRequest {
+        selection,
+        limit,
+        include,
+        offset: 0,
+    };
     assert!(!database.get(scope, &request)?.ids.is_empty());
     Ok(())
 }
@@ -199,11 +279,17 @@ fn query(
 
 fn equal(key: &str, value: &str) -> Filter {
     let comparison = Comparison::Equal(Scalar::Str(value.to_owned()));
-    Filter::Metadata { key: key.to_owned(), comparison }
+    Filter::Metadata {
+        key: key.to_owned(),
+        comparison,
+    }
 }
 
 fn less(key: &str, value: i64) -> Filter {
-    Filter::Metadata { key: key.to_owned(), comparison: Comparison::Less(Number::Int(value)) }
+    Filter::Metadata {
+        key: key.to_owned(),
+        comparison: Comparison::Less(Number::Int(value)),
+    }
 }
 
 fn timed(
@@ -234,7 +320,9 @@ fn cpu_time() -> Duration {
 
 fn resident_mb() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let anonymous = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
     anonymous
         .and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok())
         .map_or(f64::NAN, |kilobytes| kilobytes / 1e3)
@@ -245,7 +333,11 @@ fn disk_mb(folder: &Path) -> std::io::Result<f64> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let meta = entry.metadata()?;
-        bytes += if meta.is_dir() { disk_mb(&entry.path())? } else { meta.len() as f64 / 1e6 };
+        bytes += if meta.is_dir() {
+            disk_mb(&entry.path())?
+        } else {
+            meta.len() as f64 / 1e6
+        };
     }
     Ok(bytes)
 }
