@@ -176,7 +176,7 @@ impl Writer {
 
     fn embeddings(&mut self, column: &Embeddings, rows: usize) {
         self.list(0..rows, |w, row| match column.get(row) {
-            Some(vector) => w.list(vector, |w, number| w.value(number)),
+            Some(vector) => w.list(vector, Writer::value),
             None => w.raw("null"),
         });
     }

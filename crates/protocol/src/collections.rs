@@ -128,29 +128,29 @@ impl CollectionChange {
 
 #[derive(Deserialize)]
 struct UpdateBody {
-    #[serde(default)]
-    new_name: Option<String>,
-    #[serde(default)]
-    new_metadata: Option<CollectionMetadata<true>>,
-    #[serde(default)]
-    new_configuration: Option<ConfigurationChange>,
+    #[serde(default, rename = "new_name")]
+    name: Option<String>,
+    #[serde(default, rename = "new_metadata")]
+    metadata: Option<CollectionMetadata<true>>,
+    #[serde(default, rename = "new_configuration")]
+    configuration: Option<ConfigurationChange>,
 }
 
 /// Decodes changes to a collection.
 pub fn decode_collection_change(body: &[u8]) -> Result<CollectionChange, ApiError> {
     let body: UpdateBody = json::decode(body)?;
-    if let Some(name) = &body.new_name {
+    if let Some(name) = &body.name {
         names::check_collection_name("new_name", name)?;
     }
-    let metadata = body.new_metadata.map(CollectionMetadata::check).transpose();
+    let metadata = body.metadata.map(CollectionMetadata::check).transpose();
     let metadata = metadata.map_err(|problem| ApiError::validation("new_metadata", problem))?;
-    if let Some(change) = &body.new_configuration {
+    if let Some(change) = &body.configuration {
         change.check()?;
     }
     Ok(CollectionChange {
-        name: body.new_name,
+        name: body.name,
         metadata,
-        configuration: body.new_configuration,
+        configuration: body.configuration,
     })
 }
 

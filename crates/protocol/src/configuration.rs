@@ -164,14 +164,14 @@ fn asked_vectors(
     };
     let mut asked = VectorSettings {
         space: space.or(base.space),
-        hnsw: Some(merge::hnsw(hnsw, base.hnsw.clone().unwrap_or_default())),
+        hnsw: Some(merge::hnsw(&hnsw, &base.hnsw.clone().unwrap_or_default())),
         embedding_function: configuration.embedding_function.map(|function| function.0),
         ..VectorSettings::default()
     };
     let said_nothing = asked.space == base.space && asked.hnsw == base.hnsw;
     if said_nothing && let Some((space, hnsw)) = legacy(metadata)? {
         asked.space = space.or(base.space);
-        asked.hnsw = Some(merge::hnsw(hnsw, base.hnsw.unwrap_or_default()));
+        asked.hnsw = Some(merge::hnsw(&hnsw, &base.hnsw.unwrap_or_default()));
     }
     Ok(asked)
 }
@@ -318,7 +318,7 @@ impl ConfigurationChange {
                 resize_factor: change.resize_factor,
             };
             let current = vectors.hnsw.take().unwrap_or_default();
-            vectors.hnsw = Some(merge::hnsw(wanted, current));
+            vectors.hnsw = Some(merge::hnsw(&wanted, &current));
         });
     }
 }
@@ -326,7 +326,10 @@ impl ConfigurationChange {
 /// The member `configuration_json` of a collection with `schema`.
 pub(crate) fn configuration_json(schema: &Schema) -> Value {
     let vectors = schema.vectors().cloned().unwrap_or_default();
-    let hnsw = merge::hnsw(vectors.hnsw.unwrap_or_default(), HnswSettings::standard(1));
+    let hnsw = merge::hnsw(
+        &vectors.hnsw.unwrap_or_default(),
+        &HnswSettings::standard(1),
+    );
     serde_json::json!({
         "hnsw": {
             "space": schema.space(),

@@ -6,7 +6,7 @@ use vermilion_engine::model::{
 };
 
 /// `over` laid over `base`.
-pub(super) fn hnsw(over: HnswSettings, base: HnswSettings) -> HnswSettings {
+pub(super) fn hnsw(over: &HnswSettings, base: &HnswSettings) -> HnswSettings {
     HnswSettings {
         ef_construction: over.ef_construction.or(base.ef_construction),
         max_neighbors: over.max_neighbors.or(base.max_neighbors),
@@ -83,7 +83,7 @@ fn vector_index(over: Index<VectorSettings>, base: Index<VectorSettings>) -> Ind
             space: over.space.or(base.space),
             embedding_function: over.embedding_function.or(base.embedding_function),
             source_key: over.source_key.or(base.source_key),
-            hnsw: both(over.hnsw, base.hnsw, hnsw),
+            hnsw: both(over.hnsw, base.hnsw, |over, base| hnsw(&over, &base)),
             spann: None,
         },
     }
