@@ -1,0 +1,265 @@
+//! What can be said on the command line.
+//!
+//! What must stay true: the flags of `serve` come from the declarations of the settings, so that a
+//! setting is declared once.
+
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, Parser, Subcommand, ValueEnum};
+use vermilion_engine::model::Space;
+use vermilion_server::settings::DECLARATIONS;
+
+/// The database for embeddings: one program, one data folder, every Chroma client.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vermilion",
+    about = "An embedding database: one program, one data folder, and every Chroma client works with it.",
+    disable_version_flag = true,
+    after_help = "Five minutes:\n  \
+        vermilion demo                          load 3,000 real records, search them, keep serving\n  \
+        vermilion serve --path ./data           serve a folder of your own on port 8000\n  \
+        vermilion import FILE --collection my   load JSONL or Parquet into ./vermilion-data\n  \
+        vermilion inspect --path ./data         see what a folder holds\n\n\
+        From Python: pip install chromadb, then chromadb.HttpClient(port=8000)."
+)]
+pub(crate) struct Arguments {
+    /// Print the version; with -v also what was built in.
+    #[arg(short = 'V', long)]
+    pub(crate) version: bool,
+    /// Say more.
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve a data folder over HTTP until SIGINT or SIGTERM.
+    #[command(
+        after_help = "Examples:\n  \
+            vermilion serve --path ./data\n  \
+            vermilion serve --config vermilion.yaml --port 9000\n  \
+            VERMILION_LOG_LEVEL=debug vermilion serve\n\n\
+            A flag wins over an environment variable, and that over the configuration file."
+    )]
+    Serve(Serve),
+    /// Serve with the flags and the configuration file of `chroma run`.
+    #[command(after_help = "Example:\n  vermilion run --path ./chroma-data --host localhost --port 8000")]
+    Run(Run),
+    /// Load 3,000 real records, search them, show the write path, and keep serving.
+    Demo(Demo),
+    /// Load records from a JSONL or Parquet file; a rerun goes on after the last batch.
+    #[command(
+        after_help = "A record has an id and an embedding, and may have a document, metadata and a uri.\n\
+            JSONL: {\"id\": \"a\", \"embedding\": [0.1, 0.2], \"document\": \"text\", \"metadata\": {\"k\": 1}, \"uri\": \"u\"}\n\
+            (also base64 of little-endian f32 in `embedding`, or of f16 in `embedding_f16`; .jsonl.zst is read too).\n\
+            Parquet: columns id, embedding (list of floats), document, metadata (JSON text), uri.\n\n\
+            Examples:\n  \
+            vermilion import records.jsonl --collection my --path ./data\n  \
+            vermilion import records.parquet --collection my --url http://localhost:8000"
+    )]
+    Import(Import),
+    /// Write the records of a collection to a JSONL or Parquet file.
+    #[command(
+        after_help = "Examples:\n  \
+            vermilion export records.jsonl --collection my --path ./data\n  \
+            vermilion export - --collection my --url http://localhost:8000 | head\n\n\
+            A JSONL export that was cut off goes on where it stopped when it is run again."
+    )]
+    Export(Export),
+    /// Show what a data folder holds, without a lock and without changing a byte.
+    Inspect(Inspect),
+    /// Check every checksum in a data folder; the exit status is 1 where anything is damaged.
+    Verify(Folder),
+    /// Print the completion script of a shell.
+    #[command(after_help = "Example:\n  vermilion completions bash > ~/.local/share/bash-completion/completions/vermilion")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// A configuration file: YAML, each setting by its name [env: VERMILION_CONFIG].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) flags: SettingFlags,
+}
+
+/// What the flags of the settings said: name and text.
+#[derive(Debug, Default)]
+pub(crate) struct SettingFlags(pub(crate) Vec<(&'static str, String)>);
+
+impl Args for SettingFlags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        DECLARATIONS.iter().fold(command, |command, one| {
+            let default = if one.default.is_empty() { "none" } else { one.default };
+            let help = format!("{} [default: {default}] [env: {}]", one.summary(), one.variable());
+            let mut arg = clap::Arg::new(one.name)
+                .long(one.flag())
+                .value_name("VALUE")
+                .allow_hyphen_values(false)
+                .help(help);
+            if one.is_switch {
+                arg = arg
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true");
+            }
+            command.arg(arg)
+        })
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for SettingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let said = DECLARATIONS.iter().filter_map(|one| {
+            let text = matches.get_one::<String>(one.name)?;
+            Some((one.name, text.clone()))
+        });
+        Ok(Self(said.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// A configuration file of Chroma (YAML).
+    #[arg(value_name = "CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// The data folder [default: ./chroma].
+    #[arg(long)]
+    pub(crate) path: Option<String>,
+    /// The address to listen on [default: localhost].
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// The port to listen on [default: 8000].
+    #[arg(long)]
+    pub(crate) port: Option<String>,
+    /// Allow a public address although requests are not authenticated.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The data folder.
+    #[arg(long, default_value = "./vermilion-demo")]
+    pub(crate) path: PathBuf,
+    /// The port to serve on; where it is taken, the next free one.
+    #[arg(long, default_value_t = 8000)]
+    pub(crate) port: u16,
+    /// End after the searches instead of serving.
+    #[arg(long)]
+    pub(crate) no_serve: bool,
+}
+
+/// Where the records are: in a folder or behind a server.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The data folder, which no server may have open.
+    #[arg(long, default_value = "./vermilion-data", conflicts_with = "url")]
+    pub(crate) path: PathBuf,
+    /// A running server, such as http://localhost:8000.
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// The collection.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) collection: String,
+    /// The tenant of the collection.
+    #[arg(long, default_value = "default_tenant")]
+    pub(crate) tenant: String,
+    /// The database of the collection.
+    #[arg(long, default_value = "default_database")]
+    pub(crate) database: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The file: .jsonl, .jsonl.zst or .parquet.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How vectors are compared, where the collection is made.
+    #[arg(long, value_enum, default_value_t = SpaceName::L2)]
+    pub(crate) space: SpaceName,
+    /// Records in one batch, which is written whole or not at all.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) batch: u32,
+    /// Begin at the first record even where an earlier run was cut off.
+    #[arg(long)]
+    pub(crate) restart: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The file: .jsonl or .parquet, or - for JSONL on standard output.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Records fetched at once.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) batch: u32,
+    /// Write the file anew where there is one.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Folder {
+    /// The data folder.
+    #[arg(long, default_value = "./vermilion-data")]
+    pub(crate) path: PathBuf,
+}
+
+/// How vectors are compared.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SpaceName {
+    /// Squared Euclidean distance.
+    L2,
+    /// 1 - cosine of the angle.
+    Cosine,
+    /// 1 - inner product.
+    Ip,
+}
+
+impl From<SpaceName> for Space {
+    fn from(name: SpaceName) -> Self {
+        match name {
+            SpaceName::L2 => Self::L2,
+            SpaceName::Cosine => Self::Cosine,
+            SpaceName::Ip => Self::Ip,
+        }
+    }
+}
+
+impl SpaceName {
+    /// The name as requests write it.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::L2 => "l2",
+            Self::Cosine => "cosine",
+            Self::Ip => "ip",
+        }
+    }
+}

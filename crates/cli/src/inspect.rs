@@ -1,0 +1,119 @@
+//! `vermilion inspect` and `vermilion verify`: a data folder seen without a server.
+//!
+//! What must stay true: neither takes the lock nor changes a byte.
+
+use serde_json::Value;
+use vermilion_engine::inspect as engine;
+
+use crate::arguments::{Folder, Inspect};
+use crate::console::{note, say, write};
+use crate::failure::Failure;
+
+/// Runs `vermilion inspect`.
+pub(crate) fn inspect(arguments: &Inspect) -> Result<(), Failure> {
+    must_be_there(&arguments.folder)?;
+    let found = engine::inspect(&arguments.folder.path)?;
+    let value = serde_json::to_value(&found)
+        .map_err(|error| Failure::new(format!("the folder cannot be described: {error}")))?;
+    if arguments.json {
+        let text = serde_json::to_string_pretty(&value).expect("a JSON value is always writable");
+        return say(&text);
+    }
+    let mut text = String::new();
+    tree(&value, 0, &mut text);
+    write(text.as_bytes())
+}
+
+/// Runs `vermilion verify`.
+pub(crate) fn verify(folder: &Folder) -> Result<(), Failure> {
+    must_be_there(folder)?;
+    let mut checked = 0_u64;
+    let damages = engine::verify(&folder.path, &mut |what| {
+        checked += 1;
+        note(&format!("checking {what}"));
+    })?;
+    if damages.is_empty() {
+        return say(&format!(
+            "{} is whole: {checked} parts checked, no damage found",
+            folder.path.display()
+        ));
+    }
+    for damage in &damages {
+        say(damage.message())?;
+    }
+    Err(Failure::new(format!(
+        "{} damaged place{} in {}",
+        damages.len(),
+        if damages.len() == 1 { "" } else { "s" },
+        folder.path.display()
+    ))
+    .hint("restore these files from a backup, or export what can still be read"))
+}
+
+fn must_be_there(folder: &Folder) -> Result<(), Failure> {
+    if folder.path.is_dir() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("there is no folder {}", folder.path.display()))
+        .hint("name the data folder with --path"))
+}
+
+/// Writes a JSON value as an indented tree: scalars on the line of their name, the rest below it.
+fn tree(value: &Value, depth: usize, text: &mut String) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                branch(&format!("{indent}{}:", name.replace('_', " ")), member, depth, text);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                branch(&format!("{indent}-"), item, depth, text);
+            }
+        }
+        scalar => text.push_str(&format!("{indent}{}\n", plain(scalar))),
+    }
+}
+
+fn branch(head: &str, value: &Value, depth: usize, text: &mut String) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            text.push_str(&format!("{head}\n"));
+            tree(value, depth + 1, text);
+        }
+        Value::Array(items) if !items.is_empty() => {
+            text.push_str(&format!("{head}\n"));
+            tree(value, depth + 1, text);
+        }
+        scalar => text.push_str(&format!("{head} {}\n", plain(scalar))),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(_) | Value::Object(_) => "none".to_owned(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_shown_as_a_tree() {
+        let value = serde_json::json!({
+            "log_bytes": 12,
+            "collections": [{"name": "a", "tags": []}, {"name": "b", "tags": ["x", null]}],
+            "clean": true,
+        });
+        let mut text = String::new();
+        tree(&value, 0, &mut text);
+        let expected = "clean: true\ncollections:\n  -\n    name: a\n    tags: none\n  -\n    name: b\n    \
+                        tags:\n      - x\n      - none\nlog bytes: 12\n";
+        assert_eq!(text, expected);
+    }
+}

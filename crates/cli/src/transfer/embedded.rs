@@ -1,0 +1,116 @@
+//! A collection in a data folder that this process opens itself.
+
+use vermilion_engine::model::{
+    CollectionId, CollectionScope, GetRequest, Include, NewCollection, Operation, RecordSelection,
+    Schema,
+};
+use vermilion_engine::{Config, Database};
+
+use crate::arguments::{Place, SpaceName};
+use crate::failure::Failure;
+
+use super::record::{Record, from_fetched, to_batch};
+
+/// The collection and the database that holds it.
+pub(crate) struct Embedded {
+    database: Database,
+    tenant: String,
+    database_name: String,
+    folder: String,
+    id: CollectionId,
+}
+
+impl Embedded {
+    /// Opens the folder and the collection, each made where it is not there.
+    pub(crate) fn open_or_create(place: &Place, space: SpaceName) -> Result<Self, Failure> {
+        let database = open(place)?;
+        let collection = database.create_collection(NewCollection {
+            tenant: place.tenant.clone(),
+            database: place.database.clone(),
+            name: place.collection.clone(),
+            metadata: None,
+            schema: Schema::for_space(space.into()),
+            get_or_create: true,
+        })?;
+        Ok(Self::over(database, place, collection.id))
+    }
+
+    /// Opens the folder and the collection, which must be there.
+    pub(crate) fn open(place: &Place) -> Result<Self, Failure> {
+        if !place.path.is_dir() {
+            return Err(Failure::new(format!("there is no folder {}", place.path.display()))
+                .hint("name the data folder with --path, or a running server with --url"));
+        }
+        let database = open(place)?;
+        let collection = database.collection(&place.tenant, &place.database, &place.collection)?;
+        Ok(Self::over(database, place, collection.id))
+    }
+
+    fn over(database: Database, place: &Place, id: CollectionId) -> Self {
+        let folder = place.path.canonicalize().unwrap_or_else(|_| place.path.clone());
+        Self {
+            database,
+            tenant: place.tenant.clone(),
+            database_name: place.database.clone(),
+            folder: folder.display().to_string(),
+            id,
+        }
+    }
+
+    fn scope(&self) -> CollectionScope<'_> {
+        CollectionScope {
+            tenant: &self.tenant,
+            database: &self.database_name,
+            id: self.id,
+        }
+    }
+
+    pub(crate) fn identity(&self) -> (String, String) {
+        (self.folder.clone(), self.id.to_string())
+    }
+
+    pub(crate) fn batch_records_max(&self) -> usize {
+        self.database.limits().batch_records_max
+    }
+
+    pub(crate) fn upsert(&self, records: &[Record]) -> Result<(), Failure> {
+        let batch = to_batch(records, Operation::Upsert)?;
+        self.database.write(self.scope(), batch)?;
+        Ok(())
+    }
+
+    pub(crate) fn ids(&self) -> Result<Vec<String>, Failure> {
+        let fetched = self.database.get(self.scope(), &GetRequest::default())?;
+        Ok(fetched.ids.iter().map(str::to_owned).collect())
+    }
+
+    pub(crate) fn records(&self, ids: &[String]) -> Result<Vec<Record>, Failure> {
+        let request = GetRequest {
+            selection: RecordSelection {
+                ids: Some(ids.to_vec()),
+                filter: None,
+            },
+            include: Include {
+                documents: true,
+                metadatas: true,
+                embeddings: true,
+                uris: true,
+                distances: false,
+            },
+            ..GetRequest::default()
+        };
+        Ok(from_fetched(&self.database.get(self.scope(), &request)?))
+    }
+
+    pub(crate) fn close(self) -> Result<(), Failure> {
+        Ok(self.database.close()?)
+    }
+}
+
+fn open(place: &Place) -> Result<Database, Failure> {
+    let opened = Config::at(&place.path).and_then(Database::open);
+    opened.map_err(|error| {
+        let failure = Failure::from(error).context(format!("cannot open {}", place.path.display()));
+        failure.hint("if a server has the folder open, name the server with --url instead")
+    })
+}

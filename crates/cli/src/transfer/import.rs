@@ -1,0 +1,133 @@
+//! `vermilion import`: a file into a collection, batch by batch.
+
+use std::path::Path;
+
+use crate::arguments::Import;
+use crate::console::{grouped, note, say};
+use crate::failure::Failure;
+
+use super::jsonl::JsonlReader;
+#[cfg(feature = "parquet")]
+use super::parquet::ParquetReader;
+use super::place::Collection;
+use super::state::State;
+use super::{Format, Progress, Record, format_of};
+
+/// Bytes of records at which a batch ends even if it is not full, so that a request stays small.
+const BATCH_BYTES: usize = 16 << 20;
+
+/// A file that records are read from.
+enum Reader {
+    Jsonl(JsonlReader),
+    #[cfg(feature = "parquet")]
+    Parquet(ParquetReader),
+}
+
+impl Reader {
+    fn open(file: &Path) -> Result<Self, Failure> {
+        match format_of(file)? {
+            Format::Jsonl => Ok(Self::Jsonl(JsonlReader::open(file, false)?)),
+            Format::CompressedJsonl => Ok(Self::Jsonl(JsonlReader::open(file, true)?)),
+            #[cfg(feature = "parquet")]
+            Format::Parquet => Ok(Self::Parquet(ParquetReader::open(file)?)),
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => unreachable!("the format is refused without the feature"),
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Record>, Failure> {
+        match self {
+            Self::Jsonl(reader) => reader.next(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(reader) => reader.next(),
+        }
+    }
+
+    fn skip(&mut self, records: u64) -> Result<(), Failure> {
+        match self {
+            Self::Jsonl(reader) => reader.skip(records),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(reader) => reader.skip(records),
+        }
+    }
+
+    /// How far along the file this is, and how long the file is, in one unit.
+    fn position(&self, file_bytes: u64) -> (u64, u64) {
+        match self {
+            Self::Jsonl(reader) => (reader.consumed(), file_bytes),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(reader) => reader.position(),
+        }
+    }
+
+    /// The next records, at most `count` and about [`BATCH_BYTES`].
+    fn batch(&mut self, count: usize) -> Result<Vec<Record>, Failure> {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while records.len() < count && bytes < BATCH_BYTES {
+            let Some(record) = self.next()? else { break };
+            bytes += record.bytes();
+            records.push(record);
+        }
+        Ok(records)
+    }
+}
+
+/// Runs the command.
+pub(crate) fn import(arguments: &Import) -> Result<(), Failure> {
+    let mut reader = Reader::open(&arguments.file)?;
+    let collection = Collection::open_or_create(&arguments.place, arguments.space)?;
+    let imported = import_into(arguments, &mut reader, &collection);
+    let closed = collection.close();
+    imported?;
+    closed
+}
+
+fn import_into(
+    arguments: &Import,
+    reader: &mut Reader,
+    collection: &Collection,
+) -> Result<(), Failure> {
+    let (place, id) = collection.identity();
+    let state = State::of(&arguments.file, place, id)?;
+    let behind = if arguments.restart { 0 } else { state.records() };
+    if behind > 0 {
+        note(&format!("going on after {} records of an earlier run", grouped(behind)));
+        reader.skip(behind)?;
+    }
+    let count = (arguments.batch as usize).min(collection.batch_records_max());
+    let mut progress = Progress::start("importing", reader.position(state.file_bytes()).1);
+    let mut records = behind;
+    let went = loop {
+        let batch = match reader.batch(count) {
+            Ok(batch) if batch.is_empty() => break Ok(()),
+            Ok(batch) => batch,
+            Err(failure) => break Err(failure),
+        };
+        let kept = collection.upsert(&batch).and_then(|()| {
+            records += batch.len() as u64;
+            state.keep(records)
+        });
+        if let Err(failure) = kept {
+            break Err(failure);
+        }
+        progress.at(reader.position(state.file_bytes()).0, records);
+    };
+    let took = progress.finish();
+    if let Err(failure) = went {
+        if records > 0 {
+            note(&format!(
+                "{} records are stored; the same command goes on after them ({})",
+                grouped(records),
+                state.path().display()
+            ));
+        }
+        return Err(failure);
+    }
+    state.forget();
+    say(&format!(
+        "imported {} records into collection {} in {:.1} s",
+        grouped(records - behind),
+        arguments.place.collection,
+        took.as_secs_f64()
+    ))
+}

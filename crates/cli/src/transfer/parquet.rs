@@ -1,0 +1,240 @@
+//! Records in Parquet: columns id, embedding, document, metadata (JSON text) and uri.
+//!
+//! What must stay true: a file that this module wrote reads back as the same records; of other
+//! files, embeddings may be lists (of fixed size or not) of 32- or 64-bit floats.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::builder::{Float32Builder, ListBuilder, StringBuilder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use super::Record;
+use crate::failure::Failure;
+
+/// The columns that are read; others are refused, so that nothing is lost unseen.
+const COLUMNS: [&str; 5] = ["id", "embedding", "document", "metadata", "uri"];
+/// Rows decoded at once.
+const ROWS_AT_ONCE: usize = 1024;
+
+/// Reads records from a Parquet file.
+pub(super) struct ParquetReader {
+    batches: ParquetRecordBatchReader,
+    decoded: VecDeque<Record>,
+    name: String,
+    row: u64,
+    rows: u64,
+}
+
+impl ParquetReader {
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        let file = File::open(path)
+            .map_err(|error| Failure::from(error).context(format!("cannot open {name}")))?;
+        let wrong = |why: String| {
+            Failure::new(format!("{name} cannot be read: {why}"))
+                .hint("the columns are id, embedding, document, metadata and uri")
+        };
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+            .map_err(|error| wrong(error.to_string()))?;
+        for field in builder.schema().fields() {
+            if !COLUMNS.contains(&field.name().as_str()) {
+                return Err(wrong(format!("it has a column `{}`", field.name())));
+            }
+        }
+        for needed in &COLUMNS[..2] {
+            if builder.schema().column_with_name(needed).is_none() {
+                return Err(wrong(format!("it has no column `{needed}`")));
+            }
+        }
+        let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+        let batches = builder
+            .with_batch_size(ROWS_AT_ONCE)
+            .build()
+            .map_err(|error| wrong(error.to_string()))?;
+        Ok(Self {
+            batches,
+            decoded: VecDeque::new(),
+            name,
+            row: 0,
+            rows,
+        })
+    }
+
+    /// Rows read, and rows of the file.
+    pub(super) fn position(&self) -> (u64, u64) {
+        (self.row, self.rows)
+    }
+
+    pub(super) fn skip(&mut self, records: u64) -> Result<(), Failure> {
+        for _ in 0..records {
+            if self.next()?.is_none() {
+                return Err(Failure::new(format!("{} has become shorter", self.name))
+                    .hint("run it with --restart"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next record; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Record>, Failure> {
+        while self.decoded.is_empty() {
+            let Some(batch) = self.batches.next() else {
+                return Ok(None);
+            };
+            let decoded = batch
+                .map_err(|error| error.to_string())
+                .and_then(|batch| decode(&batch));
+            self.decoded = decoded.map_err(|why| self.wrong(&why))?;
+        }
+        self.row += 1;
+        let record = self.decoded.pop_front().expect("the loop filled it");
+        record.validate().map_err(|why| self.wrong(&why))?;
+        Ok(Some(record))
+    }
+
+    fn wrong(&self, why: &str) -> Failure {
+        Failure::new(format!("{} near row {}: {why}", self.name, self.row))
+            .hint("`vermilion import --help` says what the columns hold")
+    }
+}
+
+/// The records of a batch of rows.
+fn decode(batch: &RecordBatch) -> Result<VecDeque<Record>, String> {
+    let texts = |name: &str| -> Result<Vec<Option<String>>, String> {
+        match batch.column_by_name(name) {
+            Some(column) => strings(column, name),
+            None => Ok(vec![None; batch.num_rows()]),
+        }
+    };
+    let (ids, documents, uris) = (texts("id")?, texts("document")?, texts("uri")?);
+    let metadata = texts("metadata")?;
+    let embeddings = batch.column_by_name("embedding").ok_or("there is no column `embedding`")?;
+    let mut records = VecDeque::with_capacity(batch.num_rows());
+    let columns = ids.into_iter().zip(documents).zip(uris).zip(metadata);
+    for (row, (((id, document), uri), metadata)) in columns.enumerate() {
+        let id = id.ok_or("an id is null")?;
+        let metadata = match metadata.as_deref() {
+            None | Some("null" | "") => None,
+            Some(text) => Some(
+                serde_json::from_str(text)
+                    .map_err(|error| format!("the metadata of `{id}` is no JSON object: {error}"))?,
+            ),
+        };
+        records.push_back(Record {
+            embedding: vector(embeddings, row)?,
+            id,
+            document,
+            metadata,
+            uri,
+        });
+    }
+    Ok(records)
+}
+
+fn strings(column: &ArrayRef, name: &str) -> Result<Vec<Option<String>>, String> {
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    match column.data_type() {
+        DataType::Utf8 => Ok(column.as_string::<i32>().iter().map(owned).collect()),
+        DataType::LargeUtf8 => Ok(column.as_string::<i64>().iter().map(owned).collect()),
+        DataType::Utf8View => Ok(column.as_string_view().iter().map(owned).collect()),
+        other => Err(format!("column `{name}` holds {other}, not texts")),
+    }
+}
+
+fn vector(column: &ArrayRef, row: usize) -> Result<Vec<f32>, String> {
+    if column.is_null(row) {
+        return Ok(Vec::new());
+    }
+    let items = match column.data_type() {
+        DataType::List(_) => column.as_list::<i32>().value(row),
+        DataType::LargeList(_) => column.as_list::<i64>().value(row),
+        DataType::FixedSizeList(..) => column.as_fixed_size_list().value(row),
+        other => return Err(format!("column `embedding` holds {other}, not lists of floats")),
+    };
+    if items.null_count() > 0 {
+        return Err("an embedding holds a null".to_owned());
+    }
+    match items.data_type() {
+        DataType::Float32 => Ok(items.as_primitive::<Float32Type>().values().to_vec()),
+        DataType::Float64 => {
+            let numbers = items.as_primitive::<Float64Type>().values().iter();
+            Ok(numbers.map(|number| *number as f32).collect())
+        }
+        other => Err(format!("embeddings hold {other}, not 32- or 64-bit floats")),
+    }
+}
+
+/// Writes records to a Parquet file.
+pub(super) struct ParquetWriter {
+    writer: ArrowWriter<File>,
+    schema: Arc<Schema>,
+}
+
+impl ParquetWriter {
+    pub(super) fn over(file: File) -> Result<Self, Failure> {
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Utf8, false),
+            Field::new("embedding", DataType::List(item), false),
+            Field::new("document", DataType::Utf8, true),
+            Field::new("metadata", DataType::Utf8, true),
+            Field::new("uri", DataType::Utf8, true),
+        ]));
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .build();
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties));
+        Ok(Self {
+            writer: writer.map_err(unwritable)?,
+            schema,
+        })
+    }
+
+    pub(super) fn write(&mut self, records: &[Record]) -> Result<(), Failure> {
+        let mut embeddings = ListBuilder::new(Float32Builder::new());
+        for record in records {
+            embeddings.values().append_slice(&record.embedding);
+            embeddings.append(true);
+        }
+        let texts = |of: &dyn Fn(&Record) -> Option<String>| -> ArrayRef {
+            let mut builder = StringBuilder::new();
+            for record in records {
+                builder.append_option(of(record));
+            }
+            Arc::new(builder.finish())
+        };
+        let columns: Vec<ArrayRef> = vec![
+            texts(&|record| Some(record.id.clone())),
+            Arc::new(embeddings.finish()),
+            texts(&|record| record.document.clone()),
+            texts(&|record| {
+                let cells = record.metadata.as_ref()?;
+                Some(serde_json::to_string(cells).expect("a JSON object is always writable"))
+            }),
+            texts(&|record| record.uri.clone()),
+        ];
+        let batch = RecordBatch::try_new(self.schema.clone(), columns)
+            .map_err(|error| Failure::new(error.to_string()))?;
+        self.writer.write(&batch).map_err(unwritable)
+    }
+
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        let file = self.writer.into_inner().map_err(unwritable)?;
+        Ok(file.sync_all()?)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
+fn unwritable(error: parquet::errors::ParquetError) -> Failure {
+    Failure::new(format!("cannot write the Parquet file: {error}"))
+}

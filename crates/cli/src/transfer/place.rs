@@ -1,0 +1,82 @@
+//! Where records come from or go to: a data folder in this process, or a running server.
+
+use crate::arguments::{Place, SpaceName};
+use crate::failure::Failure;
+
+use super::Record;
+use super::embedded::Embedded;
+use super::remote::Remote;
+
+/// A collection in one of the two places.
+pub(crate) enum Collection {
+    /// In a folder that this process has open.
+    Embedded(Embedded),
+    /// Behind a server.
+    Remote(Remote),
+}
+
+impl Collection {
+    /// The collection, made with `space` where it is not there.
+    pub(crate) fn open_or_create(place: &Place, space: SpaceName) -> Result<Self, Failure> {
+        match &place.url {
+            Some(url) => Ok(Self::Remote(Remote::open_or_create(url, place, space)?)),
+            None => Ok(Self::Embedded(Embedded::open_or_create(place, space)?)),
+        }
+    }
+
+    /// The collection, which must be there.
+    pub(crate) fn open(place: &Place) -> Result<Self, Failure> {
+        match &place.url {
+            Some(url) => Ok(Self::Remote(Remote::open(url, place)?)),
+            None => Ok(Self::Embedded(Embedded::open(place)?)),
+        }
+    }
+
+    /// The folder or server and the id of the collection, as texts.
+    pub(crate) fn identity(&self) -> (String, String) {
+        match self {
+            Self::Embedded(embedded) => embedded.identity(),
+            Self::Remote(remote) => remote.identity(),
+        }
+    }
+
+    /// Records that one batch may have.
+    pub(crate) fn batch_records_max(&self) -> usize {
+        match self {
+            Self::Embedded(embedded) => embedded.batch_records_max(),
+            Self::Remote(remote) => remote.batch_records_max(),
+        }
+    }
+
+    /// Writes the records as one batch; returns when they are durable.
+    pub(crate) fn upsert(&self, records: &[Record]) -> Result<(), Failure> {
+        match self {
+            Self::Embedded(embedded) => embedded.upsert(records),
+            Self::Remote(remote) => remote.upsert(records),
+        }
+    }
+
+    /// The ids of all records in the order of their insertion.
+    pub(crate) fn ids(&self) -> Result<Vec<String>, Failure> {
+        match self {
+            Self::Embedded(embedded) => embedded.ids(),
+            Self::Remote(remote) => remote.ids(),
+        }
+    }
+
+    /// The records with these ids; those that are gone are left out.
+    pub(crate) fn records(&self, ids: &[String]) -> Result<Vec<Record>, Failure> {
+        match self {
+            Self::Embedded(embedded) => embedded.records(ids),
+            Self::Remote(remote) => remote.records(ids),
+        }
+    }
+
+    /// Ends: a folder is closed cleanly.
+    pub(crate) fn close(self) -> Result<(), Failure> {
+        match self {
+            Self::Embedded(embedded) => embedded.close(),
+            Self::Remote(_) => Ok(()),
+        }
+    }
+}

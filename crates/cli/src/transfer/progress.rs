@@ -1,0 +1,66 @@
+//! Progress of a long command: a bar on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::console::{grouped, note};
+
+/// How often a plain line is written.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Shows how far a command is.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    what: String,
+    total: u64,
+    records: u64,
+    started: Instant,
+    last_line: Instant,
+}
+
+impl Progress {
+    /// Starts to show `what`; `total` is the length of the way, in whatever unit [`Self::at`] gets.
+    pub(crate) fn start(what: &str, total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(total);
+            let style = ProgressStyle::with_template(
+                "{prefix} [{bar:36}] {percent:>3}% {msg} ({eta} left)",
+            );
+            bar.set_style(style.expect("the template is right").progress_chars("=> "));
+            bar.set_prefix(what.to_owned());
+            bar
+        });
+        let now = Instant::now();
+        Self {
+            bar,
+            what: what.to_owned(),
+            total,
+            records: 0,
+            started: now,
+            last_line: now,
+        }
+    }
+
+    /// Shows that the command is at `position` of the way and has passed `records` records.
+    pub(crate) fn at(&mut self, position: u64, records: u64) {
+        self.records = records;
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{} records", grouped(records)));
+            bar.set_position(position.min(self.total));
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            let percent = position.min(self.total) * 100 / self.total.max(1);
+            note(&format!("{}: {percent} %, {} records", self.what, grouped(records)));
+        }
+    }
+
+    /// Ends, with how long it took.
+    pub(crate) fn finish(self) -> Duration {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+        self.started.elapsed()
+    }
+}

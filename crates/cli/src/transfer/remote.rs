@@ -1,0 +1,254 @@
+//! A collection behind a running server, over its HTTP API.
+//!
+//! What must stay true: every request has a time limit; a server that is busy is asked again, every
+//! other refusal is shown in the server's own words.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::arguments::{Place, SpaceName};
+use crate::failure::Failure;
+
+use super::Record;
+
+/// How long one request may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(300);
+/// How often a busy server is asked again.
+const ATTEMPTS: u32 = 6;
+
+/// The collection and the server that holds it.
+pub(crate) struct Remote {
+    agent: ureq::Agent,
+    /// The address without a slash at its end.
+    server: String,
+    /// The path of the collection.
+    collection: String,
+    id: String,
+    batch_records_max: usize,
+}
+
+/// An answer of `get`.
+#[derive(Deserialize)]
+struct Answer {
+    ids: Vec<String>,
+    embeddings: Option<Vec<Option<Vec<f32>>>>,
+    documents: Option<Vec<Option<String>>>,
+    metadatas: Option<Vec<Option<Map<String, Value>>>>,
+    uris: Option<Vec<Option<String>>>,
+}
+
+#[derive(Deserialize)]
+struct Described {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct PreFlight {
+    max_batch_size: usize,
+}
+
+impl Remote {
+    /// The collection, made with `space` where it is not there.
+    pub(crate) fn open_or_create(
+        url: &str,
+        place: &Place,
+        space: SpaceName,
+    ) -> Result<Self, Failure> {
+        Self::connect(url, place, |agent, collections| {
+            let body = json!({
+                "name": place.collection,
+                "configuration": {"hnsw": {"space": space.text()}},
+                "get_or_create": true,
+            });
+            post(agent, collections, &body)
+        })
+    }
+
+    /// The collection, which must be there.
+    pub(crate) fn open(url: &str, place: &Place) -> Result<Self, Failure> {
+        Self::connect(url, place, |agent, collections| {
+            get(agent, &format!("{collections}/{}", encoded(&place.collection)))
+        })
+    }
+
+    fn connect(
+        url: &str,
+        place: &Place,
+        describe: impl FnOnce(&ureq::Agent, &str) -> Result<Described, Failure>,
+    ) -> Result<Self, Failure> {
+        let server = url.trim_end_matches('/').trim_end_matches("/api/v2").to_owned();
+        if !server.starts_with("http://") {
+            return Err(Failure::usage(format!("{url} is no address this command can reach"))
+                .hint("write http://HOST:PORT; https is not spoken"));
+        }
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(REQUEST_LIMIT))
+            .timeout_connect(Some(Duration::from_secs(10)))
+            .build()
+            .into();
+        let limits: PreFlight = get(&agent, &format!("{server}/api/v2/pre-flight-checks"))?;
+        let collections = format!(
+            "{server}/api/v2/tenants/{}/databases/{}/collections",
+            encoded(&place.tenant),
+            encoded(&place.database)
+        );
+        let described = describe(&agent, &collections)?;
+        Ok(Self {
+            agent,
+            server,
+            collection: format!("{collections}/{}", described.id),
+            id: described.id,
+            batch_records_max: limits.max_batch_size.max(1),
+        })
+    }
+
+    pub(crate) fn identity(&self) -> (String, String) {
+        (self.server.clone(), self.id.clone())
+    }
+
+    pub(crate) fn batch_records_max(&self) -> usize {
+        self.batch_records_max
+    }
+
+    pub(crate) fn upsert(&self, records: &[Record]) -> Result<(), Failure> {
+        let column = |of: &dyn Fn(&Record) -> Value| records.iter().map(of).collect::<Vec<_>>();
+        let body = json!({
+            "ids": column(&|record| json!(record.id)),
+            "embeddings": column(&|record| {
+                let bytes: Vec<u8> =
+                    record.embedding.iter().flat_map(|number| number.to_le_bytes()).collect();
+                json!(STANDARD.encode(bytes))
+            }),
+            "documents": column(&|record| json!(record.document)),
+            "uris": column(&|record| json!(record.uri)),
+            "metadatas": column(&|record| json!(record.metadata.as_ref().map(without_nulls))),
+        });
+        let _: Value = post(&self.agent, &format!("{}/upsert", self.collection), &body)?;
+        Ok(())
+    }
+
+    pub(crate) fn ids(&self) -> Result<Vec<String>, Failure> {
+        let answer: Answer = self.get_records(&json!({"include": []}))?;
+        Ok(answer.ids)
+    }
+
+    pub(crate) fn records(&self, ids: &[String]) -> Result<Vec<Record>, Failure> {
+        let include = ["embeddings", "documents", "metadatas", "uris"];
+        let answer = self.get_records(&json!({"ids": ids, "include": include}))?;
+        let (mut embeddings, mut documents) = (answer.embeddings, answer.documents);
+        let (mut metadatas, mut uris) = (answer.metadatas, answer.uris);
+        let records = answer.ids.into_iter().enumerate().map(|(row, id)| Record {
+            id,
+            embedding: take(&mut embeddings, row).unwrap_or_default(),
+            document: take(&mut documents, row),
+            metadata: take(&mut metadatas, row),
+            uri: take(&mut uris, row),
+        });
+        Ok(records.collect())
+    }
+
+    fn get_records(&self, body: &Value) -> Result<Answer, Failure> {
+        post(&self.agent, &format!("{}/get", self.collection), body)
+    }
+}
+
+fn take<T>(column: &mut Option<Vec<Option<T>>>, row: usize) -> Option<T> {
+    column.as_mut()?.get_mut(row)?.take()
+}
+
+/// In an upsert a null deletes a key; in a file it means that there is none.
+fn without_nulls(metadata: &Map<String, Value>) -> Map<String, Value> {
+    let cells = metadata.iter().filter(|(_, value)| !value.is_null());
+    cells.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// The text as one part of a path.
+fn encoded(text: &str) -> String {
+    let mut path = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    path
+}
+
+fn get<T: DeserializeOwned>(agent: &ureq::Agent, url: &str) -> Result<T, Failure> {
+    answer(url, || agent.get(url).call())
+}
+
+fn post<T: DeserializeOwned>(agent: &ureq::Agent, url: &str, body: &Value) -> Result<T, Failure> {
+    let bytes = serde_json::to_vec(body).expect("a JSON value is always writable");
+    answer(url, || {
+        agent.post(url).header("content-type", "application/json").send(&bytes[..])
+    })
+}
+
+/// Sends a request until the server is not busy, and reads its answer.
+fn answer<T: DeserializeOwned>(
+    url: &str,
+    send: impl Fn() -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+) -> Result<T, Failure> {
+    let mut wait = Duration::from_millis(250);
+    for attempt in 1.. {
+        let mut response = send().map_err(|error| {
+            Failure::new(format!("cannot reach {url}: {error}"))
+                .hint("is the server running? `vermilion serve` starts one")
+        })?;
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec();
+        let body = body.map_err(|error| Failure::new(format!("{url} broke off: {error}")))?;
+        match status {
+            200 | 201 => {
+                return serde_json::from_slice(&body).map_err(|error| {
+                    Failure::new(format!("{url} answered something else than expected: {error}"))
+                });
+            }
+            429 | 503 if attempt < ATTEMPTS => {
+                std::thread::sleep(wait);
+                wait *= 2;
+            }
+            _ => return Err(refusal(status, &body)),
+        }
+    }
+    unreachable!("the loop ends with an answer or a refusal")
+}
+
+fn refusal(status: u16, body: &[u8]) -> Failure {
+    let parsed: Option<Value> = serde_json::from_slice(body).ok();
+    let message = parsed
+        .as_ref()
+        .and_then(|value| value.get("message"))
+        .and_then(Value::as_str);
+    Failure::new(match message {
+        Some(message) => format!("the server refused with {status}: {message}"),
+        None => format!("the server refused with {status}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_encoded_for_paths() {
+        assert_eq!(encoded("a b/c"), "a%20b%2Fc");
+        assert_eq!(encoded("plain-1._~"), "plain-1._~");
+        assert_eq!(encoded("\u{e9}"), "%C3%A9");
+    }
+
+    #[test]
+    fn a_refusal_has_the_servers_words() {
+        let failure = refusal(404, br#"{"error":"NotFoundError","message":"no such thing"}"#);
+        assert_eq!(failure.to_string(), "the server refused with 404: no such thing");
+        assert_eq!(refusal(502, b"<html>").to_string(), "the server refused with 502");
+    }
+}
