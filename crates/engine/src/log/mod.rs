@@ -2,12 +2,44 @@
 //!
 //! One append-only log for all collections. A batch is one frame, all or nothing; SeqIds are
 //! dense per collection from 1. Many writers share one fsync (group commit).
+//!
+//! What must stay true:
+//!
+//! - A ticket is done only after an fsync that covers its frame and the name of its file.
+//! - In the files, the frames of a collection stand in the order of their SeqIds, without a gap.
+//! - Files have numbers without a gap: removed oldest first, each removal durable before the next.
+//! - After a failed fsync nothing is acknowledged any more, until the log is opened again.
+//!
+//! Where to look: [`format`] draws every byte and argues the crash cases, `payload` is the form
+//! of a batch, `journal` the public [`Log`], `writer` its thread, `recovery` the opening, `reader`
+//! the walk over a file, `consumer` subscriptions.
+
+mod clean_end;
+mod consumer;
+pub mod format;
+mod journal;
+mod payload;
+mod reader;
+mod recovery;
+mod slice;
+mod state;
+#[cfg(test)]
+mod tests;
+mod ticket;
+mod writer;
+
+pub use consumer::{Consumer, Delivery, Producer, SubscriptionId};
+pub use journal::Log;
+pub use payload::{Encoded, decode, encode};
+pub use recovery::{LogFile, Scan, scan};
+pub use ticket::Ticket;
 
 use std::sync::Arc;
 
-use crate::Result;
-use crate::model::{CollectionId, FlushKey, RecordBatch, SeqId, SeqRange};
-use crate::storage::Storage;
+use crate::model::{CollectionId, RecordBatch, SeqId, SeqRange};
+
+/// The folder of the log in the data folder.
+pub(crate) const FOLDER: &str = "log";
 
 /// What a log is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -49,92 +81,4 @@ pub struct LogStatistics {
     pub syncs: u64,
     /// Bytes appended.
     pub bytes: u64,
-}
-
-/// The log of a data folder.
-pub struct Log {}
-
-impl Log {
-    /// Opens the log of `storage`, made if it is not there. Calls `replay` with every whole
-    /// frame, in order, whose SeqIds are above `applied(collection)`; a collection for which
-    /// `applied` answers `None` is gone and its frames are passed over. A torn tail of the last
-    /// file is cut; damage anywhere else is an error that names file and offset.
-    pub fn open(
-        _storage: Arc<dyn Storage>,
-        _options: LogOptions,
-        _applied: &dyn Fn(CollectionId) -> Option<SeqId>,
-        _replay: &mut dyn FnMut(LogBatch) -> Result<()>,
-    ) -> Result<Self> {
-        unimplemented!()
-    }
-
-    /// Tells the log of a collection whose records below and at `applied` are in segments.
-    pub fn register(&self, _collection: CollectionId, _applied: SeqId) {
-        unimplemented!()
-    }
-
-    /// Gives the batch its SeqIds and queues it; the ticket is done when it is durable.
-    pub fn submit(
-        &self,
-        _collection: CollectionId,
-        _batch: Arc<RecordBatch>,
-        _flush: Option<FlushKey>,
-    ) -> Result<Ticket> {
-        unimplemented!()
-    }
-
-    /// Records at and below `upto` are in segments: their space may be taken back.
-    pub fn purge(&self, _collection: CollectionId, _upto: SeqId) -> Result<()> {
-        unimplemented!()
-    }
-
-    /// Drops the log of a collection that is deleted.
-    pub fn drop_collection(&self, _collection: CollectionId) -> Result<()> {
-        unimplemented!()
-    }
-
-    /// Lowest and highest SeqId of a collection.
-    pub fn head(&self, _collection: CollectionId) -> Option<LogHead> {
-        unimplemented!()
-    }
-
-    /// Bytes of all log files.
-    pub fn bytes(&self) -> u64 {
-        unimplemented!()
-    }
-
-    /// What the log has done since it was opened.
-    pub fn statistics(&self) -> LogStatistics {
-        unimplemented!()
-    }
-
-    /// The collections whose records keep the oldest log file from being removed.
-    pub fn holders_of_oldest(&self) -> Vec<CollectionId> {
-        unimplemented!()
-    }
-
-    /// Why the log refuses writes, where it does (a failed fsync).
-    pub fn failure(&self) -> Option<crate::Error> {
-        unimplemented!()
-    }
-
-    /// Waits for queued appends, marks the end as clean, and stops the log's thread.
-    pub fn close(&self) -> Result<()> {
-        unimplemented!()
-    }
-}
-
-/// A queued append.
-pub struct Ticket {}
-
-impl Ticket {
-    /// The SeqIds of the batch; they count only once the ticket is done.
-    pub fn seqs(&self) -> SeqRange {
-        unimplemented!()
-    }
-
-    /// Waits until the batch is durable, or has failed.
-    pub fn wait(&self) -> Result<SeqRange> {
-        unimplemented!()
-    }
 }
