@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_line_with_its_hint() {
-        let failure = Failure::new("it\nbroke").hint("mend\nit").context("reading");
+        let failure = Failure::new("it\nbroke")
+            .hint("mend\nit")
+            .context("reading");
         assert_eq!(failure.to_string(), "reading: it broke (hint: mend it)");
         assert_eq!(failure.status(), 1);
         assert_eq!(Failure::usage("what?").status(), 2);

@@ -204,7 +204,11 @@ impl Settings {
             return Ok(T::parse(default).expect("a test reads every default"));
         };
         T::parse(text).ok_or_else(|| SettingsError {
-            message: format!("{} is `{text}`, which is not {}", written(name, source), T::EXPECTS),
+            message: format!(
+                "{} is `{text}`, which is not {}",
+                written(name, source),
+                T::EXPECTS
+            ),
             hint: Some(format!("the default is `{default}`")),
         })
     }
@@ -266,8 +270,12 @@ pub fn settings_page() -> String {
          `m` or `h`.\n",
     );
     for one in DECLARATIONS {
-        let default = if one.default.is_empty() { "none" } else { one.default };
-        page.push_str(&format!(
+        let default = if one.default.is_empty() {
+            "none"
+        } else {
+            one.default
+        };
+        let section = format!(
             "\n## `{}`\n\n{}\n\n- value: {}\n- default: `{}`\n- flag: `--{}`\n- variable: `{}`\n",
             one.name,
             one.summary(),
@@ -275,7 +283,8 @@ pub fn settings_page() -> String {
             default,
             one.flag(),
             one.variable(),
-        ));
+        );
+        page.push_str(&section);
     }
     page
 }
@@ -284,7 +293,9 @@ pub fn settings_page() -> String {
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// How a setting is written where `source` says it.

@@ -39,7 +39,12 @@ fn a_later_source_wins() {
 fn an_unknown_name_is_named_with_the_nearest_setting() {
     let error = values(&[("alow_reset", "true", Source::Flag)]).expect_err("no such setting");
     assert_eq!(error.message, "--alow-reset is no setting");
-    assert!(error.hint.expect("a hint").starts_with("did you mean --allow-reset?"));
+    assert!(
+        error
+            .hint
+            .expect("a hint")
+            .starts_with("did you mean --allow-reset?")
+    );
     let mut settings = Settings::default();
     let error = settings
         .say_environment([("VERMILION_PROT".into(), "1".into())], &[])
@@ -67,13 +72,43 @@ fn other_variables_are_left_alone() {
 fn a_wrong_value_names_its_place_and_what_is_allowed() {
     let file = Source::File("a.yaml".into());
     for (name, text, source, expected) in [
-        ("port", "x", Source::Flag, "--port is `x`, which is not a number from 0 to 65535"),
-        ("port", "65536", Source::Environment, "VERMILION_PORT is `65536`"),
-        ("seal_rows", "0", file.clone(), "`seal_rows` in a.yaml is `0`"),
-        ("log_level", "loud", file, "which is not one of off, error, warn"),
-        ("body_bytes_max", "4 MB", Source::Flag, "--body-bytes-max is `4 MB`"),
+        (
+            "port",
+            "x",
+            Source::Flag,
+            "--port is `x`, which is not a number from 0 to 65535",
+        ),
+        (
+            "port",
+            "65536",
+            Source::Environment,
+            "VERMILION_PORT is `65536`",
+        ),
+        (
+            "seal_rows",
+            "0",
+            file.clone(),
+            "`seal_rows` in a.yaml is `0`",
+        ),
+        (
+            "log_level",
+            "loud",
+            file,
+            "which is not one of off, error, warn",
+        ),
+        (
+            "body_bytes_max",
+            "4 MB",
+            Source::Flag,
+            "--body-bytes-max is `4 MB`",
+        ),
         ("seal_idle_after", "5", Source::Flag, "a time such as 250ms"),
-        ("cors_allow_origins", "example.org", Source::Flag, "a list of origins"),
+        (
+            "cors_allow_origins",
+            "example.org",
+            Source::Flag,
+            "a list of origins",
+        ),
         ("allow_reset", "maybe", Source::Flag, "`true` or `false`"),
     ] {
         let error = values(&[(name, text, source)]).expect_err(name);
@@ -106,8 +141,14 @@ fn a_public_address_needs_insecure() {
         let public = values(&[("host", host, Source::Flag)]).expect("readable");
         let error = public.validate().expect_err(host);
         assert!(error.hint.expect("a hint").contains("--insecure"));
-        let insecure = [("host", host, Source::Flag), ("insecure", "true", Source::Flag)];
-        values(&insecure).expect("readable").validate().expect("asked for twice");
+        let insecure = [
+            ("host", host, Source::Flag),
+            ("insecure", "true", Source::Flag),
+        ];
+        values(&insecure)
+            .expect("readable")
+            .validate()
+            .expect("asked for twice");
     }
     for host in ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"] {
         let own = values(&[("host", host, Source::Flag)]).expect("readable");

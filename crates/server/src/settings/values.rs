@@ -115,7 +115,10 @@ impl SettingValue for ByteCount {
             "GiB" => 1 << 30,
             _ => return None,
         };
-        number.checked_mul(factor).filter(|&bytes| bytes > 0).map(Self)
+        number
+            .checked_mul(factor)
+            .filter(|&bytes| bytes > 0)
+            .map(Self)
     }
 }
 
@@ -137,9 +140,16 @@ impl SettingValue for Duration {
 impl SettingValue for LogLevel {
     const EXPECTS: &'static str = "one of off, error, warn, info, debug, trace";
     fn parse(text: &str) -> Option<Self> {
-        [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace]
-            .into_iter()
-            .find(|level| level.name() == text)
+        [
+            Self::Off,
+            Self::Error,
+            Self::Warn,
+            Self::Info,
+            Self::Debug,
+            Self::Trace,
+        ]
+        .into_iter()
+        .find(|level| level.name() == text)
     }
 }
 
@@ -173,7 +183,9 @@ impl SettingValue for Origins {
 /// A number and the letters behind it.
 fn split_unit(text: &str) -> Option<(u64, &str)> {
     let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let number = text[..end].parse().ok()?;
     Some((number, text[end..].trim_start()))
 }
