@@ -90,12 +90,17 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
         .iter()
         .map(|row| inspect_collection(&storage, row, &files))
         .collect::<Result<_>>()?;
-    collections.sort_by(|a, b| {
-        (&a.tenant, &a.database, &a.name).cmp(&(&b.tenant, &b.database, &b.name))
-    });
-    let segments = || collections.iter().flat_map(|collection| &collection.segments);
+    collections
+        .sort_by(|a, b| (&a.tenant, &a.database, &a.name).cmp(&(&b.tenant, &b.database, &b.name)));
+    let segments = || {
+        collections
+            .iter()
+            .flat_map(|collection| &collection.segments)
+    };
     Ok(Inspection {
-        records: segments().map(|one| u64::from(one.rows) - one.dead_rows).sum(),
+        records: segments()
+            .map(|one| u64::from(one.rows) - one.dead_rows)
+            .sum(),
         segment_bytes: segments().filter_map(|one| one.bytes).sum(),
         log_bytes: files.iter().map(|file| file.bytes).sum(),
         log: files

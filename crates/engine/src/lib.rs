@@ -10,6 +10,7 @@ pub mod config;
 mod database;
 pub mod error;
 pub mod indexing;
+pub mod inspect;
 pub mod log;
 pub mod maintenance;
 pub mod model;

@@ -275,7 +275,7 @@ pub fn settings_page() -> String {
         } else {
             one.default
         };
-        let section = format!(
+        page.push_str(&format!(
             "\n## `{}`\n\n{}\n\n- value: {}\n- default: `{}`\n- flag: `--{}`\n- variable: `{}`\n",
             one.name,
             one.summary(),
@@ -283,8 +283,7 @@ pub fn settings_page() -> String {
             default,
             one.flag(),
             one.variable(),
-        );
-        page.push_str(&section);
+        ));
     }
     page
 }

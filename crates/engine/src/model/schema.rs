@@ -6,6 +6,7 @@
 //! absent: any meaning of `embedding_function`, which is kept word for word.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -78,8 +79,11 @@ pub struct Schema {
 
 impl Default for Schema {
     fn default() -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self::standard(threads as u64)
+        // Asking the system is slow, and a default is made for every request that may create.
+        static THREADS: LazyLock<u64> = LazyLock::new(|| {
+            std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64
+        });
+        Self::standard(*THREADS)
     }
 }
 

@@ -85,12 +85,20 @@ impl Blocks {
         Ok(bytes)
     }
 
-    /// Checks every block, whether or not it was checked before.
+    /// Checks every block, whether or not it was checked before; the first damaged one is the
+    /// error.
     pub fn check_all(&self) -> Result<()> {
+        self.damage().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Checks every block, whether or not it was checked before; the damaged ones as errors.
+    pub fn damage(&self) -> Vec<Error> {
         self.checked
             .iter()
             .for_each(|word| word.store(0, Ordering::Relaxed));
-        self.get(0..self.len()).map(|_| ())
+        (0..self.checksums.len())
+            .filter_map(|block| self.check(block).err())
+            .collect()
     }
 
     fn check(&self, block: usize) -> Result<()> {

@@ -7,56 +7,171 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::Source;
+use super::documents::DocumentMatcher;
+use super::id_table::IdTable;
+use super::metadata::comparison;
+use super::{ChunkBuilder, RowSet, Source};
 use crate::Result;
-use crate::model::{RecordBatch, Value};
+use crate::model::{Comparison, DocumentTest, MetadataColumn, RecordBatch, SeqId};
 
 /// Rows in memory.
-pub struct Chunk {}
+pub struct Chunk {
+    rows: Arc<RecordBatch>,
+    births: Vec<u64>,
+    seqs: Vec<u64>,
+    order: Option<Vec<u32>>,
+    ids: IdTable,
+    heap_bytes: usize,
+}
 
 impl Chunk {
     /// Takes the columns of `rows` as they are: each row is a whole record with an id of its own.
     /// `births` and `seqs` have one entry for each row.
-    pub fn new(_rows: Arc<RecordBatch>, _births: Vec<u64>, _seqs: Vec<u64>) -> Self {
-        unimplemented!()
+    pub fn new(rows: Arc<RecordBatch>, births: Vec<u64>, seqs: Vec<u64>) -> Self {
+        assert!(
+            births.len() == rows.len() && seqs.len() == rows.len(),
+            "a chunk has a birth and a SeqId for each row"
+        );
+        let order = (!births.is_sorted()).then(|| {
+            let mut order: Vec<u32> = (0..births.len() as u32).collect();
+            order.sort_by_key(|&row| births[row as usize]);
+            order
+        });
+        let ids = IdTable::new(&rows.ids);
+        let heap_bytes = rows.heap_bytes()
+            + (births.capacity() + seqs.capacity()) * 8
+            + order.as_ref().map_or(0, |order| order.capacity() * 4)
+            + ids.heap_bytes();
+        Self {
+            rows,
+            births,
+            seqs,
+            order,
+            ids,
+            heap_bytes,
+        }
     }
 
     /// One chunk with the rows of `parts` that are not dead, by ascending birth.
-    pub fn join(_parts: &[(Source, Arc<RoaringBitmap>)]) -> Result<Self> {
-        unimplemented!()
+    pub fn join(parts: &[(Source, Arc<RoaringBitmap>)]) -> Result<Self> {
+        let mut builder = ChunkBuilder::default();
+        for row in live_rows(parts)? {
+            builder.push_from(&parts[row.source as usize].0, row.row)?;
+        }
+        Ok(builder.finish())
+    }
+
+    pub(super) fn rows(&self) -> u32 {
+        self.births.len() as u32
+    }
+
+    pub(super) fn dimension(&self) -> usize {
+        self.rows.embeddings.dimension()
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<u32> {
+        self.ids.find(&self.rows.ids, id)
+    }
+
+    pub(super) fn id(&self, row: u32) -> &str {
+        self.rows.ids.get(row as usize)
+    }
+
+    pub(super) fn births(&self) -> &[u64] {
+        &self.births
+    }
+
+    pub(super) fn seqs(&self) -> &[u64] {
+        &self.seqs
+    }
+
+    pub(super) fn order(&self) -> Option<&[u32]> {
+        self.order.as_deref()
+    }
+
+    pub(super) fn vectors(&self, first: u32, count: u32) -> &[f32] {
+        let (first, count) = (first as usize, count as usize);
+        let dimension = self.dimension();
+        &self.rows.embeddings.values()[first * dimension..(first + count) * dimension]
+    }
+
+    pub(super) fn document(&self, row: u32) -> Option<&str> {
+        self.rows.documents.get(row as usize)
+    }
+
+    pub(super) fn uri(&self, row: u32) -> Option<&str> {
+        self.rows.uris.get(row as usize)
+    }
+
+    pub(super) fn metadata(&self) -> &MetadataColumn {
+        &self.rows.metadata
+    }
+
+    pub(super) fn push_metadata(&self, row: u32, to: &mut MetadataColumn) {
+        let cells = self.rows.metadata.row(row as usize);
+        to.push_row(cells.map(|(key, value)| (key, value.clone())));
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.heap_bytes
+    }
+
+    pub(super) fn last_seq(&self) -> SeqId {
+        SeqId(self.seqs.iter().copied().max().unwrap_or(0))
+    }
+
+    pub(super) fn matching(&self, key: &str, test: &Comparison, to: &mut RowSet) {
+        let column = &self.rows.metadata;
+        let key = column.key_number(key);
+        for row in 0..self.rows() {
+            let value = key.and_then(|key| column.get(row as usize, key));
+            if comparison::passes(value, test) {
+                to.insert(row);
+            }
+        }
+    }
+
+    pub(super) fn retain_documents(&self, test: &DocumentTest, among: &mut RowSet) {
+        let matcher = DocumentMatcher::new(test);
+        let mut kept = RowSet::none(among.rows());
+        for row in among.iter() {
+            if matcher.passes(self.document(row)) {
+                kept.insert(row);
+            }
+        }
+        *among = kept;
     }
 }
 
-/// Builds a chunk row by row. Every row has a vector of the same dimension.
-#[derive(Default)]
-pub struct ChunkBuilder {}
-
-/// One whole record to be pushed to a [`ChunkBuilder`].
-#[derive(Clone, Copy, Debug)]
-pub struct RowParts<'a> {
-    /// Its id, pushed once.
-    pub id: &'a str,
-    /// SeqId of its first insertion.
-    pub birth: u64,
-    /// SeqId of the operation that wrote it.
-    pub seq: u64,
-    /// Its vector.
-    pub vector: &'a [f32],
-    /// Its document.
-    pub document: Option<&'a str>,
-    /// Its uri.
-    pub uri: Option<&'a str>,
-    /// Its metadata, without nulls.
-    pub metadata: &'a [(&'a str, &'a Value)],
+/// A row that is alive, and where.
+#[derive(Clone, Copy)]
+pub(super) struct LiveRow {
+    birth: u64,
+    /// The number of its source.
+    pub(super) source: u32,
+    /// Its row there.
+    pub(super) row: u32,
 }
 
-impl ChunkBuilder {
-    /// Appends a row.
-    pub fn push(&mut self, _row: RowParts<'_>) {
-        unimplemented!()
+/// The rows of `parts` that are not dead, by ascending birth.
+pub(super) fn live_rows(parts: &[(Source, Arc<RoaringBitmap>)]) -> Result<Vec<LiveRow>> {
+    let mut live = Vec::new();
+    for (number, (source, dead)) in parts.iter().enumerate() {
+        let births = source.births()?;
+        live.reserve(births.len().saturating_sub(dead.len() as usize));
+        let mut dead = dead.iter().peekable();
+        for (row, &birth) in births.iter().enumerate() {
+            let row = row as u32;
+            if dead.next_if_eq(&row).is_none() {
+                live.push(LiveRow {
+                    birth,
+                    source: number as u32,
+                    row,
+                });
+            }
+        }
     }
-    /// The chunk of the rows pushed.
-    pub fn finish(self) -> Chunk {
-        unimplemented!()
-    }
+    // Sources are nearly sorted runs, which this sort merges in about linear time.
+    live.sort_by_key(|row| row.birth);
+    Ok(live)
 }

@@ -3,12 +3,34 @@
 //! What must stay true: files of a segment never change; each is checked block by block the
 //! first time it is read (see [`super::blocks`]).
 
-use crate::Result;
-use crate::model::{CollectionId, SegmentId};
+use bytes::Bytes;
+
+use super::RowSet;
+use super::blocks::Blocks;
+use super::column::typed;
+use super::documents::{DocumentMatcher, Documents};
+use super::id_table;
+use super::metadata::extra;
+use super::metadata::gather::Cell;
+use super::metadata::search::Postings;
+use super::toc::Toc;
+use crate::model::{
+    CollectionId, Comparison, DocumentTest, MetadataColumn, SegmentId, SeqId, Value,
+};
 use crate::storage::Storage;
+use crate::{Error, ErrorKind, Result};
 
 /// Rows on disk.
-pub struct Segment {}
+pub struct Segment {
+    toc: Toc,
+    toc_path: String,
+    toc_bytes: Bytes,
+    toc_checksum: u64,
+    vectors: Blocks,
+    records: Blocks,
+    index: Blocks,
+    documents: Option<Documents>,
+}
 
 impl Segment {
     /// The folder of a segment's files.
@@ -18,17 +40,281 @@ impl Segment {
 
     /// Opens the segment in `folder`, whose table of contents must have `toc_checksum`.
     /// Reads little more than the table of contents.
-    pub fn open(_storage: &dyn Storage, _folder: &str, _toc_checksum: u64) -> Result<Self> {
-        unimplemented!()
+    pub fn open(storage: &dyn Storage, folder: &str, toc_checksum: u64) -> Result<Self> {
+        let toc_path = format!("{folder}/toc.bin");
+        let toc_bytes = map(storage, &toc_path)?;
+        let mut toc = Toc::decode(&toc_path, &toc_bytes, toc_checksum)?;
+        let open = |name: &str| {
+            let file = toc.file(name).ok_or_else(|| {
+                let detail = format_args!("the table of contents lists no {name}");
+                Error::corrupted(&toc_path, 0, detail)
+            })?;
+            let path = format!("{folder}/{name}");
+            let bytes = if file.bytes == 0 {
+                Bytes::new()
+            } else {
+                map(storage, &path)?
+            };
+            if bytes.len() as u64 != file.bytes {
+                let detail = format_args!(
+                    "the file has {} bytes, {} were written",
+                    bytes.len(),
+                    file.bytes
+                );
+                return Err(Error::corrupted(
+                    &path,
+                    file.bytes.min(bytes.len() as u64),
+                    detail,
+                ));
+            }
+            Blocks::new(path, bytes, file.checksums.clone())
+        };
+        let (vectors, records) = (open("vectors.f32")?, open("records.arrow")?);
+        let (index, documents) = (open("index.bin")?, toc.file("documents.arrow"));
+        let documents = match documents {
+            Some(_) => Some(open("documents.arrow")?),
+            None => None,
+        };
+        if vectors.len() as u64 != u64::from(toc.rows) * u64::from(toc.dimension) * 4 {
+            let detail = format_args!(
+                "{} vectors of {} numbers do not fill it",
+                toc.rows, toc.dimension
+            );
+            return Err(Error::corrupted(
+                vectors.path(),
+                vectors.len() as u64,
+                detail,
+            ));
+        }
+        // The open files hold the checksums now, and the documents their batches.
+        toc.files
+            .iter_mut()
+            .for_each(|file| file.checksums = Vec::new());
+        let batches = std::mem::take(&mut toc.documents);
+        Ok(Self {
+            toc,
+            toc_path,
+            toc_bytes,
+            toc_checksum,
+            vectors,
+            records,
+            index,
+            documents: documents.map(|blocks| Documents::new(blocks, batches)),
+        })
     }
 
     /// Checks every block of every file; the damaged ones as errors.
-    pub fn verify(&self) -> Vec<crate::Error> {
-        unimplemented!()
+    pub fn verify(&self) -> Vec<Error> {
+        let toc = Toc::decode(&self.toc_path, &self.toc_bytes, self.toc_checksum);
+        let mut damage: Vec<Error> = toc.err().into_iter().collect();
+        self.files().for_each(|file| damage.extend(file.damage()));
+        damage
     }
 
     /// Bytes of its files on disk.
     pub fn disk_bytes(&self) -> u64 {
-        unimplemented!()
+        let files: usize = self.files().map(Blocks::len).sum();
+        (files + self.toc_bytes.len()) as u64
+    }
+
+    fn files(&self) -> impl Iterator<Item = &Blocks> {
+        let documents = self.documents.as_ref().map(Documents::blocks);
+        [&self.vectors, &self.records, &self.index]
+            .into_iter()
+            .chain(documents)
+    }
+
+    pub(super) fn rows(&self) -> u32 {
+        self.toc.rows
+    }
+
+    pub(super) fn dimension(&self) -> usize {
+        self.toc.dimension as usize
+    }
+
+    pub(super) fn find(&self, id: &str) -> Result<Option<u32>> {
+        let hash = id_table::hash(id);
+        let index = &self.toc.index;
+        let mask = index.slots - 1;
+        let mut at = hash & mask;
+        for _ in 0..index.slots {
+            let place = index.slots_at.saturating_add(at * 8);
+            let slot = typed::<u64>(&self.index, place, 1)?[0];
+            if slot == 0 {
+                return Ok(None);
+            }
+            if let Some(row) = id_table::slot_row(slot, hash)
+                && self.id(row)? == id
+            {
+                return Ok(Some(row));
+            }
+            at = (at + 1) & mask;
+        }
+        let detail = "the table of ids has no empty slot";
+        Err(Error::corrupted(self.index.path(), index.slots_at, detail))
+    }
+
+    pub(super) fn id(&self, row: u32) -> Result<&str> {
+        self.has(row)?;
+        let id = self.toc.records.ids.get(&self.records, row)?;
+        id.ok_or_else(|| {
+            let detail = format_args!("row {row} has no id");
+            Error::corrupted(self.records.path(), self.toc.records.ids.text_at, detail)
+        })
+    }
+
+    pub(super) fn births(&self) -> Result<&[u64]> {
+        typed(&self.records, self.toc.records.births, self.toc.rows.into())
+    }
+
+    pub(super) fn seqs(&self) -> Result<&[u64]> {
+        typed(&self.records, self.toc.records.seqs, self.toc.rows.into())
+    }
+
+    pub(super) fn order(&self) -> Result<Option<&[u32]>> {
+        let order = |at| typed(&self.index, at, self.toc.rows.into());
+        self.toc.index.order.map(order).transpose()
+    }
+
+    pub(super) fn vectors(&self, first: u32, count: u32) -> Result<&[f32]> {
+        let dimension = u64::from(self.toc.dimension);
+        let at = u64::from(first) * dimension * 4;
+        typed(&self.vectors, at, u64::from(count) * dimension)
+    }
+
+    pub(super) fn document(&self, row: u32) -> Result<Option<String>> {
+        self.has(row)?;
+        match &self.documents {
+            Some(documents) => documents.get(row),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn uri(&self, row: u32) -> Result<Option<&str>> {
+        self.has(row)?;
+        match &self.toc.records.uris {
+            Some(uris) => uris.get(&self.records, row),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn push_metadata(&self, row: u32, to: &mut MetadataColumn) -> Result<()> {
+        let pushed = self.push_cells(row, to);
+        if pushed.is_err() {
+            to.discard_row();
+        } else {
+            to.finish_row();
+        }
+        pushed
+    }
+
+    fn push_cells(&self, row: u32, to: &mut MetadataColumn) -> Result<()> {
+        for number in 0..self.columns().len() {
+            if let Some(cell) = self.cell(number, row)? {
+                let key = to.intern(&self.columns()[number].key);
+                to.push_cell(key, cell.into_value());
+            }
+        }
+        for (key, value) in self.extra(row)? {
+            let key = to.intern(&key);
+            to.push_cell(key, value);
+        }
+        Ok(())
+    }
+
+    /// The metadata columns of their own.
+    pub(super) fn columns(&self) -> &[super::column::StoredColumn] {
+        &self.toc.records.columns
+    }
+
+    /// The cell of `row` in the column with this number.
+    pub(super) fn cell(&self, column: usize, row: u32) -> Result<Option<Cell<'_>>> {
+        self.has(row)?;
+        self.columns()[column].cell(&self.records, row)
+    }
+
+    /// The cells of `row` that are in no column of their own.
+    pub(super) fn extra(&self, row: u32) -> Result<Vec<(String, Value)>> {
+        self.has(row)?;
+        let Some(column) = &self.toc.records.extra else {
+            return Ok(Vec::new());
+        };
+        let Some(text) = column.get(&self.records, row)? else {
+            return Ok(Vec::new());
+        };
+        extra::read(text).ok_or_else(|| {
+            let detail = format_args!("the rare metadata of row {row} is {text:?}");
+            Error::corrupted(self.records.path(), column.text_at, detail)
+        })
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        let checksums: usize = self.files().map(|file| file.len().div_ceil(8192)).sum();
+        let columns = self.columns().iter();
+        let columns: usize = columns
+            .map(|column| size_of_val(column) + column.key.len())
+            .sum();
+        let documents = self.documents.as_ref().map_or(0, Documents::heap_bytes);
+        size_of::<Self>() + checksums + columns + documents
+    }
+
+    pub(super) fn last_seq(&self) -> SeqId {
+        SeqId(self.toc.last_seq)
+    }
+
+    pub(super) fn matching(
+        &self,
+        key: &str,
+        comparison: &Comparison,
+        to: &mut RowSet,
+    ) -> Result<()> {
+        let postings = Postings {
+            blocks: &self.index,
+            directory: self.toc.index.directory,
+            entries: self.toc.index.entries,
+            rows: self.toc.rows,
+        };
+        postings.matching(key, comparison, to)
+    }
+
+    pub(super) fn retain_documents(&self, test: &DocumentTest, among: &mut RowSet) -> Result<()> {
+        match &self.documents {
+            Some(documents) => documents.retain(test, among)?,
+            None if DocumentMatcher::new(test).passes(None) => {}
+            None => *among = RowSet::none(among.rows()),
+        }
+        Ok(())
+    }
+
+    /// Fails where there is no such row, which only a damaged index can ask for.
+    fn has(&self, row: u32) -> Result<()> {
+        if row < self.toc.rows {
+            return Ok(());
+        }
+        let detail = format_args!("row {row} was asked for where there are {}", self.toc.rows);
+        Err(Error::corrupted(self.index.path(), 0, detail))
+    }
+}
+
+/// The file at `path`, at an address that numbers of 8 bytes can be read from in place.
+fn map(storage: &dyn Storage, path: &str) -> Result<Bytes> {
+    let bytes = storage.map(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::corrupted(path, 0, "the file is missing"),
+        _ => error,
+    })?;
+    if bytes.as_ptr().addr().is_multiple_of(8) {
+        return Ok(bytes);
+    }
+    // Only a storage that keeps files in memory hands out such bytes.
+    let mut words = vec![0u64; bytes.len().div_ceil(8)];
+    bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(&bytes);
+    Ok(Bytes::from_owner(Words(words)).slice(..bytes.len()))
+}
+
+struct Words(Vec<u64>);
+
+impl AsRef<[u8]> for Words {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
     }
 }

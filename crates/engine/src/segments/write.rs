@@ -1,15 +1,27 @@
 //! Writes a segment: the live rows of some sources, in one folder of files.
 //!
 //! What must stay true: when [`write_segment`] returns, every file is durable under its name, and
-//! so is the folder; only the catalogue's commit makes the segment part of its collection.
+//! so is the folder; only the catalogue's commit makes the segment part of its collection. When
+//! it fails, nothing of the segment is left.
 
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::Source;
-use crate::Result;
+use super::arrow::{Records, write_records};
+use super::chunk::{LiveRow, live_rows};
+use super::documents::DocumentWriter;
+use super::id_table;
+use super::metadata::gather::{Cell, Gathered, Text};
+use super::metadata::{Kind, postings};
+use super::sink::{FileEntry, FileSink};
+use super::toc::{IndexLayout, Toc};
+use super::{Chunk, Segment, Source};
 use crate::storage::Storage;
+use crate::{Error, ErrorKind, Result};
+
+/// Rows between two questions whether to go on.
+const ROWS_BETWEEN_QUESTIONS: u32 = 4096;
 
 /// What a written segment is.
 #[derive(Clone, Debug)]
@@ -28,10 +40,306 @@ pub struct SegmentSummary {
 /// Writes the rows of `sources` that are not dead into the new folder `folder`, by ascending birth.
 /// `go_on` is asked now and then; once it answers `false` the call cleans up and ends with `Busy`.
 pub fn write_segment(
-    _storage: &dyn Storage,
-    _folder: &str,
-    _sources: &[(Source, Arc<RoaringBitmap>)],
-    _go_on: &dyn Fn() -> bool,
+    storage: &dyn Storage,
+    folder: &str,
+    sources: &[(Source, Arc<RoaringBitmap>)],
+    go_on: &dyn Fn() -> bool,
 ) -> Result<SegmentSummary> {
-    unimplemented!()
+    if storage.exists(folder)? {
+        let message = format!("the folder {folder} exists; a segment is written to a new one");
+        return Err(Error::already_exists(message));
+    }
+    let mut job = Job {
+        storage,
+        folder,
+        sources,
+        live: Vec::new(),
+        dimension: 0,
+        go_on,
+        asked_after: 0,
+    };
+    let written = job.run();
+    if written.is_err() {
+        // The first error tells more than one of the cleaning, which upkeep repeats anyway.
+        let _ = storage.remove_dir(folder);
+    }
+    written
+}
+
+/// One segment that is being written.
+struct Job<'a> {
+    storage: &'a dyn Storage,
+    folder: &'a str,
+    sources: &'a [(Source, Arc<RoaringBitmap>)],
+    live: Vec<LiveRow>,
+    dimension: usize,
+    go_on: &'a dyn Fn() -> bool,
+    asked_after: u32,
+}
+
+impl Job<'_> {
+    fn run(&mut self) -> Result<SegmentSummary> {
+        self.live = live_rows(self.sources)?;
+        let rows = u32::try_from(self.live.len())
+            .ok()
+            .filter(|&rows| rows < u32::MAX)
+            .ok_or_else(|| Error::invalid("a segment holds under 4,294,967,295 rows"))?;
+        self.dimension = self.common_dimension()?;
+        self.storage.create_dir(self.folder)?;
+        let vectors = self.write_vectors()?;
+        let documents = self.write_documents()?;
+        let (records, hashes) = self.gather()?;
+        let last_seq = records.seqs.iter().copied().max().unwrap_or(0);
+        let (index_file, index) = self.write_index(&records.metadata, hashes, rows)?;
+        self.ask()?;
+        let sink = FileSink::create(self.storage, self.folder, "records.arrow")?;
+        let (records_file, records) = write_records(sink, records)?;
+        let mut files = vec![vectors, records_file, index_file];
+        let (documents_file, documents) = documents.unzip();
+        files.extend(documents_file);
+        let toc = Toc {
+            rows,
+            dimension: self.dimension as u32,
+            last_seq,
+            files,
+            records,
+            documents: documents.unwrap_or_default(),
+            index,
+        };
+        self.publish(&toc)
+    }
+
+    /// Writes the table of contents and makes the names of all files durable.
+    fn publish(&mut self, toc: &Toc) -> Result<SegmentSummary> {
+        self.ask()?;
+        let (bytes, toc_checksum) = toc.encode();
+        let mut sink = FileSink::create(self.storage, self.folder, "toc.bin")?;
+        sink.put(&bytes)?;
+        sink.finish()?;
+        self.storage.sync_dir(self.folder)?;
+        let mut folder = self.folder;
+        while let Some((above, _)) = folder.rsplit_once('/') {
+            self.storage.sync_dir(above)?;
+            folder = above;
+        }
+        self.storage.sync_dir("")?;
+        let files: u64 = toc.files.iter().map(|file| file.bytes).sum();
+        Ok(SegmentSummary {
+            rows: toc.rows,
+            toc_checksum,
+            bytes: files + bytes.len() as u64,
+            row_of: self.row_of(),
+        })
+    }
+
+    fn row_of(&self) -> Vec<Vec<u32>> {
+        let mut row_of: Vec<Vec<u32>> = self
+            .sources
+            .iter()
+            .map(|(source, _)| vec![u32::MAX; source.rows() as usize])
+            .collect();
+        for (to, from) in self.live.iter().enumerate() {
+            row_of[from.source as usize][from.row as usize] = to as u32;
+        }
+        row_of
+    }
+
+    fn common_dimension(&self) -> Result<usize> {
+        let with_rows = self.sources.iter().filter(|(source, _)| source.rows() > 0);
+        let mut dimensions = with_rows.map(|(source, _)| source.dimension());
+        let first = dimensions.next().unwrap_or(0);
+        match dimensions.find(|&dimension| dimension != first) {
+            Some(other) => Err(Error::internal(format!(
+                "vectors of {first} and of {other} numbers do not go into one segment"
+            ))),
+            None => Ok(first),
+        }
+    }
+
+    /// Asks whether to go on.
+    fn ask(&mut self) -> Result<()> {
+        self.asked_after = 0;
+        if (self.go_on)() {
+            Ok(())
+        } else {
+            let message = format!("writing {} was asked to stop", self.folder);
+            Err(Error::new(ErrorKind::Busy, message))
+        }
+    }
+
+    /// Notes that `rows` rows are done, and asks now and then.
+    fn done(&mut self, rows: u32) -> Result<()> {
+        self.asked_after = self.asked_after.saturating_add(rows);
+        if self.asked_after >= ROWS_BETWEEN_QUESTIONS {
+            self.ask()?;
+        }
+        Ok(())
+    }
+
+    fn source(&self, row: LiveRow) -> &Source {
+        &self.sources[row.source as usize].0
+    }
+
+    fn write_vectors(&mut self) -> Result<FileEntry> {
+        let mut sink = FileSink::create(self.storage, self.folder, "vectors.f32")?;
+        let mut at = 0;
+        while at < self.live.len() {
+            // Rows that follow each other in their source are written from where they are.
+            let first = self.live[at];
+            let run = self.live[at..]
+                .iter()
+                .take(ROWS_BETWEEN_QUESTIONS as usize)
+                .zip(first.row..)
+                .take_while(|(row, expected)| row.source == first.source && row.row == *expected)
+                .count();
+            let vectors = self.source(first).vectors(first.row, run as u32)?;
+            sink.put(bytemuck::cast_slice(vectors))?;
+            at += run;
+            self.done(run as u32)?;
+        }
+        sink.finish()
+    }
+
+    fn write_documents(
+        &mut self,
+    ) -> Result<Option<(FileEntry, Vec<super::documents::DocumentBatch>)>> {
+        let mut writer = DocumentWriter::new(self.storage, self.folder);
+        for at in 0..self.live.len() {
+            let row = self.live[at];
+            let document = self.source(row).document(row.row)?;
+            writer.push(document.as_deref())?;
+            self.done(1)?;
+        }
+        writer.finish()
+    }
+
+    /// All other columns of the live rows, and the hashes of their ids.
+    fn gather(&mut self) -> Result<(Records, Vec<u64>)> {
+        let rows = self.live.len();
+        let births = self.numbers(Source::births)?;
+        let seqs = self.numbers(Source::seqs)?;
+        let mut ids = Text::default();
+        let mut hashes = Vec::with_capacity(rows);
+        let mut uris = Text::default();
+        let mut has_uri = vec![false; rows];
+        let mut metadata = Gathered::default();
+        let mut readers: Vec<CellReader<'_>> = self
+            .sources
+            .iter()
+            .map(|(source, _)| CellReader::new(source))
+            .collect();
+        for (at, has_uri) in has_uri.iter_mut().enumerate() {
+            let row = self.live[at];
+            let source = &self.sources[row.source as usize].0;
+            let id = source.id(row.row)?;
+            ids.push(id);
+            hashes.push(id_table::hash(id));
+            let uri = source.uri(row.row)?;
+            *has_uri = uri.is_some();
+            uris.push(uri.unwrap_or(""));
+            readers[row.source as usize].push(row.row, at as u32, &mut metadata)?;
+            self.done(1)?;
+        }
+        metadata.sort();
+        let records = Records {
+            ids,
+            births,
+            seqs,
+            uris: has_uri.contains(&true).then_some((uris, has_uri)),
+            metadata,
+        };
+        Ok((records, hashes))
+    }
+
+    fn numbers(&self, of: impl Fn(&Source) -> Result<&[u64]>) -> Result<Vec<u64>> {
+        let sources = self.sources.iter().map(|(source, _)| of(source));
+        let columns: Vec<&[u64]> = sources.collect::<Result<_>>()?;
+        let rows = self.live.iter();
+        Ok(rows
+            .map(|row| columns[row.source as usize][row.row as usize])
+            .collect())
+    }
+
+    fn write_index(
+        &mut self,
+        metadata: &Gathered,
+        hashes: Vec<u64>,
+        rows: u32,
+    ) -> Result<(FileEntry, IndexLayout)> {
+        let mut sink = FileSink::create(self.storage, self.folder, "index.bin")?;
+        let slots = id_table::file_slots(&hashes);
+        drop(hashes);
+        sink.put(bytemuck::cast_slice(&slots))?;
+        let slots = slots.len() as u64;
+        let (directory, entries) = postings::write(&mut sink, metadata, rows, &mut || self.ask())?;
+        let layout = IndexLayout {
+            slots_at: 0,
+            slots,
+            directory,
+            entries,
+            order: None,
+        };
+        Ok((sink.finish()?, layout))
+    }
+}
+
+/// Reads the cells of a source's rows into gathered columns, whose numbers it remembers.
+enum CellReader<'a> {
+    Chunk {
+        chunk: &'a Chunk,
+        numbers: Vec<[Option<u32>; Kind::COUNT]>,
+    },
+    Segment {
+        segment: &'a Segment,
+        numbers: Vec<Option<u32>>,
+    },
+}
+
+impl<'a> CellReader<'a> {
+    fn new(source: &'a Source) -> Self {
+        match source {
+            Source::Chunk(chunk) => Self::Chunk {
+                chunk,
+                numbers: vec![[None; Kind::COUNT]; chunk.metadata().keys().len()],
+            },
+            Source::Segment(segment) => Self::Segment {
+                segment,
+                numbers: vec![None; segment.columns().len()],
+            },
+        }
+    }
+
+    /// Pushes the cells of `row` as those of row `as_row`.
+    fn push(&mut self, row: u32, as_row: u32, to: &mut Gathered) -> Result<()> {
+        match self {
+            Self::Chunk { chunk, numbers } => {
+                for (key, value) in chunk.metadata().cells(row as usize) {
+                    let Some(kind) = Kind::of(value) else {
+                        continue;
+                    };
+                    let name = &chunk.metadata().keys()[*key as usize];
+                    let number = *numbers[*key as usize][kind as usize]
+                        .get_or_insert_with(|| to.column(name, kind));
+                    to.push(number, as_row, Cell::from(value));
+                }
+            }
+            Self::Segment { segment, numbers } => {
+                for (column, number) in numbers.iter_mut().enumerate() {
+                    if let Some(cell) = segment.cell(column, row)? {
+                        let stored = &segment.columns()[column];
+                        let number =
+                            *number.get_or_insert_with(|| to.column(&stored.key, stored.kind));
+                        to.push(number, as_row, cell);
+                    }
+                }
+                for (key, value) in segment.extra(row)? {
+                    if let Some(kind) = Kind::of(&value) {
+                        let number = to.column(&key, kind);
+                        to.push(number, as_row, Cell::from(&value));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
 }

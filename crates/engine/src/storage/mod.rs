@@ -7,10 +7,14 @@
 
 use bytes::Bytes;
 
-use crate::Result;
+use crate::{Error, Result};
 
 mod disk;
+mod mapped;
 mod memory;
+pub mod sim;
+#[cfg(test)]
+mod tests;
 
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
@@ -69,4 +73,19 @@ pub trait StorageFile: Send {
     fn bytes(&self) -> u64;
     /// Cuts the file to `bytes`.
     fn truncate(&mut self, bytes: u64) -> Result<()>;
+}
+
+/// Checks that `path` is relative to the data folder and stays in it.
+fn check_path(path: &str) -> Result<()> {
+    let sound = path.is_empty()
+        || path
+            .split('/')
+            .all(|part| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']));
+    if sound {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{path:?} is no path in a data folder: parts stand between single slashes and are not \
+         empty, \".\" or \"..\"."
+    )))
 }

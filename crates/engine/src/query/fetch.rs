@@ -1,0 +1,120 @@
+//! The columns of an answer.
+//!
+//! What must stay true: only columns that were asked for are read; rows come out in the order of
+//! the locations; an answer that its columns cannot hold is refused, not cut.
+
+use super::{Location, Snapshot};
+use crate::model::{Embeddings, Fetched, Include, MetadataColumn, OptionalStrings, Strings};
+use crate::{Error, Result};
+
+/// Locations whose documents are read in the order of their parts before they are put in order.
+const SORTED_READS: usize = 4096;
+
+/// The records at `locations`.
+pub(super) fn fetch(
+    snapshot: &Snapshot,
+    locations: &[Location],
+    include: Include,
+) -> Result<Fetched> {
+    Ok(Fetched {
+        ids: ids(snapshot, locations)?,
+        embeddings: include
+            .embeddings
+            .then(|| embeddings(snapshot, locations))
+            .transpose()?,
+        documents: include
+            .documents
+            .then(|| documents(snapshot, locations))
+            .transpose()?,
+        uris: include
+            .uris
+            .then(|| uris(snapshot, locations))
+            .transpose()?,
+        metadatas: include
+            .metadatas
+            .then(|| metadatas(snapshot, locations))
+            .transpose()?,
+    })
+}
+
+fn ids(snapshot: &Snapshot, locations: &[Location]) -> Result<Strings> {
+    let mut ids = Strings::with_capacity(locations.len(), locations.len() * 16);
+    for location in locations {
+        let id = snapshot.parts[location.part].source.id(location.row)?;
+        check_room(ids.text(), id)?;
+        ids.push(id);
+    }
+    Ok(ids)
+}
+
+fn embeddings(snapshot: &Snapshot, locations: &[Location]) -> Result<Embeddings> {
+    let dimension = snapshot.dimension.unwrap_or(0) as usize;
+    let mut values = Vec::with_capacity(locations.len() * dimension);
+    for run in locations.chunk_by(|a, b| a.part == b.part && a.row + 1 == b.row) {
+        let source = &snapshot.parts[run[0].part].source;
+        values.extend_from_slice(source.vectors(run[0].row, run.len() as u32)?);
+    }
+    Embeddings::new(dimension, values)
+        .ok_or_else(|| Error::internal("a stored vector has not the dimension of its collection"))
+}
+
+fn documents(snapshot: &Snapshot, locations: &[Location]) -> Result<OptionalStrings> {
+    let mut documents = OptionalStrings::with_capacity(locations.len(), 0);
+    let read = |location: &Location| snapshot.parts[location.part].source.document(location.row);
+    let mut push = |document: Option<&str>| -> Result<()> {
+        check_room(documents.values().text(), document.unwrap_or(""))?;
+        documents.push(document);
+        Ok(())
+    };
+    for locations in locations.chunks(SORTED_READS) {
+        if locations.is_sorted() {
+            for location in locations {
+                push(read(location)?.as_deref())?;
+            }
+            continue;
+        }
+        // Neighbours in a part share a compressed block, which is decoded once if they are read
+        // one after the other.
+        let mut order: Vec<usize> = (0..locations.len()).collect();
+        order.sort_unstable_by_key(|at| locations[*at]);
+        let mut found = vec![None; locations.len()];
+        for at in order {
+            found[at] = read(&locations[at])?;
+        }
+        for document in found {
+            push(document.as_deref())?;
+        }
+    }
+    Ok(documents)
+}
+
+fn uris(snapshot: &Snapshot, locations: &[Location]) -> Result<OptionalStrings> {
+    let mut uris = OptionalStrings::with_capacity(locations.len(), 0);
+    for location in locations {
+        let uri = snapshot.parts[location.part].source.uri(location.row)?;
+        check_room(uris.values().text(), uri.unwrap_or(""))?;
+        uris.push(uri);
+    }
+    Ok(uris)
+}
+
+fn metadatas(snapshot: &Snapshot, locations: &[Location]) -> Result<MetadataColumn> {
+    let mut metadatas = MetadataColumn::default();
+    for location in locations {
+        snapshot.parts[location.part]
+            .source
+            .push_metadata(location.row, &mut metadatas)?;
+    }
+    Ok(metadatas)
+}
+
+/// Fails where `more` would make a column longer than it can be.
+fn check_room(text: &str, more: &str) -> Result<()> {
+    if u32::try_from(text.len() + more.len()).is_ok() {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "The answer has a column of more than 4 GiB; ask for fewer records (limit and offset) or \
+         for fewer columns (include)",
+    ))
+}

@@ -1,0 +1,88 @@
+//! What can be asked of a snapshot.
+
+use super::fetch::fetch;
+use super::nearest::nearest;
+use super::order::{Window, ordered};
+use super::plan::{self, Chosen, Missing, choose};
+use super::{Location, Snapshot};
+use crate::model::{Fetched, GetRequest, Nearest, QueryRequest, RecordSelection};
+use crate::{Error, Result};
+
+/// Finds the live record `id`.
+pub fn find(snapshot: &Snapshot, id: &str) -> Result<Option<Location>> {
+    plan::find(snapshot, id)
+}
+
+/// Records in `get` order. Ids that do not exist are passed over.
+pub fn get(snapshot: &Snapshot, request: &GetRequest) -> Result<Fetched> {
+    let window = Window {
+        offset: request.offset as usize,
+        limit: request.limit.map_or(usize::MAX, |limit| limit as usize),
+    };
+    let chosen = choose(snapshot, &request.selection, Missing::Skipped)?;
+    fetch(
+        snapshot,
+        &ordered(snapshot, &chosen, window)?,
+        request.include,
+    )
+}
+
+/// The live records that a selection means, in `get` order, at most `limit` of them.
+pub fn select(
+    snapshot: &Snapshot,
+    selection: &RecordSelection,
+    limit: Option<u32>,
+) -> Result<Vec<Location>> {
+    let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+    let chosen = choose(snapshot, selection, Missing::Skipped)?;
+    ordered(snapshot, &chosen, Window { offset: 0, limit })
+}
+
+/// The nearest records to each query vector. Ids of the selection must exist, except in a
+/// collection that never had a record: that one answers anything with nothing.
+pub fn query(snapshot: &Snapshot, request: &QueryRequest) -> Result<Vec<Nearest>> {
+    let queries = &request.embeddings;
+    if !queries.all_present() {
+        return Err(Error::invalid("Each query needs an embedding"));
+    }
+    if queries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let selection = &request.selection;
+    let Some(dimension) = snapshot.dimension else {
+        if let Some(filter) = &selection.filter {
+            plan::check_schema(&snapshot.schema, filter)?;
+        }
+        let nothing = Nearest {
+            records: fetch(snapshot, &[], request.include)?,
+            distances: Vec::new(),
+        };
+        return Ok(vec![nothing; queries.len()]);
+    };
+    if queries.dimension() != dimension as usize {
+        return Err(Error::invalid(format!(
+            "Collection expecting embedding with dimension of {dimension}, got {}",
+            queries.dimension()
+        )));
+    }
+    let chosen = choose(snapshot, selection, Missing::Refused)?;
+    let candidates = match &chosen {
+        Chosen::Everything => snapshot.count,
+        Chosen::Sets(sets) => sets.iter().map(|set| u64::from(set.len())).sum(),
+        Chosen::Listed(locations) => locations.len() as u64,
+    };
+    let count = u32::try_from(candidates)
+        .unwrap_or(u32::MAX)
+        .min(request.n_results);
+    nearest(snapshot, queries, &chosen, count)?
+        .into_iter()
+        .map(|nearest| {
+            let locations: Vec<Location> =
+                nearest.iter().map(|candidate| candidate.location).collect();
+            Ok(Nearest {
+                records: fetch(snapshot, &locations, request.include)?,
+                distances: nearest.iter().map(|candidate| candidate.distance).collect(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,108 @@
+//! Tests of requests against snapshots of several parts with dead rows.
+
+mod naive;
+mod random;
+mod requests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::{Part, Snapshot};
+use crate::model::{Schema, SeqId, Space, Value};
+use crate::segments::{ChunkBuilder, RowParts, Source};
+
+/// One whole record.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Record {
+    id: String,
+    vector: Vec<f32>,
+    document: Option<String>,
+    uri: Option<String>,
+    metadata: BTreeMap<String, Value>,
+}
+
+/// The live records of a collection by birth, and the parts that hold them.
+struct World {
+    records: BTreeMap<u64, Record>,
+    parts: Vec<(Source, RoaringBitmap)>,
+    seq: u64,
+    dimension: usize,
+}
+
+impl World {
+    fn new(dimension: usize) -> Self {
+        Self {
+            records: BTreeMap::new(),
+            parts: Vec::new(),
+            seq: 0,
+            dimension,
+        }
+    }
+
+    fn birth_of(&self, id: &str) -> Option<u64> {
+        self.records
+            .iter()
+            .find(|(_, record)| record.id == id)
+            .map(|(birth, _)| *birth)
+    }
+
+    fn bury(&mut self, id: &str) {
+        for (source, dead) in &mut self.parts {
+            if let Some(row) = source.find(id).unwrap() {
+                dead.insert(row);
+            }
+        }
+    }
+
+    /// Applies a batch as one more part: records to upsert, each id once.
+    fn upsert(&mut self, batch: &[Record]) {
+        let mut builder = ChunkBuilder::default();
+        for record in batch {
+            self.bury(&record.id);
+            self.seq += 1;
+            let birth = self.birth_of(&record.id).unwrap_or(self.seq);
+            let metadata: Vec<(&str, &Value)> = record
+                .metadata
+                .iter()
+                .map(|(key, value)| (key.as_str(), value))
+                .collect();
+            builder.push(RowParts {
+                id: &record.id,
+                birth,
+                seq: self.seq,
+                vector: &record.vector,
+                document: record.document.as_deref(),
+                uri: record.uri.as_deref(),
+                metadata: &metadata,
+            });
+            self.records.insert(birth, record.clone());
+        }
+        let chunk = Source::Chunk(Arc::new(builder.finish()));
+        self.parts.push((chunk, RoaringBitmap::new()));
+    }
+
+    fn delete(&mut self, id: &str) {
+        self.bury(id);
+        if let Some(birth) = self.birth_of(id) {
+            self.records.remove(&birth);
+        }
+    }
+
+    fn snapshot(&self, space: Space) -> Snapshot {
+        let parts = self.parts.iter().map(|(source, dead)| Part {
+            source: source.clone(),
+            dead: Arc::new(dead.clone()),
+        });
+        let mut schema = Schema::standard(2);
+        schema.change_vectors(|vectors| vectors.space = Some(space));
+        Snapshot {
+            parts: parts.collect(),
+            visible: SeqId(self.seq),
+            count: self.records.len() as u64,
+            dimension: (!self.parts.is_empty()).then_some(self.dimension as u32),
+            schema: Arc::new(schema),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Answers comparisons from the postings in `index.bin`.
+//!
+//! What must stay true: see [`super::comparison`]; nothing read here is trusted further than its
+//! checksum, and what does not fit together is `Corrupted`, never a panic.
+
+use super::Kind;
+use super::comparison::is_negative;
+use super::number::compare;
+use super::postings::{ENTRY_BYTES, Entry, WIDE_STARTS, WIDE_TEXT, bitmap_words};
+use crate::model::{Comparison, Number, Scalar};
+use crate::segments::RowSet;
+use crate::segments::blocks::Blocks;
+use crate::segments::column::{Offsets, typed};
+use crate::{Error, Result};
+use std::cmp::Ordering;
+use std::ops::Range;
+
+/// The postings of a segment.
+#[derive(Clone, Copy)]
+pub(in crate::segments) struct Postings<'a> {
+    /// The file.
+    pub(in crate::segments) blocks: &'a Blocks,
+    /// Where the directory is.
+    pub(in crate::segments) directory: u64,
+    /// How many entries it has.
+    pub(in crate::segments) entries: u32,
+    /// How many rows the segment has.
+    pub(in crate::segments) rows: u32,
+}
+
+impl Postings<'_> {
+    /// Adds to `to`, which comes in empty, the rows that pass `comparison` of `key`.
+    pub(in crate::segments) fn matching(
+        self,
+        key: &str,
+        comparison: &Comparison,
+        to: &mut RowSet,
+    ) -> Result<()> {
+        match comparison {
+            Comparison::Equal(scalar) | Comparison::NotEqual(scalar) => {
+                self.equal(key, scalar, to)?;
+            }
+            Comparison::In(scalars) | Comparison::NotIn(scalars) => {
+                for scalar in scalars {
+                    self.equal(key, scalar, to)?;
+                }
+            }
+            Comparison::Contains(scalar) | Comparison::NotContains(scalar) => {
+                self.contains(key, scalar, to)?;
+            }
+            Comparison::Greater(number) => self.numbers(key, *number, Ordering::is_gt, to)?,
+            Comparison::GreaterOrEqual(number) => {
+                self.numbers(key, *number, Ordering::is_ge, to)?;
+            }
+            Comparison::Less(number) => self.numbers(key, *number, Ordering::is_lt, to)?,
+            Comparison::LessOrEqual(number) => self.numbers(key, *number, Ordering::is_le, to)?,
+        }
+        if is_negative(comparison) {
+            to.complement();
+        }
+        Ok(())
+    }
+
+    fn equal(self, key: &str, scalar: &Scalar, to: &mut RowSet) -> Result<()> {
+        match scalar {
+            Scalar::Bool(flag) => self.word(key, Kind::Bool, u64::from(*flag), to),
+            Scalar::Str(text) => self.text(key, Kind::Str, text, to),
+            Scalar::Int(int) => self.numbers(key, Number::Int(*int), Ordering::is_eq, to),
+            Scalar::Float(float) => self.numbers(key, Number::Float(*float), Ordering::is_eq, to),
+        }
+    }
+
+    fn contains(self, key: &str, scalar: &Scalar, to: &mut RowSet) -> Result<()> {
+        match scalar {
+            Scalar::Bool(flag) => self.word(key, Kind::Bools, u64::from(*flag), to),
+            Scalar::Str(text) => self.text(key, Kind::Strs, text, to),
+            Scalar::Int(int) => {
+                self.number(key, Kind::Ints, Number::Int(*int), Ordering::is_eq, to)
+            }
+            Scalar::Float(float) => self.number(
+                key,
+                Kind::Floats,
+                Number::Float(*float),
+                Ordering::is_eq,
+                to,
+            ),
+        }
+    }
+
+    fn numbers(
+        self,
+        key: &str,
+        number: Number,
+        wanted: fn(Ordering) -> bool,
+        to: &mut RowSet,
+    ) -> Result<()> {
+        self.number(key, Kind::Int, number, wanted, to)?;
+        self.number(key, Kind::Float, number, wanted, to)
+    }
+
+    /// Adds the rows with a value that stands to `number` as wanted.
+    fn number(
+        self,
+        key: &str,
+        kind: Kind,
+        number: Number,
+        wanted: fn(Ordering) -> bool,
+        to: &mut RowSet,
+    ) -> Result<()> {
+        let not_a_number = matches!(number, Number::Float(float) if float.is_nan());
+        let Some(entry) = self.entry(key, kind)?.filter(|_| !not_a_number) else {
+            return Ok(());
+        };
+        let (lower, upper, end) = if matches!(kind, Kind::Int | Kind::Ints) {
+            let values = typed::<i64>(self.blocks, entry.values_at, entry.distinct.into())?;
+            let order = |value: &i64| compare(Number::Int(*value), number);
+            (
+                values.partition_point(|value| order(value) == Some(Ordering::Less)),
+                values.partition_point(|value| order(value) != Some(Ordering::Greater)),
+                values.len(),
+            )
+        } else {
+            let values = typed::<f64>(self.blocks, entry.values_at, entry.distinct.into())?;
+            let order = |value: &f64| compare(Number::Float(*value), number);
+            (
+                values.partition_point(|value| order(value) == Some(Ordering::Less)),
+                values.partition_point(|value| order(value) != Some(Ordering::Greater)),
+                values.len(),
+            )
+        };
+        let start = [
+            (Ordering::Less, 0),
+            (Ordering::Equal, lower),
+            (Ordering::Greater, upper),
+        ]
+        .into_iter()
+        .find(|&(order, _)| wanted(order))
+        .map_or(end, |(_, start)| start);
+        let stop = [
+            (Ordering::Greater, end),
+            (Ordering::Equal, upper),
+            (Ordering::Less, lower),
+        ]
+        .into_iter()
+        .find(|&(order, _)| wanted(order))
+        .map_or(0, |(_, stop)| stop);
+        self.unite(&entry, start..stop, to)
+    }
+
+    /// Adds the rows with the boolean stored as `wanted`.
+    fn word(self, key: &str, kind: Kind, wanted: u64, to: &mut RowSet) -> Result<()> {
+        let Some(entry) = self.entry(key, kind)? else {
+            return Ok(());
+        };
+        let values = typed::<u64>(self.blocks, entry.values_at, entry.distinct.into())?;
+        match values.binary_search(&wanted) {
+            Ok(at) => self.unite(&entry, at..at + 1, to),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Adds the rows with the string `wanted`.
+    fn text(self, key: &str, kind: Kind, wanted: &str, to: &mut RowSet) -> Result<()> {
+        let Some(entry) = self.entry(key, kind)? else {
+            return Ok(());
+        };
+        let offsets = Offsets {
+            at: entry.values_at,
+            wide: entry.flags & WIDE_TEXT != 0,
+        };
+        let (mut from, mut to_rank) = (0u64, u64::from(entry.distinct));
+        while from < to_rank {
+            let middle = from.midpoint(to_rank);
+            let range = offsets.range(self.blocks, middle)?;
+            let found = typed::<u8>(
+                self.blocks,
+                entry.text_at.saturating_add(range.start),
+                range.end - range.start,
+            )?;
+            match found.cmp(wanted.as_bytes()) {
+                Ordering::Less => from = middle + 1,
+                Ordering::Greater => to_rank = middle,
+                Ordering::Equal => {
+                    let at = middle as usize;
+                    return self.unite(&entry, at..at + 1, to);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The entry of `key` and `kind`.
+    fn entry(self, key: &str, kind: Kind) -> Result<Option<Entry>> {
+        let wanted = (key.as_bytes(), kind as u32);
+        let (mut from, mut to) = (0u64, u64::from(self.entries));
+        while from < to {
+            let middle = from.midpoint(to);
+            let at = self.directory.saturating_add(middle * ENTRY_BYTES as u64);
+            let bytes = typed::<u8>(self.blocks, at, ENTRY_BYTES as u64)?;
+            let entry = Entry::from_bytes(bytes.try_into().expect("as many as asked for"));
+            let key = typed::<u8>(self.blocks, entry.key_at, entry.key_bytes.into())?;
+            match (key, entry.kind).cmp(&wanted) {
+                Ordering::Less => from = middle + 1,
+                Ordering::Greater => to = middle,
+                Ordering::Equal => return Ok(Some(entry)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Adds the rows of the distinct values with these ranks.
+    fn unite(self, entry: &Entry, ranks: Range<usize>, to: &mut RowSet) -> Result<()> {
+        let starts = Offsets {
+            at: entry.starts_at,
+            wide: entry.flags & WIDE_STARTS != 0,
+        };
+        let bitmap_words = bitmap_words(self.rows);
+        for rank in ranks {
+            let range = starts.range(self.blocks, rank as u64)?;
+            let at = entry.lists_at.saturating_add(range.start.saturating_mul(4));
+            let list = typed::<u32>(self.blocks, at, range.end - range.start)?;
+            if list.len() == bitmap_words {
+                for (word, pair) in to.words_mut().iter_mut().zip(list.chunks_exact(2)) {
+                    *word |= u64::from(pair[0]) | u64::from(pair[1]) << 32;
+                }
+                continue;
+            }
+            for &row in list {
+                if row >= self.rows {
+                    return Err(Error::corrupted(
+                        self.blocks.path(),
+                        at,
+                        format_args!("row {row} is listed where there are {} rows", self.rows),
+                    ));
+                }
+                to.insert(row);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! One face for chunks and segments, so that queries do not care where a row lives.
+//!
+//! What must stay true: both answer every question alike; the tests compare them row by row.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{Chunk, RowSet, Segment};
+use crate::Result;
+use crate::model::{Comparison, DocumentTest, MetadataColumn, SeqId};
+
+/// A set of rows that never changes, in memory or on disk.
+#[derive(Clone)]
+pub enum Source {
+    /// Rows in memory.
+    Chunk(Arc<Chunk>),
+    /// Rows on disk.
+    Segment(Arc<Segment>),
+}
+
+/// Each method answers from the chunk or the segment. Rows are numbered from 0. A segment checks
+/// the checksum of a block the first time it reads from it, and fails with `Corrupted`.
+impl Source {
+    /// How many rows there are, dead ones too.
+    pub fn rows(&self) -> u32 {
+        match self {
+            Self::Chunk(chunk) => chunk.rows(),
+            Self::Segment(segment) => segment.rows(),
+        }
+    }
+
+    /// Numbers in a vector.
+    pub fn dimension(&self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.dimension(),
+            Self::Segment(segment) => segment.dimension(),
+        }
+    }
+
+    /// The row of `id`, dead or alive.
+    pub fn find(&self, id: &str) -> Result<Option<u32>> {
+        match self {
+            Self::Chunk(chunk) => Ok(chunk.find(id)),
+            Self::Segment(segment) => segment.find(id),
+        }
+    }
+
+    /// The id of `row`.
+    pub fn id(&self, row: u32) -> Result<&str> {
+        match self {
+            Self::Chunk(chunk) => Ok(chunk.id(row)),
+            Self::Segment(segment) => segment.id(row),
+        }
+    }
+
+    /// For each row the SeqId of its record's first insertion: the key of the `get` order.
+    pub fn births(&self) -> Result<&[u64]> {
+        match self {
+            Self::Chunk(chunk) => Ok(chunk.births()),
+            Self::Segment(segment) => segment.births(),
+        }
+    }
+
+    /// For each row the SeqId of the operation that wrote it.
+    pub fn seqs(&self) -> Result<&[u64]> {
+        match self {
+            Self::Chunk(chunk) => Ok(chunk.seqs()),
+            Self::Segment(segment) => segment.seqs(),
+        }
+    }
+
+    /// Rows by ascending birth; `None` where that is the row order itself.
+    pub fn order(&self) -> Result<Option<&[u32]>> {
+        match self {
+            Self::Chunk(chunk) => Ok(chunk.order()),
+            Self::Segment(segment) => segment.order(),
+        }
+    }
+
+    /// The vector of `row`.
+    pub fn vector(&self, row: u32) -> Result<&[f32]> {
+        self.vectors(row, 1)
+    }
+
+    /// The vectors of rows `first..first + count`, one after the other.
+    pub fn vectors(&self, first: u32, count: u32) -> Result<&[f32]> {
+        match self {
+            Self::Chunk(chunk) => Ok(chunk.vectors(first, count)),
+            Self::Segment(segment) => segment.vectors(first, count),
+        }
+    }
+
+    /// The document of `row`.
+    pub fn document(&self, row: u32) -> Result<Option<Cow<'_, str>>> {
+        match self {
+            Self::Chunk(chunk) => Ok(chunk.document(row).map(Cow::Borrowed)),
+            Self::Segment(segment) => Ok(segment.document(row)?.map(Cow::Owned)),
+        }
+    }
+
+    /// The uri of `row`.
+    pub fn uri(&self, row: u32) -> Result<Option<&str>> {
+        match self {
+            Self::Chunk(chunk) => Ok(chunk.uri(row)),
+            Self::Segment(segment) => segment.uri(row),
+        }
+    }
+
+    /// Appends the metadata of `row` to `to` as one more row.
+    pub fn push_metadata(&self, row: u32, to: &mut MetadataColumn) -> Result<()> {
+        match self {
+            Self::Chunk(chunk) => {
+                chunk.push_metadata(row, to);
+                Ok(())
+            }
+            Self::Segment(segment) => segment.push_metadata(row, to),
+        }
+    }
+
+    /// Bytes held in memory (a segment's mapped files do not count).
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.heap_bytes(),
+            Self::Segment(segment) => segment.heap_bytes(),
+        }
+    }
+
+    /// The highest SeqId in it.
+    pub fn last_seq(&self) -> SeqId {
+        match self {
+            Self::Chunk(chunk) => chunk.last_seq(),
+            Self::Segment(segment) => segment.last_seq(),
+        }
+    }
+
+    /// Adds to `to` the rows whose metadata passes `comparison` of `key`, exactly; negative tests
+    /// match rows without the key. `to` comes in empty; dead rows may be added too.
+    pub fn matching(&self, key: &str, comparison: &Comparison, to: &mut RowSet) -> Result<()> {
+        match self {
+            Self::Chunk(chunk) => {
+                chunk.matching(key, comparison, to);
+                Ok(())
+            }
+            Self::Segment(segment) => segment.matching(key, comparison, to),
+        }
+    }
+
+    /// Takes from `among` the rows whose document does not pass `test`.
+    pub fn retain_documents(&self, test: &DocumentTest, among: &mut RowSet) -> Result<()> {
+        match self {
+            Self::Chunk(chunk) => {
+                chunk.retain_documents(test, among);
+                Ok(())
+            }
+            Self::Segment(segment) => segment.retain_documents(test, among),
+        }
+    }
+}

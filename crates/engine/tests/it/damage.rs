@@ -1,0 +1,198 @@
+//! One flipped bit, a cut tail or a missing file, anywhere in a data folder: found and named, or
+//! harmless; never a wrong answer, never a panic.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use vermilion_engine::catalog::CatalogLocation;
+use vermilion_engine::model::{
+    Comparison, DocumentTest, Embeddings, Filter, GetRequest, Include, QueryRequest,
+    RecordSelection, Scalar,
+};
+use vermilion_engine::storage::DiskStorage;
+use vermilion_engine::{Config, Database, Error, ErrorKind, Result};
+
+use crate::support::{
+    Choices, DIMENSION, ModelCollection, create, everything, random_batch, read_all, small,
+    with_scope,
+};
+
+/// Everything that readers can see of a database.
+#[derive(Clone, Debug, PartialEq)]
+struct Answers {
+    collections: BTreeMap<String, ModelCollection>,
+    /// Ids that filters and queries answer.
+    found: Vec<Vec<String>>,
+}
+
+fn open(folder: &Path) -> Result<Database> {
+    let mut config = Config::with_storage(Arc::new(DiskStorage::open(folder)?));
+    config.catalog = CatalogLocation::File(folder.join("catalog.sqlite"));
+    Database::open(small(config))
+}
+
+/// A folder with segments, a merged segment, dead rows, and a log that is not applied yet.
+fn sound_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut choices = Choices(7);
+    let database = open(folder.path()).expect("an empty folder opens");
+    for name in ["first", "second"] {
+        create(&database, name).expect("the name is free");
+        for round in 0..14 {
+            let batch = random_batch(&mut choices, 80, 24);
+            with_scope(&database, name, |scope| database.write(scope, batch)).expect("valid");
+            if round % 3 == 2 && round < 12 {
+                database.seal_all().expect("sealing works");
+                database.upkeep().expect("upkeep works");
+            }
+        }
+    }
+    database.close().expect("closing works");
+    folder
+}
+
+fn answers(folder: &Path) -> Result<Answers> {
+    let database = open(folder)?;
+    let result = (|| {
+        let mut answers = Answers { collections: BTreeMap::new(), found: Vec::new() };
+        for name in ["first", "second"] {
+            answers.collections.insert(name.to_owned(), read_all(&database, name)?);
+            for filter in filters() {
+                let selection = RecordSelection { ids: None, filter: Some(filter) };
+                let request =
+                    GetRequest { selection, include: Include::default(), ..GetRequest::default() };
+                let got = with_scope(&database, name, |scope| database.get(scope, &request))?;
+                answers.found.push(got.ids.iter().map(str::to_owned).collect());
+            }
+            let request = QueryRequest {
+                embeddings: Embeddings::new(DIMENSION, vec![500.0; DIMENSION]).expect("one row"),
+                n_results: 20,
+                include: everything(),
+                ..QueryRequest::default()
+            };
+            let nearest = with_scope(&database, name, |scope| database.query(scope, &request))?;
+            let ids = nearest[0].records.ids.iter().map(str::to_owned).collect();
+            answers.found.push(ids);
+        }
+        Ok(answers)
+    })();
+    database.close()?;
+    result
+}
+
+fn filters() -> Vec<Filter> {
+    let metadata = |key: &str, comparison| Filter::Metadata { key: key.to_owned(), comparison };
+    vec![
+        metadata("color", Comparison::Equal(Scalar::Str("c1".to_owned()))),
+        metadata("seen", Comparison::Equal(Scalar::Bool(true))),
+        metadata("size", Comparison::NotEqual(Scalar::Int(3))),
+        metadata("tags", Comparison::Contains(Scalar::Str("t1".to_owned()))),
+        Filter::Document(DocumentTest::Contains("beta".to_owned())),
+    ]
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.file_name().is_some_and(|name| name != "lock") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("the folder can be made");
+    for entry in std::fs::read_dir(from).expect("the folder is there") {
+        let entry = entry.expect("an entry");
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            std::fs::copy(&path, &to).expect("the file can be copied");
+        }
+    }
+}
+
+/// Opens a copy of `sound` after `harm` was done to `file`.
+fn judge(sound: &Path, file: &Path, expected: &Answers, what: &str, harm: impl Fn(&Path)) -> bool {
+    let copied = tempfile::tempdir().expect("a temporary folder");
+    copy(sound, copied.path());
+    let name = file.strip_prefix(sound).expect("a file of the folder");
+    harm(&copied.path().join(name));
+    match answers(copied.path()) {
+        Ok(found) => {
+            assert_eq!(&found, expected, "{what}: a wrong answer");
+            false
+        }
+        Err(error) => {
+            check_named(&error, name, what);
+            true
+        }
+    }
+}
+
+fn check_named(error: &Error, file: &Path, what: &str) {
+    assert_eq!(error.kind(), ErrorKind::Corrupted, "{what}: {error}");
+    let message = error.message();
+    let folder = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    assert!(
+        message.contains(&*name)
+            || message.contains("catalog")
+            || (!folder.is_empty() && message.contains(&*folder)),
+        "{what}: the message does not name the file: {message}"
+    );
+}
+
+#[test]
+fn a_flipped_bit_is_found_and_named_or_harmless() {
+    let folder = sound_folder();
+    let expected = answers(folder.path()).expect("the folder is sound");
+    let mut choices = Choices(99);
+    let (mut found, mut harmless) = (0, 0);
+    for file in files(folder.path()) {
+        let bytes = std::fs::metadata(&file).expect("the file is there").len() as usize;
+        for round in 0..24.min(bytes) {
+            // The first bytes of a file are headers: look at each kind of place.
+            let at = if round < 6 { round * 5 % bytes } else { choices.below(bytes) };
+            let bit = choices.below(8);
+            let what = format!("bit {bit} of byte {at} of {}", file.display());
+            let seen = judge(folder.path(), &file, &expected, &what, |path| {
+                let mut content = std::fs::read(path).expect("the file is there");
+                content[at] ^= 1 << bit;
+                std::fs::write(path, content).expect("the file can be written");
+            });
+            *(if seen { &mut found } else { &mut harmless }) += 1;
+        }
+    }
+    assert!(found > harmless, "{found} found, {harmless} harmless");
+}
+
+#[test]
+fn a_cut_or_missing_file_is_found_and_named_or_harmless() {
+    let folder = sound_folder();
+    let expected = answers(folder.path()).expect("the folder is sound");
+    for file in files(folder.path()) {
+        if file.file_name().is_some_and(|name| name == "catalog.sqlite") {
+            continue;
+        }
+        for part in [0, 1, 2] {
+            let what = format!("{} cut to {part}/3", file.display());
+            judge(folder.path(), &file, &expected, &what, |path| {
+                let bytes = std::fs::metadata(path).expect("the file is there").len();
+                let opened = std::fs::File::options().write(true).open(path).expect("it opens");
+                opened.set_len(bytes * part / 3).expect("it can be cut");
+            });
+        }
+        let what = format!("{} removed", file.display());
+        judge(folder.path(), &file, &expected, &what, |path| {
+            std::fs::remove_file(path).expect("it can be removed");
+        });
+    }
+}

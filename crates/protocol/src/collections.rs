@@ -1,0 +1,240 @@
+//! The bodies of requests for tenants, databases and collections, and their answers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use vermilion_engine::model::{
+    Collection, CollectionUpdate, DatabaseInfo, NewCollection, Schema, Tenant,
+};
+
+use crate::configuration::{self, Configuration, ConfigurationChange};
+use crate::json::{self, null_as_default};
+use crate::records::CollectionMetadata;
+use crate::{ApiError, names};
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+/// Decodes the name of a tenant to be made.
+pub fn decode_new_tenant(body: &[u8]) -> Result<String, ApiError> {
+    let Named { name } = json::decode(body)?;
+    names::check_tenant_name(&name)?;
+    Ok(name)
+}
+
+/// Decodes the resource name that a tenant is to have.
+pub fn decode_tenant_update(body: &[u8]) -> Result<String, ApiError> {
+    #[derive(Deserialize)]
+    struct Body {
+        resource_name: String,
+    }
+    Ok(json::decode::<Body>(body)?.resource_name)
+}
+
+/// Decodes the name of a database to be made.
+pub fn decode_new_database(body: &[u8]) -> Result<String, ApiError> {
+    let Named { name } = json::decode(body)?;
+    names::check_database_name(&name)?;
+    Ok(name)
+}
+
+#[derive(Deserialize)]
+struct CreateBody {
+    name: String,
+    #[serde(default)]
+    metadata: Option<CollectionMetadata<false>>,
+    #[serde(default)]
+    configuration: Option<Configuration>,
+    #[serde(default)]
+    schema: Option<RawSchema>,
+    #[serde(default, deserialize_with = "null_as_default")]
+    get_or_create: bool,
+}
+
+/// A schema in a request, with the one member that is always refused.
+#[derive(Deserialize)]
+struct RawSchema {
+    #[serde(flatten)]
+    schema: Schema,
+    #[serde(default)]
+    source_attached_function_id: Option<Value>,
+}
+
+/// Decodes what a collection in `database` of `tenant` is to be.
+pub fn decode_new_collection(
+    tenant: &str,
+    database: &str,
+    body: &[u8],
+) -> Result<NewCollection, ApiError> {
+    let body: CreateBody = json::decode(body)?;
+    names::check_collection_name("name", &body.name)?;
+    let metadata = body.metadata.map(CollectionMetadata::check).transpose();
+    let metadata = metadata.map_err(|problem| ApiError::validation("metadata", problem))?;
+    let schema = match body.schema {
+        Some(RawSchema {
+            source_attached_function_id: Some(_),
+            ..
+        }) => {
+            return Err(ApiError::validation(
+                "schema",
+                "source_attached_function_id cannot be set by a request",
+            ));
+        }
+        raw => raw.map(|raw| raw.schema),
+    };
+    Ok(NewCollection {
+        tenant: tenant.to_owned(),
+        database: database.to_owned(),
+        name: body.name,
+        schema: configuration::reconcile(schema, body.configuration, metadata.as_ref())?,
+        metadata,
+        get_or_create: body.get_or_create,
+    })
+}
+
+/// Changes that a request asks of a collection.
+#[derive(Debug, Default)]
+pub struct CollectionChange {
+    name: Option<String>,
+    metadata: Option<Map<String, Value>>,
+    configuration: Option<ConfigurationChange>,
+}
+
+impl CollectionChange {
+    /// Whether the schema of the collection as it is must be known to make the change.
+    pub fn needs_schema(&self) -> bool {
+        self.configuration
+            .as_ref()
+            .is_some_and(|change| !change.is_empty())
+    }
+
+    /// The change as the engine takes it; `schema` is that of the collection as it is, if needed.
+    pub fn into_update(self, schema: Option<Schema>) -> CollectionUpdate {
+        let schema = match (schema, self.configuration) {
+            (Some(mut schema), Some(change)) => {
+                change.apply(&mut schema);
+                Some(schema)
+            }
+            _ => None,
+        };
+        CollectionUpdate {
+            name: self.name,
+            metadata: self.metadata,
+            schema,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct UpdateBody {
+    #[serde(default, rename = "new_name")]
+    name: Option<String>,
+    #[serde(default, rename = "new_metadata")]
+    metadata: Option<CollectionMetadata<true>>,
+    #[serde(default, rename = "new_configuration")]
+    configuration: Option<ConfigurationChange>,
+}
+
+/// Decodes changes to a collection.
+pub fn decode_collection_change(body: &[u8]) -> Result<CollectionChange, ApiError> {
+    let body: UpdateBody = json::decode(body)?;
+    if let Some(name) = &body.name {
+        names::check_collection_name("new_name", name)?;
+    }
+    let metadata = body.metadata.map(CollectionMetadata::check).transpose();
+    let metadata = metadata.map_err(|problem| ApiError::validation("new_metadata", problem))?;
+    if let Some(change) = &body.configuration {
+        change.check()?;
+    }
+    Ok(CollectionChange {
+        name: body.name,
+        metadata,
+        configuration: body.configuration,
+    })
+}
+
+#[derive(Serialize)]
+struct CollectionAnswer<'a> {
+    id: uuid::Uuid,
+    name: &'a str,
+    configuration_json: Value,
+    schema: &'a Schema,
+    metadata: Option<&'a Map<String, Value>>,
+    dimension: Option<u32>,
+    tenant: &'a str,
+    database: &'a str,
+    log_position: u64,
+    version: u64,
+}
+
+impl<'a> From<&'a Collection> for CollectionAnswer<'a> {
+    fn from(collection: &'a Collection) -> Self {
+        Self {
+            id: collection.id.0,
+            name: &collection.name,
+            configuration_json: configuration::configuration_json(&collection.schema),
+            schema: &collection.schema,
+            metadata: collection.metadata.as_ref(),
+            dimension: collection.dimension,
+            tenant: &collection.tenant,
+            database: &collection.database,
+            log_position: 0,
+            version: 0,
+        }
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("answers have string keys only")
+}
+
+/// Writes a collection.
+pub fn write_collection(collection: &Collection) -> Vec<u8> {
+    to_json(&CollectionAnswer::from(collection))
+}
+
+/// Writes a list of collections.
+pub fn write_collections(collections: &[Collection]) -> Vec<u8> {
+    let answers: Vec<_> = collections.iter().map(CollectionAnswer::from).collect();
+    to_json(&answers)
+}
+
+#[derive(Serialize)]
+struct DatabaseAnswer<'a> {
+    id: uuid::Uuid,
+    name: &'a str,
+    tenant: &'a str,
+}
+
+impl<'a> From<&'a DatabaseInfo> for DatabaseAnswer<'a> {
+    fn from(database: &'a DatabaseInfo) -> Self {
+        Self {
+            id: database.id,
+            name: &database.name,
+            tenant: &database.tenant,
+        }
+    }
+}
+
+/// Writes a database.
+pub fn write_database(database: &DatabaseInfo) -> Vec<u8> {
+    to_json(&DatabaseAnswer::from(database))
+}
+
+/// Writes a list of databases.
+pub fn write_databases(databases: &[DatabaseInfo]) -> Vec<u8> {
+    let answers: Vec<_> = databases.iter().map(DatabaseAnswer::from).collect();
+    to_json(&answers)
+}
+
+/// Writes a tenant.
+pub fn write_tenant(tenant: &Tenant) -> Vec<u8> {
+    to_json(&serde_json::json!({
+        "name": tenant.name,
+        "resource_name": tenant.resource_name,
+    }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! Tests of the bodies for tenants, databases and collections.
+
+use serde_json::json;
+use vermilion_engine::model::{CollectionId, Space};
+
+use super::*;
+
+fn create(body: Value) -> Result<NewCollection, ApiError> {
+    decode_new_collection("t", "d", body.to_string().as_bytes())
+}
+
+fn change(body: Value) -> Result<CollectionChange, ApiError> {
+    decode_collection_change(body.to_string().as_bytes())
+}
+
+fn fails<T: std::fmt::Debug>(decoded: Result<T, ApiError>, status: u16, message: &str) {
+    let error = decoded.unwrap_err();
+    assert_eq!(error.status, status, "{error}");
+    assert!(error.message.contains(message), "{error}");
+}
+
+#[test]
+fn collection_is_answered_as_clients_know_it() {
+    let mut schema = Schema::standard(2);
+    schema.change_vectors(|vectors| vectors.embedding_function = Some(json!({"type": "legacy"})));
+    let schema_text = serde_json::to_string(&schema).unwrap();
+    let collection = Collection {
+        id: CollectionId(uuid::Uuid::nil()),
+        name: "col_a".to_owned(),
+        tenant: "default_tenant".to_owned(),
+        database: "default_database".to_owned(),
+        metadata: None,
+        schema,
+        dimension: None,
+    };
+    let expected = format!(
+        concat!(
+            r#"{{"id":"00000000-0000-0000-0000-000000000000","name":"col_a","#,
+            r#""configuration_json":{{"embedding_function":{{"type":"legacy"}},"hnsw":{{"#,
+            r#""ef_construction":100,"ef_search":100,"max_neighbors":16,"resize_factor":1.2,"#,
+            r#""space":"l2","sync_threshold":1000}},"spann":null}},"schema":{},"metadata":null,"#,
+            r#""dimension":null,"tenant":"default_tenant","database":"default_database","#,
+            r#""log_position":0,"version":0}}"#
+        ),
+        schema_text
+    );
+    assert_eq!(
+        String::from_utf8(write_collection(&collection)).unwrap(),
+        expected
+    );
+    let list = write_collections(&[collection.clone(), collection]);
+    assert_eq!(
+        String::from_utf8(list).unwrap(),
+        format!("[{expected},{expected}]")
+    );
+}
+
+#[test]
+fn metadata_of_a_collection_keeps_the_rules() {
+    fails(
+        create(json!({"name": "abc", "metadata": {}})),
+        400,
+        "Validation error: metadata: Metadata cannot be empty",
+    );
+    fails(
+        create(json!({"name": "abc", "metadata": {"#x": 1}})),
+        400,
+        "Validation error: metadata: Metadata key cannot start with '#' or '$': #x",
+    );
+    fails(
+        create(json!({"name": "abc", "metadata": {"": 1}})),
+        400,
+        "key cannot be empty",
+    );
+    for bad in [json!(null), json!({"a": 1}), json!([1, "x"])] {
+        fails(
+            create(json!({"name": "abc", "metadata": {"k": bad}})),
+            422,
+            "data did not match any variant of untagged enum MetadataValue",
+        );
+    }
+    let new = create(json!({"name": "abc", "metadata": {"l": [1, 2], "f": 1.0}})).unwrap();
+    assert_eq!(
+        serde_json::to_string(&new.metadata).unwrap(),
+        r#"{"f":1.0,"l":[1,2]}"#
+    );
+    assert!(create(json!({"name": "abc", "metadata": null, "extra": 1})).is_ok());
+}
+
+#[test]
+fn bad_names_and_missing_members_are_refused() {
+    fails(
+        create(json!({"name": "a"})),
+        400,
+        "Validation error: name: Expected a name",
+    );
+    fails(create(json!({})), 422, "missing field `name`");
+    fails(
+        create(json!({"name": "abc", "schema": {}})),
+        422,
+        "missing field `defaults`",
+    );
+    fails(
+        create(json!({"name": "abc", "schema": {"defaults": {}, "keys": {},
+            "source_attached_function_id": "x"}})),
+        400,
+        "source_attached_function_id",
+    );
+    fails(
+        decode_new_tenant(br#"{"name":"ab"}"#),
+        400,
+        "Validation error: name: Validation error",
+    );
+    fails(
+        decode_new_database(br#"{"name":"ab"}"#),
+        400,
+        "Expected a name",
+    );
+    assert_eq!(
+        decode_tenant_update(br#"{"resource_name":"r"}"#).unwrap(),
+        "r"
+    );
+}
+
+#[test]
+fn metadata_space_is_kept_and_sets_the_space() {
+    let new = create(json!({"name": "abc", "metadata": {"hnsw:space": "cosine", "k": 1}}));
+    let new = new.unwrap();
+    assert_eq!(new.schema.space(), Space::Cosine);
+    assert_eq!(new.metadata.unwrap()["hnsw:space"], "cosine");
+}
+
+#[test]
+fn new_metadata_replaces_and_nulls_delete() {
+    let update = change(json!({"new_metadata": {"a": null, "b": 1}}))
+        .unwrap()
+        .into_update(None);
+    assert_eq!(
+        serde_json::to_string(&update.metadata).unwrap(),
+        r#"{"b":1}"#
+    );
+    let update = change(json!({"new_metadata": {"a": null}}))
+        .unwrap()
+        .into_update(None);
+    assert!(update.metadata.unwrap().is_empty());
+    fails(
+        change(json!({"new_metadata": {}})),
+        400,
+        "Validation error: new_metadata: Metadata cannot be empty",
+    );
+    fails(
+        change(json!({"new_name": "a"})),
+        400,
+        "Validation error: new_name: Expected a name",
+    );
+}
+
+#[test]
+fn empty_change_needs_no_schema_and_changes_nothing() {
+    for body in [
+        json!({}),
+        json!({"new_name": null, "new_metadata": null, "new_configuration": null}),
+    ] {
+        let change = change(body).unwrap();
+        assert!(!change.needs_schema());
+        let update = change.into_update(None);
+        assert!(update.name.is_none() && update.metadata.is_none() && update.schema.is_none());
+    }
+}
+
+#[test]
+fn new_configuration_changes_both_places_of_the_schema() {
+    let change_hnsw = change(json!({"new_configuration": {"hnsw": {"ef_search": 7}}})).unwrap();
+    assert!(change_hnsw.needs_schema());
+    let schema = change_hnsw
+        .into_update(Some(Schema::standard(2)))
+        .schema
+        .unwrap();
+    let text = serde_json::to_string(&schema).unwrap();
+    assert_eq!(text.matches("\"ef_search\":7").count(), 2);
+    for bad in [
+        json!({"hnsw": {"space": "ip"}}),
+        json!({"hnsw": {"ef_construction": 1}}),
+    ] {
+        fails(
+            change(json!({"new_configuration": bad})),
+            422,
+            "unknown field",
+        );
+    }
+    fails(
+        change(json!({"new_configuration": {"hnsw": {}, "spann": {}}})),
+        400,
+        "Multiple vector index configurations provided",
+    );
+    fails(
+        change(json!({"new_configuration": {"hnsw": {"batch_size": 1}}})),
+        400,
+        "at least 2",
+    );
+    let spann = change(json!({"new_configuration": {"spann": {"ef_search": 7}}})).unwrap();
+    assert!(!spann.needs_schema());
+}

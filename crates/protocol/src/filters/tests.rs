@@ -1,0 +1,216 @@
+//! Tests of the filter parsers.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn metadata(value: Value) -> Result<Filter, ApiError> {
+    Parser::metadata().parse(value)
+}
+
+fn document(value: Value) -> Result<Filter, ApiError> {
+    Parser::document().parse(value)
+}
+
+/// The filter as text, regular expressions by their pattern.
+fn check(value: Value, expected: &str) {
+    assert_eq!(format!("{:?}", metadata(value).unwrap()), expected);
+}
+
+#[test]
+fn every_operator_of_the_grammar_is_read() {
+    let leaf = |text: &str| format!("Metadata {{ key: \"k\", comparison: {text} }}");
+    let table = [
+        (json!("x"), "Equal(Str(\"x\"))"),
+        (json!(1), "Equal(Int(1))"),
+        (json!(1.0), "Equal(Float(1.0))"),
+        (json!(true), "Equal(Bool(true))"),
+        (json!({"$eq": -5}), "Equal(Int(-5))"),
+        (json!({"$ne": "x"}), "NotEqual(Str(\"x\"))"),
+        (json!({"$gt": 1}), "Greater(Int(1))"),
+        (json!({"$gte": 1.5}), "GreaterOrEqual(Float(1.5))"),
+        (json!({"$lt": 1}), "Less(Int(1))"),
+        (json!({"$lte": 1}), "LessOrEqual(Int(1))"),
+        (json!({"$in": ["a", "b"]}), "In([Str(\"a\"), Str(\"b\")])"),
+        (json!({"$nin": [true]}), "NotIn([Bool(true)])"),
+        (json!({"$in": [1.5, 2]}), "In([Float(1.5), Float(2.0)])"),
+        (json!({"$contains": "x"}), "Contains(Str(\"x\"))"),
+        (json!({"$not_contains": false}), "NotContains(Bool(false))"),
+    ];
+    for (operand, expected) in table {
+        check(json!({ "k": operand }), &leaf(expected));
+    }
+    check(json!({"$and": []}), "And([])");
+    check(json!({"$or": []}), "Or([])");
+    check(
+        json!({"$and": [{"$or": [{"k": 1}]}]}),
+        &format!("And([Or([{}])])", leaf("Equal(Int(1))")),
+    );
+}
+
+#[test]
+fn documents_and_ids_can_be_tested_in_where() {
+    check(
+        json!({"#document": {"$contains": "x"}}),
+        "Document(Contains(\"x\"))",
+    );
+    check(
+        json!({"#document": {"$not_regex": "x+"}}),
+        "Document(NotRegex(Regex(\"x+\")))",
+    );
+    check(json!({"#id": "a"}), "Id { ids: [\"a\"], negated: false }");
+    check(
+        json!({"#id": {"$nin": ["a", "b"]}}),
+        "Id { ids: [\"a\", \"b\"], negated: true }",
+    );
+}
+
+#[test]
+fn everything_else_in_where_is_refused() {
+    for clause in [
+        json!({}),
+        json!([]),
+        json!("x"),
+        json!({"a": 1, "b": 2}),
+        json!({"a": null}),
+        json!({"a": []}),
+        json!({"a": {}}),
+        json!({"a": {"$gt": 1, "$lt": 2}}),
+        json!({"a": {"$gt": "x"}}),
+        json!({"a": {"$gt": true}}),
+        json!({"a": {"$foo": 1}}),
+        json!({"a": {"$eq": null}}),
+        json!({"a": {"$eq": [1]}}),
+        json!({"a": {"$in": []}}),
+        json!({"a": {"$in": "x"}}),
+        json!({"a": {"$in": [1, 1.5]}}),
+        json!({"a": {"$in": [1, "x"]}}),
+        json!({"a": {"$in": [[1]]}}),
+        json!({"a": {"$regex": "x"}}),
+        json!({"a": 9_223_372_036_854_775_808_u64}),
+        json!({"$contains": "x"}),
+        json!({"$and": {"a": 1}}),
+        json!({"$or": [{}]}),
+        json!({"#document": "x"}),
+        json!({"#document": {"$contains": 1}}),
+        json!({"#document": {"$eq": "x"}}),
+        json!({"#id": 1}),
+        json!({"#id": {"$in": []}}),
+        json!({"#id": {"$gt": "x"}}),
+    ] {
+        let error = metadata(clause.clone()).unwrap_err();
+        assert_eq!(
+            (error.status, &*error.message),
+            (400, "Invalid where clause"),
+            "{clause}"
+        );
+    }
+}
+
+#[test]
+fn where_document_reads_its_own_grammar_and_refuses_the_rest() {
+    let filter = document(json!({"$or": [{"$contains": "a"}, {"$not_contains": ""}]})).unwrap();
+    assert_eq!(
+        format!("{filter:?}"),
+        "Or([Document(Contains(\"a\")), Document(NotContains(\"\"))])"
+    );
+    for clause in [
+        json!({}),
+        json!([]),
+        json!({"$contains": 1}),
+        json!({"$contains": "a", "$regex": "b"}),
+        json!({"a": "b"}),
+        json!({"$and": "a"}),
+    ] {
+        let error = document(clause.clone()).unwrap_err();
+        assert_eq!(error.message, "Invalid where document clause", "{clause}");
+    }
+}
+
+#[test]
+fn bad_and_oversized_regular_expressions_are_400() {
+    let error = document(json!({"$regex": "a("})).unwrap_err();
+    assert!(
+        error
+            .message
+            .starts_with("Regex syntax errror: regex parse error"),
+        "{error}"
+    );
+    for pattern in ["a{1000000}", "((a{100}){100}){100}"] {
+        let error = document(json!({ "$regex": pattern })).unwrap_err();
+        assert_eq!(error.status, 400, "{error}");
+    }
+    let nested = format!("{}a{}", "(".repeat(1000), ")".repeat(1000));
+    assert_eq!(
+        document(json!({ "$regex": nested })).unwrap_err().status,
+        400
+    );
+}
+
+#[test]
+fn large_but_legal_filters_are_read_and_endless_ones_are_not() {
+    let values: Vec<_> = (0..100_000).collect();
+    assert!(metadata(json!({"k": {"$in": values}})).is_ok());
+    let members: Vec<_> = (0..10_000).map(|i| json!({ "k": i })).collect();
+    assert!(metadata(json!({ "$or": members })).is_ok());
+    let many: Vec<_> = (0..70_000).map(|i| json!({ "k": i })).collect();
+    let error = metadata(json!({ "$or": many })).unwrap_err();
+    assert!(
+        error.message.starts_with("Invalid where clause: more than"),
+        "{error}"
+    );
+    let deep = |levels| (0..levels).fold(json!({"k": 1}), |inner, _| json!({"$and": [inner]}));
+    assert!(metadata(deep(64)).is_ok());
+    let error = metadata(deep(65)).unwrap_err();
+    assert!(
+        error.message.starts_with("Invalid where clause: nested"),
+        "{error}"
+    );
+}
+
+#[test]
+fn both_clauses_together_make_one_filter() {
+    let both = parse(Some(json!({"k": 1})), Some(json!({"$contains": "x"}))).unwrap();
+    assert!(matches!(both, Some(Filter::And(members)) if members.len() == 2));
+    assert!(parse(None, None).unwrap().is_none());
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let word = prop_oneof![
+        Just("$and".to_owned()),
+        Just("$or".to_owned()),
+        Just("$in".to_owned()),
+        Just("$gt".to_owned()),
+        Just("$contains".to_owned()),
+        Just("$regex".to_owned()),
+        Just("#document".to_owned()),
+        Just("#id".to_owned()),
+        ".{0,6}",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 64, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((word.clone(), inner), 0..3)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_json_is_read_or_refused_with_400(value in any_json()) {
+        for parsed in [metadata(value.clone()), document(value)] {
+            if let Err(error) = parsed {
+                prop_assert_eq!(error.status, 400);
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The bodies of `get`, `query` and `delete`.
+//!
+//! What must stay true: null and absent mean the same for every member but `include`, whose
+//! members are echoed in the answer as they came.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use vermilion_engine::model::{Deletion, GetRequest, Include, QueryRequest, RecordSelection};
+
+use crate::records::{QueryVectors, explain_overflow};
+use crate::{ApiError, filters, json};
+
+/// A column that an answer can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Column {
+    /// Documents.
+    Documents,
+    /// Metadata.
+    Metadatas,
+    /// Vectors.
+    Embeddings,
+    /// Uris.
+    Uris,
+    /// Distances.
+    Distances,
+}
+
+/// A request for records, with the columns in the order they were asked for.
+#[derive(Clone, Debug)]
+pub struct GetBody {
+    /// The request.
+    pub request: GetRequest,
+    /// The columns, echoed in the answer.
+    pub include: Vec<Column>,
+}
+
+/// A request for nearest records, with the columns in the order they were asked for.
+#[derive(Clone, Debug)]
+pub struct QueryBody {
+    /// The request.
+    pub request: QueryRequest,
+    /// The columns, echoed in the answer.
+    pub include: Vec<Column>,
+}
+
+#[derive(Deserialize)]
+struct RawGet {
+    #[serde(default)]
+    ids: Option<Vec<String>>,
+    #[serde(default, rename = "where")]
+    metadata: Option<Value>,
+    #[serde(default, rename = "where_document")]
+    document: Option<Value>,
+    #[serde(default)]
+    limit: Option<u32>,
+    #[serde(default)]
+    offset: Option<u32>,
+    #[serde(default = "get_columns")]
+    include: Vec<Column>,
+}
+
+#[derive(Deserialize)]
+struct RawQuery {
+    query_embeddings: QueryVectors,
+    #[serde(default)]
+    n_results: Option<u32>,
+    #[serde(default)]
+    ids: Option<Vec<String>>,
+    #[serde(default, rename = "where")]
+    metadata: Option<Value>,
+    #[serde(default, rename = "where_document")]
+    document: Option<Value>,
+    #[serde(default = "query_columns")]
+    include: Vec<Column>,
+}
+
+#[derive(Deserialize)]
+struct RawDelete {
+    #[serde(default)]
+    ids: Option<Vec<String>>,
+    #[serde(default, rename = "where")]
+    metadata: Option<Value>,
+    #[serde(default, rename = "where_document")]
+    document: Option<Value>,
+    #[serde(default)]
+    limit: Option<u32>,
+}
+
+fn get_columns() -> Vec<Column> {
+    vec![Column::Documents, Column::Metadatas]
+}
+
+fn query_columns() -> Vec<Column> {
+    vec![Column::Documents, Column::Metadatas, Column::Distances]
+}
+
+fn include_of(columns: &[Column]) -> Include {
+    let has = |column| columns.contains(&column);
+    Include {
+        documents: has(Column::Documents),
+        metadatas: has(Column::Metadatas),
+        embeddings: has(Column::Embeddings),
+        uris: has(Column::Uris),
+        distances: has(Column::Distances),
+    }
+}
+
+/// Decodes the body of `get`.
+pub fn decode_get(body: &[u8]) -> Result<GetBody, ApiError> {
+    let raw: RawGet = json::decode(body)?;
+    Ok(GetBody {
+        request: GetRequest {
+            selection: RecordSelection {
+                ids: raw.ids,
+                filter: filters::parse(raw.metadata, raw.document)?,
+            },
+            limit: raw.limit,
+            offset: raw.offset.unwrap_or(0),
+            include: include_of(&raw.include),
+        },
+        include: raw.include,
+    })
+}
+
+/// Decodes the body of `query`.
+pub fn decode_query(body: &[u8]) -> Result<QueryBody, ApiError> {
+    let raw: RawQuery =
+        json::decode(body).map_err(|error| explain_overflow(error, "query_embeddings"))?;
+    Ok(QueryBody {
+        request: QueryRequest {
+            embeddings: raw.query_embeddings.check()?,
+            n_results: raw.n_results.unwrap_or(10),
+            selection: RecordSelection {
+                ids: raw.ids,
+                filter: filters::parse(raw.metadata, raw.document)?,
+            },
+            include: include_of(&raw.include),
+        },
+        include: raw.include,
+    })
+}
+
+/// Decodes the body of `delete`; `None` where it means no record at all.
+pub fn decode_delete(body: &[u8]) -> Result<Option<Deletion>, ApiError> {
+    let raw: RawDelete = json::decode(body)?;
+    let filter = filters::parse(raw.metadata, raw.document)?;
+    if filter.is_none() && raw.limit.is_some() {
+        return Err(ApiError::validation(
+            "limit, where",
+            "limit can only be specified when a where clause is provided",
+        ));
+    }
+    if filter.is_none() && raw.ids.as_ref().is_some_and(Vec::is_empty) {
+        return Err(ApiError::validation(
+            "ids, where",
+            "Either ids or where must be specified",
+        ));
+    }
+    if filter.is_none() && raw.ids.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Deletion {
+        selection: RecordSelection {
+            ids: raw.ids,
+            filter,
+        },
+        limit: raw.limit,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fails<T: std::fmt::Debug>(decoded: Result<T, ApiError>, status: u16, message: &str) {
+        let error = decoded.unwrap_err();
+        assert_eq!(error.status, status, "{error}");
+        assert!(error.message.contains(message), "{error}");
+    }
+
+    #[test]
+    fn get_has_its_defaults_and_echoes_what_was_asked() {
+        let body = decode_get(b"{}").unwrap();
+        assert_eq!(body.include, [Column::Documents, Column::Metadatas]);
+        assert!(body.request.include.documents && !body.request.include.embeddings);
+        assert_eq!((body.request.limit, body.request.offset), (None, 0));
+        let body = decode_get(
+            br#"{"ids":["a"],"limit":3,"offset":null,"unknown":1,
+                 "include":["uris","uris","distances","embeddings"]}"#,
+        )
+        .unwrap();
+        assert_eq!(body.include.len(), 4);
+        assert!(body.request.include.uris && !body.request.include.documents);
+        assert_eq!(body.request.limit, Some(3));
+        assert_eq!(body.request.selection.ids.unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn wrong_members_of_get_are_422_and_bad_filters_400() {
+        fails(
+            decode_get(br#"{"include":null}"#),
+            422,
+            "include: invalid type: null",
+        );
+        fails(
+            decode_get(br#"{"include":["data"]}"#),
+            422,
+            "unknown variant `data`",
+        );
+        fails(
+            decode_get(br#"{"limit":-1}"#),
+            422,
+            "limit: invalid value: integer `-1`",
+        );
+        fails(decode_get(br#"{"where":{}}"#), 400, "Invalid where clause");
+        fails(
+            decode_get(br#"{"where_document":[]}"#),
+            400,
+            "Invalid where document clause",
+        );
+    }
+
+    #[test]
+    fn query_has_its_defaults() {
+        let body = decode_query(br#"{"query_embeddings":[[1,2],[3,4.5]],"n_results":null}"#);
+        let body = body.unwrap();
+        assert_eq!(body.request.n_results, 10);
+        assert_eq!(body.request.embeddings.values(), [1.0, 2.0, 3.0, 4.5]);
+        assert!(body.request.include.distances);
+        let body = decode_query(br#"{"query_embeddings":[],"n_results":4294967295}"#).unwrap();
+        assert!(body.request.embeddings.is_empty());
+    }
+
+    #[test]
+    fn wrong_query_vectors_are_refused() {
+        fails(decode_query(b"{}"), 422, "missing field `query_embeddings`");
+        fails(
+            decode_query(br#"{"query_embeddings":null}"#),
+            422,
+            "query_embeddings: invalid type",
+        );
+        fails(
+            decode_query(br#"{"query_embeddings":["AACAPw=="]}"#),
+            422,
+            "invalid type: string",
+        );
+        fails(
+            decode_query(br#"{"query_embeddings":[[1],[1,2]]}"#),
+            400,
+            "Inconsistent dimensions",
+        );
+        fails(
+            decode_query(br#"{"query_embeddings":[[]]}"#),
+            400,
+            "at least 1 dimension",
+        );
+        fails(
+            decode_query(br#"{"query_embeddings":[[1e39]]}"#),
+            400,
+            "NaN or Infinity",
+        );
+        fails(
+            decode_query(br#"{"query_embeddings":[],"n_results":-1}"#),
+            422,
+            "n_results",
+        );
+    }
+
+    #[test]
+    fn delete_means_nothing_or_needs_ids_or_a_filter() {
+        assert!(decode_delete(b"{}").unwrap().is_none());
+        assert!(
+            decode_delete(br#"{"ids":null,"where":null}"#)
+                .unwrap()
+                .is_none()
+        );
+        fails(
+            decode_delete(br#"{"ids":[]}"#),
+            400,
+            "Validation error: ids, where: Either ids or where must be specified",
+        );
+        fails(
+            decode_delete(br#"{"ids":["a"],"limit":1}"#),
+            400,
+            "Validation error: limit, where: limit can only be specified when a where clause",
+        );
+        let deletion = decode_delete(br#"{"where":{"k":1},"limit":2}"#)
+            .unwrap()
+            .unwrap();
+        assert_eq!(deletion.limit, Some(2));
+        assert!(deletion.selection.filter.is_some());
+    }
+}

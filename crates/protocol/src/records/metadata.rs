@@ -1,0 +1,347 @@
+//! Lists of metadata objects, decoded into cells; and the metadata of a collection.
+//!
+//! What must stay true: a key stands once in a record, the last value of it; an integer beyond 64
+//! bits is a float; a list has one type, integers and floats together being floats; an empty list
+//! is no cell in an insertion, and takes the key away in a change.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use vermilion_engine::model::{MetadataColumn, SparseVector, Value};
+
+/// What is said of a value that metadata cannot hold, in words that clients know.
+const WRONG_VALUE: &str = "data did not match any variant of untagged enum MetadataValue";
+
+/// Reads null or a list of metadata objects and nulls; answers the column and the first row that
+/// breaks a rule.
+pub(super) struct MetadataSeed {
+    /// Whether a value may be null, which deletes the key.
+    pub(super) nulls: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for MetadataSeed {
+    type Value = Option<(MetadataColumn, Option<usize>)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for MetadataSeed {
+    type Value = Option<(MetadataColumn, Option<usize>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence of metadata objects and nulls")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut rows = Rows {
+            column: MetadataColumn::default(),
+            seen_in: Vec::new(),
+            problem: None,
+            nulls: self.nulls,
+        };
+        while list
+            .next_element_seed(RowSeed { rows: &mut rows })?
+            .is_some()
+        {}
+        Ok(Some((rows.column, rows.problem)))
+    }
+}
+
+/// The column being written.
+struct Rows {
+    column: MetadataColumn,
+    /// For each key, one more than the last row that has it, so that a key that comes twice in
+    /// one record is found without a search.
+    seen_in: Vec<usize>,
+    problem: Option<usize>,
+    nulls: bool,
+}
+
+impl Rows {
+    fn push(&mut self, key: u32, value: Value) {
+        let mark = self.column.len() + 1;
+        let number = key as usize;
+        if number >= self.seen_in.len() {
+            self.seen_in.resize(number + 1, 0);
+        }
+        if std::mem::replace(&mut self.seen_in[number], mark) == mark {
+            let cell = self.column.open_row().iter_mut().find(|cell| cell.0 == key);
+            cell.expect("a key marked in this row has a cell in it").1 = value;
+        } else {
+            self.column.push_cell(key, value);
+        }
+    }
+
+    fn note(&mut self) {
+        self.problem.get_or_insert(self.column.len());
+    }
+}
+
+struct RowSeed<'a> {
+    rows: &'a mut Rows,
+}
+
+impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RowSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a metadata object or null")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<(), E> {
+        self.rows.column.finish_row();
+        Ok(())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.visit_none()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let rows = self.rows;
+        while let Some(key) = map.next_key_seed(KeySeed { rows: &mut *rows })? {
+            let value = map.next_value::<Cell>()?;
+            match (key, value) {
+                (_, Cell::Value(Value::Null)) if !rows.nulls => {
+                    return Err(A::Error::custom(WRONG_VALUE));
+                }
+                (Some(key), Cell::Value(value)) => rows.push(key, value),
+                (Some(key), Cell::EmptyList) if rows.nulls => rows.push(key, Value::Null),
+                (Some(_), Cell::EmptyList) => {}
+                (None, _) | (_, Cell::BadSparse) => rows.note(),
+            }
+        }
+        rows.column.finish_row();
+        Ok(())
+    }
+}
+
+/// Reads a key to its number; `None` for one that metadata cannot have.
+struct KeySeed<'a> {
+    rows: &'a mut Rows,
+}
+
+impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
+    type Value = Option<u32>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeySeed<'_> {
+    type Value = Option<u32>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a metadata key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        let allowed = problem_of_key(key).is_none();
+        Ok(allowed.then(|| self.rows.column.intern(key)))
+    }
+}
+
+/// Says what is wrong with a metadata key, if anything.
+fn problem_of_key(key: &str) -> Option<String> {
+    if key.is_empty() {
+        return Some("Metadata key cannot be empty".to_owned());
+    }
+    key.starts_with(['#', '$'])
+        .then(|| format!("Metadata key cannot start with '#' or '$': {key}"))
+}
+
+/// A value as it was read.
+enum Cell {
+    Value(Value),
+    EmptyList,
+    BadSparse,
+}
+
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CellVisitor)
+    }
+}
+
+struct CellVisitor;
+
+impl<'de> Visitor<'de> for CellVisitor {
+    type Value = Cell;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string, number, boolean, list of one of these, or sparse vector")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Cell, E> {
+        Ok(Cell::Value(Value::Null))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Cell, E> {
+        Ok(Cell::Value(Value::Bool(value)))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Cell, E> {
+        Ok(Cell::Value(Value::Int(value)))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Cell, E> {
+        let beyond = Value::Float(value as f64);
+        Ok(Cell::Value(i64::try_from(value).map_or(beyond, Value::Int)))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Cell, E> {
+        Ok(Cell::Value(Value::Float(value)))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Cell, E> {
+        Ok(Cell::Value(Value::Str(value.into())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Cell, A::Error> {
+        let Some(first) = list.next_element::<Cell>()? else {
+            return Ok(Cell::EmptyList);
+        };
+        let mut values = match first {
+            Cell::Value(Value::Bool(value)) => Value::Bools(vec![value]),
+            Cell::Value(Value::Int(value)) => Value::Ints(vec![value]),
+            Cell::Value(Value::Float(value)) => Value::Floats(vec![value]),
+            Cell::Value(Value::Str(value)) => Value::Strs(vec![value.into()]),
+            _ => return Err(A::Error::custom(WRONG_VALUE)),
+        };
+        while let Some(cell) = list.next_element::<Cell>()? {
+            let Cell::Value(value) = cell else {
+                return Err(A::Error::custom(WRONG_VALUE));
+            };
+            if !append(&mut values, value) {
+                return Err(A::Error::custom(WRONG_VALUE));
+            }
+        }
+        Ok(Cell::Value(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Cell, A::Error> {
+        read_sparse(map)
+    }
+}
+
+/// Appends `value` to a list of its type; false where the types differ.
+fn append(list: &mut Value, value: Value) -> bool {
+    match (&mut *list, value) {
+        (Value::Bools(list), Value::Bool(value)) => list.push(value),
+        (Value::Ints(list), Value::Int(value)) => list.push(value),
+        (Value::Floats(list), Value::Float(value)) => list.push(value),
+        (Value::Floats(list), Value::Int(value)) => list.push(value as f64),
+        (Value::Strs(list), Value::Str(value)) => list.push(value.into()),
+        (Value::Ints(ints), Value::Float(value)) => {
+            let mut floats: Vec<f64> = ints.iter().map(|&int| int as f64).collect();
+            floats.push(value);
+            *list = Value::Floats(floats);
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Reads the members of a sparse vector; any other object is no metadata value.
+fn read_sparse<'de, A: MapAccess<'de>>(mut map: A) -> Result<Cell, A::Error> {
+    let (mut indices, mut values, mut tokens) = (None, None, None);
+    while let Some(key) = map.next_key::<std::borrow::Cow<'_, str>>()? {
+        match &*key {
+            "#type" => {
+                let tag = map.next_value::<Option<String>>()?;
+                if tag.is_some_and(|tag| tag != "sparse_vector") {
+                    return Err(A::Error::custom(WRONG_VALUE));
+                }
+            }
+            "indices" => indices = Some(map.next_value::<Vec<u32>>()?),
+            "values" => values = Some(map.next_value::<Vec<f32>>()?),
+            "tokens" => tokens = map.next_value::<Option<Vec<String>>>()?,
+            _ => {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+    }
+    let (Some(indices), Some(values)) = (indices, values) else {
+        return Err(A::Error::custom(WRONG_VALUE));
+    };
+    let ascending = indices.windows(2).all(|pair| pair[0] < pair[1]);
+    let equal = indices.len() == values.len()
+        && tokens
+            .as_ref()
+            .is_none_or(|tokens| tokens.len() == indices.len());
+    let finite = values.iter().all(|value| value.is_finite());
+    if !ascending || !equal || !finite {
+        return Ok(Cell::BadSparse);
+    }
+    Ok(Cell::Value(Value::Sparse(SparseVector {
+        indices,
+        values,
+        tokens,
+    })))
+}
+
+/// The metadata of a collection: a JSON object whose values are what the metadata of a record can
+/// hold, or with `NULLS` also null, which deletes the key.
+pub(crate) struct CollectionMetadata<const NULLS: bool>(serde_json::Map<String, serde_json::Value>);
+
+impl<'de, const NULLS: bool> Deserialize<'de> for CollectionMetadata<NULLS> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut map = serde_json::Map::deserialize(deserializer)?;
+        for value in map.values_mut() {
+            let cell = Cell::deserialize(&*value).map_err(|_| D::Error::custom(WRONG_VALUE))?;
+            match cell {
+                Cell::BadSparse => return Err(D::Error::custom("Invalid sparse vector")),
+                Cell::Value(Value::Null) if !NULLS => return Err(D::Error::custom(WRONG_VALUE)),
+                // Numbers that are kept as floats are also told as floats.
+                Cell::Value(Value::Float(float)) => *value = float.into(),
+                Cell::Value(Value::Floats(floats)) => *value = floats.into(),
+                Cell::Value(_) | Cell::EmptyList => {}
+            }
+        }
+        Ok(Self(map))
+    }
+}
+
+impl<const NULLS: bool> CollectionMetadata<NULLS> {
+    /// The object without its nulls, if its keys keep the rules; says otherwise what is wrong.
+    pub(crate) fn check(mut self) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+        if self.0.is_empty() {
+            return Err("Metadata cannot be empty".to_owned());
+        }
+        match self.0.keys().find_map(|key| problem_of_key(key)) {
+            Some(problem) => Err(problem),
+            None => {
+                self.0.retain(|_, value| !value.is_null());
+                Ok(self.0)
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What handlers answer: JSON text that is ready, or an error of the API.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use vermilion_protocol::ApiError;
+
+/// What a handler answers.
+pub(crate) type Reply = Result<Answer, Failure>;
+
+/// JSON text with its status.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    status: StatusCode,
+    json: Body,
+}
+
+impl Answer {
+    /// 200 with `json`.
+    pub(crate) fn json(json: impl Into<Body>) -> Self {
+        Self::with_status(StatusCode::OK, json)
+    }
+
+    /// 200 with `value` as JSON.
+    pub(crate) fn value(value: &impl serde::Serialize) -> Self {
+        Self::json(serde_json::to_vec(value).expect("answers have string keys only"))
+    }
+
+    /// 200 with an empty object.
+    pub(crate) fn empty() -> Self {
+        Self::json("{}")
+    }
+
+    /// `status` with `json`.
+    pub(crate) fn with_status(status: StatusCode, json: impl Into<Body>) -> Self {
+        Self {
+            status,
+            json: json.into(),
+        }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(self.json);
+        *response.status_mut() = self.status;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    }
+}
+
+/// An error of the API on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) ApiError);
+
+impl<E: Into<ApiError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+/// What went wrong, for the log line of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct FailureMessage(pub(crate) String);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).expect("the error table holds statuses");
+        let mut response = Answer::with_status(status, self.0.to_json()).into_response();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let second = HeaderValue::from_static("1");
+            response.headers_mut().insert(RETRY_AFTER, second);
+        }
+        response
+            .extensions_mut()
+            .insert(FailureMessage(self.0.message));
+        response
+    }
+}

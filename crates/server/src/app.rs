@@ -1,0 +1,110 @@
+//! What all requests share, and the router they go through.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::middleware::from_fn_with_state;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use vermilion_engine::Database;
+use vermilion_protocol::ApiError;
+
+use crate::blocking::{Blocking, Work};
+use crate::config::ServerConfig;
+use crate::metrics::Metrics;
+use crate::observe::{answer_panic, observe};
+use crate::{handlers, routes};
+
+/// What all requests share.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+/// See [`App`].
+pub(crate) struct Shared {
+    /// The open database.
+    pub(crate) database: Arc<Database>,
+    /// What the server was told.
+    pub(crate) config: ServerConfig,
+    /// Counts and times.
+    pub(crate) metrics: Metrics,
+    blocking: Blocking,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    /// Shares `database` under `config`.
+    pub(crate) fn new(config: ServerConfig, database: Arc<Database>) -> Self {
+        Self(Arc::new(Shared {
+            database,
+            config,
+            metrics: Metrics::default(),
+            blocking: Blocking::new(),
+        }))
+    }
+
+    /// Runs `work`, which only looks at the database, where it may block.
+    pub(crate) async fn read<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Database) -> Result<T, ApiError> + Send + 'static,
+    {
+        let database = self.database.clone();
+        self.blocking.run(Work::Read, move || work(&database)).await
+    }
+
+    /// Runs `work`, which changes the database, where it may block.
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Database) -> Result<T, ApiError> + Send + 'static,
+    {
+        let database = self.database.clone();
+        self.blocking
+            .run(Work::Write, move || work(&database))
+            .await
+    }
+}
+
+/// The router with everything around it. `cors_allow_origins` was checked by [`cors`] before.
+pub(crate) fn router(app: &App, cors: Option<CorsLayer>) -> Router {
+    let mut router = Router::new();
+    for route in routes::ROUTES {
+        router = router.route(route.path, (route.handler)(route.filter()));
+    }
+    for path in ["/api/v1", "/api/v1/{*rest}"] {
+        router = router.route(path, axum::routing::any(handlers::system::version_one));
+    }
+    let router = router
+        .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(from_fn_with_state(app.clone(), observe))
+        .with_state(app.clone());
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
+}
+
+/// What lets web pages of other origins send requests; `Err` is an origin that is none.
+pub(crate) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, String> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let layer = CorsLayer::new().allow_methods(Any).allow_headers(Any);
+    if origins.iter().any(|origin| origin == "*") {
+        return Ok(Some(layer.allow_origin(Any)));
+    }
+    let origins = origins
+        .iter()
+        .map(|origin| HeaderValue::try_from(origin).map_err(|_| origin.clone()))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(layer.allow_origin(AllowOrigin::list(origins))))
+}

@@ -1,0 +1,42 @@
+//! What the server itself must be told; the engine has its own configuration.
+
+use std::time::Duration;
+
+/// Everything [`crate::Server::bind`] needs besides the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// The address to listen on: a name or an IP address.
+    pub host: String,
+    /// The port to listen on; 0 takes any free one.
+    pub port: u16,
+    /// Whether clients may delete everything with one request.
+    pub allow_reset: bool,
+    /// The largest request body.
+    pub body_bytes_max: usize,
+    /// Origins whose web pages may send requests; `*` means any. Empty sends no CORS headers.
+    pub cors_allow_origins: Vec<String>,
+    /// Connections at a time; more wait to be accepted.
+    pub connections_max: usize,
+    /// How long a client may take to send the head of a request, or stay idle between two.
+    pub header_timeout: Duration,
+    /// How long a client may take between two parts of a body.
+    pub body_timeout: Duration,
+    /// How long running requests may take to finish once the server is to stop.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: 8000,
+            allow_reset: false,
+            body_bytes_max: 41_943_040,
+            cors_allow_origins: Vec::new(),
+            connections_max: 4096,
+            header_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
+}

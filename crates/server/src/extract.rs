@@ -1,0 +1,238 @@
+//! What handlers take from a request: names of the path, the body, pages of a list.
+//!
+//! What must stay true: whatever is wrong with a request is answered as an error of the API,
+//! never as the framework's plain text.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+use vermilion_engine::model::{CollectionId, CollectionScope, Page};
+use vermilion_protocol::ApiError;
+
+use crate::answer::Failure;
+use crate::app::App;
+
+/// The names in a path, percent-decoded. One that the route does not have is empty.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    /// The tenant.
+    pub(crate) tenant: String,
+    /// The database.
+    pub(crate) database: String,
+    /// The collection: a name, an id or a CRN, as the route says.
+    pub(crate) collection: String,
+    /// A function attached to a collection.
+    pub(crate) function: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Names {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let params = params.map_err(|error| ApiError::invalid(error.body_text()))?;
+        let mut names = Self::default();
+        for (name, value) in &params {
+            let place = match name {
+                "tenant" => &mut names.tenant,
+                "database" => &mut names.database,
+                "function" => &mut names.function,
+                _ => &mut names.collection,
+            };
+            value.clone_into(place);
+        }
+        Ok(names)
+    }
+}
+
+impl Names {
+    /// The id that stands for the collection.
+    pub(crate) fn collection_id(&self) -> Result<CollectionId, ApiError> {
+        match Uuid::try_parse(&self.collection) {
+            Ok(id) => Ok(CollectionId(id)),
+            Err(_) => Err(ApiError::invalid("Collection ID is not a valid UUIDv4")),
+        }
+    }
+}
+
+/// A collection by id, with the tenant and database that the path says it is in.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    names: Names,
+    id: CollectionId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Scope {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let names = Names::from_request_parts(parts, state).await?;
+        let id = names.collection_id()?;
+        Ok(Self { names, id })
+    }
+}
+
+impl Scope {
+    /// As the engine takes it.
+    pub(crate) fn get(&self) -> CollectionScope<'_> {
+        CollectionScope {
+            tenant: &self.names.tenant,
+            database: &self.names.database,
+            id: self.id,
+        }
+    }
+}
+
+/// The query string as a `T`.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(error) => Err(ApiError::invalid(error.body_text()).into()),
+        }
+    }
+}
+
+/// Which part of a list is asked for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Paging {
+    limit: Option<u32>,
+    offset: Option<u32>,
+}
+
+impl From<Paging> for Page {
+    fn from(paging: Paging) -> Self {
+        Self {
+            limit: paging.limit,
+            offset: paging.offset.unwrap_or(0),
+        }
+    }
+}
+
+/// The body of a request that is to be JSON, whole.
+#[derive(Clone, Debug)]
+pub(crate) struct JsonBody(pub(crate) Bytes);
+
+impl FromRequest<App> for JsonBody {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::new(
+                415,
+                "Expected request with `Content-Type: application/json`",
+            )
+            .into());
+        }
+        Ok(Self(read_body(request, app).await?))
+    }
+}
+
+/// Whether a body is said to be JSON, or nothing is said of it.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return true;
+    };
+    let Ok(value) = value.to_str() else {
+        return false;
+    };
+    let kind = value.split(';').next().unwrap_or_default().trim();
+    let kind = kind.to_ascii_lowercase();
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(
+        413,
+        "Failed to buffer the request body: length limit exceeded",
+    )
+}
+
+/// Reads a body whole, within the limits of size and time.
+async fn read_body(request: Request, app: &App) -> Result<Bytes, ApiError> {
+    let bytes_max = app.config.body_bytes_max;
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok())
+        .unwrap_or(0);
+    if announced > bytes_max {
+        return Err(too_large());
+    }
+    let mut body = request.into_body();
+    let Some(first) = next_part(&mut body, app).await? else {
+        return Ok(Bytes::new());
+    };
+    if first.len() >= announced && body.is_end_stream() {
+        return if first.len() > bytes_max {
+            Err(too_large())
+        } else {
+            Ok(first)
+        };
+    }
+    let mut whole = Vec::with_capacity(announced.max(first.len()));
+    whole.extend_from_slice(&first);
+    while let Some(part) = next_part(&mut body, app).await? {
+        if whole.len() + part.len() > bytes_max {
+            return Err(too_large());
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole.into())
+}
+
+/// The next part of a body, or `None` at its end.
+async fn next_part(body: &mut Body, app: &App) -> Result<Option<Bytes>, ApiError> {
+    loop {
+        let Ok(frame) = tokio::time::timeout(app.config.body_timeout, body.frame()).await else {
+            return Err(ApiError::new(
+                408,
+                "The request body did not arrive in time",
+            ));
+        };
+        match frame {
+            None => return Ok(None),
+            Some(Err(error)) => {
+                let reason = format!("Failed to read the request body: {error}");
+                return Err(ApiError::invalid(reason));
+            }
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_and_json_content_types_are_json() {
+        let with = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, value.parse().unwrap());
+            is_json(&headers)
+        };
+        assert!(is_json(&HeaderMap::new()));
+        assert!(with("application/json"));
+        assert!(with("Application/JSON; charset=utf-8"));
+        assert!(with("application/vnd.api+json"));
+        assert!(!with("text/plain"));
+        assert!(!with("text/json"));
+    }
+}

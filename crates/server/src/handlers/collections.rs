@@ -1,0 +1,169 @@
+//! Routes about collections.
+
+use axum::extract::State;
+use uuid::Uuid;
+use vermilion_engine::Database;
+use vermilion_engine::ErrorKind;
+use vermilion_engine::model::CollectionId;
+use vermilion_protocol::{ApiError, collections as bodies};
+
+use crate::answer::{Answer, Reply};
+use crate::app::App;
+use crate::extract::{Asked, JsonBody, Names, Paging, Scope};
+
+pub(crate) async fn create(State(app): State<App>, names: Names, body: JsonBody) -> Reply {
+    let new = bodies::decode_new_collection(&names.tenant, &names.database, &body.0)?;
+    if new.get_or_create {
+        // Clients ask so before nearly every operation: what is there is found without a wait.
+        match app
+            .database
+            .collection(&new.tenant, &new.database, &new.name)
+        {
+            Ok(found) => return Ok(Answer::json(bodies::write_collection(&found))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let made = app
+        .write(|database| Ok(database.create_collection(new)?))
+        .await?;
+    Ok(Answer::json(bodies::write_collection(&made)))
+}
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    names: Names,
+    Asked(paging): Asked<Paging>,
+) -> Reply {
+    let list = move |database: &Database| {
+        let found = database.collections(&names.tenant, &names.database, paging.into())?;
+        Ok(bodies::write_collections(&found))
+    };
+    Ok(Answer::json(app.read(list).await?))
+}
+
+pub(crate) async fn count(State(app): State<App>, names: Names) -> Reply {
+    let count = app
+        .database
+        .count_collections(&names.tenant, &names.database)?;
+    Ok(Answer::json(count.to_string()))
+}
+
+/// By name; an id here is looked up as a name.
+pub(crate) async fn get(State(app): State<App>, names: Names) -> Reply {
+    let (tenant, database) = (&names.tenant, &names.database);
+    let found = app
+        .database
+        .collection(tenant, database, &names.collection)?;
+    Ok(Answer::json(bodies::write_collection(&found)))
+}
+
+pub(crate) async fn get_by_id(State(app): State<App>, names: Names) -> Reply {
+    let Ok(id) = Uuid::try_parse(&names.collection) else {
+        return Err(ApiError::validation(
+            "collection_id",
+            "Invalid collection ID format, expected UUID",
+        )
+        .into());
+    };
+    let scope = vermilion_engine::model::CollectionScope {
+        tenant: &names.tenant,
+        database: &names.database,
+        id: CollectionId(id),
+    };
+    let found = app.database.collection_by_id(scope)?;
+    Ok(Answer::json(bodies::write_collection(&found)))
+}
+
+/// By resource name. No tenant has collections under one yet, so a well-formed one is not found.
+pub(crate) async fn get_by_crn(names: Names) -> Reply {
+    let crn = &names.collection;
+    let parts: Vec<&str> = crn.split(':').collect();
+    if parts.len() != 3 || parts.iter().any(|part| part.is_empty()) {
+        return Err(ApiError::validation(
+            "crn",
+            "CRN must be in the format <tenant_resource_name>:<database_name>:<collection_name>",
+        )
+        .into());
+    }
+    Err(ApiError::new(404, format!("Collection [{crn}] does not exist")).into())
+}
+
+pub(crate) async fn update(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
+    let change = bodies::decode_collection_change(&body.0)?;
+    app.write(move |database| {
+        let scope = scope.get();
+        let schema = if change.needs_schema() {
+            Some(database.collection_by_id(scope)?.schema)
+        } else {
+            None
+        };
+        Ok(database.update_collection(scope, change.into_update(schema))?)
+    })
+    .await?;
+    Ok(Answer::empty())
+}
+
+pub(crate) async fn delete(State(app): State<App>, names: Names) -> Reply {
+    app.write(move |database| {
+        Ok(database.delete_collection(&names.tenant, &names.database, &names.collection)?)
+    })
+    .await?;
+    Ok(Answer::empty())
+}
+
+pub(crate) async fn indexing_status(State(app): State<App>, scope: Scope) -> Reply {
+    let ask = move |database: &Database| Ok(database.indexing_status(scope.get())?);
+    let status = app.read(ask).await?;
+    let (indexed, total) = (status.indexed_operations, status.total_operations);
+    let progress = if total == 0 {
+        1.0
+    } else {
+        indexed as f64 / total as f64
+    };
+    Ok(Answer::value(&serde_json::json!({
+        "op_indexing_progress": progress,
+        "num_unindexed_ops": total.saturating_sub(indexed),
+        "num_indexed_ops": indexed,
+        "total_ops": total,
+    })))
+}
+
+/// Answers that `what` is not served by a single node, if the collection is there at all.
+fn unsupported(app: &App, scope: &Scope, what: &str) -> Reply {
+    app.database.collection_by_id(scope.get())?;
+    Err(ApiError::new(501, what).into())
+}
+
+pub(crate) async fn fork(State(app): State<App>, scope: Scope) -> Reply {
+    unsupported(
+        &app,
+        &scope,
+        "Collection forking is unsupported for local chroma",
+    )
+}
+
+pub(crate) async fn fork_count(State(app): State<App>, scope: Scope) -> Reply {
+    unsupported(&app, &scope, "Count forks is unsupported for local chroma")
+}
+
+pub(crate) async fn attach_function(State(app): State<App>, scope: Scope) -> Reply {
+    unsupported(
+        &app,
+        &scope,
+        "Attached functions are unsupported for local chroma",
+    )
+}
+
+pub(crate) async fn get_function(State(app): State<App>, scope: Scope) -> Reply {
+    app.database.collection_by_id(scope.get())?;
+    Err(ApiError::new(404, "Attached function not found").into())
+}
+
+pub(crate) async fn detach_function(State(app): State<App>, scope: Scope) -> Reply {
+    unsupported(
+        &app,
+        &scope,
+        "Attached functions are unsupported for local chroma",
+    )
+}

@@ -1,0 +1,101 @@
+//! Routes about the server itself.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use vermilion_protocol::ApiError;
+
+use crate::answer::{Answer, Failure, Reply};
+use crate::app::App;
+use crate::metrics;
+
+/// The tenant that is there from the start.
+const DEFAULT_TENANT: &str = "default_tenant";
+/// The database that is there from the start.
+const DEFAULT_DATABASE: &str = "default_database";
+
+pub(crate) async fn heartbeat(State(app): State<App>) -> Answer {
+    let nanoseconds = app.database.now_nanoseconds();
+    Answer::json(format!("{{\"nanosecond heartbeat\":{nanoseconds}}}"))
+}
+
+pub(crate) async fn healthcheck(State(app): State<App>) -> Answer {
+    let health = app.database.health();
+    let status = if health.readable && health.writable {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let (reads, writes) = (health.readable, health.writable);
+    let body = format!("{{\"is_executor_ready\":{reads},\"is_log_client_ready\":{writes}}}");
+    Answer::with_status(status, body)
+}
+
+pub(crate) async fn version() -> Answer {
+    Answer::json(concat!("\"", env!("CARGO_PKG_VERSION"), "\""))
+}
+
+pub(crate) async fn pre_flight_checks(State(app): State<App>) -> Answer {
+    let records = app.database.limits().batch_records_max;
+    Answer::json(format!(
+        "{{\"max_batch_size\":{records},\"supports_base64_encoding\":true}}"
+    ))
+}
+
+pub(crate) async fn identity() -> Answer {
+    Answer::value(&json!({
+        "user_id": "",
+        "tenant": DEFAULT_TENANT,
+        "databases": [DEFAULT_DATABASE],
+    }))
+}
+
+pub(crate) async fn reset(State(app): State<App>) -> Reply {
+    if !app.config.allow_reset {
+        return Err(ApiError::new(403, "Reset is disabled by config").into());
+    }
+    app.write(|database| Ok(database.reset()?)).await?;
+    tracing::info!("everything was deleted by request");
+    Ok(Answer::json("true"))
+}
+
+/// Answers every route of the first version of the API.
+pub(crate) async fn version_one() -> Failure {
+    Failure(ApiError::new(
+        410,
+        "The v1 API is deprecated. Please use /v2 apis",
+    ))
+}
+
+/// Whether the process runs at all.
+pub(crate) async fn healthz() -> Answer {
+    Answer::json("{\"status\":\"ok\"}")
+}
+
+/// Whether requests will be answered, and if not, why not.
+pub(crate) async fn readyz(State(app): State<App>) -> Answer {
+    let health = app.database.health();
+    let ready = health.readable && health.writable;
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = json!({
+        "ready": ready,
+        "readable": health.readable,
+        "writable": health.writable,
+        "reason": health.reason,
+    });
+    Answer::with_status(status, body.to_string())
+}
+
+/// The page that Prometheus reads.
+pub(crate) async fn metrics_page(State(app): State<App>) -> Result<Response, Failure> {
+    let statistics = app.read(|database| Ok(database.statistics())).await?;
+    let page = app.metrics.page(&statistics, metrics::resident_bytes());
+    let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((headers, page).into_response())
+}

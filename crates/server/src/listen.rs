@@ -1,0 +1,213 @@
+//! Listening, connections, and an end that loses nothing.
+//!
+//! What must stay true: a client that is slow to send its request holds one connection for a
+//! limited time; once the server is to stop, nothing new is accepted, idle connections close at
+//! once, running requests are finished within a limit, and then the database is closed.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use vermilion_engine::Database;
+
+use crate::app::{self, App};
+use crate::config::ServerConfig;
+
+/// How long accepting waits after it failed for want of a resource.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes of a connection that are read ahead at most; a head must fit.
+const READ_BUFFER_BYTES: usize = 512 << 10;
+
+/// Why the server cannot start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why not.
+        reason: String,
+    },
+    /// An origin that web pages may come from is none.
+    #[error("`{0}` in cors_allow_origins is no origin, such as https://example.org")]
+    Origin(String),
+    /// The database did not close well.
+    #[error("the database did not close: {0}")]
+    Close(#[from] vermilion_engine::Error),
+}
+
+/// A server that listens but does not answer yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+    app: App,
+}
+
+impl Server {
+    /// Listens where `config` says, for requests about `database`.
+    pub async fn bind(config: ServerConfig, database: Arc<Database>) -> Result<Self, ServerError> {
+        let cors = app::cors(&config.cors_allow_origins).map_err(ServerError::Origin)?;
+        let host = config.host.trim_start_matches('[').trim_end_matches(']');
+        let failed = |error: &std::io::Error| ServerError::Listen {
+            address: format!("{}:{}", config.host, config.port),
+            reason: match error.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    "another process listens there; choose another port".to_owned()
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    "it is not allowed; ports below 1024 need rights of their own".to_owned()
+                }
+                _ => error.to_string(),
+            },
+        };
+        let listener = TcpListener::bind((host, config.port)).await;
+        let listener = listener.map_err(|error| failed(&error))?;
+        let address = listener.local_addr().map_err(|error| failed(&error))?;
+        let app = App::new(config, database);
+        let router = app::router(&app, cors);
+        Ok(Self {
+            listener,
+            address,
+            router,
+            app,
+        })
+    }
+
+    /// Where the server listens; with port 0 in the configuration, the port that was free.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests until `shutdown` is ready, then ends as the head of this file says.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServerError> {
+        let (stop, stopping) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        tokio::select! {
+            () = shutdown => {}
+            () = self.accept(&mut connections, &stopping) => {}
+        }
+        let Self { listener, app, .. } = self;
+        drop(listener);
+        tracing::info!(connections = connections.len(), "stopping");
+        stop.send_replace(true);
+        let finished = async { while connections.join_next().await.is_some() {} };
+        let limit = app.config.shutdown_timeout;
+        if tokio::time::timeout(limit, finished).await.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "some requests did not end in time and are cut off"
+            );
+            connections.abort_all();
+        }
+        let database = app.database.clone();
+        let closed = tokio::task::spawn_blocking(move || database.close()).await;
+        closed.unwrap_or_else(|error| {
+            Err(vermilion_engine::Error::internal(format!(
+                "closing failed: {error}"
+            )))
+        })?;
+        Ok(())
+    }
+
+    /// Accepts connections for ever.
+    async fn accept(&self, connections: &mut JoinSet<()>, stopping: &watch::Receiver<bool>) {
+        let room = Arc::new(Semaphore::new(self.app.config.connections_max));
+        loop {
+            while connections.try_join_next().is_some() {}
+            let permit = room.clone().acquire_owned().await;
+            let permit = permit.expect("the semaphore is never closed");
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let connection = Connection {
+                        app: self.app.clone(),
+                        router: self.router.clone(),
+                        stopping: stopping.clone(),
+                        _permit: permit,
+                    };
+                    connections.spawn(connection.serve(stream));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One connection and what it needs.
+struct Connection {
+    app: App,
+    router: Router,
+    stopping: watch::Receiver<bool>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// Answers the requests of this connection until either side ends it.
+    async fn serve(mut self, stream: TcpStream) {
+        self.app.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        // Answers are written whole, so waiting to fill packets would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.app.config.header_timeout)
+            .max_buf_size(READ_BUFFER_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let stop = async {
+            // An error means that the server is gone, which is as good a reason to stop.
+            let _ = self.stopping.wait_for(|stopping| *stopping).await;
+        };
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended early");
+        }
+        self.app.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Listens, says where through `bound`, and answers until `shutdown` is ready.
+pub async fn serve(
+    config: ServerConfig,
+    database: Arc<Database>,
+    bound: impl FnOnce(SocketAddr),
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
+    let server = Server::bind(config, database).await?;
+    bound(server.address());
+    server.run(shutdown).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Around every request: its id, its log line, its metrics, and what becomes of a panic.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::HeaderValue;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+use tracing::Instrument;
+use vermilion_protocol::ApiError;
+
+use crate::answer::{Failure, FailureMessage};
+use crate::app::App;
+
+/// The header that names a request, in both directions.
+const REQUEST_ID: &str = "x-request-id";
+/// Bytes of the longest id that is taken from a client.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Names the request, runs it, and notes how it went.
+pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+    let id = request_id(&request);
+    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    // Paths that no route has are all one, or anybody could fill the memory with them.
+    let path = matched.as_ref().map_or("unknown", MatchedPath::as_str);
+    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+    let begun = Instant::now();
+    let running = Running::new(&app);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    drop(running);
+    let microseconds = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let status = response.status().as_u16();
+    app.metrics
+        .note(method.as_str(), path, status, microseconds);
+    let failure = response.extensions_mut().remove::<FailureMessage>();
+    let failure = failure.as_ref().map(|failure| failure.0.as_str());
+    span.in_scope(|| {
+        if status >= 500 && status != 501 {
+            tracing::warn!(%method, path, status, microseconds, failure, "request failed");
+        } else {
+            tracing::debug!(%method, path, status, microseconds, failure, "request answered");
+        }
+    });
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// Counts a request as running until it is dropped, also when the client goes away.
+struct Running<'a>(&'a App);
+
+impl<'a> Running<'a> {
+    fn new(app: &'a App) -> Self {
+        app.metrics.running.fetch_add(1, Ordering::Relaxed);
+        Self(app)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The id that the client gave, or a new one: what this process is called, and a number.
+fn request_id(request: &Request) -> HeaderValue {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    static PROCESS: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+        let mut name = uuid::Uuid::new_v4().simple().to_string();
+        name.truncate(8);
+        name
+    });
+    if let Some(given) = request.headers().get(REQUEST_ID) {
+        let plain = |byte: &u8| byte.is_ascii_graphic();
+        let bytes = given.as_bytes();
+        if (1..=REQUEST_ID_BYTES_MAX).contains(&bytes.len()) && bytes.iter().all(plain) {
+            return given.clone();
+        }
+    }
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let id = format!("{}-{number}", *PROCESS);
+    HeaderValue::try_from(id).expect("letters, digits and a dash make a header")
+}
+
+/// What a request is answered that panicked.
+pub(crate) fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a message");
+    tracing::error!(panic = text, "a request panicked");
+    let message = "The server failed on this request; its log says more under the request's id";
+    Failure(ApiError::new(500, message)).into_response()
+}

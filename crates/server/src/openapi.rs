@@ -1,0 +1,115 @@
+//! The description of the API for programs, made from the route table and the schemas beside it.
+
+use std::sync::LazyLock;
+
+use axum::body::Bytes;
+use serde_json::{Map, Value, json};
+
+use crate::routes::{ROUTES, Route};
+
+/// Schemas by name, as JSON.
+const SCHEMAS: &str = include_str!("openapi/schemas.json");
+
+/// The whole document as JSON text, made once.
+pub(crate) fn document() -> Bytes {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| build().to_string().into());
+    DOCUMENT.clone()
+}
+
+fn build() -> Value {
+    let schemas: Value = serde_json::from_str(SCHEMAS).expect("a test reads the schemas");
+    let mut paths = Map::new();
+    for route in ROUTES {
+        let operations = paths.entry(route.path).or_insert_with(|| json!({}));
+        operations[route.method] = operation(route);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Vermilion",
+            "description": "An embedding database with the Chroma v2 API.",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {"schemas": schemas},
+    })
+}
+
+fn reference(schema: &str) -> Value {
+    json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}})
+}
+
+fn operation(route: &Route) -> Value {
+    let success = match route.answer {
+        Some(schema) => json!({"description": "Success", "content": reference(schema)}),
+        None => json!({"description": "Success"}),
+    };
+    let mut operation = json!({
+        "operationId": route.operation,
+        "summary": route.summary,
+        "parameters": parameters(route),
+        "responses": {
+            route.status.to_string(): success,
+            "default": {"description": "An error", "content": reference("Error")},
+        },
+    });
+    if let Some(schema) = route.body {
+        operation["requestBody"] = json!({"required": true, "content": reference(schema)});
+    }
+    operation
+}
+
+fn parameters(route: &Route) -> Vec<Value> {
+    let text = json!({"type": "string"});
+    let in_path = path_names(route.path)
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": text}));
+    let in_query = route.query.iter().map(|name| {
+        let schema = match *name {
+            "read_level" => json!({
+                "type": "string",
+                "enum": ["index_and_wal", "index_only", "index_and_bounded_wal"],
+            }),
+            _ => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
+        };
+        json!({"name": name, "in": "query", "required": false, "schema": schema})
+    });
+    in_path.chain(in_query).collect()
+}
+
+/// The names in braces of a path.
+fn path_names(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_schema_that_is_named_is_there_and_every_operation_is_unique() {
+        let document: Value = serde_json::from_slice(&document()).unwrap();
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        let text = document.to_string();
+        for reference in text.split("\"#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().unwrap();
+            assert!(schemas.contains_key(name), "{name}");
+        }
+        let operations: HashSet<_> = ROUTES.iter().map(|route| route.operation).collect();
+        assert_eq!(operations.len(), ROUTES.len());
+    }
+
+    #[test]
+    fn document_has_every_route_with_its_parameters() {
+        let document: Value = serde_json::from_slice(&document()).unwrap();
+        for route in ROUTES {
+            let operation = &document["paths"][route.path][route.method];
+            assert_eq!(operation["operationId"], route.operation);
+            let expected = path_names(route.path).count() + route.query.len();
+            assert_eq!(operation["parameters"].as_array().unwrap().len(), expected);
+        }
+    }
+}
