@@ -103,6 +103,18 @@ impl From<SettingsError> for Failure {
     }
 }
 
+impl From<vermilion_server::ServerError> for Failure {
+    fn from(error: vermilion_server::ServerError) -> Self {
+        let failure = Self::new(error.to_string());
+        match error {
+            vermilion_server::ServerError::Listen { .. } => {
+                failure.hint("name another address with --host or another port with --port")
+            }
+            _ => failure,
+        }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(error.to_string())

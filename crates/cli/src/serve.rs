@@ -85,7 +85,7 @@ pub(crate) fn listen(
             // A reader that has gone away does not stop the server.
             let _ = listening(address);
         };
-        Ok(serve_http(config, database, signal, listening).await?)
+        Ok(serve_http(config, database, listening, signal).await?)
     })
 }
 
