@@ -1,1 +1,287 @@
-fn main(){}
+//! The commands of the real binary: what they print, change, refuse, and with which exit status.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{Server, output, vermilion};
+
+/// Writes `count` records of three numbers each.
+fn write_records(file: &Path, count: usize) {
+    let lines = (0..count).map(|n| {
+        let record = json!({
+            "id": format!("r{n:05}"),
+            "embedding": [n, 0.5, -1.25],
+            "document": format!("document number {n}"),
+            "metadata": {"n": n, "even": n % 2 == 0, "tags": ["a", "b"]},
+            "uri": format!("file:///{n}"),
+        });
+        format!("{record}\n")
+    });
+    fs::write(file, lines.collect::<String>()).unwrap();
+}
+
+/// Runs `vermilion`, which must succeed; answers its standard output.
+fn succeed(arguments: &[&str]) -> String {
+    let (status, out, err) = output(vermilion().args(arguments));
+    assert_eq!(status, 0, "{arguments:?}: {out} {err}");
+    out
+}
+
+/// Runs `vermilion`, which must fail with `status` and one line; answers the line.
+fn fail(status: i32, arguments: &[&str]) -> String {
+    let (found, out, err) = output(vermilion().args(arguments));
+    assert_eq!(found, status, "{arguments:?}: {out} {err}");
+    let lines: Vec<&str> = err.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(lines.len(), 1, "{err}");
+    lines[0].to_owned()
+}
+
+/// Every line of a JSONL file as a value, by id.
+fn records(file: &Path) -> BTreeMap<String, Value> {
+    let text = fs::read_to_string(file).unwrap();
+    let parsed = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    parsed.map(|record| (record["id"].as_str().unwrap().to_owned(), record)).collect()
+}
+
+/// Every file below a folder with its bytes.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+#[test]
+fn help_teaches_and_completion_scripts_are_printed() {
+    let help = succeed(&["--help"]);
+    for word in ["serve", "demo", "import", "export", "inspect", "verify", "chromadb.HttpClient"] {
+        assert!(help.contains(word), "{word}");
+    }
+    let serve = succeed(&["serve", "--help"]);
+    assert!(serve.contains("--allow-reset") && serve.contains("VERMILION_SEAL_ROWS"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(succeed(&["completions", shell]).contains("vermilion"));
+    }
+    assert!(succeed(&["--version"]).starts_with("vermilion "));
+    assert!(succeed(&["--version", "-v"]).contains("features:"));
+    fail(2, &[]);
+}
+
+#[test]
+fn wrong_settings_stop_the_start_with_one_line_and_a_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    let path = path.to_str().unwrap();
+    let public = fail(2, &["serve", "--path", path, "--host", "0.0.0.0"]);
+    assert!(public.contains("public address") && public.contains("--insecure"), "{public}");
+    let port = fail(2, &["serve", "--path", path, "--port", "x"]);
+    assert!(port.contains("--port is `x`"), "{port}");
+    let (status, _, err) = output(vermilion().args(["serve", "--path", path]).env("VERMILION_PROT", "1"));
+    assert_eq!(status, 2);
+    assert!(err.contains("VERMILION_PROT is no setting") && err.contains("VERMILION_PORT"), "{err}");
+    assert!(!Path::new(path).exists(), "a refused start makes no folder");
+}
+
+#[test]
+fn a_taken_port_and_a_locked_folder_are_told_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data, &[]);
+    let port = server.address.rsplit(':').next().unwrap().to_owned();
+    let other = folder.path().join("other");
+    let taken = fail(1, &["serve", "--path", other.to_str().unwrap(), "--port", &port]);
+    assert!(taken.contains(&port) && taken.contains("hint"), "{taken}");
+    let locked = fail(1, &["serve", "--path", data.to_str().unwrap(), "--port", "0"]);
+    assert!(!locked.is_empty());
+    let client = server.client();
+    client.collection("still-there");
+    let (status, took) = server.stop();
+    assert_eq!(status, 0);
+    assert!(took < Duration::from_secs(5), "stopping took {took:?}");
+}
+
+#[test]
+fn an_interrupt_stops_the_server_cleanly_and_keeps_the_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let client = server.client();
+    let id = client.collection("kept");
+    let body = json!({"ids": ["a", "b"], "embeddings": [[1, 2], [3, 4]]});
+    assert_eq!(client.post(&format!("/collections/{id}/add"), &body).0, 201);
+    server.signal("-INT");
+    assert_eq!(server.stop().0, 0);
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!(server.client().count(&id), 2);
+}
+
+#[test]
+fn records_go_in_and_out_of_a_folder_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = file("data");
+    write_records(Path::new(&file("in.jsonl")), 2500);
+    let place = ["--collection", "things", "--path", &data];
+    let said = succeed(&[&["import", &file("in.jsonl"), "--batch", "400"], &place[..]].concat());
+    assert!(said.contains("imported 2 500 records"), "{said}");
+    succeed(&[&["export", &file("out.jsonl")], &place[..]].concat());
+    assert_eq!(
+        numbers_as_floats(records(Path::new(&file("in.jsonl")))),
+        numbers_as_floats(records(Path::new(&file("out.jsonl"))))
+    );
+    let again = fail(1, &[&["export", &file("out.jsonl")], &place[..]].concat());
+    assert!(again.contains("--overwrite"), "{again}");
+    let missing = fail(1, &["export", &file("x.jsonl"), "--collection", "nothing", "--path", &data]);
+    assert!(missing.contains("nothing"), "{missing}");
+    if cfg!(feature = "parquet") {
+        succeed(&[&["export", &file("out.parquet")], &place[..]].concat());
+        let second = ["--collection", "second", "--path", &data];
+        succeed(&[&["import", &file("out.parquet")], &second[..]].concat());
+        succeed(&[&["export", &file("second.jsonl")], &second[..]].concat());
+        assert_eq!(records(Path::new(&file("out.jsonl"))), records(Path::new(&file("second.jsonl"))));
+    }
+}
+
+/// JSON tells 1 from 1.0; vectors do not.
+fn numbers_as_floats(records: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    let change = |(id, mut record): (String, Value)| {
+        let numbers = record["embedding"].as_array().unwrap().iter();
+        record["embedding"] = numbers.map(|number| json!(number.as_f64().unwrap())).collect();
+        (id, record)
+    };
+    records.into_iter().map(change).collect()
+}
+
+#[test]
+fn records_go_in_and_out_of_a_server_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let server = Server::start(&folder.path().join("data"), &[]);
+    let url = format!("http://{}", server.address);
+    write_records(Path::new(&file("in.jsonl")), 700);
+    let place = ["--collection", "things", "--url", &url];
+    succeed(&[&["import", &file("in.jsonl"), "--batch", "300", "--space", "cosine"], &place[..]].concat());
+    succeed(&[&["export", &file("out.jsonl"), "--batch", "199"], &place[..]].concat());
+    assert_eq!(
+        numbers_as_floats(records(Path::new(&file("in.jsonl")))),
+        numbers_as_floats(records(Path::new(&file("out.jsonl"))))
+    );
+    let refused = fail(1, &["export", "-", "--collection", "none-such", "--url", &url]);
+    assert!(refused.contains("404"), "{refused}");
+    drop(server);
+    let gone = fail(1, &["export", "-", "--collection", "things", "--url", &url]);
+    assert!(gone.contains("cannot reach"), "{gone}");
+}
+
+#[test]
+fn an_import_that_was_cut_off_goes_on_after_its_last_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("in.jsonl");
+    let data = folder.path().join("data");
+    write_records(&file, 1000);
+    let mut text = fs::read_to_string(&file).unwrap();
+    text.push_str("{\"id\": \"odd\", \"embedding\": [1]}\n");
+    fs::write(&file, text).unwrap();
+    let place = ["--collection", "things", "--path", data.to_str().unwrap()];
+    let import = [&["import", file.to_str().unwrap(), "--batch", "250"], &place[..]].concat();
+    for expected in ["1 000 records are stored", "going on after 1 000 records"] {
+        let (status, _, err) = output(vermilion().args(&import));
+        assert!(status == 1 && err.contains(expected), "{err}");
+        assert!(err.contains("dimension"), "{err}");
+    }
+    let restart = [&import[..], &["--restart"]].concat();
+    let (_, _, err) = output(vermilion().args(restart));
+    assert!(!err.contains("going on after"), "{err}");
+}
+
+#[test]
+fn an_export_that_was_cut_off_goes_on_with_whole_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = file("data");
+    write_records(Path::new(&file("in.jsonl")), 300);
+    let place = ["--collection", "things", "--path", &data];
+    succeed(&[&["import", &file("in.jsonl")], &place[..]].concat());
+    succeed(&[&["export", &file("whole.jsonl")], &place[..]].concat());
+    let whole = fs::read(file("whole.jsonl")).unwrap();
+    fs::write(file("cut.jsonl.partial"), &whole[..whole.len() / 2]).unwrap();
+    let (status, _, err) = output(vermilion().args([&["export", &file("cut.jsonl")], &place[..]].concat()));
+    assert!(status == 0 && err.contains("going on after"), "{err}");
+    assert_eq!(fs::read(file("cut.jsonl")).unwrap(), whole);
+    assert!(!Path::new(&file("cut.jsonl.partial")).exists());
+}
+
+#[test]
+fn inspect_shows_a_folder_and_changes_no_byte_even_while_it_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let path = data.to_str().unwrap();
+    let file = folder.path().join("in.jsonl");
+    write_records(&file, 500);
+    succeed(&["import", file.to_str().unwrap(), "--collection", "things", "--path", path]);
+    let before = files(&data);
+    assert!(succeed(&["inspect", "--path", path]).contains("things"));
+    let shown: Value = serde_json::from_str(&succeed(&["inspect", "--json", "--path", path])).unwrap();
+    assert_eq!(shown["collections"][0]["name"], "things");
+    assert_eq!(shown["collections"][0]["dimension"], 3);
+    succeed(&["verify", "--path", path]);
+    assert_eq!(files(&data), before);
+    let server = Server::start(&data, &[]);
+    assert!(succeed(&["inspect", "--path", path]).contains("things"));
+    assert_eq!(server.stop().0, 0);
+    let missing = folder.path().join("missing");
+    fail(1, &["inspect", "--path", missing.to_str().unwrap()]);
+    assert!(!missing.exists());
+}
+
+#[test]
+fn verify_names_a_damaged_file_and_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let demo = ["demo", "--no-serve", "--path", path];
+    succeed(&demo);
+    let (victim, bytes) = files(folder.path())
+        .into_iter()
+        .filter(|(path, _)| path.components().any(|part| part.as_os_str() == "segments"))
+        .max_by_key(|(_, bytes)| bytes.len())
+        .expect("the demo seals a segment");
+    let mut damaged = bytes.clone();
+    damaged[bytes.len() / 2] ^= 0x10;
+    fs::write(&victim, damaged).unwrap();
+    let (status, out, err) = output(vermilion().args(["verify", "--path", path]));
+    assert_eq!(status, 1, "{out} {err}");
+    let name = victim.file_name().unwrap().to_str().unwrap();
+    assert!(out.contains(name) && out.contains("byte"), "{out}");
+    fs::write(&victim, bytes).unwrap();
+    succeed(&["verify", "--path", path]);
+}
+
+#[test]
+fn the_demo_shows_searches_and_the_way_of_its_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = succeed(&["demo", "--no-serve", "--path", folder.path().to_str().unwrap()]);
+    for part in [
+        "3 000 descriptions",
+        "Nearest to \"package manager for Debian\"",
+        "dpkg: Debian package management system",
+        "where {\"$and\"",
+        "Documents that hold \"SQLite\": ",
+        "SeqIds 1 to 3 000",
+        "Live records: 3 000",
+    ] {
+        assert!(shown.contains(part), "{part} is missing in {shown}");
+    }
+    let again = succeed(&["demo", "--no-serve", "--path", folder.path().to_str().unwrap()]);
+    assert!(again.contains("SeqIds 3 001 to 6 000") && again.contains("Live records: 3 000"), "{again}");
+}

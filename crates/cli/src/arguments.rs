@@ -36,16 +36,16 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve a data folder over HTTP until SIGINT or SIGTERM.
-    #[command(
-        after_help = "Examples:\n  \
+    #[command(after_help = "Examples:\n  \
             vermilion serve --path ./data\n  \
             vermilion serve --config vermilion.yaml --port 9000\n  \
             VERMILION_LOG_LEVEL=debug vermilion serve\n\n\
-            A flag wins over an environment variable, and that over the configuration file."
-    )]
+            A flag wins over an environment variable, and that over the configuration file.")]
     Serve(Serve),
     /// Serve with the flags and the configuration file of `chroma run`.
-    #[command(after_help = "Example:\n  vermilion run --path ./chroma-data --host localhost --port 8000")]
+    #[command(
+        after_help = "Example:\n  vermilion run --path ./chroma-data --host localhost --port 8000"
+    )]
     Run(Run),
     /// Load 3,000 real records, search them, show the write path, and keep serving.
     Demo(Demo),
@@ -61,19 +61,19 @@ pub(crate) enum Command {
     )]
     Import(Import),
     /// Write the records of a collection to a JSONL or Parquet file.
-    #[command(
-        after_help = "Examples:\n  \
+    #[command(after_help = "Examples:\n  \
             vermilion export records.jsonl --collection my --path ./data\n  \
             vermilion export - --collection my --url http://localhost:8000 | head\n\n\
-            A JSONL export that was cut off goes on where it stopped when it is run again."
-    )]
+            A JSONL export that was cut off goes on where it stopped when it is run again.")]
     Export(Export),
     /// Show what a data folder holds, without a lock and without changing a byte.
     Inspect(Inspect),
     /// Check every checksum in a data folder; the exit status is 1 where anything is damaged.
     Verify(Folder),
     /// Print the completion script of a shell.
-    #[command(after_help = "Example:\n  vermilion completions bash > ~/.local/share/bash-completion/completions/vermilion")]
+    #[command(
+        after_help = "Example:\n  vermilion completions bash > ~/.local/share/bash-completion/completions/vermilion"
+    )]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -96,8 +96,16 @@ pub(crate) struct SettingFlags(pub(crate) Vec<(&'static str, String)>);
 impl Args for SettingFlags {
     fn augment_args(command: clap::Command) -> clap::Command {
         DECLARATIONS.iter().fold(command, |command, one| {
-            let default = if one.default.is_empty() { "none" } else { one.default };
-            let help = format!("{} [default: {default}] [env: {}]", one.summary(), one.variable());
+            let default = if one.default.is_empty() {
+                "none"
+            } else {
+                one.default
+            };
+            let help = format!(
+                "{} [default: {default}] [env: {}]",
+                one.summary(),
+                one.variable()
+            );
             let mut arg = clap::Arg::new(one.name)
                 .long(one.flag())
                 .value_name("VALUE")

@@ -39,7 +39,11 @@ pub(crate) fn of_serve(
         .or_else(|| named.map(|(_, file)| PathBuf::from(file)));
     if let Some(file) = file {
         for (key, value) in read_file(&file)? {
-            settings.say(&key, &text_of(&key, &value, &file)?, Source::File(file.clone()))?;
+            settings.say(
+                &key,
+                &text_of(&key, &value, &file)?,
+                Source::File(file.clone()),
+            )?;
         }
     }
     settings.say_environment(variables, &[CONFIG_VARIABLE])?;
@@ -55,7 +59,10 @@ pub(crate) fn of_run(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Values, Failure> {
     let mut settings = Settings::default();
-    let mut said = vec![("path", "./chroma".to_owned()), ("host", "localhost".to_owned())];
+    let mut said = vec![
+        ("path", "./chroma".to_owned()),
+        ("host", "localhost".to_owned()),
+    ];
     for (name, text) in said.drain(..) {
         settings.say(name, &text, Source::Flag)?;
     }
@@ -64,11 +71,19 @@ pub(crate) fn of_run(
             let Some((_, name)) = CHROMA_KEYS.iter().find(|(chroma, _)| *chroma == key) else {
                 return Err(foreign_key(&key, file));
             };
-            settings.say(name, &text_of(&key, &value, file)?, Source::File(file.clone()))?;
+            settings.say(
+                name,
+                &text_of(&key, &value, file)?,
+                Source::File(file.clone()),
+            )?;
         }
     }
     settings.say_environment(variables, &[CONFIG_VARIABLE])?;
-    for (name, text) in [("path", &run.path), ("host", &run.host), ("port", &run.port)] {
+    for (name, text) in [
+        ("path", &run.path),
+        ("host", &run.host),
+        ("port", &run.port),
+    ] {
         if let Some(text) = text {
             settings.say(name, text, Source::Flag)?;
         }
@@ -96,7 +111,8 @@ fn foreign_key(key: &str, file: &Path) -> Failure {
 /// The keys and values of a configuration file.
 fn read_file(file: &Path) -> Result<Map<String, Value>, Failure> {
     let doing = format!("cannot read the configuration file {}", file.display());
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::from(error).context(&doing))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Failure::from(error).context(&doing))?;
     let value: Option<Value> = serde_saphyr::from_str(&text).map_err(|error| {
         let first = error.to_string();
         let first = first.lines().next().unwrap_or_default().to_owned();
@@ -125,8 +141,11 @@ fn text_of(key: &str, value: &Value, file: &Path) -> Result<String, Failure> {
         other => scalar(other),
     };
     text.ok_or_else(|| {
-        Failure::usage(format!("`{key}` in {} has no value that a setting can have", file.display()))
-            .hint("write a text, a number, true or false, or a list of texts")
+        Failure::usage(format!(
+            "`{key}` in {} has no value that a setting can have",
+            file.display()
+        ))
+        .hint("write a text, a number, true or false, or a list of texts")
     })
 }
 
@@ -162,13 +181,17 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_environment_and_that_over_the_file() {
-        let (_folder, file) = written("port: 1\nseal_rows: 9\nallow_reset: true\nlog_level: 'warn'\n");
+        let (_folder, file) =
+            written("port: 1\nseal_rows: 9\nallow_reset: true\nlog_level: 'warn'\n");
         let variables = [
             ("VERMILION_PORT".to_owned(), "2".to_owned()),
             ("VERMILION_SEAL_ROWS".to_owned(), "8".to_owned()),
         ];
         let values = of_serve(&serve(Some(file), &[("port", "3")]), variables).expect("right");
-        assert_eq!((values.port, values.seal_rows, values.allow_reset), (3, 8, true));
+        assert_eq!(
+            (values.port, values.seal_rows, values.allow_reset),
+            (3, 8, true)
+        );
     }
 
     #[test]
@@ -184,13 +207,22 @@ mod tests {
         let (_folder, file) = written("prot: 1\n");
         let failure = of_serve(&serve(Some(file), &[]), []).expect_err("unknown");
         let text = failure.to_string();
-        assert!(text.contains("`prot` in ") && text.contains("did you mean `port`"), "{text}");
+        assert!(
+            text.contains("`prot` in ") && text.contains("did you mean `port`"),
+            "{text}"
+        );
         assert_eq!(failure.status(), 2);
     }
 
     #[test]
     fn a_file_that_is_no_mapping_or_is_missing_is_refused() {
-        for text in ["- a\n- b\n", "just words", "port: {a: 1}", "port: [1, [2]]", "a: [unclosed"] {
+        for text in [
+            "- a\n- b\n",
+            "just words",
+            "port: {a: 1}",
+            "port: [1, [2]]",
+            "a: [unclosed",
+        ] {
             let (_folder, file) = written(text);
             of_serve(&serve(Some(file), &[]), []).expect_err(text);
         }
@@ -209,6 +241,9 @@ mod tests {
         let failure = of_run(&run_with(Some(file)), []).expect_err("unknown");
         assert!(failure.to_string().contains("`open_telemetry` in "));
         let plain = of_run(&run_with(None), []).expect("right");
-        assert_eq!((plain.path, plain.host), ("./chroma".into(), "localhost".to_owned()));
+        assert_eq!(
+            (plain.path, plain.host),
+            ("./chroma".into(), "localhost".to_owned())
+        );
     }
 }

@@ -103,6 +103,18 @@ impl From<SettingsError> for Failure {
     }
 }
 
+impl From<vermilion_server::ServerError> for Failure {
+    fn from(error: vermilion_server::ServerError) -> Self {
+        let failure = Self::new(error.to_string());
+        match error {
+            vermilion_server::ServerError::Listen { .. } => {
+                failure.hint("name another address with --host or another port with --port")
+            }
+            _ => failure,
+        }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(error.to_string())
@@ -115,7 +127,9 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_line_with_its_hint() {
-        let failure = Failure::new("it\nbroke").hint("mend\nit").context("reading");
+        let failure = Failure::new("it\nbroke")
+            .hint("mend\nit")
+            .context("reading");
         assert_eq!(failure.to_string(), "reading: it broke (hint: mend it)");
         assert_eq!(failure.status(), 1);
         assert_eq!(Failure::usage("what?").status(), 2);

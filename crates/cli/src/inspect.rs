@@ -54,8 +54,10 @@ fn must_be_there(folder: &Folder) -> Result<(), Failure> {
     if folder.path.is_dir() {
         return Ok(());
     }
-    Err(Failure::new(format!("there is no folder {}", folder.path.display()))
-        .hint("name the data folder with --path"))
+    Err(
+        Failure::new(format!("there is no folder {}", folder.path.display()))
+            .hint("name the data folder with --path"),
+    )
 }
 
 /// Writes a JSON value as an indented tree: scalars on the line of their name, the rest below it.
@@ -64,7 +66,12 @@ fn tree(value: &Value, depth: usize, text: &mut String) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                branch(&format!("{indent}{}:", name.replace('_', " ")), member, depth, text);
+                branch(
+                    &format!("{indent}{}:", name.replace('_', " ")),
+                    member,
+                    depth,
+                    text,
+                );
             }
         }
         Value::Array(items) => {
@@ -72,29 +79,34 @@ fn tree(value: &Value, depth: usize, text: &mut String) {
                 branch(&format!("{indent}-"), item, depth, text);
             }
         }
-        scalar => text.push_str(&format!("{indent}{}\n", plain(scalar))),
+        scalar => line(text, &indent, &plain(scalar)),
     }
 }
 
 fn branch(head: &str, value: &Value, depth: usize, text: &mut String) {
     match value {
         Value::Object(members) if !members.is_empty() => {
-            text.push_str(&format!("{head}\n"));
+            line(text, head, "");
             tree(value, depth + 1, text);
         }
         Value::Array(items) if !items.is_empty() => {
-            text.push_str(&format!("{head}\n"));
+            line(text, head, "");
             tree(value, depth + 1, text);
         }
-        scalar => text.push_str(&format!("{head} {}\n", plain(scalar))),
+        scalar => line(text, &format!("{head} "), &plain(scalar)),
     }
+}
+
+fn line(text: &mut String, start: &str, end: &str) {
+    text.push_str(start);
+    text.push_str(end);
+    text.push('\n');
 }
 
 fn plain(value: &Value) -> String {
     match value {
-        Value::Null => "none".to_owned(),
         Value::String(text) => text.clone(),
-        Value::Array(_) | Value::Object(_) => "none".to_owned(),
+        Value::Null | Value::Array(_) | Value::Object(_) => "none".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
     }
 }

@@ -70,17 +70,21 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
 
 /// The version, and with `verbose` what was built in.
 fn version(verbose: bool) -> String {
-    let mut text = format!("vermilion {}", env!("CARGO_PKG_VERSION"));
+    let name = format!("vermilion {}", env!("CARGO_PKG_VERSION"));
     if verbose {
-        let parquet = if cfg!(feature = "parquet") { "yes" } else { "no" };
-        text.push_str(&format!(
-            "\nfeatures:\n  parquet: {parquet}\nplatform: {}-{}\nlicence: {}",
+        let parquet = if cfg!(feature = "parquet") {
+            "yes"
+        } else {
+            "no"
+        };
+        return format!(
+            "{name}\nfeatures:\n  parquet: {parquet}\nplatform: {}-{}\nlicence: {}",
             std::env::consts::ARCH,
             std::env::consts::OS,
             env!("CARGO_PKG_LICENSE"),
-        ));
+        );
     }
-    text
+    name
 }
 
 #[cfg(test)]

@@ -275,7 +275,7 @@ pub fn settings_page() -> String {
         } else {
             one.default
         };
-        page.push_str(&format!(
+        let section = format!(
             "\n## `{}`\n\n{}\n\n- value: {}\n- default: `{}`\n- flag: `--{}`\n- variable: `{}`\n",
             one.name,
             one.summary(),
@@ -283,7 +283,8 @@ pub fn settings_page() -> String {
             default,
             one.flag(),
             one.variable(),
-        ));
+        );
+        page.push_str(&section);
     }
     page
 }

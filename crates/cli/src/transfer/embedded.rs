@@ -2,7 +2,7 @@
 
 use vermilion_engine::model::{
     CollectionId, CollectionScope, GetRequest, Include, NewCollection, Operation, RecordSelection,
-    Schema,
+    Schema, Space,
 };
 use vermilion_engine::{Config, Database};
 
@@ -29,7 +29,7 @@ impl Embedded {
             database: place.database.clone(),
             name: place.collection.clone(),
             metadata: None,
-            schema: Schema::for_space(space.into()),
+            schema: schema_of(space.into()),
             get_or_create: true,
         })?;
         Ok(Self::over(database, place, collection.id))
@@ -38,8 +38,10 @@ impl Embedded {
     /// Opens the folder and the collection, which must be there.
     pub(crate) fn open(place: &Place) -> Result<Self, Failure> {
         if !place.path.is_dir() {
-            return Err(Failure::new(format!("there is no folder {}", place.path.display()))
-                .hint("name the data folder with --path, or a running server with --url"));
+            return Err(
+                Failure::new(format!("there is no folder {}", place.path.display()))
+                    .hint("name the data folder with --path, or a running server with --url"),
+            );
         }
         let database = open(place)?;
         let collection = database.collection(&place.tenant, &place.database, &place.collection)?;
@@ -47,7 +49,10 @@ impl Embedded {
     }
 
     fn over(database: Database, place: &Place, id: CollectionId) -> Self {
-        let folder = place.path.canonicalize().unwrap_or_else(|_| place.path.clone());
+        let folder = place
+            .path
+            .canonicalize()
+            .unwrap_or_else(|_| place.path.clone());
         Self {
             database,
             tenant: place.tenant.clone(),
@@ -105,6 +110,13 @@ impl Embedded {
     pub(crate) fn close(self) -> Result<(), Failure> {
         Ok(self.database.close()?)
     }
+}
+
+/// The schema of a collection that compares vectors by `space`.
+pub(crate) fn schema_of(space: Space) -> Schema {
+    let mut schema = Schema::default();
+    schema.change_vectors(|vectors| vectors.space = Some(space));
+    schema
 }
 
 fn open(place: &Place) -> Result<Database, Failure> {

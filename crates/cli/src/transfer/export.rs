@@ -24,7 +24,7 @@ enum Writer {
     Standard,
     Jsonl(BufWriter<File>),
     #[cfg(feature = "parquet")]
-    Parquet(ParquetWriter),
+    Parquet(Box<ParquetWriter>),
 }
 
 impl Writer {
@@ -53,7 +53,9 @@ impl Writer {
         match self {
             Self::Standard => Ok(()),
             Self::Jsonl(output) => {
-                let file = output.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+                let file = output
+                    .into_inner()
+                    .map_err(std::io::IntoInnerError::into_error)?;
                 Ok(file.sync_all()?)
             }
             #[cfg(feature = "parquet")]
@@ -65,14 +67,20 @@ impl Writer {
 /// Runs the command.
 pub(crate) fn export(arguments: &Export) -> Result<(), Failure> {
     let standard = arguments.file == Path::new("-");
-    let format = if standard { Format::Jsonl } else { format_of(&arguments.file)? };
+    let format = if standard {
+        Format::Jsonl
+    } else {
+        format_of(&arguments.file)?
+    };
     if format == Format::CompressedJsonl {
         return Err(Failure::usage("export does not compress")
             .hint("write to `-` and pipe it: vermilion export - ... | zstd > FILE"));
     }
     if !standard && arguments.file.exists() && !arguments.overwrite {
-        return Err(Failure::new(format!("{} is there already", arguments.file.display()))
-            .hint("choose another name, or add --overwrite"));
+        return Err(
+            Failure::new(format!("{} is there already", arguments.file.display()))
+                .hint("choose another name, or add --overwrite"),
+        );
     }
     let collection = Collection::open(&arguments.place)?;
     let exported = if standard {
@@ -97,7 +105,10 @@ fn export_to_file(
         #[cfg(feature = "parquet")]
         Format::Parquet => {
             let file = File::create(&partial).map_err(doing)?;
-            (Writer::Parquet(ParquetWriter::over(file)?), HashSet::new())
+            (
+                Writer::Parquet(Box::new(ParquetWriter::over(file)?)),
+                HashSet::new(),
+            )
         }
         _ => {
             let (file, written) = reopen(&partial).map_err(doing)?;
@@ -143,7 +154,10 @@ fn export_from(
     let total = ids.len() as u64;
     ids.retain(|id| !written.contains(id));
     if !written.is_empty() {
-        note(&format!("going on after {} records of an earlier run", grouped(written.len() as u64)));
+        note(&format!(
+            "going on after {} records of an earlier run",
+            grouped(written.len() as u64)
+        ));
     }
     let mut progress = Progress::start("exporting", total);
     let (mut position, mut records) = (total - ids.len() as u64, 0);

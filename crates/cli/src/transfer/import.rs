@@ -89,9 +89,16 @@ fn import_into(
 ) -> Result<(), Failure> {
     let (place, id) = collection.identity();
     let state = State::of(&arguments.file, place, id)?;
-    let behind = if arguments.restart { 0 } else { state.records() };
+    let behind = if arguments.restart {
+        0
+    } else {
+        state.records()
+    };
     if behind > 0 {
-        note(&format!("going on after {} records of an earlier run", grouped(behind)));
+        note(&format!(
+            "going on after {} records of an earlier run",
+            grouped(behind)
+        ));
         reader.skip(behind)?;
     }
     let count = (arguments.batch as usize).min(collection.batch_records_max());

@@ -129,8 +129,10 @@ impl JsonlReader {
         }
         match parse(&self.text) {
             Ok(record) => Ok(Some(record)),
-            Err(why) => Err(Failure::new(format!("{} line {}: {why}", self.name, self.line))
-                .hint("`vermilion import --help` shows what a line looks like")),
+            Err(why) => Err(
+                Failure::new(format!("{} line {}: {why}", self.name, self.line))
+                    .hint("`vermilion import --help` shows what a line looks like"),
+            ),
         }
     }
 
@@ -138,9 +140,12 @@ impl JsonlReader {
     fn next_line(&mut self) -> Result<bool, Failure> {
         loop {
             self.text.clear();
-            let count = self.input.read_until(b'\n', &mut self.text).map_err(|error| {
-                Failure::from(error).context(format!("cannot read {}", self.name))
-            })?;
+            let count = self
+                .input
+                .read_until(b'\n', &mut self.text)
+                .map_err(|error| {
+                    Failure::from(error).context(format!("cannot read {}", self.name))
+                })?;
             self.line += 1;
             if count == 0 {
                 return Ok(false);
@@ -178,12 +183,19 @@ pub(crate) fn id_of_line(line: &[u8]) -> Option<String> {
 pub(crate) fn decode_half(text: &str) -> Result<Vec<f32>, String> {
     let bytes = decode(text, 2)?;
     let halves = bytes.as_chunks::<2>().0.iter();
-    Ok(halves.map(|pair| half::f16::from_le_bytes(*pair).to_f32()).collect())
+    Ok(halves
+        .map(|pair| half::f16::from_le_bytes(*pair).to_f32())
+        .collect())
 }
 
 fn decode_single(text: &str) -> Result<Vec<f32>, String> {
     let bytes = decode(text, 4)?;
-    Ok(bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect())
+    Ok(bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|four| f32::from_le_bytes(*four))
+        .collect())
 }
 
 fn decode(text: &str, width: usize) -> Result<Vec<u8>, String> {

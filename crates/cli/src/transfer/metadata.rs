@@ -117,7 +117,9 @@ fn sparse(object: &Map<String, Json>) -> Result<SparseVector, String> {
     let values: Vec<f32> = serde_json::from_value(member("values")).map_err(wrong)?;
     let tokens: Option<Vec<String>> = serde_json::from_value(member("tokens")).map_err(wrong)?;
     let same = indices.len() == values.len()
-        && tokens.as_ref().is_none_or(|tokens| tokens.len() == indices.len());
+        && tokens
+            .as_ref()
+            .is_none_or(|tokens| tokens.len() == indices.len());
     if !same || !indices.is_sorted_by(|a, b| a < b) || values.iter().any(|one| !one.is_finite()) {
         return Err(
             "a sparse vector has as many values as indices, the indices rise, the values are finite"

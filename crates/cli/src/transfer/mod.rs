@@ -22,9 +22,10 @@ mod tests;
 
 use std::path::Path;
 
+pub(crate) use embedded::schema_of;
 pub(crate) use export::export;
 pub(crate) use import::import;
-pub(crate) use jsonl::{decode_half, JsonlReader};
+pub(crate) use jsonl::{JsonlReader, decode_half};
 pub(crate) use progress::Progress;
 pub(crate) use record::{Record, to_batch};
 
@@ -40,7 +41,11 @@ enum Format {
 
 /// The format that the name of a file tells.
 fn format_of(file: &Path) -> Result<Format, Failure> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let name = file
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
     if ends(&[".jsonl", ".ndjson", ".json"]) {
         Ok(Format::Jsonl)
@@ -54,7 +59,9 @@ fn format_of(file: &Path) -> Result<Format, Failure> {
                 .hint("build it with the feature `parquet`, or use JSONL"))
         }
     } else {
-        Err(Failure::usage(format!("{} is no file of a known format", file.display()))
-            .hint("names end in .jsonl, .jsonl.zst or .parquet"))
+        Err(
+            Failure::usage(format!("{} is no file of a known format", file.display()))
+                .hint("names end in .jsonl, .jsonl.zst or .parquet"),
+        )
     }
 }

@@ -118,18 +118,20 @@ fn decode(batch: &RecordBatch) -> Result<VecDeque<Record>, String> {
     };
     let (ids, documents, uris) = (texts("id")?, texts("document")?, texts("uri")?);
     let metadata = texts("metadata")?;
-    let embeddings = batch.column_by_name("embedding").ok_or("there is no column `embedding`")?;
+    let embeddings = batch
+        .column_by_name("embedding")
+        .ok_or("there is no column `embedding`")?;
     let mut records = VecDeque::with_capacity(batch.num_rows());
     let columns = ids.into_iter().zip(documents).zip(uris).zip(metadata);
     for (row, (((id, document), uri), metadata)) in columns.enumerate() {
         let id = id.ok_or("an id is null")?;
-        let metadata = match metadata.as_deref() {
-            None | Some("null" | "") => None,
-            Some(text) => Some(
-                serde_json::from_str(text)
-                    .map_err(|error| format!("the metadata of `{id}` is no JSON object: {error}"))?,
-            ),
-        };
+        let metadata =
+            match metadata.as_deref() {
+                None | Some("null" | "") => None,
+                Some(text) => Some(serde_json::from_str(text).map_err(|error| {
+                    format!("the metadata of `{id}` is no JSON object: {error}")
+                })?),
+            };
         records.push_back(Record {
             embedding: vector(embeddings, row)?,
             id,
@@ -159,7 +161,11 @@ fn vector(column: &ArrayRef, row: usize) -> Result<Vec<f32>, String> {
         DataType::List(_) => column.as_list::<i32>().value(row),
         DataType::LargeList(_) => column.as_list::<i64>().value(row),
         DataType::FixedSizeList(..) => column.as_fixed_size_list().value(row),
-        other => return Err(format!("column `embedding` holds {other}, not lists of floats")),
+        other => {
+            return Err(format!(
+                "column `embedding` holds {other}, not lists of floats"
+            ));
+        }
     };
     if items.null_count() > 0 {
         return Err("an embedding holds a null".to_owned());
@@ -234,7 +240,10 @@ impl ParquetWriter {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is the argument of map_err"
+)]
 fn unwritable(error: parquet::errors::ParquetError) -> Failure {
     Failure::new(format!("cannot write the Parquet file: {error}"))
 }

@@ -52,7 +52,11 @@ impl Progress {
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let percent = position.min(self.total) * 100 / self.total.max(1);
-            note(&format!("{}: {percent} %, {} records", self.what, grouped(records)));
+            note(&format!(
+                "{}: {percent} %, {} records",
+                self.what,
+                grouped(records)
+            ));
         }
     }
 

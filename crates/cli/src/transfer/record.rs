@@ -82,7 +82,10 @@ pub(crate) fn to_batch(records: &[Record], operation: Operation) -> Result<Recor
     }
     Ok(RecordBatch {
         operations: vec![operation; records.len()],
-        ids: records.iter().map(|record| record.id.as_str()).collect::<Strings>(),
+        ids: records
+            .iter()
+            .map(|record| record.id.as_str())
+            .collect::<Strings>(),
         embeddings: Embeddings::new(dimension, values).expect("whole rows were appended"),
         documents: records
             .iter()

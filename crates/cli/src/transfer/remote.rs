@@ -3,6 +3,7 @@
 //! What must stay true: every request has a time limit; a server that is busy is asked again, every
 //! other refusal is shown in the server's own words.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -17,7 +18,7 @@ use crate::failure::Failure;
 use super::Record;
 
 /// How long one request may take.
-const REQUEST_LIMIT: Duration = Duration::from_secs(300);
+const REQUEST_LIMIT: Duration = Duration::from_mins(5);
 /// How often a busy server is asked again.
 const ATTEMPTS: u32 = 6;
 
@@ -72,7 +73,10 @@ impl Remote {
     /// The collection, which must be there.
     pub(crate) fn open(url: &str, place: &Place) -> Result<Self, Failure> {
         Self::connect(url, place, |agent, collections| {
-            get(agent, &format!("{collections}/{}", encoded(&place.collection)))
+            get(
+                agent,
+                &format!("{collections}/{}", encoded(&place.collection)),
+            )
         })
     }
 
@@ -81,10 +85,15 @@ impl Remote {
         place: &Place,
         describe: impl FnOnce(&ureq::Agent, &str) -> Result<Described, Failure>,
     ) -> Result<Self, Failure> {
-        let server = url.trim_end_matches('/').trim_end_matches("/api/v2").to_owned();
+        let server = url
+            .trim_end_matches('/')
+            .trim_end_matches("/api/v2")
+            .to_owned();
         if !server.starts_with("http://") {
-            return Err(Failure::usage(format!("{url} is no address this command can reach"))
-                .hint("write http://HOST:PORT; https is not spoken"));
+            return Err(
+                Failure::usage(format!("{url} is no address this command can reach"))
+                    .hint("write http://HOST:PORT; https is not spoken"),
+            );
         }
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -165,7 +174,9 @@ fn take<T>(column: &mut Option<Vec<Option<T>>>, row: usize) -> Option<T> {
 /// In an upsert a null deletes a key; in a file it means that there is none.
 fn without_nulls(metadata: &Map<String, Value>) -> Map<String, Value> {
     let cells = metadata.iter().filter(|(_, value)| !value.is_null());
-    cells.map(|(key, value)| (key.clone(), value.clone())).collect()
+    cells
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// The text as one part of a path.
@@ -175,7 +186,7 @@ fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             path.push(char::from(byte));
         } else {
-            path.push_str(&format!("%{byte:02X}"));
+            write!(path, "%{byte:02X}").expect("a text takes every write");
         }
     }
     path
@@ -188,7 +199,10 @@ fn get<T: DeserializeOwned>(agent: &ureq::Agent, url: &str) -> Result<T, Failure
 fn post<T: DeserializeOwned>(agent: &ureq::Agent, url: &str, body: &Value) -> Result<T, Failure> {
     let bytes = serde_json::to_vec(body).expect("a JSON value is always writable");
     answer(url, || {
-        agent.post(url).header("content-type", "application/json").send(&bytes[..])
+        agent
+            .post(url)
+            .header("content-type", "application/json")
+            .send(&bytes[..])
     })
 }
 
@@ -204,12 +218,18 @@ fn answer<T: DeserializeOwned>(
                 .hint("is the server running? `vermilion serve` starts one")
         })?;
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec();
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(u64::MAX)
+            .read_to_vec();
         let body = body.map_err(|error| Failure::new(format!("{url} broke off: {error}")))?;
         match status {
             200 | 201 => {
                 return serde_json::from_slice(&body).map_err(|error| {
-                    Failure::new(format!("{url} answered something else than expected: {error}"))
+                    Failure::new(format!(
+                        "{url} answered something else than expected: {error}"
+                    ))
                 });
             }
             429 | 503 if attempt < ATTEMPTS => {
@@ -247,8 +267,17 @@ mod tests {
 
     #[test]
     fn a_refusal_has_the_servers_words() {
-        let failure = refusal(404, br#"{"error":"NotFoundError","message":"no such thing"}"#);
-        assert_eq!(failure.to_string(), "the server refused with 404: no such thing");
-        assert_eq!(refusal(502, b"<html>").to_string(), "the server refused with 502");
+        let failure = refusal(
+            404,
+            br#"{"error":"NotFoundError","message":"no such thing"}"#,
+        );
+        assert_eq!(
+            failure.to_string(),
+            "the server refused with 404: no such thing"
+        );
+        assert_eq!(
+            refusal(502, b"<html>").to_string(),
+            "the server refused with 502"
+        );
     }
 }

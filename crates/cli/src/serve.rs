@@ -1,0 +1,106 @@
+//! `vermilion serve` and `vermilion run`: a data folder over HTTP.
+//!
+//! What must stay true: one line on standard output tells where the server listens and how to
+//! connect; SIGTERM and SIGINT end it after the running requests; a taken port or a locked folder
+//! is one line and a non-zero exit status.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use vermilion_engine::{Config, Database};
+use vermilion_server::settings::Values;
+use vermilion_server::{ServerConfig, serve as serve_http};
+
+use crate::arguments::{Run, Serve};
+use crate::configuration::{of_run, of_serve};
+use crate::console::say;
+use crate::failure::Failure;
+use crate::logging;
+
+/// Runs `vermilion serve`.
+pub(crate) fn serve(arguments: &Serve) -> Result<(), Failure> {
+    serve_values(&of_serve(arguments, variables())?)
+}
+
+/// Runs `vermilion run`.
+pub(crate) fn run(arguments: &Run) -> Result<(), Failure> {
+    serve_values(&of_run(arguments, variables())?)
+}
+
+/// Variables whose names and values are text; others cannot be settings.
+fn variables() -> Vec<(String, String)> {
+    let texts = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    texts.collect()
+}
+
+fn serve_values(values: &Values) -> Result<(), Failure> {
+    logging::start(values.log_level, values.log_format);
+    let database = Arc::new(open(values)?);
+    let path = values.path.display().to_string();
+    listen(server_config(values), database, move |address| {
+        say(&format!(
+            "Vermilion serves {path} on http://{address} (Python: chromadb.HttpClient(host=\"{}\", \
+             port={}); Ctrl-C stops it)",
+            address.ip(),
+            address.port()
+        ))
+    })
+}
+
+fn open(values: &Values) -> Result<Database, Failure> {
+    let mut config = Config::at(&values.path)?;
+    config.limits = values.limits();
+    config.upkeep = values.upkeep();
+    Ok(Database::open(config)?)
+}
+
+/// The server's part of the settings.
+fn server_config(values: &Values) -> ServerConfig {
+    ServerConfig {
+        host: values.host.clone(),
+        port: values.port,
+        allow_reset: values.allow_reset,
+        body_bytes_max: values.body_bytes_max.0 as usize,
+        cors_allow_origins: values.cors_allow_origins.0.clone(),
+        ..ServerConfig::default()
+    }
+}
+
+/// Serves `database` until a signal; `listening` is told the address.
+pub(crate) fn listen(
+    config: ServerConfig,
+    database: Arc<Database>,
+    listening: impl FnOnce(SocketAddr) -> Result<(), Failure> + Send + 'static,
+) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("vermilion-http")
+        .build()
+        .map_err(|error| Failure::from(error).context("cannot start the server's threads"))?;
+    runtime.block_on(async move {
+        let signal = signals()?;
+        let listening = |address| {
+            // A reader that has gone away does not stop the server.
+            let _ = listening(address);
+        };
+        Ok(serve_http(config, database, listening, signal).await?)
+    })
+}
+
+/// Completes at the first SIGTERM or SIGINT. The handlers stand when this returns.
+fn signals() -> Result<impl Future<Output = ()>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let install = |kind| {
+        signal(kind).map_err(|error| Failure::from(error).context("cannot wait for signals"))
+    };
+    let mut terminate = install(SignalKind::terminate())?;
+    let mut interrupt = install(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
