@@ -101,7 +101,9 @@ fn record(writer: usize, batch: u64, number: usize) -> Record {
     Record {
         id: format!("{writer}-{batch}-{number}"),
         embedding: embedding.collect(),
-        document: json!(format!("record {number} of batch {batch} of writer {writer}")),
+        document: json!(format!(
+            "record {number} of batch {batch} of writer {writer}"
+        )),
         metadata: json!({"writer": writer, "batch": batch}),
     }
 }
@@ -114,8 +116,9 @@ fn parse(id: &str) -> (usize, u64, usize) {
 
 /// Sends one batch; answers the status, or `None` where no answer came.
 pub fn send(client: &Client, collection: &str, writer: usize, batch: u64) -> Option<u16> {
-    let records: Vec<Record> =
-        (0..size_of(batch)).map(|number| record(writer, batch, number)).collect();
+    let records: Vec<Record> = (0..size_of(batch))
+        .map(|number| record(writer, batch, number))
+        .collect();
     let column = |of: fn(&Record) -> Value| records.iter().map(of).collect::<Vec<_>>();
     let body = json!({
         "ids": column(|one| json!(one.id)),
@@ -128,9 +131,13 @@ pub fn send(client: &Client, collection: &str, writer: usize, batch: u64) -> Opt
 }
 
 fn send_deletion(client: &Client, collection: &str, writer: usize, batch: u64) -> Option<u16> {
-    let ids: Vec<String> =
-        (0..size_of(batch)).map(|number| record(writer, batch, number).id).collect();
-    let answer = client.try_post(&format!("/collections/{collection}/delete"), &json!({"ids": ids}));
+    let ids: Vec<String> = (0..size_of(batch))
+        .map(|number| record(writer, batch, number).id)
+        .collect();
+    let answer = client.try_post(
+        &format!("/collections/{collection}/delete"),
+        &json!({"ids": ids}),
+    );
     answer.map(|(status, _)| status)
 }
 

@@ -57,7 +57,9 @@ impl Server {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let address = line
             .split_once("http://")
             .and_then(|(_, rest)| rest.split_whitespace().next());
@@ -79,7 +81,13 @@ impl Server {
     /// Sends a signal.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Kills the server at once.
@@ -127,7 +135,11 @@ impl Client {
         let request = request.header("content-type", "application/json");
         let mut response = request.send(&bytes[..]).ok()?;
         let mut text = Vec::new();
-        response.body_mut().as_reader().read_to_end(&mut text).ok()?;
+        response
+            .body_mut()
+            .as_reader()
+            .read_to_end(&mut text)
+            .ok()?;
         let status = response.status().as_u16();
         Some((status, serde_json::from_slice(&text).unwrap_or(Value::Null)))
     }
@@ -149,6 +161,11 @@ impl Client {
     pub fn count(&self, id: &str) -> u64 {
         let url = format!("{}/collections/{id}/count", self.base);
         let mut response = self.agent.get(url).call().unwrap();
-        response.body_mut().read_to_string().unwrap().parse().unwrap()
+        response
+            .body_mut()
+            .read_to_string()
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 }
