@@ -12,7 +12,7 @@ use vermilion_kernels::{inner_product, squared_norm};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cluster::{Random, SAMPLE_PER_CENTROID, Scratch, Tree};
-use super::layout::{Header, LEVEL_FACTOR_BYTES, NO_ROW, RECALLS, VectorIndex};
+use super::layout::{Header, Knobs, LEVEL_FACTOR_BYTES, NO_ROW, RECALLS, VectorIndex};
 use super::space::normalise;
 use crate::model::Space;
 use crate::{Error, ErrorKind, Result};
@@ -261,7 +261,7 @@ impl<'a> Coder<'a> {
             partitions: parting.rows.len() as u32,
             blocks: blocks as u32,
             seed: self.options.seed,
-            probes: [parting.rows.len() as u32; RECALLS.len()],
+            knobs: [Knobs::default(); RECALLS.len()],
         };
         let sections = header.sections().ok_or_else(|| {
             Error::invalid("the vector index would be larger than this machine can address")
@@ -304,15 +304,10 @@ impl<'a> Coder<'a> {
         }
         let checksum = xxh3_64(&bytes[sections.mean.start..sections.first_blocks.end]);
         bytes[..sections.mean.start].copy_from_slice(&header.encode(checksum));
-        if parting.rows.len() > 1 {
-            let index = VectorIndex::open("the index just built", bytes.into())?;
-            header.probes = index.calibrate(|row, out| {
-                let from = row as usize * self.dimension;
-                out.copy_from_slice(&self.rows[from..from + self.dimension]);
-            })?;
-            bytes = index.into_bytes();
-            bytes[..sections.mean.start].copy_from_slice(&header.encode(checksum));
-        }
+        let index = VectorIndex::open("the index just built", bytes.into())?;
+        header.knobs = index.calibrate(self.rows);
+        bytes = index.into_bytes();
+        bytes[..sections.mean.start].copy_from_slice(&header.encode(checksum));
         Ok(bytes)
     }
 

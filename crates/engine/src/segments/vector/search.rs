@@ -16,8 +16,8 @@ use vermilion_kernels::{
     inner_product, inner_product_rows, l2_squared, l2_squared_rows, squared_norm,
 };
 
-use super::cluster::Random;
-use super::layout::{LEVEL_FACTOR_BYTES, RECALLS, VectorIndex};
+use super::calibrate::{DEVIATIONS_MAX, NEIGHBOURS};
+use super::layout::{Knobs, LEVEL_FACTOR_BYTES, RECALLS, VectorIndex};
 use super::space::{distance_of_score, exact_distance, normalise};
 use crate::model::Space;
 use crate::segments::RowSet;
@@ -30,11 +30,8 @@ const RUN_BLOCKS: usize = 8;
 /// of an index of one partition.
 const LISTED_ROWS: u32 = 1_000;
 
-/// Rows of an index that are searched for, to find how many partitions a recall needs.
-const CALIBRATION_QUERIES: usize = 128;
-
-/// Neighbours of each that must be found.
-const CALIBRATION_NEIGHBOURS: usize = 10;
+/// Partitions in turn without a better row, after which a masked search may end.
+const PATIENCE_MIN: usize = 4;
 
 /// What a search is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -172,22 +169,27 @@ impl VectorIndex {
 
     fn effort(&self, options: &SearchOptions<'_>) -> Effort {
         let recall = options.recall.clamp(0.0, 1.0);
-        // Measured on real text embeddings, and a little more than what those needed.
-        let (deviations, more) = match recall {
-            recall if recall <= 0.9 => (0.1, options.k.min(100) / 4 + 3),
-            recall if recall <= 0.95 => (0.4, options.k.min(100) / 2 + 3),
-            recall if recall <= 0.99 => (0.8, options.k.min(100) + 5),
-            _ => (1.5, options.k.min(200) * 2 + 20),
-        };
         let known = RECALLS.iter().position(|&known| recall <= known);
-        let probes = known.map_or(self.header.partitions, |at| self.header.probes[at]);
+        let knobs = known.map_or_else(
+            || {
+                let most = self.header.knobs[RECALLS.len() - 1];
+                Knobs {
+                    probes: self.header.partitions,
+                    extra: most.extra.saturating_mul(2),
+                    deviations: DEVIATIONS_MAX,
+                }
+            },
+            |at| self.header.knobs[at],
+        );
+        let times = (options.k as f32 / NEIGHBOURS as f32).max(1.0);
+        let extra = (knobs.extra as f32 * times) as usize;
         Effort {
-            deviations,
+            deviations: knobs.deviations,
             depth: options
                 .k
-                .saturating_add(more)
+                .saturating_add(extra)
                 .min(self.header.rows as usize),
-            probes: probes as usize,
+            probes: knobs.probes as usize,
         }
     }
 
@@ -237,7 +239,7 @@ impl VectorIndex {
     }
 
     /// For each partition the score of its centroid: what the scores of its rows begin with.
-    fn partition_scores(&self, query: &Prepared) -> Vec<f32> {
+    pub(super) fn partition_scores(&self, query: &Prepared) -> Vec<f32> {
         let partitions = self.header.partitions as usize;
         let mut scores = vec![0.0; partitions];
         match (self.header.space, partitions) {
@@ -282,12 +284,16 @@ impl VectorIndex {
         let wanted_rows = effort.probes as f32 * self.header.rows as f32
             / self.header.partitions as f32
             * share.sqrt();
+        // Calibration says nothing of a query far from the rows of its filter: many partitions may
+        // be about as near. So go on until several in turn had nothing better.
+        let patience = effort.probes.max(PATIENCE_MIN);
+        let mut idle = 0;
         let mut sorted = 0;
         let mut admitted_rows = 0;
         let mut survivors = Vec::new();
         for at in 0..order.len() {
             let enough = at >= effort.probes && admitted_rows as f32 >= wanted_rows;
-            if enough && best.is_full() {
+            if enough && best.is_full() && (mask.is_none() || idle >= patience) {
                 break;
             }
             if at == sorted {
@@ -299,15 +305,42 @@ impl VectorIndex {
                 rest[..sorted - at].sort_unstable_by(nearer);
             }
             let (score, partition) = order[at];
-            admitted_rows += self.search_partition(
+            let kept = best.kept;
+            let admitted = self.search_partition(
                 query,
                 effort,
                 (score, partition as usize),
                 mask,
                 (&mut best, &mut survivors),
             );
+            admitted_rows += admitted;
+            if best.kept != kept {
+                idle = 0;
+            } else if admitted > 0 {
+                idle += 1;
+            }
         }
         best
+    }
+
+    /// The scan of a partition, whose centroid has `score`, with bounds that many deviations wide.
+    pub(super) fn scan<'q>(
+        &self,
+        query: &'q Prepared,
+        deviations: f32,
+        (score, partition): (f32, usize),
+    ) -> Scan<'q> {
+        let padded = self.header.padded() as f32;
+        let radius = match self.header.space {
+            Space::Ip => 1.0,
+            Space::L2 | Space::Cosine => score.max(0.0).sqrt(),
+        };
+        let spread = self.spreads[partition] * radius / (padded - 1.0).sqrt();
+        Scan {
+            table: &query.table,
+            base: 2.0 * query.sizes - 2.0 * deviations * spread,
+            step: 4.0 * query.step,
+        }
     }
 
     /// Searches one partition, whose centroid has `score`; how many admitted rows it has.
@@ -319,17 +352,7 @@ impl VectorIndex {
         mask: Option<&RowSet>,
         (best, survivors): (&mut Best, &mut Vec<Survivor>),
     ) -> u32 {
-        let padded = self.header.padded() as f32;
-        let radius = match self.header.space {
-            Space::Ip => 1.0,
-            Space::L2 | Space::Cosine => score.max(0.0).sqrt(),
-        };
-        let spread = self.spreads[partition] * radius / (padded - 1.0).sqrt();
-        let scan = Scan {
-            table: &query.table,
-            base: 2.0 * query.sizes - 2.0 * effort.deviations * spread,
-            step: 4.0 * query.step,
-        };
+        let scan = self.scan(query, effort.deviations, (score, partition));
         let mut admitted_rows = 0;
         let mut words = [0; RUN_BLOCKS];
         let mut first = self.first_blocks[partition];
@@ -386,49 +409,6 @@ impl VectorIndex {
         words.iter().map(|word| word.count_ones()).sum()
     }
 
-    /// For each of the known recalls, how many partitions hold that share of the neighbours of
-    /// rows of this index; `vector` copies the raw vector of a row.
-    pub(super) fn calibrate(
-        &self,
-        mut vector: impl FnMut(u32, &mut [f32]),
-    ) -> Result<[u32; RECALLS.len()]> {
-        let rows = self.header.rows as usize;
-        let mut partition_of = vec![0u32; rows];
-        for partition in 0..self.header.partitions {
-            let blocks = &self.first_blocks[partition as usize..partition as usize + 2];
-            for slot in blocks[0] as usize * BLOCK_ROWS..blocks[1] as usize * BLOCK_ROWS {
-                if let Some(own) = partition_of.get_mut(self.row_of_slot(slot) as usize) {
-                    *own = partition;
-                }
-            }
-        }
-        let mut ranks = Vec::new();
-        let mut query = vec![0.0; self.header.dimension];
-        for row in Random::new(self.header.seed).sample(CALIBRATION_QUERIES, rows) {
-            let row = row as u32;
-            vector(row, &mut query);
-            let prepared = self.prepare(&query);
-            let others = (0..self.header.rows).filter(|&other| other != row);
-            let depth = CALIBRATION_NEIGHBOURS.min(rows);
-            let best = self.search_rows(&prepared, depth, others);
-            let scores = self.partition_scores(&prepared);
-            ranks.extend(best.heap.iter().map(|scored| {
-                let own = scores[partition_of[scored.row as usize] as usize];
-                scores.iter().filter(|&&score| score < own).count() as u32 + 1
-            }));
-        }
-        ranks.sort_unstable();
-        Ok(RECALLS.map(|recall| {
-            // Half of the neighbours that may be missed are left to the codes.
-            let share = 1.0 - (1.0 - f64::from(recall)) / 2.0;
-            let at = (ranks.len() as f64 * share).ceil() as usize;
-            ranks
-                .get(at.saturating_sub(1))
-                .copied()
-                .unwrap_or(self.header.partitions)
-        }))
-    }
-
     /// The index's bytes.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes.into()
@@ -468,6 +448,8 @@ impl Eq for Scored {}
 pub(super) struct Best {
     pub(super) heap: BinaryHeap<Scored>,
     depth: usize,
+    /// How often a row was kept, for a while at least.
+    kept: usize,
 }
 
 impl Best {
@@ -476,6 +458,7 @@ impl Best {
         Self {
             heap: BinaryHeap::with_capacity(depth + 1),
             depth: depth.max(1),
+            kept: 0,
         }
     }
 
@@ -495,10 +478,12 @@ impl Best {
         let scored = Scored { score, row };
         if !self.is_full() {
             self.heap.push(scored);
+            self.kept += 1;
         } else if let Some(mut worst) = self.heap.peek_mut()
             && scored < *worst
         {
             *worst = scored;
+            self.kept += 1;
         }
     }
 }
