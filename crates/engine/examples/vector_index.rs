@@ -5,10 +5,9 @@
 //! a query in processor time of one thread, without and with masks.
 
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
-#![expect(
+#![allow(
     clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "it measures time and reads files"
+    reason = "it reads vectors and its own time from files"
 )]
 
 use vermilion_engine::model::Space;

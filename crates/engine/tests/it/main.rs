@@ -1,6 +1,5 @@
 //! Behaviour tests of the engine, one binary; a module for each area.
 
-
 mod crash_database;
 mod damage;
 mod faults;

@@ -129,7 +129,11 @@ pub fn random_batch(choices: &mut Choices, ids: usize, rows_max: usize) -> Recor
         let has_vector = inserts || (operation == Operation::Update && choices.once_in(2));
         present.push(has_vector);
         for _ in 0..DIMENSION {
-            values.push(if has_vector { choices.below(1000) as f32 } else { 0.0 });
+            values.push(if has_vector {
+                choices.below(1000) as f32
+            } else {
+                0.0
+            });
         }
         let deletes = operation == Operation::Delete;
         let document = (!deletes && choices.once_in(2)).then(|| random_text(choices));
@@ -160,9 +164,20 @@ fn random_operation(choices: &mut Choices) -> Operation {
 }
 
 fn random_text(choices: &mut Choices) -> String {
-    let words = ["alpha", "beta", "gamma", "delta", "\u{e9}clair", "%_\\", "line\nbreak"];
+    let words = [
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "\u{e9}clair",
+        "%_\\",
+        "line\nbreak",
+    ];
     let count = choices.below(6);
-    (0..count).map(|_| words[choices.below(words.len())]).collect::<Vec<_>>().join(" ")
+    (0..count)
+        .map(|_| words[choices.below(words.len())])
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn push_random_metadata(
@@ -209,31 +224,59 @@ pub fn with_scope<T>(
     act: impl FnOnce(CollectionScope<'_>) -> vermilion_engine::Result<T>,
 ) -> vermilion_engine::Result<T> {
     let id = database.collection(TENANT, DATABASE, name)?.id;
-    act(CollectionScope { tenant: TENANT, database: DATABASE, id })
+    act(CollectionScope {
+        tenant: TENANT,
+        database: DATABASE,
+        id,
+    })
 }
 
 /// Every column of an answer.
 pub fn everything() -> Include {
-    Include { documents: true, metadatas: true, embeddings: true, uris: true, distances: false }
+    Include {
+        documents: true,
+        metadatas: true,
+        embeddings: true,
+        uris: true,
+        distances: false,
+    }
 }
 
 /// The records of the collection called `name` as the engine answers them.
 pub fn read_all(database: &Database, name: &str) -> vermilion_engine::Result<ModelCollection> {
-    let request = GetRequest { include: everything(), ..GetRequest::default() };
+    let request = GetRequest {
+        include: everything(),
+        ..GetRequest::default()
+    };
     let got = with_scope(database, name, |scope| database.get(scope, &request))?;
     let count = with_scope(database, name, |scope| database.count(scope))?;
-    assert_eq!(count, got.ids.len() as u64, "count and get disagree in {name}");
+    assert_eq!(
+        count,
+        got.ids.len() as u64,
+        "count and get disagree in {name}"
+    );
     let (vectors, documents) = (got.embeddings.unwrap_or_default(), got.documents);
-    let (uris, metadatas) = (got.uris.expect("asked for"), got.metadatas.expect("asked for"));
+    let (uris, metadatas) = (
+        got.uris.expect("asked for"),
+        got.metadatas.expect("asked for"),
+    );
     let documents = documents.expect("asked for");
     let record = |row: usize| ModelRecord {
         id: got.ids.get(row).to_owned(),
-        vector: vectors.get(row).expect("every record has a vector").to_vec(),
+        vector: vectors
+            .get(row)
+            .expect("every record has a vector")
+            .to_vec(),
         document: documents.get(row).map(str::to_owned),
         uri: uris.get(row).map(str::to_owned),
-        metadata: metadatas.row(row).map(|(key, value)| (key.to_owned(), value.clone())).collect(),
+        metadata: metadatas
+            .row(row)
+            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .collect(),
     };
-    Ok(ModelCollection { records: (0..got.ids.len()).map(record).collect() })
+    Ok(ModelCollection {
+        records: (0..got.ids.len()).map(record).collect(),
+    })
 }
 
 /// A configuration without background threads and with sizes so small that everything happens.

@@ -26,8 +26,8 @@ use crate::{Error, Result};
 /// Blocks scanned between two looks at the limit.
 const RUN_BLOCKS: usize = 8;
 
-/// Admitted rows up to which each one's levels are read, and no block is scanned; also per block
-/// of an index of one partition.
+/// Admitted rows up to which each one's levels are read, and no block is scanned, where there are
+/// partitions.
 const LISTED_ROWS: u32 = 1_000;
 
 /// Partitions in turn without a better row, after which a masked search may end.
@@ -360,20 +360,17 @@ impl VectorIndex {
         while first < end {
             let run = first..end.min(first + RUN_BLOCKS as u32);
             first = run.end;
-            let admitted = match mask {
-                Some(mask) => {
-                    let count = self.admitted(mask, run.clone(), &mut words);
-                    admitted_rows += count;
-                    if count == 0 {
-                        continue;
-                    }
-                    Some(&words[..])
+            let mut admitted = None;
+            if let Some(mask) = mask {
+                let count = self.admitted(mask, run.clone(), &mut words);
+                admitted_rows += count;
+                if count == 0 {
+                    continue;
                 }
-                None => {
-                    admitted_rows += run.len() as u32 * BLOCK_ROWS as u32;
-                    None
-                }
-            };
+                admitted = Some(&words[..]);
+            } else {
+                admitted_rows += run.len() as u32 * BLOCK_ROWS as u32;
+            }
             survivors.clear();
             let limit = best.limit() - score;
             scan_blocks(&scan, self.blocks(run.clone()), admitted, limit, survivors);
