@@ -1,8 +1,8 @@
-//! Measures the vector index on a folder with `base.f16.npy`, `query.f16.npy` and `truth100.npy`:
+//! Measures the vector index on a folder with `base.f16.npy` and `query.f16.npy`:
 //! `cargo run --release -p vermilion-engine --example vector_index -- FOLDER [SPACE] [PARTITIONS]`.
 //!
-//! Prints the processor time of the build, then for each recall asked for the recall found and the time of
-//! a query in processor time of one thread, without and with masks.
+//! Prints the processor time of the build, then for each recall asked for the recall found, against
+//! an exact search, and the processor time of a query, without and with masks; one thread (Linux).
 
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
 #![allow(
