@@ -246,7 +246,7 @@ fn settings_out_of_range_are_refused() {
     };
     fails(
         &with(json!({"hnsw": {"batch_size": 1}})),
-        "batch_size must be at least 2, got 1",
+        "Failed to reconcile schema: Invalid HNSW configuration: batch_size: Validation error",
     );
     fails(
         &with(json!({"spann": {"search_nprobe": 129}})),
@@ -260,8 +260,10 @@ fn settings_out_of_range_are_refused() {
         &with(json!({"source_key": "k"})),
         "Vector index can only source from #document",
     );
+    let both = json!({"float_list": {"vector_index":
+        {"enabled": false, "config": {"hnsw": {}, "spann": {}}}}});
     fails(
-        &with(json!({"hnsw": {}, "spann": {}})),
+        &json!({"schema": {"defaults": both, "keys": {}}}),
         "Both spann and hnsw config",
     );
     // A configuration, unlike a schema, may say so.
