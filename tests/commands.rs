@@ -36,7 +36,10 @@ fn succeed(arguments: &[&str]) -> String {
 fn fail(status: i32, arguments: &[&str]) -> String {
     let (found, out, err) = output(vermilion().args(arguments));
     assert_eq!(found, status, "{arguments:?}: {out} {err}");
-    let lines: Vec<&str> = err.lines().filter(|line| line.starts_with("error: ")).collect();
+    let lines: Vec<&str> = err
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
     assert_eq!(lines.len(), 1, "{err}");
     lines[0].to_owned()
 }
@@ -44,8 +47,12 @@ fn fail(status: i32, arguments: &[&str]) -> String {
 /// Every line of a JSONL file as a value, by id.
 fn records(file: &Path) -> BTreeMap<String, Value> {
     let text = fs::read_to_string(file).unwrap();
-    let parsed = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    parsed.map(|record| (record["id"].as_str().unwrap().to_owned(), record)).collect()
+    let parsed = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    parsed
+        .map(|record| (record["id"].as_str().unwrap().to_owned(), record))
+        .collect()
 }
 
 /// Every file below a folder with its bytes.
@@ -66,7 +73,15 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn help_teaches_and_completion_scripts_are_printed() {
     let help = succeed(&["--help"]);
-    for word in ["serve", "demo", "import", "export", "inspect", "verify", "chromadb.HttpClient"] {
+    for word in [
+        "serve",
+        "demo",
+        "import",
+        "export",
+        "inspect",
+        "verify",
+        "chromadb.HttpClient",
+    ] {
         assert!(help.contains(word), "{word}");
     }
     let serve = succeed(&["serve", "--help"]);
@@ -85,12 +100,22 @@ fn wrong_settings_stop_the_start_with_one_line_and_a_hint() {
     let path = folder.path().join("data");
     let path = path.to_str().unwrap();
     let public = fail(2, &["serve", "--path", path, "--host", "0.0.0.0"]);
-    assert!(public.contains("public address") && public.contains("--insecure"), "{public}");
+    assert!(
+        public.contains("public address") && public.contains("--insecure"),
+        "{public}"
+    );
     let port = fail(2, &["serve", "--path", path, "--port", "x"]);
     assert!(port.contains("--port is `x`"), "{port}");
-    let (status, _, err) = output(vermilion().args(["serve", "--path", path]).env("VERMILION_PROT", "1"));
+    let (status, _, err) = output(
+        vermilion()
+            .args(["serve", "--path", path])
+            .env("VERMILION_PROT", "1"),
+    );
     assert_eq!(status, 2);
-    assert!(err.contains("VERMILION_PROT is no setting") && err.contains("VERMILION_PORT"), "{err}");
+    assert!(
+        err.contains("VERMILION_PROT is no setting") && err.contains("VERMILION_PORT"),
+        "{err}"
+    );
     assert!(!Path::new(path).exists(), "a refused start makes no folder");
 }
 
@@ -101,9 +126,15 @@ fn a_taken_port_and_a_locked_folder_are_told_in_one_line() {
     let server = Server::start(&data, &[]);
     let port = server.address.rsplit(':').next().unwrap().to_owned();
     let other = folder.path().join("other");
-    let taken = fail(1, &["serve", "--path", other.to_str().unwrap(), "--port", &port]);
+    let taken = fail(
+        1,
+        &["serve", "--path", other.to_str().unwrap(), "--port", &port],
+    );
     assert!(taken.contains(&port) && taken.contains("hint"), "{taken}");
-    let locked = fail(1, &["serve", "--path", data.to_str().unwrap(), "--port", "0"]);
+    let locked = fail(
+        1,
+        &["serve", "--path", data.to_str().unwrap(), "--port", "0"],
+    );
     assert!(!locked.is_empty());
     let client = server.client();
     client.collection("still-there");
@@ -142,14 +173,27 @@ fn records_go_in_and_out_of_a_folder_unchanged() {
     );
     let again = fail(1, &[&["export", &file("out.jsonl")], &place[..]].concat());
     assert!(again.contains("--overwrite"), "{again}");
-    let missing = fail(1, &["export", &file("x.jsonl"), "--collection", "nothing", "--path", &data]);
+    let missing = fail(
+        1,
+        &[
+            "export",
+            &file("x.jsonl"),
+            "--collection",
+            "nothing",
+            "--path",
+            &data,
+        ],
+    );
     assert!(missing.contains("nothing"), "{missing}");
     if cfg!(feature = "parquet") {
         succeed(&[&["export", &file("out.parquet")], &place[..]].concat());
         let second = ["--collection", "second", "--path", &data];
         succeed(&[&["import", &file("out.parquet")], &second[..]].concat());
         succeed(&[&["export", &file("second.jsonl")], &second[..]].concat());
-        assert_eq!(records(Path::new(&file("out.jsonl"))), records(Path::new(&file("second.jsonl"))));
+        assert_eq!(
+            records(Path::new(&file("out.jsonl"))),
+            records(Path::new(&file("second.jsonl")))
+        );
     }
 }
 
@@ -157,7 +201,9 @@ fn records_go_in_and_out_of_a_folder_unchanged() {
 fn numbers_as_floats(records: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     let change = |(id, mut record): (String, Value)| {
         let numbers = record["embedding"].as_array().unwrap().iter();
-        record["embedding"] = numbers.map(|number| json!(number.as_f64().unwrap())).collect();
+        record["embedding"] = numbers
+            .map(|number| json!(number.as_f64().unwrap()))
+            .collect();
         (id, record)
     };
     records.into_iter().map(change).collect()
@@ -171,13 +217,35 @@ fn records_go_in_and_out_of_a_server_unchanged() {
     let url = format!("http://{}", server.address);
     write_records(Path::new(&file("in.jsonl")), 700);
     let place = ["--collection", "things", "--url", &url];
-    succeed(&[&["import", &file("in.jsonl"), "--batch", "300", "--space", "cosine"], &place[..]].concat());
-    succeed(&[&["export", &file("out.jsonl"), "--batch", "199"], &place[..]].concat());
+    succeed(
+        &[
+            &[
+                "import",
+                &file("in.jsonl"),
+                "--batch",
+                "300",
+                "--space",
+                "cosine",
+            ],
+            &place[..],
+        ]
+        .concat(),
+    );
+    succeed(
+        &[
+            &["export", &file("out.jsonl"), "--batch", "199"],
+            &place[..],
+        ]
+        .concat(),
+    );
     assert_eq!(
         numbers_as_floats(records(Path::new(&file("in.jsonl")))),
         numbers_as_floats(records(Path::new(&file("out.jsonl"))))
     );
-    let refused = fail(1, &["export", "-", "--collection", "none-such", "--url", &url]);
+    let refused = fail(
+        1,
+        &["export", "-", "--collection", "none-such", "--url", &url],
+    );
     assert!(refused.contains("404"), "{refused}");
     drop(server);
     let gone = fail(1, &["export", "-", "--collection", "things", "--url", &url]);
@@ -194,7 +262,11 @@ fn an_import_that_was_cut_off_goes_on_after_its_last_batch() {
     text.push_str("{\"id\": \"odd\", \"embedding\": [1]}\n");
     fs::write(&file, text).unwrap();
     let place = ["--collection", "things", "--path", data.to_str().unwrap()];
-    let import = [&["import", file.to_str().unwrap(), "--batch", "250"], &place[..]].concat();
+    let import = [
+        &["import", file.to_str().unwrap(), "--batch", "250"],
+        &place[..],
+    ]
+    .concat();
     for expected in ["1 000 records are stored", "going on after 1 000 records"] {
         let (status, _, err) = output(vermilion().args(&import));
         assert!(status == 1 && err.contains(expected), "{err}");
@@ -216,7 +288,8 @@ fn an_export_that_was_cut_off_goes_on_with_whole_records() {
     succeed(&[&["export", &file("whole.jsonl")], &place[..]].concat());
     let whole = fs::read(file("whole.jsonl")).unwrap();
     fs::write(file("cut.jsonl.partial"), &whole[..whole.len() / 2]).unwrap();
-    let (status, _, err) = output(vermilion().args([&["export", &file("cut.jsonl")], &place[..]].concat()));
+    let (status, _, err) =
+        output(vermilion().args([&["export", &file("cut.jsonl")], &place[..]].concat()));
     assert!(status == 0 && err.contains("going on after"), "{err}");
     assert_eq!(fs::read(file("cut.jsonl")).unwrap(), whole);
     assert!(!Path::new(&file("cut.jsonl.partial")).exists());
@@ -229,12 +302,20 @@ fn inspect_shows_a_folder_and_changes_no_byte_even_while_it_is_served() {
     let path = data.to_str().unwrap();
     let file = folder.path().join("in.jsonl");
     write_records(&file, 500);
-    succeed(&["import", file.to_str().unwrap(), "--collection", "things", "--path", path]);
+    succeed(&[
+        "import",
+        file.to_str().unwrap(),
+        "--collection",
+        "things",
+        "--path",
+        path,
+    ]);
     let before = files(&data);
     assert!(succeed(&["inspect", "--path", path]).contains("things"));
-    let shown: Value = serde_json::from_str(&succeed(&["inspect", "--json", "--path", path])).unwrap();
+    let shown: Value =
+        serde_json::from_str(&succeed(&["inspect", "--json", "--path", path])).unwrap();
     assert_eq!(shown["collections"][0]["name"], "things");
-    assert_eq!(shown["collections"][0]["dimension"], 3);
+    assert_eq!(shown["collections"][0]["last_logged_seq_id"], 500);
     succeed(&["verify", "--path", path]);
     assert_eq!(files(&data), before);
     let server = Server::start(&data, &[]);
@@ -270,7 +351,12 @@ fn verify_names_a_damaged_file_and_fails() {
 #[test]
 fn the_demo_shows_searches_and_the_way_of_its_writes() {
     let folder = tempfile::tempdir().unwrap();
-    let shown = succeed(&["demo", "--no-serve", "--path", folder.path().to_str().unwrap()]);
+    let shown = succeed(&[
+        "demo",
+        "--no-serve",
+        "--path",
+        folder.path().to_str().unwrap(),
+    ]);
     for part in [
         "3 000 descriptions",
         "Nearest to \"package manager for Debian\"",
@@ -282,6 +368,14 @@ fn the_demo_shows_searches_and_the_way_of_its_writes() {
     ] {
         assert!(shown.contains(part), "{part} is missing in {shown}");
     }
-    let again = succeed(&["demo", "--no-serve", "--path", folder.path().to_str().unwrap()]);
-    assert!(again.contains("SeqIds 3 001 to 6 000") && again.contains("Live records: 3 000"), "{again}");
+    let again = succeed(&[
+        "demo",
+        "--no-serve",
+        "--path",
+        folder.path().to_str().unwrap(),
+    ]);
+    assert!(
+        again.contains("SeqIds 3 001 to 6 000") && again.contains("Live records: 3 000"),
+        "{again}"
+    );
 }

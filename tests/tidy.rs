@@ -15,7 +15,10 @@ const SIGNS: &str = "\u{2212}\u{d7}\u{b7}\u{2264}\u{2265}\u{2260}\u{2208}\u{3a3}
 const DISK_DOORS: [&str; 2] = ["crates/engine/src/storage/", "crates/engine/src/catalog/"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
 }
 
 /// Every file of the repository with one of these endings, as its path from the root.
@@ -28,7 +31,11 @@ fn files(endings: &[&str]) -> Vec<String> {
             if path.is_dir() && !made {
                 walk(&path, root, endings, found);
             } else if endings.iter().any(|ending| name.ends_with(ending)) && path.is_file() {
-                let relative = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+                let relative = path
+                    .strip_prefix(root)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned();
                 found.push(relative);
             }
         }
@@ -48,13 +55,20 @@ fn read(file: &str) -> String {
 fn is_test(file: &str) -> bool {
     file.starts_with("tests/")
         || file.ends_with("/tests.rs")
-        || ["/tests/", "/benches/", "/examples/"].iter().any(|part| file.contains(part))
+        || ["/tests/", "/benches/", "/examples/"]
+            .iter()
+            .any(|part| file.contains(part))
 }
 
 /// A source without its tests.
 fn without_tests(text: &str) -> &str {
     let inner = text.find("#[cfg(test)]\nmod ");
-    let inner = inner.filter(|&at| text[at..].lines().nth(1).is_some_and(|line| line.ends_with('{')));
+    let inner = inner.filter(|&at| {
+        text[at..]
+            .lines()
+            .nth(1)
+            .is_some_and(|line| line.ends_with('{'))
+    });
     &text[..inner.unwrap_or(text.len())]
 }
 
@@ -66,7 +80,10 @@ fn fail_with(broken: &[String], rule: &str) {
 fn every_source_opens_with_what_it_is_for() {
     let headless = |file: &String| !read(file).starts_with("//!");
     let broken: Vec<_> = files(&[".rs"]).into_iter().filter(headless).collect();
-    fail_with(&broken, "a source opens with a //! comment: what it is for, what must stay true");
+    fail_with(
+        &broken,
+        "a source opens with a //! comment: what it is for, what must stay true",
+    );
 }
 
 #[test]
@@ -106,16 +123,24 @@ fn sources_hold_no_notes_for_later_and_no_path_of_a_machine() {
             }
         }
     }
-    fail_with(&broken, "say it in an issue, or name paths from the root of the repository");
+    fail_with(
+        &broken,
+        "say it in an issue, or name paths from the root of the repository",
+    );
 }
 
 #[test]
 fn sources_are_ascii_but_for_signs_of_mathematics() {
     let mut broken = Vec::new();
-    for file in files(&[".rs", ".toml"]).into_iter().filter(|file| !is_test(file)) {
+    for file in files(&[".rs", ".toml"])
+        .into_iter()
+        .filter(|file| !is_test(file))
+    {
         let text = read(&file);
         for (number, line) in without_tests(&text).lines().enumerate() {
-            let sign = line.chars().find(|sign| !sign.is_ascii() && !SIGNS.contains(*sign));
+            let sign = line
+                .chars()
+                .find(|sign| !sign.is_ascii() && !SIGNS.contains(*sign));
             if let Some(sign) = sign {
                 broken.push(format!("{file}:{}: {}", number + 1, sign.escape_unicode()));
             }
@@ -130,7 +155,11 @@ fn every_link_of_a_page_leads_somewhere() {
     for file in files(&[".md"]) {
         let text = read(&file);
         let folder = Path::new(&file).parent().unwrap().to_owned();
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             let path = target.split('#').next().unwrap();
             if path.is_empty() || path.contains("://") || path.contains(' ') {
                 continue;
@@ -148,9 +177,11 @@ fn every_path_that_a_page_names_is_there() {
     let mut broken = Vec::new();
     for file in files(&[".md"]) {
         for word in read(&file).split('`').skip(1).step_by(2) {
-            let is_path = ["crates/", "tests/", "docs/", "sample/", "bench/", ".ci/", ".config/"]
-                .iter()
-                .any(|start| word.starts_with(start));
+            let is_path = [
+                "crates/", "tests/", "docs/", "sample/", "bench/", ".ci/", ".config/",
+            ]
+            .iter()
+            .any(|start| word.starts_with(start));
             let plain = !word.contains(['*', '<', '{', ' ', '\n']);
             if is_path && plain && !root().join(word).exists() {
                 broken.push(format!("{file}: `{word}`"));
@@ -173,11 +204,17 @@ fn the_code_map_names_every_crate_and_every_module_of_the_engine() {
     for entry in fs::read_dir(root().join("crates/engine/src")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        if name != "lib" && !map.contains(&format!("`{name}`")) && !map.contains(&format!("{name}/")) {
+        if name != "lib"
+            && !map.contains(&format!("`{name}`"))
+            && !map.contains(&format!("{name}/"))
+        {
             missing.insert(format!("module {name} of the engine"));
         }
     }
-    fail_with(&missing.into_iter().collect::<Vec<_>>(), "ARCHITECTURE.md does not name");
+    fail_with(
+        &missing.into_iter().collect::<Vec<_>>(),
+        "ARCHITECTURE.md does not name",
+    );
 }
 
 #[test]

@@ -31,14 +31,21 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.folder.path()).status();
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(self.folder.path())
+            .status();
     }
 }
 
 fn skip(why: &str) {
     println!("skipped: {why}");
     if let Some(file) = std::env::var_os("TEST_SKIPS") {
-        let mut file = fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(file)
+            .unwrap();
         writeln!(file, "{why}").unwrap();
     }
 }

@@ -71,7 +71,11 @@ fn a_kill_at_any_moment_loses_no_acknowledged_batch_and_halves_none() {
     let mut ledger = ledger.into_inner().unwrap();
     ledger.check(&client, &id);
     assert!(ledger.acknowledged() >= rounds(), "the load was no load");
-    println!("{} acknowledged batches over {} kills", ledger.acknowledged(), rounds());
+    println!(
+        "{} acknowledged batches over {} kills",
+        ledger.acknowledged(),
+        rounds()
+    );
     assert_eq!(server.stop().0, 0);
     let path = folder.path().to_str().unwrap();
     let (status, out, err) = output(vermilion().args(["verify", "--path", path]));
@@ -107,7 +111,13 @@ fn a_second_server_on_the_folder_is_refused_and_harms_nothing() {
         let second = ["serve", "--port", "0", "--path", &path];
         let (status, _, err) = output(vermilion().args(second));
         assert_eq!(status, 1, "{err}");
-        assert_eq!(err.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{err}");
+        assert_eq!(
+            err.lines()
+                .filter(|line| line.starts_with("error: "))
+                .count(),
+            1,
+            "{err}"
+        );
         server.kill();
     });
     // The lock of a killed server holds nobody off.
