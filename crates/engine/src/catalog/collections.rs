@@ -138,10 +138,7 @@ impl Catalog {
         new: &NewCollection,
     ) -> crate::Result<Collection> {
         let metadata = new.metadata.clone().filter(|metadata| !metadata.is_empty());
-        let metadata_text = metadata
-            .as_ref()
-            .map(|metadata| to_json(metadata))
-            .transpose()?;
+        let metadata_text = metadata.as_ref().map(to_json).transpose()?;
         let schema_text = to_json(&new.schema)?;
         self.write(|changes| {
             let database = find_database(changes.connection, &new.tenant, &new.database)?;

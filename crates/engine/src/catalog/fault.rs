@@ -76,15 +76,15 @@ pub(super) fn io(path: &std::path::Path, doing: &str, error: &std::io::Error) ->
 fn sql(name: &str, error: &rusqlite::Error) -> Error {
     let code = match error {
         // The statements are fixed and right: what fails in them is the file's definitions.
-        rusqlite::Error::SqlInputError { .. } => return damaged(name, error),
         rusqlite::Error::SqliteFailure(failure, _)
             if failure.extended_code == ffi::SQLITE_ERROR =>
         {
             return damaged(name, error);
         }
         rusqlite::Error::SqliteFailure(failure, _) => failure.code,
-        // A stored value has another type than its column: only damage does that.
-        rusqlite::Error::FromSqlConversionFailure(..)
+        // So it is with texts that do not parse, and values of another type than their column.
+        rusqlite::Error::SqlInputError { .. }
+        | rusqlite::Error::FromSqlConversionFailure(..)
         | rusqlite::Error::IntegralValueOutOfRange(..)
         | rusqlite::Error::Utf8Error(..)
         | rusqlite::Error::InvalidColumnType(..) => return damaged(name, error),

@@ -100,10 +100,6 @@ fn joined(mut file: Vec<u8>, log: &[u8], scan: &Scan) -> Result<Vec<u8>> {
     Ok(file)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the catalogue is the one exception to the storage door"
-)]
 fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),

@@ -1,144 +1,186 @@
-//! The payload of a frame: a batch of records as columns, little-endian.
+//! The form of a batch in a frame: its columns one after the other.
 //!
-//! What must stay true: [`decode`] never panics and never reads past its input, whatever the
-//! bytes are; the vectors are neither copied nor converted by [`encode`]. The layout is drawn in
-//! `docs/format.md`.
+//! What must stay true: encoding copies neither vectors nor texts; decoding any bytes whatever
+//! ends with a batch or an error, never with a panic or with memory out of proportion to them.
+//!
+//! ```text
+//!  0  4  rows                        32  8  bytes of uris together
+//!  4  4  dimension                   40  8  bytes of the metadata
+//!  8  4  flags                       48     operations, 1 byte a row
+//! 12  4  zero                               offsets of ids, 4 bytes each, rows + 1
+//! 16  8  bytes of ids together              flag 1: which rows have a vector, 1 byte a row
+//! 24  8  bytes of documents together        flag 2: which rows have a document, then offsets
+//!                                           flag 4: which rows have a uri, then offsets
+//! then the texts of ids; flag 8: the vectors, rows * dimension * 4 bytes; the texts of documents;
+//! the texts of uris; flag 16: the metadata
+//! ```
+//!
+//! Metadata: the number of keys (4), each as its length (4) and text; then for each row the number
+//! of its cells (4), each as the number of its key (4), its type (1), and its value: 0 null, 1
+//! bool (1), 2 integer (8), 3 float (8), 4 string (length 4, text), 5 to 8 lists of those (length
+//! 4, values), 9 sparse vector (length 4, indices, values, 1 or 0, tokens as strings).
 
 use std::sync::Arc;
+
+use bytemuck::cast_slice;
 
 use crate::model::{
     Embeddings, MetadataColumn, Operation, OptionalStrings, RecordBatch, SparseVector, Strings,
     Value,
 };
 
-/// An encoded batch: what stands before the vectors, the vectors in the batch itself, the rest.
-pub(super) struct Payload {
-    before: Vec<u8>,
+const HEAD_BYTES: usize = 48;
+const SOME_VECTORS: u32 = 1;
+const DOCUMENTS: u32 = 2;
+const URIS: u32 = 4;
+const VECTORS: u32 = 8;
+const METADATA: u32 = 16;
+
+/// A batch as bytes: what was made for it, and the batch itself, which holds the rest.
+pub struct Encoded {
     batch: Arc<RecordBatch>,
-    after: Vec<u8>,
+    head: Vec<u8>,
+    metadata: Vec<u8>,
+    flags: u32,
 }
 
-impl Payload {
-    /// The payload's parts, to be written one after the other.
-    pub(super) fn parts(&self) -> [&[u8]; 3] {
+impl Encoded {
+    /// The bytes, to be written one part after the other.
+    pub fn parts(&self) -> [&[u8]; 6] {
+        let text = |flag: u32, column: &'_ OptionalStrings| -> usize {
+            if self.flags & flag == 0 {
+                0
+            } else {
+                column.values().text().len()
+            }
+        };
+        let batch = &*self.batch;
+        let documents = text(DOCUMENTS, &batch.documents);
+        let uris = text(URIS, &batch.uris);
         [
-            &self.before,
-            bytemuck::cast_slice(self.batch.embeddings.values()),
-            &self.after,
+            &self.head,
+            batch.ids.text().as_bytes(),
+            cast_slice(batch.embeddings.values()),
+            &batch.documents.values().text().as_bytes()[..documents],
+            &batch.uris.values().text().as_bytes()[..uris],
+            &self.metadata,
         ]
     }
 
-    /// Bytes in all.
-    pub(super) fn bytes(&self) -> usize {
-        self.parts().iter().map(|part| part.len()).sum()
+    /// How many bytes there are.
+    pub fn bytes(&self) -> u64 {
+        self.parts().iter().map(|part| part.len() as u64).sum()
     }
 
-    /// The checksum of all parts.
-    pub(super) fn checksum(&self) -> u32 {
+    /// Their checksum.
+    pub fn checksum(&self) -> u32 {
         self.parts()
             .iter()
-            .fold(0, |sum, part| crc32c::crc32c_append(sum, part))
+            .fold(0, |checksum, part| crc32c::crc32c_append(checksum, part))
     }
 }
 
-/// Encodes `batch`, whose vector block is used where it lies.
-pub(super) fn encode(batch: Arc<RecordBatch>) -> Payload {
-    let mut before = Vec::with_capacity(64 + batch.ids.text().len() + batch.len() * 5);
-    put_u32(&mut before, batch.len());
-    before.extend(batch.operations.iter().map(|operation| *operation as u8));
-    put_strings(&mut before, &batch.ids);
-    put_u32(&mut before, batch.embeddings.dimension());
-    match batch.embeddings.present() {
-        Some(present) => {
-            before.push(1);
-            before.extend(present.iter().map(|&present| u8::from(present)));
+/// Makes bytes of `batch`; an error says which of its columns does not fit the others.
+pub fn encode(batch: &Arc<RecordBatch>) -> Result<Encoded, String> {
+    let rows = batch.len();
+    check_columns(batch)?;
+    let mut flags = 0;
+    let mut set = |flag: u32, on: bool| flags |= if on { flag } else { 0 };
+    set(SOME_VECTORS, batch.embeddings.present().is_some());
+    set(DOCUMENTS, !batch.documents.all_absent());
+    set(URIS, !batch.uris.all_absent());
+    set(VECTORS, !batch.embeddings.is_empty());
+    set(METADATA, batch.metadata.cell_count() > 0);
+    let mut metadata = Vec::new();
+    if flags & METADATA != 0 {
+        put_metadata(&mut metadata, &batch.metadata);
+    }
+    let mut head = Vec::with_capacity(HEAD_BYTES + rows * 8);
+    let text = |flag: u32, column: &OptionalStrings| {
+        if flags & flag == 0 {
+            0
+        } else {
+            column.values().text().len() as u64
         }
-        None => before.push(0),
-    }
-    put_u32(&mut before, batch.embeddings.values().len());
-    let text = batch.documents.values().text().len() + batch.uris.values().text().len();
-    let mut after =
-        Vec::with_capacity(64 + text + batch.len() * 10 + batch.metadata.cell_count() * 24);
-    put_optional(&mut after, &batch.documents);
-    put_optional(&mut after, &batch.uris);
-    put_metadata(&mut after, &batch.metadata);
-    Payload {
-        before,
-        batch,
-        after,
-    }
-}
-
-/// The batch that `bytes` hold, or what is wrong with them.
-pub(super) fn decode(bytes: &[u8]) -> Result<RecordBatch, &'static str> {
-    let mut reader = Reader { rest: bytes };
-    let rows = reader.count(1)?;
-    let operations = reader
-        .take(rows)?
-        .iter()
-        .map(|&number| Operation::from_number(number).ok_or("an unknown operation"))
-        .collect::<Result<Vec<_>, _>>()?;
-    let ids = reader.strings(rows)?;
-    let dimension = reader.number()? as usize;
-    let present = match reader.byte()? {
-        0 => None,
-        _ => Some(reader.flags(rows)?),
     };
-    let numbers = reader.count(4)?;
-    let values: Vec<f32> = bytemuck::allocation::pod_collect_to_vec(reader.take(numbers * 4)?);
-    let embeddings = match present {
-        Some(present) => Embeddings::with_absent(dimension, values, present),
-        None => Embeddings::new(dimension, values),
+    for number in [rows as u32, batch.embeddings.dimension() as u32, flags, 0] {
+        put_u32(&mut head, number);
     }
-    .filter(|embeddings| embeddings.is_empty() || embeddings.len() == rows)
-    .ok_or("vectors of another number than there are records")?;
-    let documents = reader.optional(rows)?;
-    let uris = reader.optional(rows)?;
-    let metadata = reader.metadata(rows)?;
-    if !reader.rest.is_empty() {
-        return Err("bytes after the end of the batch");
+    for number in [
+        batch.ids.text().len() as u64,
+        text(DOCUMENTS, &batch.documents),
+        text(URIS, &batch.uris),
+        metadata.len() as u64,
+    ] {
+        head.extend_from_slice(&number.to_le_bytes());
     }
-    Ok(RecordBatch {
-        operations,
-        ids,
-        embeddings,
-        documents,
-        uris,
+    head.extend(batch.operations.iter().map(|operation| *operation as u8));
+    head.extend_from_slice(cast_slice(batch.ids.offsets()));
+    if let Some(present) = batch.embeddings.present() {
+        put_bools(&mut head, present);
+    }
+    for (flag, column) in [(DOCUMENTS, &batch.documents), (URIS, &batch.uris)] {
+        if flags & flag != 0 {
+            put_bools(&mut head, column.present());
+            head.extend_from_slice(cast_slice(column.values().offsets()));
+        }
+    }
+    Ok(Encoded {
+        batch: batch.clone(),
+        head,
         metadata,
+        flags,
     })
 }
 
-fn put_u32(to: &mut Vec<u8>, number: usize) {
-    let number = u32::try_from(number).expect("a batch holds under 4 GiB in each column");
+fn check_columns(batch: &RecordBatch) -> Result<(), String> {
+    let rows = batch.len();
+    let columns = [
+        ("operations", batch.operations.len()),
+        ("documents", batch.documents.len()),
+        ("uris", batch.uris.len()),
+        ("metadata", batch.metadata.len()),
+    ];
+    for (name, found) in columns {
+        if found != rows {
+            return Err(format!("{name} has {found} rows where ids has {rows}"));
+        }
+    }
+    let vectors = batch.embeddings.len();
+    if vectors != rows && !batch.embeddings.is_empty() {
+        return Err(format!(
+            "embeddings has {vectors} rows where ids has {rows}"
+        ));
+    }
+    if u32::try_from(rows).is_err() || u32::try_from(batch.embeddings.dimension()).is_err() {
+        return Err(format!("{rows} rows are more than a batch can have"));
+    }
+    Ok(())
+}
+
+fn put_u32(to: &mut Vec<u8>, number: u32) {
     to.extend_from_slice(&number.to_le_bytes());
 }
 
+fn put_bools(to: &mut Vec<u8>, values: &[bool]) {
+    to.extend(values.iter().map(|value| u8::from(*value)));
+}
+
 fn put_text(to: &mut Vec<u8>, text: &str) {
-    put_u32(to, text.len());
+    put_u32(to, text.len() as u32);
     to.extend_from_slice(text.as_bytes());
 }
 
-fn put_strings(to: &mut Vec<u8>, strings: &Strings) {
-    to.extend_from_slice(bytemuck::cast_slice(strings.offsets()));
-    put_text(to, strings.text());
-}
-
-fn put_optional(to: &mut Vec<u8>, strings: &OptionalStrings) {
-    to.push(u8::from(!strings.all_absent()));
-    if !strings.all_absent() {
-        to.extend(strings.present().iter().map(|&present| u8::from(present)));
-        put_strings(to, strings.values());
+fn put_metadata(to: &mut Vec<u8>, column: &MetadataColumn) {
+    put_u32(to, column.keys().len() as u32);
+    for key in column.keys() {
+        put_text(to, key);
     }
-}
-
-fn put_metadata(to: &mut Vec<u8>, metadata: &MetadataColumn) {
-    put_u32(to, metadata.keys().len());
-    metadata.keys().iter().for_each(|key| put_text(to, key));
-    for row in 0..metadata.len() {
-        let cells = metadata.cells(row);
-        put_u32(to, cells.len());
+    for row in 0..column.len() {
+        let cells = column.cells(row);
+        put_u32(to, cells.len() as u32);
         for (key, value) in cells {
-            put_u32(to, *key as usize);
+            put_u32(to, *key);
             put_value(to, value);
         }
     }
@@ -147,14 +189,14 @@ fn put_metadata(to: &mut Vec<u8>, metadata: &MetadataColumn) {
 fn put_value(to: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => to.push(0),
-        Value::Bool(flag) => to.extend([1, u8::from(*flag)]),
-        Value::Int(number) => {
+        Value::Bool(value) => to.extend([1, u8::from(*value)]),
+        Value::Int(value) => {
             to.push(2);
-            to.extend_from_slice(&number.to_le_bytes());
+            to.extend_from_slice(&value.to_le_bytes());
         }
-        Value::Float(number) => {
+        Value::Float(value) => {
             to.push(3);
-            to.extend_from_slice(&number.to_le_bytes());
+            to.extend_from_slice(&value.to_le_bytes());
         }
         Value::Str(text) => {
             to.push(4);
@@ -162,175 +204,262 @@ fn put_value(to: &mut Vec<u8>, value: &Value) {
         }
         Value::Bools(list) => {
             to.push(5);
-            put_u32(to, list.len());
-            to.extend(list.iter().map(|&flag| u8::from(flag)));
+            put_u32(to, list.len() as u32);
+            put_bools(to, list);
         }
         Value::Ints(list) => {
             to.push(6);
-            put_u32(to, list.len());
-            to.extend_from_slice(bytemuck::cast_slice(list));
+            put_u32(to, list.len() as u32);
+            to.extend_from_slice(cast_slice(list));
         }
         Value::Floats(list) => {
             to.push(7);
-            put_u32(to, list.len());
-            to.extend_from_slice(bytemuck::cast_slice(list));
+            put_u32(to, list.len() as u32);
+            to.extend_from_slice(cast_slice(list));
         }
         Value::Strs(list) => {
             to.push(8);
-            put_u32(to, list.len());
+            put_u32(to, list.len() as u32);
             list.iter().for_each(|text| put_text(to, text));
         }
         Value::Sparse(sparse) => {
             to.push(9);
-            put_u32(to, sparse.indices.len());
-            to.extend_from_slice(bytemuck::cast_slice(&sparse.indices));
-            put_u32(to, sparse.values.len());
-            to.extend_from_slice(bytemuck::cast_slice(&sparse.values));
+            put_u32(to, sparse.indices.len() as u32);
+            to.extend_from_slice(cast_slice(&sparse.indices));
+            to.extend_from_slice(cast_slice(&sparse.values));
             to.push(u8::from(sparse.tokens.is_some()));
             if let Some(tokens) = &sparse.tokens {
-                put_u32(to, tokens.len());
-                tokens.iter().for_each(|text| put_text(to, text));
+                tokens.iter().for_each(|token| put_text(to, token));
             }
         }
     }
 }
 
-/// What is left to be read.
-struct Reader<'a> {
+/// Makes a batch of `count` records of bytes; an error says what is wrong with them.
+pub fn decode(bytes: &[u8], count: u32) -> Result<RecordBatch, String> {
+    let mut input = Input { rest: bytes };
+    let rows = input.u32()?;
+    if rows != count {
+        return Err(format!("{rows} rows where {count} are expected"));
+    }
+    let rows = rows as usize;
+    let (dimension, flags, _) = (input.u32()? as usize, input.u32()?, input.u32()?);
+    let (ids_text, documents_text) = (input.length()?, input.length()?);
+    let (uris_text, metadata_bytes) = (input.length()?, input.length()?);
+    let operations = input
+        .take(rows)?
+        .iter()
+        .map(|&number| {
+            Operation::from_number(number).ok_or_else(|| format!("no operation {number}"))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let id_offsets = input.offsets(rows)?;
+    let some_vectors = match flags & SOME_VECTORS {
+        0 => None,
+        _ => Some(input.bools(rows)?),
+    };
+    let documents = optional_offsets(&mut input, flags & DOCUMENTS, rows)?;
+    let uris = optional_offsets(&mut input, flags & URIS, rows)?;
+    let ids = strings(id_offsets, input.take(ids_text)?)?;
+    let vectors = match flags & VECTORS {
+        0 => 0,
+        _ => rows
+            .checked_mul(dimension)
+            .and_then(|numbers| numbers.checked_mul(4))
+            .ok_or("vectors of impossible size")?,
+    };
+    let values: Vec<f32> = collect(input.take(vectors)?);
+    let embeddings = match some_vectors {
+        None => Embeddings::new(dimension, values),
+        Some(present) => Embeddings::with_absent(dimension, values, present),
+    };
+    let batch = RecordBatch {
+        operations,
+        ids,
+        embeddings: embeddings.ok_or("vectors that are no whole rows")?,
+        documents: optional_strings(documents, input.take(documents_text)?, rows)?,
+        uris: optional_strings(uris, input.take(uris_text)?, rows)?,
+        metadata: match flags & METADATA {
+            0 => MetadataColumn::absent(rows),
+            _ => take_metadata(
+                &mut Input {
+                    rest: input.take(metadata_bytes)?,
+                },
+                rows,
+            )?,
+        },
+    };
+    if !input.rest.is_empty() {
+        return Err(format!("{} bytes too many", input.rest.len()));
+    }
+    Ok(batch)
+}
+
+type Present = Option<(Vec<bool>, Vec<u32>)>;
+
+fn optional_offsets(input: &mut Input<'_>, flag: u32, rows: usize) -> Result<Present, String> {
+    if flag == 0 {
+        return Ok(None);
+    }
+    Ok(Some((input.bools(rows)?, input.offsets(rows)?)))
+}
+
+fn optional_strings(column: Present, text: &[u8], rows: usize) -> Result<OptionalStrings, String> {
+    let Some((present, offsets)) = column else {
+        return Ok(OptionalStrings::absent(rows));
+    };
+    OptionalStrings::from_parts(strings(offsets, text)?, present)
+        .ok_or_else(|| "a column of the wrong length".to_owned())
+}
+
+fn strings(offsets: Vec<u32>, text: &[u8]) -> Result<Strings, String> {
+    let text = std::str::from_utf8(text).map_err(|cause| format!("text is not UTF-8: {cause}"))?;
+    Strings::from_parts(offsets, text.to_owned())
+        .ok_or_else(|| "offsets that do not fit their text".to_owned())
+}
+
+fn take_metadata(input: &mut Input<'_>, rows: usize) -> Result<MetadataColumn, String> {
+    let keys = input.u32()?;
+    let mut column = MetadataColumn::default();
+    for number in 0..keys {
+        let key = input.text()?;
+        if column.intern(key) != number {
+            return Err(format!("the key {key:?} stands there twice"));
+        }
+    }
+    for _ in 0..rows {
+        for _ in 0..input.u32()? {
+            let key = input.u32()?;
+            if key >= keys {
+                return Err(format!("key {key} of {keys}"));
+            }
+            let value = take_value(input)?;
+            column.push_cell(key, value);
+        }
+        column.finish_row();
+    }
+    if !input.rest.is_empty() {
+        return Err(format!("{} bytes of metadata too many", input.rest.len()));
+    }
+    Ok(column)
+}
+
+fn take_value(input: &mut Input<'_>) -> Result<Value, String> {
+    let kind = input.u8()?;
+    Ok(match kind {
+        0 => Value::Null,
+        1 => Value::Bool(input.bool()?),
+        2 => Value::Int(input.u64()? as i64),
+        3 => Value::Float(f64::from_bits(input.u64()?)),
+        4 => Value::Str(input.text()?.into()),
+        5 => {
+            let length = input.u32()? as usize;
+            Value::Bools(input.bools(length)?)
+        }
+        6 => Value::Ints(input.numbers()?),
+        7 => Value::Floats(input.numbers()?),
+        8 => {
+            let length = input.u32()?;
+            Value::Strs(input.texts(length)?)
+        }
+        9 => {
+            let length = input.u32()?;
+            let indices: Vec<u32> = input.numbers_of(length)?;
+            if !indices.is_sorted_by(|a, b| a < b) {
+                return Err("a sparse vector whose indices do not ascend".to_owned());
+            }
+            Value::Sparse(SparseVector {
+                indices,
+                values: input.numbers_of(length)?,
+                tokens: input.bool()?.then(|| input.texts(length)).transpose()?,
+            })
+        }
+        other => return Err(format!("a value of the unknown type {other}")),
+    })
+}
+
+/// Numbers of bytes that are a whole number of them.
+fn collect<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
+    let mut numbers = vec![T::zeroed(); bytes.len() / size_of::<T>()];
+    bytemuck::cast_slice_mut(&mut numbers).copy_from_slice(bytes);
+    numbers
+}
+
+/// Bytes that are taken from the front.
+struct Input<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
-    fn take(&mut self, bytes: usize) -> Result<&'a [u8], &'static str> {
+impl<'a> Input<'a> {
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8], String> {
         let (taken, rest) = self
             .rest
             .split_at_checked(bytes)
-            .ok_or("it ends too early")?;
+            .ok_or_else(|| format!("{bytes} bytes expected, {} left", self.rest.len()))?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn byte(&mut self) -> Result<u8, &'static str> {
+    fn u8(&mut self) -> Result<u8, String> {
         Ok(self.take(1)?[0])
     }
 
-    fn number(&mut self) -> Result<u32, &'static str> {
-        let bytes = self.take(4)?;
-        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    fn u32(&mut self) -> Result<u32, String> {
+        Ok(super::format::u32_at(self.take(4)?, 0))
     }
 
-    /// A number of items of at least `item_bytes` bytes each, which must all still be there: no
-    /// number read from damaged bytes makes the reader reserve more than it was given.
-    fn count(&mut self, item_bytes: usize) -> Result<usize, &'static str> {
-        let count = self.number()? as usize;
-        if count
-            .checked_mul(item_bytes)
-            .is_none_or(|bytes| bytes > self.rest.len())
-        {
-            return Err("it counts more than it holds");
-        }
-        Ok(count)
+    fn u64(&mut self) -> Result<u64, String> {
+        Ok(super::format::u64_at(self.take(8)?, 0))
     }
 
-    fn flags(&mut self, rows: usize) -> Result<Vec<bool>, &'static str> {
-        Ok(self.take(rows)?.iter().map(|&byte| byte != 0).collect())
+    fn length(&mut self) -> Result<usize, String> {
+        let length = self.u64()?;
+        usize::try_from(length).map_err(|_| format!("the impossible length {length}"))
     }
 
-    fn text(&mut self) -> Result<&'a str, &'static str> {
-        let bytes = self.count(1)?;
-        std::str::from_utf8(self.take(bytes)?).map_err(|_| "text that is no UTF-8")
+    fn bool(&mut self) -> Result<bool, String> {
+        Ok(self.bools(1)?[0])
     }
 
-    fn strings(&mut self, rows: usize) -> Result<Strings, &'static str> {
-        let offsets = rows.checked_add(1).and_then(|count| count.checked_mul(4));
-        let offsets =
-            bytemuck::allocation::pod_collect_to_vec(self.take(offsets.ok_or("too many rows")?)?);
-        let text = self.text()?.to_owned();
-        Strings::from_parts(offsets, text).ok_or("strings with impossible offsets")
+    fn bools(&mut self, count: usize) -> Result<Vec<bool>, String> {
+        self.take(count)?
+            .iter()
+            .map(|&byte| match byte {
+                0 => Ok(false),
+                1 => Ok(true),
+                other => Err(format!("{other} is neither true nor false")),
+            })
+            .collect()
     }
 
-    fn optional(&mut self, rows: usize) -> Result<OptionalStrings, &'static str> {
-        if self.byte()? == 0 {
-            return Ok(OptionalStrings::absent(rows));
-        }
-        let present = self.flags(rows)?;
-        let values = self.strings(rows)?;
-        OptionalStrings::from_parts(values, present).ok_or("strings of another number of rows")
+    fn offsets(&mut self, rows: usize) -> Result<Vec<u32>, String> {
+        let bytes = rows
+            .checked_add(1)
+            .and_then(|count| count.checked_mul(4))
+            .ok_or("offsets of impossible size")?;
+        Ok(collect(self.take(bytes)?))
     }
 
-    fn metadata(&mut self, rows: usize) -> Result<MetadataColumn, &'static str> {
-        let mut column = MetadataColumn::default();
-        let keys = self.count(4)?;
-        for _ in 0..keys {
-            let key = self.text()?;
-            column.intern(key);
-        }
-        if column.keys().len() != keys {
-            return Err("a metadata key that stands twice");
-        }
-        for _ in 0..rows {
-            for _ in 0..self.count(5)? {
-                let key = self.number()?;
-                if key as usize >= keys {
-                    return Err("a metadata key that is not there");
-                }
-                column.push_cell(key, self.value()?);
-            }
-            column.finish_row();
-        }
-        Ok(column)
+    fn numbers<T: bytemuck::Pod>(&mut self) -> Result<Vec<T>, String> {
+        let length = self.u32()?;
+        self.numbers_of(length)
     }
 
-    fn value(&mut self) -> Result<Value, &'static str> {
-        Ok(match self.byte()? {
-            0 => Value::Null,
-            1 => Value::Bool(self.byte()? != 0),
-            2 => Value::Int(i64::from_le_bytes(self.eight()?)),
-            3 => Value::Float(f64::from_le_bytes(self.eight()?)),
-            4 => Value::Str(self.text()?.into()),
-            5 => {
-                let count = self.count(1)?;
-                Value::Bools(self.flags(count)?)
-            }
-            6 => {
-                let count = self.count(8)?;
-                Value::Ints(bytemuck::allocation::pod_collect_to_vec(
-                    self.take(count * 8)?,
-                ))
-            }
-            7 => {
-                let count = self.count(8)?;
-                Value::Floats(bytemuck::allocation::pod_collect_to_vec(
-                    self.take(count * 8)?,
-                ))
-            }
-            8 => Value::Strs(self.texts()?),
-            9 => {
-                let count = self.count(4)?;
-                let indices = bytemuck::allocation::pod_collect_to_vec(self.take(count * 4)?);
-                let count = self.count(4)?;
-                let values = bytemuck::allocation::pod_collect_to_vec(self.take(count * 4)?);
-                let tokens = if self.byte()? == 0 {
-                    None
-                } else {
-                    Some(self.texts()?)
-                };
-                Value::Sparse(SparseVector {
-                    indices,
-                    values,
-                    tokens,
-                })
-            }
-            _ => return Err("a metadata value of unknown type"),
-        })
+    fn numbers_of<T: bytemuck::Pod>(&mut self, length: u32) -> Result<Vec<T>, String> {
+        let bytes = (length as usize)
+            .checked_mul(size_of::<T>())
+            .ok_or("a list of impossible size")?;
+        Ok(collect(self.take(bytes)?))
     }
 
-    fn eight(&mut self) -> Result<[u8; 8], &'static str> {
-        Ok(self.take(8)?.try_into().expect("eight bytes were taken"))
+    fn text(&mut self) -> Result<&'a str, String> {
+        let length = self.u32()? as usize;
+        std::str::from_utf8(self.take(length)?).map_err(|cause| format!("text: {cause}"))
     }
 
-    fn texts(&mut self) -> Result<Vec<String>, &'static str> {
-        let count = self.count(4)?;
-        (0..count).map(|_| self.text().map(str::to_owned)).collect()
+    fn texts(&mut self, length: u32) -> Result<Vec<String>, String> {
+        (0..length)
+            .map(|_| self.text().map(str::to_owned))
+            .collect()
     }
 }

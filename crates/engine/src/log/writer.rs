@@ -1,385 +1,530 @@
-//! The log's thread: writes what is queued, syncs once, answers; removes files that are spent.
+//! The log's thread: writes what waits, syncs, tells; removes files that nobody needs.
 //!
-//! What must stay true: only this thread writes or removes log files. SeqIds are given out when a
-//! frame is written, so that a batch that fails leaves no gap. After a failed write the file is
-//! cut back to its last durable end; after a failed sync nothing more is written.
+//! What must stay true (the reasons are in [`super::format`]): one group is in the file beyond its
+//! durable bytes at most; a cut, a removal or a new name is durable before anything builds on it;
+//! after a failed sync nothing is appended.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use uuid::Uuid;
 
-use super::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FrameHeader, file_header};
-use super::payload::{self, Payload};
-use super::scan::{FOLDER, LogFile, path_of};
-use super::{Shared, Ticket, no_log};
-use crate::model::{CollectionId, FlushKey, RecordBatch, SeqId, SeqRange};
+use super::clean_end::CleanEnd;
+use super::format::{
+    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, FrameKind, file_path,
+};
+use super::state::{Ending, LiveFile, Pending, Shared, State};
+use super::{FOLDER, payload::Encoded};
+use crate::model::{CollectionId, SeqId, SeqRange};
 use crate::storage::StorageFile;
 use crate::{Error, ErrorKind, Result};
 
-/// Flush keys remembered.
-const RECENT_KEYS: usize = 10_000;
-/// A file that is spent is removed while it is the newest only if it is larger than this.
-const SPENT_BYTES_MIN: u64 = 64 << 10;
+/// Bytes of a group beyond which the next batch waits for the next group.
+const GROUP_BYTES: u64 = 8 << 20;
+/// Batches of a group at most.
+const GROUP_BATCHES: usize = 1024;
+/// Bytes after which the free space is asked for again.
+const SPACE_CHECK_BYTES: u64 = 4 << 20;
+/// Bytes of an active file beyond which it goes once everything in it is applied.
+const IDLE_FILE_BYTES: u64 = 64 << 10;
 
-/// What waits for the log's thread.
-#[derive(Default)]
-pub(super) struct Queue {
-    pub(super) appends: Vec<Append>,
-    /// Files may be spent.
-    pub(super) tidy: bool,
-    pub(super) stop: bool,
-}
-
-/// A batch to be appended.
-pub(super) struct Append {
-    collection: CollectionId,
-    flush: Option<FlushKey>,
-    records: usize,
-    payload: Payload,
-    checksum: u32,
-    ticket: Ticket,
-}
-
-impl Append {
-    /// Encodes `batch`, so that the log's thread need not.
-    pub(super) fn new(
-        collection: CollectionId,
-        flush: Option<FlushKey>,
-        batch: Arc<RecordBatch>,
-    ) -> Self {
-        let records = batch.len();
-        let payload = payload::encode(batch);
-        let checksum = payload.checksum();
-        Self {
-            collection,
-            flush,
-            records,
-            payload,
-            checksum,
-            ticket: Ticket::default(),
-        }
-    }
-
-    pub(super) fn ticket(&self) -> Ticket {
-        self.ticket.clone()
-    }
-}
-
-/// What recent flush keys were answered.
-#[derive(Default)]
-pub(super) struct Recent {
-    answers: HashMap<FlushKey, SeqRange>,
-    order: VecDeque<FlushKey>,
-}
-
-impl Recent {
-    pub(super) fn insert(&mut self, key: FlushKey, seqs: SeqRange) {
-        if self.answers.insert(key, seqs).is_none() {
-            self.order.push_back(key);
-        }
-        if self.order.len() > RECENT_KEYS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.answers.remove(&oldest);
-        }
-    }
-
-    fn get(&self, key: FlushKey) -> Option<SeqRange> {
-        self.answers.get(&key).copied()
-    }
-}
-
-/// The thread's own state.
+/// What the log's thread owns.
 pub(super) struct Writer {
-    pub(super) shared: Arc<Shared>,
-    pub(super) active: Option<Active>,
-    pub(super) next_number: u64,
+    shared: Arc<Shared>,
+    active: Option<Active>,
+    next_number: u64,
+    /// A file with the next number may be there from an attempt that failed.
+    remnant: bool,
+    /// Bytes written since the free space was asked for; `None`: ask before the next group.
+    since_space_check: Option<u64>,
 }
 
-/// The file being written.
+/// The file that is appended to.
 pub(super) struct Active {
-    number: u64,
-    file: Box<dyn StorageFile>,
-    /// Bytes of it that are durable.
-    synced: u64,
-}
-
-/// A group of frames being put together.
-#[derive(Default)]
-struct Group {
-    headers: Vec<[u8; FRAME_HEADER_BYTES]>,
-    members: Vec<(Append, SeqRange)>,
-    /// Repeats of appends that are durable, or will be with this group.
-    repeats: Vec<(Append, SeqRange)>,
-    highest: HashMap<CollectionId, SeqId>,
-    bytes: u64,
+    pub(super) file: Box<dyn StorageFile>,
+    pub(super) header: FileHeader,
+    /// Its durable bytes and the chain there.
+    pub(super) synced: u64,
+    pub(super) synced_chain: u32,
+    /// Its bytes and the chain there; beyond `synced` there is a mark at most.
+    pub(super) end: u64,
+    pub(super) chain: u32,
+    /// There may be remnants beyond `synced`, to be cut before the next append.
+    pub(super) torn: bool,
 }
 
 impl Writer {
-    /// Works until the queue says stop.
+    /// The writer that goes on after `active`.
+    pub(super) fn new(shared: Arc<Shared>, active: Option<Active>, next_number: u64) -> Self {
+        Self {
+            shared,
+            active,
+            next_number,
+            remnant: false,
+            since_space_check: None,
+        }
+    }
+
+    /// Works until the log ends.
     pub(super) fn run(mut self) {
+        let _guard = PanicGuard {
+            shared: self.shared.clone(),
+        };
         loop {
-            let (appends, tidy, stop) = {
-                let mut queue = self.shared.queue.lock();
-                while queue.appends.is_empty() && !queue.tidy && !queue.stop {
-                    self.shared.queued.wait(&mut queue);
+            let (group, upkeep) = {
+                let mut state = self.shared.state.lock();
+                state.busy = false;
+                loop {
+                    if !state.queue.is_empty() || state.upkeep_due {
+                        break;
+                    }
+                    if let Some(ending) = state.ending {
+                        drop(state);
+                        self.finish(ending);
+                        return;
+                    }
+                    self.shared.progress.notify_all();
+                    self.shared.work.wait(&mut state);
                 }
-                let tidy = std::mem::take(&mut queue.tidy);
-                (std::mem::take(&mut queue.appends), tidy, queue.stop)
+                state.busy = true;
+                (
+                    take_group(&mut state),
+                    std::mem::take(&mut state.upkeep_due),
+                )
             };
-            if !appends.is_empty() {
-                self.write(appends);
+            if !group.is_empty() {
+                self.append(group);
             }
-            if tidy && let Err(error) = self.remove_spent() {
-                tracing::warn!(%error, "spent log files stay for now");
-            }
-            if stop && self.shared.queue.lock().appends.is_empty() {
-                return;
+            if upkeep {
+                self.remove_free_files();
             }
         }
     }
 
-    fn write(&mut self, appends: Vec<Append>) {
-        if let Some(failure) = self.shared.state.lock().failure.clone() {
-            appends
-                .iter()
-                .for_each(|append| append.ticket.finish(Err(failure.clone())));
-            return;
+    fn finish(&mut self, ending: Ending) {
+        if ending == Ending::Clean
+            && let Err(error) = self.mark_clean_end()
+        {
+            // The next start takes the end for that of a crash, which loses nothing.
+            tracing::warn!(%error, "the log ends without a clean-end mark");
         }
-        if let Err(error) = self.make_room(&appends) {
-            appends
-                .iter()
-                .for_each(|append| append.ticket.finish(Err(error.clone())));
-            return;
-        }
-        let group = self.gather(appends);
-        if group.members.is_empty() {
-            group
-                .repeats
-                .iter()
-                .for_each(|(append, seqs)| append.ticket.finish(Ok(*seqs)));
-            return;
-        }
-        let result = self.append(&group);
-        if result.is_ok() {
-            self.note(&group);
-        }
-        for (append, seqs) in group.members.iter().chain(&group.repeats) {
-            append.ticket.finish(result.clone().map(|()| *seqs));
-        }
-        self.shared.grown.notify_all();
+        self.active = None;
     }
 
-    /// Sees to it that there is a file to append to, and space for the appends.
-    fn make_room(&mut self, appends: &[Append]) -> Result<()> {
-        let bytes: u64 = appends
+    fn mark_clean_end(&mut self) -> Result<()> {
+        self.tidy()?;
+        let first = {
+            let state = self.shared.state.lock();
+            state.files.front().map(|file| file.header.number)
+        };
+        let (Some(first), Some(active)) = (first, &mut self.active) else {
+            return Ok(());
+        };
+        if active.end > active.synced {
+            active.file.sync()?;
+            (active.synced, active.synced_chain) = (active.end, active.chain);
+        }
+        let end = CleanEnd {
+            first,
+            last: active.header.number,
+            end: active.synced,
+            chain: active.synced_chain,
+        };
+        end.write(self.shared.storage.as_ref())
+    }
+
+    /// Writes a group, and tells those who wait for it.
+    fn append(&mut self, group: Vec<Pending>) {
+        let outcome = self.write_group(&group);
+        let idle = {
+            let mut state = self.shared.state.lock();
+            let ranges = outcome.as_deref().unwrap_or_default();
+            for (at, pending) in group.iter().enumerate() {
+                match (ranges.get(at).copied().flatten(), pending.flush) {
+                    (Some(seqs), Some(key)) => {
+                        let file = state.files.back().map_or(0, |file| file.header.number);
+                        state.flushes.done(key, pending.collection, seqs, file);
+                    }
+                    (None, Some(key)) => state.flushes.failed(key),
+                    (_, None) => {}
+                }
+            }
+            state.queue.is_empty()
+        };
+        self.shared.progress.notify_all();
+        for (at, pending) in group.into_iter().enumerate() {
+            let result = match &outcome {
+                Err(error) => Err(error.clone()),
+                Ok(ranges) => ranges[at].ok_or_else(|| unknown_collection(pending.collection)),
+            };
+            pending.completion.complete(result);
+        }
+        if idle && outcome.is_ok() {
+            self.write_mark();
+        }
+    }
+
+    /// Makes the frames of `group` durable; answers the SeqIds of each, none where its collection
+    /// is gone. After an error nothing of the group counts.
+    fn write_group(&mut self, group: &[Pending]) -> Result<Vec<Option<SeqRange>>> {
+        let bytes: u64 = group
             .iter()
-            .map(|append| append.payload.bytes() as u64)
+            .map(|pending| pending.bytes + FRAME_HEADER_BYTES)
             .sum();
-        let (free, wanted) = (
-            self.shared.storage.free_bytes()?,
-            self.shared.options.free_disk_bytes_min,
-        );
-        if free < wanted.saturating_add(bytes) {
-            return Err(Error::new(
-                ErrorKind::OutOfSpace,
-                format!(
-                    "The disk is full: {free} bytes are free, {wanted} must stay free, and the \
-                     batch needs {bytes}. Free some space, then write again."
-                ),
-            ));
+        self.prepare(bytes)?;
+        let ranges = self.assign(group);
+        if ranges.iter().all(Option::is_none) {
+            return Ok(ranges);
         }
         if self
             .active
             .as_ref()
-            .is_none_or(|file| file.synced >= self.shared.options.file_bytes)
+            .is_none_or(|active| active.synced >= self.shared.options.file_bytes)
         {
-            self.active = None;
-            self.active = Some(self.begin_file()?);
+            self.begin_file()?;
         }
+        let active = self.active.as_mut().expect("a file was begun");
+        let (end, chain) = match write_frames(active, group, &ranges) {
+            Ok(written) => written,
+            Err(error) => {
+                active.torn = true;
+                self.since_space_check = None;
+                self.cut_remnants().unwrap_or_else(|error| {
+                    tracing::warn!(%error, "what a failed append left will be cut before the next");
+                });
+                return Err(error);
+            }
+        };
+        if let Err(error) = active.file.sync() {
+            return Err(self.poison(&error));
+        }
+        let written = end - active.end;
+        (active.end, active.chain) = (end, chain);
+        (active.synced, active.synced_chain) = (end, chain);
+        self.since_space_check = self.since_space_check.map(|since| since + written);
+        let mut state = self.shared.state.lock();
+        state.statistics.syncs += 1;
+        state.statistics.bytes += written;
+        if let Some(file) = state.files.back_mut() {
+            file.end = end;
+        }
+        for (pending, seqs) in group.iter().zip(&ranges) {
+            if let Some(seqs) = seqs {
+                state.statistics.appends += 1;
+                state.note(pending.collection, *seqs);
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// Does away with what an attempt that failed has left.
+    fn tidy(&mut self) -> Result<()> {
+        if let Some(failure) = &self.shared.state.lock().failure {
+            return Err(failure.clone());
+        }
+        if self.active.as_ref().is_some_and(|active| active.torn) {
+            self.cut_remnants()?;
+        }
+        self.remove_remnant_file()
+    }
+
+    /// Makes sure that an append of so many bytes may begin.
+    fn prepare(&mut self, bytes: u64) -> Result<()> {
+        self.tidy()?;
+        if self
+            .since_space_check
+            .is_some_and(|since| since + bytes < SPACE_CHECK_BYTES)
+        {
+            return Ok(());
+        }
+        self.since_space_check = None;
+        let free = self.shared.storage.free_bytes()?;
+        let min = self.shared.options.free_disk_bytes_min;
+        if free < min.saturating_add(bytes) {
+            return Err(Error::new(
+                ErrorKind::OutOfSpace,
+                format!(
+                    "The disk has {free} bytes free; {bytes} are to be written and {min} must \
+                     stay free. Free some space, then write again."
+                ),
+            ));
+        }
+        self.since_space_check = Some(0);
         Ok(())
     }
 
-    /// A new file, durable under its name.
-    fn begin_file(&mut self) -> Result<Active> {
-        let number = self.next_number;
-        let path = path_of(number);
-        let storage = &self.shared.storage;
-        self.next_number += 1;
-        let made = (|| {
-            let mut file = storage.create(&path)?;
-            file.write(&[&file_header(number)])?;
-            file.sync()?;
-            storage.sync_dir(FOLDER)?;
+    fn assign(&self, group: &[Pending]) -> Vec<Option<SeqRange>> {
+        let state = self.shared.state.lock();
+        let mut next: HashMap<CollectionId, SeqId> = HashMap::new();
+        group
+            .iter()
+            .map(|pending| {
+                let head = state.heads.get(&pending.collection)?;
+                let next = next
+                    .entry(pending.collection)
+                    .or_insert(head.highest.plus(1));
+                let seqs = SeqRange::of(*next, pending.count as usize);
+                *next = seqs.last.plus(1);
+                Some(seqs)
+            })
+            .collect()
+    }
+
+    /// Begins the next file, durably, before anything goes into it.
+    fn begin_file(&mut self) -> Result<()> {
+        let previous = self
+            .active
+            .as_ref()
+            .map(|active| (active.synced, active.synced_chain));
+        let header = FileHeader {
+            number: self.next_number,
+            salt: Uuid::new_v4().as_u64_pair().0,
+            previous,
+        };
+        let (bytes, chain) = header.encode();
+        let path = file_path(header.number);
+        self.remnant = true;
+        let made = self.shared.storage.create(&path).and_then(|mut file| {
+            file.write(&[&bytes])?;
             Ok(file)
-        })();
-        match made {
-            Ok(file) => {
-                self.shared.state.lock().files.push(LogFile {
-                    number,
-                    path,
-                    bytes: FILE_HEADER_BYTES as u64,
-                    batches: 0,
-                    records: 0,
-                    highest: HashMap::new(),
+        });
+        let mut file = match made {
+            Ok(file) => file,
+            Err(error) => {
+                self.remove_remnant_file().unwrap_or_else(|error| {
+                    tracing::warn!(%error, "a file that could not be begun will be removed later");
                 });
-                Ok(Active {
-                    number,
-                    file,
-                    synced: FILE_HEADER_BYTES as u64,
-                })
+                return Err(error);
+            }
+        };
+        if let Err(error) = file
+            .sync()
+            .and_then(|()| self.shared.storage.sync_dir(FOLDER))
+        {
+            return Err(self.poison(&error));
+        }
+        self.remnant = false;
+        self.next_number += 1;
+        self.active = Some(Active {
+            file,
+            header,
+            synced: FILE_HEADER_BYTES,
+            synced_chain: chain,
+            end: FILE_HEADER_BYTES,
+            chain,
+            torn: false,
+        });
+        let mut state = self.shared.state.lock();
+        state.statistics.syncs += 1;
+        state.files.push_back(LiveFile {
+            header,
+            chain,
+            end: FILE_HEADER_BYTES,
+            highest: HashMap::new(),
+            going: false,
+        });
+        Ok(())
+    }
+
+    /// Cuts what is beyond the durable bytes, durably.
+    fn cut_remnants(&mut self) -> Result<()> {
+        let Some(active) = &mut self.active else {
+            return Ok(());
+        };
+        active.file.truncate(active.synced)?;
+        if let Err(error) = active.file.sync() {
+            return Err(self.poison(&error));
+        }
+        (active.end, active.chain) = (active.synced, active.synced_chain);
+        active.torn = false;
+        Ok(())
+    }
+
+    /// Removes a file that could not be begun, durably: were it found after a crash, it would say
+    /// that the file before ends where it ended then.
+    fn remove_remnant_file(&mut self) -> Result<()> {
+        if !self.remnant {
+            return Ok(());
+        }
+        let storage = &self.shared.storage;
+        storage.remove_file(&file_path(self.next_number))?;
+        if let Err(error) = storage.sync_dir(FOLDER) {
+            return Err(self.poison(&error));
+        }
+        self.remnant = false;
+        Ok(())
+    }
+
+    /// Says on disk, without a sync, up to where the file is durable.
+    fn write_mark(&mut self) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        if active.end > active.synced || active.torn {
+            return;
+        }
+        let mark = FrameHeader::mark(active.chain, active.header.salt, active.end);
+        let (bytes, chain) = mark.encode();
+        match active.file.write(&[&bytes]) {
+            Ok(()) => {
+                active.end += FRAME_HEADER_BYTES;
+                active.chain = chain;
             }
             Err(error) => {
-                // An empty file that stays is passed over at the next start.
-                if let Err(error) = storage.remove_file(&path) {
-                    tracing::warn!(path, %error, "an empty log file stays");
+                active.torn = true;
+                tracing::warn!(%error, "a mark could not be written into the log");
+            }
+        }
+    }
+
+    /// Removes files that nobody needs, oldest first, each removal durable before the next.
+    fn remove_free_files(&mut self) {
+        loop {
+            let number = {
+                let mut state = self.shared.state.lock();
+                if state.failure.is_some() {
+                    return;
                 }
-                Err(error)
-            }
-        }
-    }
-
-    /// Gives out SeqIds. Appends to collections that are gone fail here.
-    fn gather(&self, appends: Vec<Append>) -> Group {
-        let active = self.active.as_ref().expect("make_room begins a file");
-        let state = self.shared.state.lock();
-        let mut group = Group::default();
-        let mut keys: HashMap<FlushKey, SeqRange> = HashMap::new();
-        for append in appends {
-            let Some(head) = state.heads.get(&append.collection) else {
-                append.ticket.finish(Err(no_log(append.collection)));
+                match state.files.front() {
+                    Some(file) if state.is_free(file) => {
+                        let (alone, bytes) = (state.files.len() == 1, file.end);
+                        let number = file.header.number;
+                        if !alone {
+                            state.files[0].going = true;
+                            Some(number)
+                        } else if bytes > IDLE_FILE_BYTES {
+                            None
+                        } else {
+                            return;
+                        }
+                    }
+                    _ => return,
+                }
+            };
+            let Some(number) = number else {
+                // Free space is not asked for: this gives some back.
+                if let Err(error) = self.tidy().and_then(|()| self.begin_file()) {
+                    tracing::warn!(%error, "the log cannot begin a new file to give back the old");
+                    return;
+                }
                 continue;
             };
-            let known = append
-                .flush
-                .and_then(|key| state.recent.get(key).or(keys.get(&key).copied()));
-            if let Some(seqs) = known {
-                group.repeats.push((append, seqs));
-                continue;
+            if let Err(error) = self.shared.storage.remove_file(&file_path(number)) {
+                tracing::warn!(%error, "a log file that nobody needs will be removed later");
+                return;
             }
-            let highest = group
-                .highest
-                .entry(append.collection)
-                .or_insert(head.highest);
-            let seqs = SeqRange::of(highest.plus(1), append.records);
-            *highest = seqs.last;
-            keys.extend(append.flush.map(|key| (key, seqs)));
-            let header = FrameHeader {
-                collection: append.collection,
-                flush: append.flush.unwrap_or(FlushKey(uuid::Uuid::nil())),
-                seqs,
-                payload_bytes: append.payload.bytes() as u64,
-                payload_checksum: append.checksum,
-                synced: active.synced,
-            };
-            group
-                .headers
-                .push(header.encode(active.number, active.synced + group.bytes));
-            group.bytes += FRAME_HEADER_BYTES as u64 + header.payload_bytes;
-            group.members.push((append, seqs));
+            if let Err(error) = self.shared.storage.sync_dir(FOLDER) {
+                self.poison(&error);
+                return;
+            }
+            let mut state = self.shared.state.lock();
+            state.files.pop_front();
+            state.forget_flushes();
         }
-        group
     }
 
-    /// Writes and syncs the group's frames.
-    fn append(&mut self, group: &Group) -> Result<()> {
-        let active = self.active.as_mut().expect("make_room begins a file");
-        let mut parts: Vec<&[u8]> = Vec::with_capacity(group.members.len() * 4);
-        for (header, (append, _)) in group.headers.iter().zip(&group.members) {
-            parts.push(header);
-            parts.extend(append.payload.parts());
-        }
-        if let Err(error) = active.file.write(&parts) {
-            if let Err(cut) = active.file.truncate(active.synced) {
-                self.fail(&format!(
-                    "a write failed ({error}) and could not be undone ({cut})"
-                ));
-            }
-            return Err(error);
-        }
-        if let Err(error) = active.file.sync() {
-            return Err(self.fail(&format!("a sync failed ({error})")));
-        }
-        active.synced += group.bytes;
-        Ok(())
-    }
-
-    /// Refuses every write from now on.
-    fn fail(&mut self, cause: &str) -> Error {
-        let failure = Error::new(
+    /// Refuses appends from now on, because a sync failed; answers the error that says so.
+    fn poison(&mut self, cause: &Error) -> Error {
+        let error = Error::new(
             ErrorKind::Closed,
             format!(
-                "Writes are refused because {cause}: what the disk holds is not known for sure. \
-                 Reads go on. Check the disk, then start the server again."
+                "The log could not be synced, so nothing more is acknowledged; reads go on. Check \
+                 the disk, then restart. ({cause})"
             ),
         );
-        tracing::error!(error = %failure, "the log refuses writes");
-        self.shared
-            .state
-            .lock()
-            .failure
-            .get_or_insert(failure)
-            .clone()
+        tracing::error!(%error, "the log refuses writes");
+        // Nothing that was not synced should be found by the next start. Whether that works is
+        // not to be relied on, so a failure is no news.
+        if let Some(active) = &mut self.active {
+            active.torn = true;
+            let _ = active.file.truncate(active.synced);
+        }
+        self.shared.state.lock().failure = Some(error.clone());
+        self.shared.progress.notify_all();
+        error
     }
+}
 
-    fn note(&self, group: &Group) {
+/// Takes the next group from the queue.
+fn take_group(state: &mut State) -> Vec<Pending> {
+    let mut group = Vec::new();
+    let mut bytes = 0;
+    while let Some(next) = state.queue.front() {
+        if !group.is_empty() && bytes + next.bytes > GROUP_BYTES || group.len() == GROUP_BATCHES {
+            break;
+        }
+        bytes += next.bytes;
+        group.extend(state.queue.pop_front());
+    }
+    state.queue_bytes -= bytes;
+    group
+}
+
+/// Writes the frames in one call; answers the file's end and the chain there.
+fn write_frames(
+    active: &mut Active,
+    group: &[Pending],
+    ranges: &[Option<SeqRange>],
+) -> Result<(u64, u32)> {
+    let (mut end, mut chain) = (active.end, active.chain);
+    let mut headers = Vec::with_capacity(group.len());
+    let mut written: Vec<&Encoded> = Vec::with_capacity(group.len());
+    for (pending, seqs) in group.iter().zip(ranges) {
+        let Some(seqs) = seqs else {
+            continue;
+        };
+        let header = FrameHeader {
+            kind: FrameKind::Batch,
+            chain,
+            salt: active.header.salt,
+            offset: end,
+            synced: active.synced,
+            collection: pending.collection,
+            flush: pending.flush,
+            first: seqs.first,
+            count: pending.count,
+            payload_checksum: pending.checksum,
+            payload_bytes: pending.bytes,
+        };
+        let (bytes, checksum) = header.encode();
+        headers.push(bytes);
+        written.push(&pending.encoded);
+        (end, chain) = (header.end(), checksum);
+    }
+    let mut parts: Vec<&[u8]> = Vec::with_capacity(headers.len() * 7);
+    for (header, encoded) in headers.iter().zip(written) {
+        parts.push(header);
+        parts.extend(encoded.parts());
+    }
+    active.file.write(&parts)?;
+    Ok((end, chain))
+}
+
+pub(super) fn unknown_collection(collection: CollectionId) -> Error {
+    Error::not_found(format!(
+        "Collection [{collection}] has no log: it was deleted, or never registered."
+    ))
+}
+
+/// Refuses appends where the log's thread panics, so that nobody waits for it in vain.
+struct PanicGuard {
+    shared: Arc<Shared>,
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
         let mut state = self.shared.state.lock();
-        let state = &mut *state;
-        state.statistics.appends += group.members.len() as u64;
-        state.statistics.syncs += 1;
-        state.statistics.bytes += group.bytes;
-        for (append, seqs) in &group.members {
-            if let Some(key) = append.flush {
-                state.recent.insert(key, *seqs);
-            }
+        state.busy = false;
+        state.upkeep_due = false;
+        if std::thread::panicking() {
+            state.failure = Some(Error::new(
+                ErrorKind::Closed,
+                "The log's thread ended by a fault; writes are refused. Restart, and report this.",
+            ));
         }
-        for (collection, highest) in &group.highest {
-            // A collection that was dropped meanwhile stays dropped.
-            if let Some(head) = state.heads.get_mut(collection) {
-                head.highest = *highest;
-            }
-        }
-        let file = state.files.last_mut().expect("the active file is listed");
-        file.bytes += group.bytes;
-        file.batches += group.members.len() as u64;
-        for (append, seqs) in &group.members {
-            file.records += append.records as u64;
-            file.highest.insert(append.collection, seqs.last);
-        }
-    }
-
-    /// Removes the oldest files while segments hold all that is in them.
-    fn remove_spent(&mut self) -> Result<()> {
-        loop {
-            let spent = {
-                let state = self.shared.state.lock();
-                let Some(oldest) = state.files.first().filter(|file| state.is_spent(file)) else {
-                    return Ok(());
-                };
-                let is_active = self
-                    .active
-                    .as_ref()
-                    .is_some_and(|active| active.number == oldest.number);
-                if is_active && oldest.bytes < SPENT_BYTES_MIN {
-                    return Ok(());
-                }
-                oldest.clone()
-            };
-            if self
-                .active
-                .as_ref()
-                .is_some_and(|active| active.number == spent.number)
-            {
-                self.active = None;
-            }
-            self.shared.storage.remove_file(&spent.path)?;
-            self.shared.storage.sync_dir(FOLDER)?;
-            self.shared
-                .state
-                .lock()
-                .files
-                .retain(|file| file.number != spent.number);
-        }
+        let abandoned = std::mem::take(&mut state.queue);
+        drop(state);
+        drop(abandoned);
+        self.shared.progress.notify_all();
     }
 }

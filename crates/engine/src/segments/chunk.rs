@@ -122,10 +122,14 @@ impl Chunk {
 
     pub(super) fn matching(&self, key: &str, test: &Comparison, to: &mut RowSet) {
         let column = &self.rows.metadata;
-        let key = column.key_number(key);
+        let Some(key) = column.key_number(key) else {
+            if comparison::is_negative(test) {
+                *to = RowSet::all(self.rows());
+            }
+            return;
+        };
         for row in 0..self.rows() {
-            let value = key.and_then(|key| column.get(row as usize, key));
-            if comparison::passes(value, test) {
+            if comparison::passes(column.get(row as usize, key), test) {
                 to.insert(row);
             }
         }

@@ -181,3 +181,74 @@ impl StoredColumn {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::ErrorKind;
+    use crate::segments::blocks::checksums;
+
+    fn file(words: &[u64]) -> Blocks {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let sums = checksums(&bytes);
+        Blocks::new("some/file".into(), Bytes::from(bytes), sums).expect("as many as blocks")
+    }
+
+    fn check_corrupted<T: std::fmt::Debug>(result: Result<T>) {
+        let error = result.expect_err("the place is wrong");
+        assert_eq!(error.kind(), ErrorKind::Corrupted);
+        assert!(error.message().contains("some/file"), "{error}");
+    }
+
+    #[test]
+    fn offsets_of_both_widths_are_read() {
+        let blocks = file(&[0, 3, 3, u64::from_le_bytes(*b"abcdefgh")]);
+        let wide = TextColumn {
+            validity: None,
+            offsets: Offsets { at: 0, wide: true },
+            text_at: 24,
+        };
+        assert_eq!(wide.get(&blocks, 0).expect("a row"), Some("abc"));
+        assert_eq!(wide.get(&blocks, 1).expect("a row"), Some(""));
+        let blocks = file(&[2 << 32, 5, u64::from_le_bytes(*b"abcdefgh")]);
+        let narrow = TextColumn {
+            validity: None,
+            offsets: Offsets { at: 0, wide: false },
+            text_at: 16,
+        };
+        assert_eq!(narrow.get(&blocks, 0).expect("a row"), Some("ab"));
+        assert_eq!(narrow.get(&blocks, 1).expect("a row"), Some("cde"));
+    }
+
+    #[test]
+    fn places_that_do_not_fit_are_damage_and_no_panic() {
+        let blocks = file(&[5, 2, 1 << 40, u64::MAX]);
+        check_corrupted(typed::<u64>(&blocks, 0, 5));
+        check_corrupted(typed::<u64>(&blocks, 4, 1));
+        check_corrupted(typed::<u64>(&blocks, 0, u64::MAX));
+        check_corrupted(typed::<u64>(&blocks, u64::MAX, 1));
+        let offsets = Offsets { at: 0, wide: true };
+        check_corrupted(offsets.range(&blocks, 0));
+        check_corrupted(offsets.range(&blocks, u64::MAX));
+        let column = TextColumn {
+            validity: None,
+            offsets,
+            text_at: 24,
+        };
+        check_corrupted(column.get(&blocks, 1));
+        check_corrupted(column.get(&blocks, 2));
+    }
+
+    #[test]
+    fn text_that_is_no_utf8_is_damage() {
+        let blocks = file(&[0, 8, u64::MAX]);
+        let column = TextColumn {
+            validity: None,
+            offsets: Offsets { at: 0, wide: true },
+            text_at: 16,
+        };
+        check_corrupted(column.get(&blocks, 0));
+    }
+}

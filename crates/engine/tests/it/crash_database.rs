@@ -33,7 +33,10 @@ fn record(seed: u64, steps: usize) -> Run {
     let on_storage = storage.clone();
     let on_commit = move |image: Vec<u8>| on_storage.mark_with("catalog", image);
     let mut config = small(Config::with_storage(Arc::new(storage.clone())));
-    config.catalog = CatalogLocation::Memory { image: None, on_commit: Some(Arc::new(on_commit)) };
+    config.catalog = CatalogLocation::Memory {
+        image: None,
+        on_commit: Some(Arc::new(on_commit)),
+    };
     let database = Database::open(config).expect("an empty folder opens");
     let mut states = vec![Model::new()];
     storage.mark("step");
@@ -43,14 +46,19 @@ fn record(seed: u64, steps: usize) -> Run {
         states.push(model);
         storage.mark("step");
     }
-    Run { trace: storage.trace(), states }
+    Run {
+        trace: storage.trace(),
+        states,
+    }
 }
 
 fn work(database: &Database, choices: &mut Choices, model: &mut Model) {
     let name = format!("col{}", choices.below(3));
     match choices.below(24) {
         0 if model.contains_key(&name) => {
-            database.delete_collection(TENANT, DATABASE, &name).expect("it exists");
+            database
+                .delete_collection(TENANT, DATABASE, &name)
+                .expect("it exists");
             model.remove(&name);
         }
         1..=2 => database.seal_all().expect("sealing works"),
@@ -71,12 +79,26 @@ fn work(database: &Database, choices: &mut Choices, model: &mut Model) {
 }
 
 fn check_cut(run: &Run, at: usize, survival: Survival, seed: u64, label: &str) {
-    let rebuilt = run.trace.rebuild(at, survival, seed).expect("the trace can be rebuilt");
-    let image = rebuilt.marks.iter().rev().find(|mark| mark.label == "catalog");
+    let rebuilt = run
+        .trace
+        .rebuild(at, survival, seed)
+        .expect("the trace can be rebuilt");
+    let image = rebuilt
+        .marks
+        .iter()
+        .rev()
+        .find(|mark| mark.label == "catalog");
     let image = image.map(|mark| Arc::new(mark.bytes.to_vec()));
-    let steps = rebuilt.marks.iter().filter(|mark| mark.label == "step").count();
+    let steps = rebuilt
+        .marks
+        .iter()
+        .filter(|mark| mark.label == "step")
+        .count();
     let mut config = small(Config::with_storage(Arc::new(rebuilt.storage)));
-    config.catalog = CatalogLocation::Memory { image, on_commit: None };
+    config.catalog = CatalogLocation::Memory {
+        image,
+        on_commit: None,
+    };
     let database = Database::open(config)
         .unwrap_or_else(|error| panic!("{label}: the folder does not open: {error}"));
     // The first mark stands for the empty database.
@@ -89,8 +111,14 @@ fn check_cut(run: &Run, at: usize, survival: Survival, seed: u64, label: &str) {
         allowed[0]
     );
     // What was opened goes on working.
-    database.upkeep().unwrap_or_else(|error| panic!("{label}: upkeep failed: {error}"));
-    assert_eq!(read_database(&database, label), found, "{label}: upkeep changed the records");
+    database
+        .upkeep()
+        .unwrap_or_else(|error| panic!("{label}: upkeep failed: {error}"));
+    assert_eq!(
+        read_database(&database, label),
+        found,
+        "{label}: upkeep changed the records"
+    );
 }
 
 fn read_database(database: &Database, label: &str) -> Model {

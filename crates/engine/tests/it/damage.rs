@@ -55,15 +55,28 @@ fn sound_folder() -> tempfile::TempDir {
 fn answers(folder: &Path) -> Result<Answers> {
     let database = open(folder)?;
     let result = (|| {
-        let mut answers = Answers { collections: BTreeMap::new(), found: Vec::new() };
+        let mut answers = Answers {
+            collections: BTreeMap::new(),
+            found: Vec::new(),
+        };
         for name in ["first", "second"] {
-            answers.collections.insert(name.to_owned(), read_all(&database, name)?);
+            answers
+                .collections
+                .insert(name.to_owned(), read_all(&database, name)?);
             for filter in filters() {
-                let selection = RecordSelection { ids: None, filter: Some(filter) };
-                let request =
-                    GetRequest { selection, include: Include::default(), ..GetRequest::default() };
+                let selection = RecordSelection {
+                    ids: None,
+                    filter: Some(filter),
+                };
+                let request = GetRequest {
+                    selection,
+                    include: Include::default(),
+                    ..GetRequest::default()
+                };
                 let got = with_scope(&database, name, |scope| database.get(scope, &request))?;
-                answers.found.push(got.ids.iter().map(str::to_owned).collect());
+                answers
+                    .found
+                    .push(got.ids.iter().map(str::to_owned).collect());
             }
             let request = QueryRequest {
                 embeddings: Embeddings::new(DIMENSION, vec![500.0; DIMENSION]).expect("one row"),
@@ -82,7 +95,10 @@ fn answers(folder: &Path) -> Result<Answers> {
 }
 
 fn filters() -> Vec<Filter> {
-    let metadata = |key: &str, comparison| Filter::Metadata { key: key.to_owned(), comparison };
+    let metadata = |key: &str, comparison| Filter::Metadata {
+        key: key.to_owned(),
+        comparison,
+    };
     vec![
         metadata("color", Comparison::Equal(Scalar::Str("c1".to_owned()))),
         metadata("seen", Comparison::Equal(Scalar::Bool(true))),
@@ -140,7 +156,11 @@ fn judge(sound: &Path, file: &Path, expected: &Answers, what: &str, harm: impl F
 fn check_named(error: &Error, file: &Path, what: &str) {
     assert_eq!(error.kind(), ErrorKind::Corrupted, "{what}: {error}");
     let message = error.message();
-    let folder = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let folder = file
+        .parent()
+        .and_then(Path::file_name)
+        .unwrap_or_default()
+        .to_string_lossy();
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     assert!(
         message.contains(&*name)
@@ -160,7 +180,11 @@ fn a_flipped_bit_is_found_and_named_or_harmless() {
         let bytes = std::fs::metadata(&file).expect("the file is there").len() as usize;
         for round in 0..24.min(bytes) {
             // The first bytes of a file are headers: look at each kind of place.
-            let at = if round < 6 { round * 5 % bytes } else { choices.below(bytes) };
+            let at = if round < 6 {
+                round * 5 % bytes
+            } else {
+                choices.below(bytes)
+            };
             let bit = choices.below(8);
             let what = format!("bit {bit} of byte {at} of {}", file.display());
             let seen = judge(folder.path(), &file, &expected, &what, |path| {
@@ -179,14 +203,20 @@ fn a_cut_or_missing_file_is_found_and_named_or_harmless() {
     let folder = sound_folder();
     let expected = answers(folder.path()).expect("the folder is sound");
     for file in files(folder.path()) {
-        if file.file_name().is_some_and(|name| name == "catalog.sqlite") {
+        if file
+            .file_name()
+            .is_some_and(|name| name == "catalog.sqlite")
+        {
             continue;
         }
         for part in [0, 1, 2] {
             let what = format!("{} cut to {part}/3", file.display());
             judge(folder.path(), &file, &expected, &what, |path| {
                 let bytes = std::fs::metadata(path).expect("the file is there").len();
-                let opened = std::fs::File::options().write(true).open(path).expect("it opens");
+                let opened = std::fs::File::options()
+                    .write(true)
+                    .open(path)
+                    .expect("it opens");
                 opened.set_len(bytes * part / 3).expect("it can be cut");
             });
         }

@@ -36,7 +36,11 @@ fn work(database: &Database, steps: usize) -> (Model, Option<Model>) {
         match with_scope(database, &name, |scope| database.write(scope, batch)) {
             Ok(_) => model = next,
             Err(error) => {
-                assert_ne!(error.kind(), ErrorKind::InvalidArgument, "the batch is valid: {error}");
+                assert_ne!(
+                    error.kind(),
+                    ErrorKind::InvalidArgument,
+                    "the batch is valid: {error}"
+                );
                 if error.kind() != ErrorKind::OutOfSpace && unknown.is_none() {
                     unknown = Some(next);
                 }
@@ -49,7 +53,10 @@ fn work(database: &Database, steps: usize) -> (Model, Option<Model>) {
         }
         for (name, expected) in &model {
             let found = read_all(database, name).expect("reads go on");
-            assert_eq!(&found, expected, "step {step}: reads see what was acknowledged");
+            assert_eq!(
+                &found, expected,
+                "step {step}: reads see what was acknowledged"
+            );
         }
     }
     (model, unknown)
@@ -62,9 +69,11 @@ fn config(storage: &FaultyStorage, image: &Image) -> Config {
     let start = image.lock().expect("no test panicked").clone();
     let start = (!start.is_empty()).then(|| Arc::new(start));
     let kept = image.clone();
-    let on_commit =
-        Arc::new(move |image: Vec<u8>| *kept.lock().expect("no test panicked") = image);
-    config.catalog = CatalogLocation::Memory { image: start, on_commit: Some(on_commit) };
+    let on_commit = Arc::new(move |image: Vec<u8>| *kept.lock().expect("no test panicked") = image);
+    config.catalog = CatalogLocation::Memory {
+        image: start,
+        on_commit: Some(on_commit),
+    };
     config
 }
 
@@ -104,12 +113,19 @@ fn run(fault: Fault, lasting: bool, stride: usize) {
             .unwrap_or_else(|error| panic!("{what}: does not open again: {error}"));
         let found: Model = model
             .keys()
-            .map(|name| (name.clone(), read_all(&database, name).expect("reading works")))
+            .map(|name| {
+                (
+                    name.clone(),
+                    read_all(&database, name).expect("reading works"),
+                )
+            })
             .collect();
         let allowed = found == model || unknown.as_ref() == Some(&found);
         assert!(allowed, "{what}: found {found:#?}\nacknowledged {model:#?}");
         assert_eq!(
-            database.count_collections(TENANT, DATABASE).expect("counting works"),
+            database
+                .count_collections(TENANT, DATABASE)
+                .expect("counting works"),
             model.len() as u64,
             "{what}"
         );

@@ -7,7 +7,7 @@ use vermilion_engine::storage::DiskStorage;
 use vermilion_engine::{Config, Database};
 
 use crate::support::{
-    Choices, ModelCollection, create, random_batch, read_all, small, with_scope, DATABASE, TENANT,
+    Choices, DATABASE, ModelCollection, TENANT, create, random_batch, read_all, small, with_scope,
 };
 
 struct Run {
@@ -19,7 +19,11 @@ struct Run {
 impl Run {
     fn open(folder: tempfile::TempDir) -> Self {
         let database = Some(open(&folder));
-        Self { database, folder, model: BTreeMap::new() }
+        Self {
+            database,
+            folder,
+            model: BTreeMap::new(),
+        }
     }
 
     fn database(&self) -> &Database {
@@ -30,7 +34,9 @@ impl Run {
         let name = format!("col{}", choices.below(3));
         match choices.below(40) {
             0 if self.model.contains_key(&name) => {
-                self.database().delete_collection(TENANT, DATABASE, &name).expect("it exists");
+                self.database()
+                    .delete_collection(TENANT, DATABASE, &name)
+                    .expect("it exists");
                 self.model.remove(&name);
             }
             1 => self.database().seal_all().expect("sealing works"),
@@ -55,9 +61,14 @@ impl Run {
                     self.model.insert(name.clone(), ModelCollection::default());
                 }
                 let batch = random_batch(choices, 60, 20);
-                self.model.get_mut(&name).expect("it was made").apply(&batch);
-                with_scope(self.database(), &name, |scope| self.database().write(scope, batch))
-                    .expect("the batch is valid");
+                self.model
+                    .get_mut(&name)
+                    .expect("it was made")
+                    .apply(&batch);
+                with_scope(self.database(), &name, |scope| {
+                    self.database().write(scope, batch)
+                })
+                .expect("the batch is valid");
             }
         }
     }
@@ -65,7 +76,10 @@ impl Run {
     fn check(&self, seed: u64, step: usize) {
         for (name, expected) in &self.model {
             let found = read_all(self.database(), name).expect("reading works");
-            assert_eq!(&found, expected, "seed {seed}, step {step}, collection {name}");
+            assert_eq!(
+                &found, expected,
+                "seed {seed}, step {step}, collection {name}"
+            );
         }
     }
 }
@@ -73,9 +87,8 @@ impl Run {
 fn open(folder: &tempfile::TempDir) -> Database {
     let storage = Arc::new(DiskStorage::open(folder.path()).expect("the folder is free"));
     let mut config = Config::with_storage(storage);
-    config.catalog = vermilion_engine::catalog::CatalogLocation::File(
-        folder.path().join("catalog.sqlite"),
-    );
+    config.catalog =
+        vermilion_engine::catalog::CatalogLocation::File(folder.path().join("catalog.sqlite"));
     Database::open(small(config)).expect("the folder opens")
 }
 

@@ -8,23 +8,23 @@ use std::collections::BTreeMap;
 
 use vermilion_engine::model::{
     CollectionScope, Embeddings, GetRequest, Include, MetadataColumn, NewCollection, Operation,
-    OptionalStrings, RecordBatch, Schema, Strings, Value,
+    RecordBatch, Schema, Value,
 };
 use vermilion_engine::{Config, Database};
 
 /// The tenant and database of every test.
-pub const TENANT: &str = "default_tenant";
+pub(crate) const TENANT: &str = "default_tenant";
 /// See [`TENANT`].
-pub const DATABASE: &str = "default_database";
+pub(crate) const DATABASE: &str = "default_database";
 /// Numbers in the vectors of random batches.
-pub const DIMENSION: usize = 3;
+pub(crate) const DIMENSION: usize = 3;
 
 /// A seeded source of choices (splitmix64).
-pub struct Choices(pub u64);
+pub(crate) struct Choices(pub(crate) u64);
 
 impl Choices {
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,41 +33,41 @@ impl Choices {
     }
 
     /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
     /// True once in `n` times.
-    pub fn once_in(&mut self, n: usize) -> bool {
+    pub(crate) fn once_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 }
 
 /// A record as the model has it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ModelRecord {
+pub(crate) struct ModelRecord {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// Its vector.
-    pub vector: Vec<f32>,
+    pub(crate) vector: Vec<f32>,
     /// Its document.
-    pub document: Option<String>,
+    pub(crate) document: Option<String>,
     /// Its uri.
-    pub uri: Option<String>,
+    pub(crate) uri: Option<String>,
     /// Its metadata.
-    pub metadata: BTreeMap<String, Value>,
+    pub(crate) metadata: BTreeMap<String, Value>,
 }
 
 /// A collection as the model has it: records in the order of their insertion.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModelCollection {
+pub(crate) struct ModelCollection {
     /// The records.
-    pub records: Vec<ModelRecord>,
+    pub(crate) records: Vec<ModelRecord>,
 }
 
 impl ModelCollection {
     /// Does what `batch` asks.
-    pub fn apply(&mut self, batch: &RecordBatch) {
+    pub(crate) fn apply(&mut self, batch: &RecordBatch) {
         for row in 0..batch.len() {
             let id = batch.ids.get(row);
             let at = self.records.iter().position(|record| record.id == id);
@@ -115,7 +115,7 @@ fn merge(record: &mut ModelRecord, batch: &RecordBatch, row: usize) {
 }
 
 /// A batch of up to `rows_max` random operations on ids of a small set, so that they meet.
-pub fn random_batch(choices: &mut Choices, ids: usize, rows_max: usize) -> RecordBatch {
+pub(crate) fn random_batch(choices: &mut Choices, ids: usize, rows_max: usize) -> RecordBatch {
     let rows = 1 + choices.below(rows_max);
     let mut batch = RecordBatch::default();
     let uniform = choices.once_in(2).then(|| random_operation(choices));
@@ -129,7 +129,11 @@ pub fn random_batch(choices: &mut Choices, ids: usize, rows_max: usize) -> Recor
         let has_vector = inserts || (operation == Operation::Update && choices.once_in(2));
         present.push(has_vector);
         for _ in 0..DIMENSION {
-            values.push(if has_vector { choices.below(1000) as f32 } else { 0.0 });
+            values.push(if has_vector {
+                choices.below(1000) as f32
+            } else {
+                0.0
+            });
         }
         let deletes = operation == Operation::Delete;
         let document = (!deletes && choices.once_in(2)).then(|| random_text(choices));
@@ -160,9 +164,20 @@ fn random_operation(choices: &mut Choices) -> Operation {
 }
 
 fn random_text(choices: &mut Choices) -> String {
-    let words = ["alpha", "beta", "gamma", "delta", "\u{e9}clair", "%_\\", "line\nbreak"];
+    let words = [
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "\u{e9}clair",
+        "%_\\",
+        "line\nbreak",
+    ];
     let count = choices.below(6);
-    (0..count).map(|_| words[choices.below(words.len())]).collect::<Vec<_>>().join(" ")
+    (0..count)
+        .map(|_| words[choices.below(words.len())])
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn push_random_metadata(
@@ -189,7 +204,7 @@ fn push_random_metadata(
 }
 
 /// Makes a collection called `name` and answers its id.
-pub fn create(database: &Database, name: &str) -> vermilion_engine::Result<()> {
+pub(crate) fn create(database: &Database, name: &str) -> vermilion_engine::Result<()> {
     database
         .create_collection(NewCollection {
             tenant: TENANT.to_owned(),
@@ -203,41 +218,72 @@ pub fn create(database: &Database, name: &str) -> vermilion_engine::Result<()> {
 }
 
 /// Calls `act` with the scope of the collection called `name`.
-pub fn with_scope<T>(
+pub(crate) fn with_scope<T>(
     database: &Database,
     name: &str,
     act: impl FnOnce(CollectionScope<'_>) -> vermilion_engine::Result<T>,
 ) -> vermilion_engine::Result<T> {
     let id = database.collection(TENANT, DATABASE, name)?.id;
-    act(CollectionScope { tenant: TENANT, database: DATABASE, id })
+    act(CollectionScope {
+        tenant: TENANT,
+        database: DATABASE,
+        id,
+    })
 }
 
 /// Every column of an answer.
-pub fn everything() -> Include {
-    Include { documents: true, metadatas: true, embeddings: true, uris: true, distances: false }
+pub(crate) fn everything() -> Include {
+    Include {
+        documents: true,
+        metadatas: true,
+        embeddings: true,
+        uris: true,
+        distances: false,
+    }
 }
 
 /// The records of the collection called `name` as the engine answers them.
-pub fn read_all(database: &Database, name: &str) -> vermilion_engine::Result<ModelCollection> {
-    let request = GetRequest { include: everything(), ..GetRequest::default() };
+pub(crate) fn read_all(
+    database: &Database,
+    name: &str,
+) -> vermilion_engine::Result<ModelCollection> {
+    let request = GetRequest {
+        include: everything(),
+        ..GetRequest::default()
+    };
     let got = with_scope(database, name, |scope| database.get(scope, &request))?;
     let count = with_scope(database, name, |scope| database.count(scope))?;
-    assert_eq!(count, got.ids.len() as u64, "count and get disagree in {name}");
+    assert_eq!(
+        count,
+        got.ids.len() as u64,
+        "count and get disagree in {name}"
+    );
     let (vectors, documents) = (got.embeddings.unwrap_or_default(), got.documents);
-    let (uris, metadatas) = (got.uris.expect("asked for"), got.metadatas.expect("asked for"));
+    let (uris, metadatas) = (
+        got.uris.expect("asked for"),
+        got.metadatas.expect("asked for"),
+    );
     let documents = documents.expect("asked for");
     let record = |row: usize| ModelRecord {
         id: got.ids.get(row).to_owned(),
-        vector: vectors.get(row).expect("every record has a vector").to_vec(),
+        vector: vectors
+            .get(row)
+            .expect("every record has a vector")
+            .to_vec(),
         document: documents.get(row).map(str::to_owned),
         uri: uris.get(row).map(str::to_owned),
-        metadata: metadatas.row(row).map(|(key, value)| (key.to_owned(), value.clone())).collect(),
+        metadata: metadatas
+            .row(row)
+            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .collect(),
     };
-    Ok(ModelCollection { records: (0..got.ids.len()).map(record).collect() })
+    Ok(ModelCollection {
+        records: (0..got.ids.len()).map(record).collect(),
+    })
 }
 
 /// A configuration without background threads and with sizes so small that everything happens.
-pub fn small(config: Config) -> Config {
+pub(crate) fn small(config: Config) -> Config {
     let mut config = config;
     config.upkeep.background = false;
     config.upkeep.log_file_bytes = 8 << 10;
@@ -246,23 +292,4 @@ pub fn small(config: Config) -> Config {
     config.upkeep.merge_fan_out = 3;
     config.limits.free_disk_bytes_min = 0;
     config
-}
-
-/// Ids in a column.
-pub fn ids(names: &[&str]) -> Strings {
-    names.iter().copied().collect()
-}
-
-/// A batch that adds `ids` with a vector, and nothing else.
-pub fn plain_batch(operation: Operation, names: &[&str]) -> RecordBatch {
-    let rows = names.len();
-    let values = (0..rows * DIMENSION).map(|at| at as f32).collect();
-    RecordBatch {
-        operations: vec![operation; rows],
-        ids: ids(names),
-        embeddings: Embeddings::new(DIMENSION, values).expect("whole rows"),
-        documents: OptionalStrings::absent(rows),
-        uris: OptionalStrings::absent(rows),
-        metadata: MetadataColumn::absent(rows),
-    }
 }

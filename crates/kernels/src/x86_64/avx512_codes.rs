@@ -6,11 +6,11 @@
 
 use std::arch::x86_64::{
     __m512i, _CMP_LT_OQ, _mm256_and_si256, _mm256_dpbusd_epi32, _mm256_loadu_si256,
-    _mm256_set1_epi8, _mm256_setzero_si256, _mm256_srli_epi16, _mm512_cmp_ps_mask,
-    _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_permutexvar_epi8, _mm512_reduce_add_epi32, _mm512_set1_epi8,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_srli_epi16, _mm512_storeu_ps,
-    _mm512_ternarylogic_epi32,
+    _mm256_set1_epi8, _mm256_setzero_si256, _mm256_srli_epi16, _mm512_add_epi32,
+    _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_permutexvar_epi8, _mm512_reduce_add_epi32,
+    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_srli_epi16,
+    _mm512_storeu_ps, _mm512_ternarylogic_epi32,
 };
 
 use crate::codes::{BLOCK_ROWS, FACTOR_BYTES, LEVELS_STRIPE, Scan};
@@ -48,18 +48,23 @@ fn block_bounds(scan: &Scan<'_>, block: &[u8], limit: f32, bounds: &mut [f32; BL
     // The table of group g of four begins at entry 16 g.
     let starts = _mm512_set1_epi32(0x3020_1000);
     let ones = _mm512_set1_epi8(1);
-    let mut low = _mm512_setzero_si512();
-    let mut high = _mm512_setzero_si512();
-    let tables = scan.table.as_chunks::<64>().0;
-    for (lines, table) in codes.as_chunks::<64>().0.iter().zip(tables) {
-        let table = load(table);
-        let turned = _mm512_permutexvar_epi8(turn, load(lines));
-        let at = _mm512_ternarylogic_epi32::<AND_OR>(turned, halves, starts);
-        low = _mm512_dpbusd_epi32(low, _mm512_permutexvar_epi8(at, table), ones);
-        let shifted = _mm512_srli_epi16::<4>(turned);
-        let at = _mm512_ternarylogic_epi32::<AND_OR>(shifted, halves, starts);
-        high = _mm512_dpbusd_epi32(high, _mm512_permutexvar_epi8(at, table), ones);
+    // Two sums for each half: one would wait for the latency of the dot instruction.
+    let mut sums = [[_mm512_setzero_si512(); 2]; 2];
+    let pairs = scan.table.as_chunks::<128>().0;
+    for (lines, tables) in codes.as_chunks::<128>().0.iter().zip(pairs) {
+        let lines = lines.as_chunks::<64>().0.iter();
+        for ((lines, table), sums) in lines.zip(tables.as_chunks::<64>().0).zip(&mut sums) {
+            let table = load(table);
+            let turned = _mm512_permutexvar_epi8(turn, load(lines));
+            let at = _mm512_ternarylogic_epi32::<AND_OR>(turned, halves, starts);
+            sums[0] = _mm512_dpbusd_epi32(sums[0], _mm512_permutexvar_epi8(at, table), ones);
+            let shifted = _mm512_srli_epi16::<4>(turned);
+            let at = _mm512_ternarylogic_epi32::<AND_OR>(shifted, halves, starts);
+            sums[1] = _mm512_dpbusd_epi32(sums[1], _mm512_permutexvar_epi8(at, table), ones);
+        }
     }
+    let low = _mm512_add_epi32(sums[0][0], sums[1][0]);
+    let high = _mm512_add_epi32(sums[0][1], sums[1][1]);
     let base = _mm512_set1_ps(scan.base);
     let step = _mm512_set1_ps(scan.step);
     let limit = _mm512_set1_ps(limit);

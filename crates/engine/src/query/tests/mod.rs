@@ -10,8 +10,9 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::{Part, Snapshot};
-use crate::model::{Schema, SeqId, Space, Value};
-use crate::segments::{ChunkBuilder, RowParts, Source};
+use crate::model::{CollectionId, Schema, SegmentId, SeqId, Space, Value};
+use crate::segments::{Chunk, ChunkBuilder, RowParts, Segment, Source, write_segment};
+use crate::storage::{MemoryStorage, Storage};
 
 /// One whole record.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +30,7 @@ struct World {
     parts: Vec<(Source, RoaringBitmap)>,
     seq: u64,
     dimension: usize,
+    storage: MemoryStorage,
 }
 
 impl World {
@@ -38,6 +40,7 @@ impl World {
             parts: Vec::new(),
             seq: 0,
             dimension,
+            storage: MemoryStorage::default(),
         }
     }
 
@@ -54,6 +57,35 @@ impl World {
                 dead.insert(row);
             }
         }
+    }
+
+    /// Makes one part of all of them, in memory or on disk, without the dead rows.
+    fn join(&mut self, on_disk: bool) {
+        let parts: Vec<(Source, Arc<RoaringBitmap>)> = self
+            .parts
+            .drain(..)
+            .map(|(source, dead)| (source, Arc::new(dead)))
+            .collect();
+        if self.records.is_empty() {
+            self.parts = parts
+                .into_iter()
+                .map(|(source, dead)| (source, (*dead).clone()))
+                .collect();
+            return;
+        }
+        let joined = if on_disk {
+            let (collection, id) = (CollectionId::random(), SegmentId::random());
+            let folder = Segment::folder(collection, id);
+            self.storage
+                .create_dir(&format!("segments/{collection}"))
+                .unwrap();
+            let summary = write_segment(&self.storage, &folder, &parts, &|| true).unwrap();
+            let segment = Segment::open(&self.storage, &folder, summary.toc_checksum).unwrap();
+            Source::Segment(Arc::new(segment))
+        } else {
+            Source::Chunk(Arc::new(Chunk::join(&parts).unwrap()))
+        };
+        self.parts.push((joined, RoaringBitmap::new()));
     }
 
     /// Applies a batch as one more part: records to upsert, each id once.

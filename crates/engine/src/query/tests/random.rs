@@ -124,12 +124,14 @@ fn any_record() -> impl Strategy<Value = Record> {
 enum Change {
     Upsert(Vec<Record>),
     Delete(Vec<String>),
+    Join { on_disk: bool },
 }
 
 fn any_change() -> impl Strategy<Value = Change> {
     prop_oneof![
         3 => prop::collection::vec(any_record(), 1..12).prop_map(Change::Upsert),
         1 => prop::collection::vec(any_id(), 1..5).prop_map(Change::Delete),
+        1 => any::<bool>().prop_map(|on_disk| Change::Join { on_disk }),
     ]
 }
 
@@ -146,6 +148,7 @@ fn world(changes: &[Change]) -> World {
                 }
                 world.upsert(&batch);
             }
+            Change::Join { on_disk } => world.join(*on_disk),
             Change::Delete(ids) => ids.iter().for_each(|id| world.delete(id)),
         }
     }

@@ -3,6 +3,9 @@
 //! What must stay true: see [`super::comparison`]; nothing read here is trusted further than its
 //! checksum, and what does not fit together is `Corrupted`, never a panic.
 
+use std::cmp::Ordering;
+use std::ops::Range;
+
 use super::Kind;
 use super::comparison::is_negative;
 use super::number::compare;
@@ -12,8 +15,6 @@ use crate::segments::RowSet;
 use crate::segments::blocks::Blocks;
 use crate::segments::column::{Offsets, typed};
 use crate::{Error, Result};
-use std::cmp::Ordering;
-use std::ops::Range;
 
 /// The postings of a segment.
 #[derive(Clone, Copy)]
@@ -210,15 +211,39 @@ impl Postings<'_> {
 
     /// Adds the rows of the distinct values with these ranks.
     fn unite(self, entry: &Entry, ranks: Range<usize>, to: &mut RowSet) -> Result<()> {
-        let starts = Offsets {
-            at: entry.starts_at,
-            wide: entry.flags & WIDE_STARTS != 0,
+        if ranks.is_empty() {
+            return Ok(());
+        }
+        let (first, count) = (ranks.start as u64, ranks.len() as u64 + 1);
+        let at = |width| entry.starts_at.saturating_add(first * width);
+        if entry.flags & WIDE_STARTS != 0 {
+            self.unite_lists(entry, typed::<u64>(self.blocks, at(8), count)?, to)
+        } else {
+            self.unite_lists(entry, typed::<u32>(self.blocks, at(4), count)?, to)
+        }
+    }
+
+    /// Adds the rows of the lists between these offsets, which lie one after the other.
+    fn unite_lists<T: Copy + Into<u64>>(
+        self,
+        entry: &Entry,
+        starts: &[T],
+        to: &mut RowSet,
+    ) -> Result<()> {
+        let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else {
+            return Ok(());
         };
+        let (first, last): (u64, u64) = (first.into(), last.into());
+        let at = entry.lists_at.saturating_add(first.saturating_mul(4));
+        let misfit =
+            |detail: &dyn std::fmt::Display| Error::corrupted(self.blocks.path(), at, detail);
+        let lists = typed::<u32>(self.blocks, at, last.saturating_sub(first))?;
         let bitmap_words = bitmap_words(self.rows);
-        for rank in ranks {
-            let range = starts.range(self.blocks, rank as u64)?;
-            let at = entry.lists_at.saturating_add(range.start.saturating_mul(4));
-            let list = typed::<u32>(self.blocks, at, range.end - range.start)?;
+        for pair in starts.windows(2) {
+            let place = |offset: T| offset.into().wrapping_sub(first) as usize;
+            let list = lists
+                .get(place(pair[0])..place(pair[1]))
+                .ok_or_else(|| misfit(&"lists of rows do not follow each other"))?;
             if list.len() == bitmap_words {
                 for (word, pair) in to.words_mut().iter_mut().zip(list.chunks_exact(2)) {
                     *word |= u64::from(pair[0]) | u64::from(pair[1]) << 32;
@@ -227,11 +252,10 @@ impl Postings<'_> {
             }
             for &row in list {
                 if row >= self.rows {
-                    return Err(Error::corrupted(
-                        self.blocks.path(),
-                        at,
-                        format_args!("row {row} is listed where there are {} rows", self.rows),
-                    ));
+                    let rows = self.rows;
+                    return Err(misfit(&format!(
+                        "row {row} is listed, there are {rows} rows"
+                    )));
                 }
                 to.insert(row);
             }

@@ -12,7 +12,7 @@ use vermilion_kernels::{inner_product, squared_norm};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cluster::{Random, SAMPLE_PER_CENTROID, Scratch, Tree};
-use super::layout::{Header, LEVEL_FACTOR_BYTES, NO_ROW, RECALLS, VectorIndex};
+use super::layout::{Header, Knobs, LEVEL_FACTOR_BYTES, NO_ROW, RECALLS, VectorIndex};
 use super::space::normalise;
 use crate::model::Space;
 use crate::{Error, ErrorKind, Result};
@@ -23,8 +23,9 @@ const ROWS_MIN: usize = 1_000;
 /// Dimensions below which codes save nothing.
 const DIMENSION_MIN: usize = 16;
 
-/// Bytes of rows below which one partition is faster than many; see `docs/decisions`.
-const FLAT_CODE_BYTES: usize = 4 << 20;
+/// Bytes of one-bit codes up to which scanning all of them is about as fast as searching
+/// partitions: near the size of a second-level cache, measured on real text embeddings.
+const FLAT_CODE_BYTES: usize = 2 << 20;
 
 /// Rows that a partition should have.
 const PARTITION_ROWS: usize = 128;
@@ -161,8 +162,8 @@ impl<'a> Coder<'a> {
             if options.space == Space::Cosine {
                 normalise(&mut copy);
             }
-            // Written so that a sum which is not a number fails too.
-            if !(squared_norm(&copy) <= SQUARED_NORM_MAX) {
+            // A sum that is not a number is in no range.
+            if !(0.0..=SQUARED_NORM_MAX).contains(&squared_norm(&copy)) {
                 return Ok(None);
             }
             sums.iter_mut()
@@ -261,7 +262,7 @@ impl<'a> Coder<'a> {
             partitions: parting.rows.len() as u32,
             blocks: blocks as u32,
             seed: self.options.seed,
-            probes: [parting.rows.len() as u32; RECALLS.len()],
+            knobs: [Knobs::default(); RECALLS.len()],
         };
         let sections = header.sections().ok_or_else(|| {
             Error::invalid("the vector index would be larger than this machine can address")
@@ -304,15 +305,10 @@ impl<'a> Coder<'a> {
         }
         let checksum = xxh3_64(&bytes[sections.mean.start..sections.first_blocks.end]);
         bytes[..sections.mean.start].copy_from_slice(&header.encode(checksum));
-        if parting.rows.len() > 1 {
-            let index = VectorIndex::open("the index just built", bytes.into())?;
-            header.probes = index.calibrate(|row, out| {
-                let from = row as usize * self.dimension;
-                out.copy_from_slice(&self.rows[from..from + self.dimension]);
-            })?;
-            bytes = index.into_bytes();
-            bytes[..sections.mean.start].copy_from_slice(&header.encode(checksum));
-        }
+        let index = VectorIndex::open("the index just built", bytes.into())?;
+        header.knobs = index.calibrate(self.rows);
+        bytes = index.into_bytes();
+        bytes[..sections.mean.start].copy_from_slice(&header.encode(checksum));
         Ok(bytes)
     }
 

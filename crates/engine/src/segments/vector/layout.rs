@@ -26,11 +26,26 @@ const ALIGNMENT: usize = 64;
 /// Bytes before the levels of a row: its constant and its scale, `f32`.
 pub(super) const LEVEL_FACTOR_BYTES: usize = 8;
 
-/// The recalls for which an index knows how many partitions to search.
+/// The recalls for which an index knows what a search needs.
 pub(super) const RECALLS: [f32; 8] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
 
 /// A slot of the last block of a partition that holds no row.
 pub(super) const NO_ROW: u32 = u32::MAX;
+
+/// What a search needs for a recall.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Knobs {
+    /// Partitions to search.
+    pub(super) probes: u32,
+    /// Candidates to keep beyond those wanted, for ten wanted.
+    pub(super) extra: u32,
+    /// How far below its estimate a row's score may lie, in deviations of the estimate.
+    pub(super) deviations: f32,
+}
+
+/// Words of the header before the knobs, then those of the knobs of a recall.
+const HEAD_WORDS: usize = 7;
+const KNOB_WORDS: usize = 3;
 
 /// The counts and settings that everything else follows from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,8 +57,8 @@ pub(super) struct Header {
     pub(super) partitions: u32,
     pub(super) blocks: u32,
     pub(super) seed: u64,
-    /// For each of [`RECALLS`] the partitions to search.
-    pub(super) probes: [u32; RECALLS.len()],
+    /// For each of [`RECALLS`] what a search needs.
+    pub(super) knobs: [Knobs; RECALLS.len()],
 }
 
 /// The ranges of the sections.
@@ -108,8 +123,12 @@ impl Header {
             LevelBits::Eight => 8,
         };
         let counts = [self.rows, self.partitions, self.blocks];
+        let knobs = self
+            .knobs
+            .iter()
+            .flat_map(|knobs| [knobs.probes, knobs.extra, knobs.deviations.to_bits()]);
         let head = [FORMAT, self.dimension as u32, space, bits];
-        for number in head.into_iter().chain(counts).chain(self.probes) {
+        for number in head.into_iter().chain(counts).chain(knobs) {
             bytes.extend(number.to_le_bytes());
         }
         bytes.extend(self.seed.to_le_bytes());
@@ -168,6 +187,7 @@ impl Header {
             8 => LevelBits::Eight,
             other => return Err(corrupted(format!("levels have 4 or 8 bits, not {other}"))),
         };
+        let after = 8 + 4 * (HEAD_WORDS + KNOB_WORDS * RECALLS.len());
         let header = Self {
             dimension: word(1) as usize,
             space,
@@ -175,8 +195,15 @@ impl Header {
             rows: word(4),
             partitions: word(5),
             blocks: word(6),
-            seed: long(8 + 4 * (7 + RECALLS.len())),
-            probes: std::array::from_fn(|at| word(7 + at)),
+            seed: long(after),
+            knobs: std::array::from_fn(|at| {
+                let at = HEAD_WORDS + at * KNOB_WORDS;
+                Knobs {
+                    probes: word(at),
+                    extra: word(at + 1),
+                    deviations: f32::from_bits(word(at + 2)),
+                }
+            }),
         };
         let filled = header.rows > 0 && header.dimension > 0 && header.partitions > 0;
         if !filled || header.partitions == 1 && header.blocks != header.rows.div_ceil(32) {
@@ -184,7 +211,7 @@ impl Header {
                 "the counts of rows and blocks do not fit".to_owned(),
             ));
         }
-        Ok((header, long(16 + 4 * (7 + RECALLS.len()))))
+        Ok((header, long(after + 8)))
     }
 }
 

@@ -8,13 +8,13 @@
 //!
 //! What must stay true: an index is one run of bytes that never changes, made by [`build`] from
 //! the rows of one segment and read where it lies by [`VectorIndex::open`]; its rows have the
-//! numbers of the segment's rows; a row that the mask leaves out is never given back. The same
-//! rows and options give the same bytes on every machine.
+//! numbers of the segment's rows; a row that the mask leaves out is never given back.
 //!
 //! Absent: exact search (the caller's, for few rows, see [`pays`]) and filters, which come in as
 //! a mask.
 
 mod build;
+mod calibrate;
 mod cluster;
 mod layout;
 mod search;

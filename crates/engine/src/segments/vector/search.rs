@@ -16,8 +16,8 @@ use vermilion_kernels::{
     inner_product, inner_product_rows, l2_squared, l2_squared_rows, squared_norm,
 };
 
-use super::cluster::Random;
-use super::layout::{LEVEL_FACTOR_BYTES, RECALLS, VectorIndex};
+use super::calibrate::{DEVIATIONS_MAX, NEIGHBOURS};
+use super::layout::{Knobs, LEVEL_FACTOR_BYTES, RECALLS, VectorIndex};
 use super::space::{distance_of_score, exact_distance, normalise};
 use crate::model::Space;
 use crate::segments::RowSet;
@@ -26,15 +26,12 @@ use crate::{Error, Result};
 /// Blocks scanned between two looks at the limit.
 const RUN_BLOCKS: usize = 8;
 
-/// Admitted rows up to which each one's levels are read, and no block is scanned; also per block
-/// of an index of one partition.
+/// Admitted rows up to which each one's levels are read, and no block is scanned, where there are
+/// partitions.
 const LISTED_ROWS: u32 = 1_000;
 
-/// Rows of an index that are searched for, to find how many partitions a recall needs.
-const CALIBRATION_QUERIES: usize = 128;
-
-/// Neighbours of each that must be found.
-const CALIBRATION_NEIGHBOURS: usize = 10;
+/// Partitions in turn without a better row, after which a masked search may end.
+const PATIENCE_MIN: usize = 4;
 
 /// What a search is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -58,17 +55,18 @@ pub struct Candidate {
 }
 
 /// What a recall means inside.
-struct Effort {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Effort {
     /// How far below its estimate a row's score may lie, in deviations of the estimate.
-    deviations: f32,
+    pub(super) deviations: f32,
     /// Candidates to keep for the exact comparison.
-    depth: usize,
+    pub(super) depth: usize,
     /// Partitions to search.
-    probes: usize,
+    pub(super) probes: usize,
 }
 
 /// A query made ready for the codes.
-struct Prepared {
+pub(super) struct Prepared {
     /// The query, of length 1 but for `l2`, turned.
     turned: Vec<f32>,
     /// The length it had.
@@ -96,15 +94,12 @@ impl VectorIndex {
         if !prepared.level_base.is_finite() {
             return Ok(self.first_rows(options));
         }
-        let mut best = Best::new(effort.depth);
-        match options.mask {
+        let best = match options.mask {
             Some(mask) if mask.len() <= self.listed_rows() => {
-                for row in mask.iter() {
-                    best.push(self.level_score(&prepared, row), row);
-                }
+                self.search_rows(&prepared, effort.depth, mask.iter())
             }
-            _ => self.search_partitions(&prepared, &effort, options.mask, &mut best),
-        }
+            mask => self.search_partitions(&prepared, &effort, mask),
+        };
         let space = self.header.space;
         let found = best.heap.into_sorted_vec().into_iter();
         Ok(found
@@ -174,30 +169,31 @@ impl VectorIndex {
 
     fn effort(&self, options: &SearchOptions<'_>) -> Effort {
         let recall = options.recall.clamp(0.0, 1.0);
-        let deviations = match recall {
-            recall if recall <= 0.9 => 0.6,
-            recall if recall <= 0.95 => 0.9,
-            recall if recall <= 0.99 => 1.4,
-            _ => 1.9,
-        };
-        let more = match recall {
-            recall if recall <= 0.95 => options.k.min(100) / 2 + 5,
-            recall if recall <= 0.99 => options.k.min(100) + 10,
-            _ => options.k.min(200) * 2 + 20,
-        };
         let known = RECALLS.iter().position(|&known| recall <= known);
-        let probes = known.map_or(self.header.partitions, |at| self.header.probes[at]);
+        let knobs = known.map_or_else(
+            || {
+                let most = self.header.knobs[RECALLS.len() - 1];
+                Knobs {
+                    probes: self.header.partitions,
+                    extra: most.extra.saturating_mul(2),
+                    deviations: DEVIATIONS_MAX,
+                }
+            },
+            |at| self.header.knobs[at],
+        );
+        let times = (options.k as f32 / NEIGHBOURS as f32).max(1.0);
+        let extra = (knobs.extra as f32 * times) as usize;
         Effort {
-            deviations,
+            deviations: knobs.deviations,
             depth: options
                 .k
-                .saturating_add(more)
+                .saturating_add(extra)
                 .min(self.header.rows as usize),
-            probes: probes as usize,
+            probes: knobs.probes as usize,
         }
     }
 
-    fn prepare(&self, query: &[f32]) -> Prepared {
+    pub(super) fn prepare(&self, query: &[f32]) -> Prepared {
         let padded = self.header.padded();
         let mut turned = query.to_vec();
         let norm = match self.header.space {
@@ -243,7 +239,7 @@ impl VectorIndex {
     }
 
     /// For each partition the score of its centroid: what the scores of its rows begin with.
-    fn partition_scores(&self, query: &Prepared) -> Vec<f32> {
+    pub(super) fn partition_scores(&self, query: &Prepared) -> Vec<f32> {
         let partitions = self.header.partitions as usize;
         let mut scores = vec![0.0; partitions];
         match (self.header.space, partitions) {
@@ -258,14 +254,28 @@ impl VectorIndex {
         scores
     }
 
-    /// Searches partitions, the nearest first.
-    fn search_partitions(
+    /// The best of `rows` by their levels.
+    pub(super) fn search_rows(
+        &self,
+        query: &Prepared,
+        depth: usize,
+        rows: impl Iterator<Item = u32>,
+    ) -> Best {
+        let mut best = Best::new(depth);
+        for row in rows {
+            best.push(self.level_score(query, row), row);
+        }
+        best
+    }
+
+    /// The best rows of the nearest partitions.
+    pub(super) fn search_partitions(
         &self,
         query: &Prepared,
         effort: &Effort,
         mask: Option<&RowSet>,
-        best: &mut Best,
-    ) {
+    ) -> Best {
+        let mut best = Best::new(effort.depth);
         let mut order: Vec<(f32, u32)> =
             self.partition_scores(query).into_iter().zip(0..).collect();
         let nearer = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
@@ -274,12 +284,16 @@ impl VectorIndex {
         let wanted_rows = effort.probes as f32 * self.header.rows as f32
             / self.header.partitions as f32
             * share.sqrt();
+        // Calibration says nothing of a query far from the rows of its filter: many partitions may
+        // be about as near. So go on until several in turn had nothing better.
+        let patience = effort.probes.max(PATIENCE_MIN);
+        let mut idle = 0;
         let mut sorted = 0;
         let mut admitted_rows = 0;
         let mut survivors = Vec::new();
         for at in 0..order.len() {
             let enough = at >= effort.probes && admitted_rows as f32 >= wanted_rows;
-            if enough && best.is_full() {
+            if enough && best.is_full() && (mask.is_none() || idle >= patience) {
                 break;
             }
             if at == sorted {
@@ -291,13 +305,41 @@ impl VectorIndex {
                 rest[..sorted - at].sort_unstable_by(nearer);
             }
             let (score, partition) = order[at];
-            admitted_rows += self.search_partition(
+            let kept = best.kept;
+            let admitted = self.search_partition(
                 query,
                 effort,
                 (score, partition as usize),
                 mask,
-                (best, &mut survivors),
+                (&mut best, &mut survivors),
             );
+            admitted_rows += admitted;
+            if best.kept != kept {
+                idle = 0;
+            } else if admitted > 0 {
+                idle += 1;
+            }
+        }
+        best
+    }
+
+    /// The scan of a partition, whose centroid has `score`, with bounds that many deviations wide.
+    pub(super) fn scan<'q>(
+        &self,
+        query: &'q Prepared,
+        deviations: f32,
+        (score, partition): (f32, usize),
+    ) -> Scan<'q> {
+        let padded = self.header.padded() as f32;
+        let radius = match self.header.space {
+            Space::Ip => 1.0,
+            Space::L2 | Space::Cosine => score.max(0.0).sqrt(),
+        };
+        let spread = self.spreads[partition] * radius / (padded - 1.0).sqrt();
+        Scan {
+            table: &query.table,
+            base: 2.0 * query.sizes - 2.0 * deviations * spread,
+            step: 4.0 * query.step,
         }
     }
 
@@ -310,17 +352,7 @@ impl VectorIndex {
         mask: Option<&RowSet>,
         (best, survivors): (&mut Best, &mut Vec<Survivor>),
     ) -> u32 {
-        let padded = self.header.padded() as f32;
-        let radius = match self.header.space {
-            Space::Ip => 1.0,
-            Space::L2 | Space::Cosine => score.max(0.0).sqrt(),
-        };
-        let spread = self.spreads[partition] * radius / (padded - 1.0).sqrt();
-        let scan = Scan {
-            table: &query.table,
-            base: 2.0 * query.sizes - 2.0 * effort.deviations * spread,
-            step: 4.0 * query.step,
-        };
+        let scan = self.scan(query, effort.deviations, (score, partition));
         let mut admitted_rows = 0;
         let mut words = [0; RUN_BLOCKS];
         let mut first = self.first_blocks[partition];
@@ -328,20 +360,17 @@ impl VectorIndex {
         while first < end {
             let run = first..end.min(first + RUN_BLOCKS as u32);
             first = run.end;
-            let admitted = match mask {
-                Some(mask) => {
-                    let count = self.admitted(mask, run.clone(), &mut words);
-                    admitted_rows += count;
-                    if count == 0 {
-                        continue;
-                    }
-                    Some(&words[..])
+            let mut admitted = None;
+            if let Some(mask) = mask {
+                let count = self.admitted(mask, run.clone(), &mut words);
+                admitted_rows += count;
+                if count == 0 {
+                    continue;
                 }
-                None => {
-                    admitted_rows += run.len() as u32 * BLOCK_ROWS as u32;
-                    None
-                }
-            };
+                admitted = Some(&words[..]);
+            } else {
+                admitted_rows += run.len() as u32 * BLOCK_ROWS as u32;
+            }
             survivors.clear();
             let limit = best.limit() - score;
             scan_blocks(&scan, self.blocks(run.clone()), admitted, limit, survivors);
@@ -377,50 +406,6 @@ impl VectorIndex {
         words.iter().map(|word| word.count_ones()).sum()
     }
 
-    /// For each of the known recalls, how many partitions hold that share of the neighbours of
-    /// rows of this index; `vector` copies the raw vector of a row.
-    pub(super) fn calibrate(
-        &self,
-        mut vector: impl FnMut(u32, &mut [f32]),
-    ) -> Result<[u32; RECALLS.len()]> {
-        let rows = self.header.rows as usize;
-        let mut partition_of = vec![0u32; rows];
-        for partition in 0..self.header.partitions {
-            let blocks = &self.first_blocks[partition as usize..partition as usize + 2];
-            for slot in blocks[0] as usize * BLOCK_ROWS..blocks[1] as usize * BLOCK_ROWS {
-                if let Some(own) = partition_of.get_mut(self.row_of_slot(slot) as usize) {
-                    *own = partition;
-                }
-            }
-        }
-        let mut ranks = Vec::new();
-        let mut query = vec![0.0; self.header.dimension];
-        for row in Random::new(self.header.seed).sample(CALIBRATION_QUERIES, rows) {
-            let row = row as u32;
-            vector(row, &mut query);
-            let prepared = self.prepare(&query);
-            let mut best = Best::new(CALIBRATION_NEIGHBOURS.min(rows));
-            for other in (0..self.header.rows).filter(|&other| other != row) {
-                best.push(self.level_score(&prepared, other), other);
-            }
-            let scores = self.partition_scores(&prepared);
-            ranks.extend(best.heap.iter().map(|scored| {
-                let own = scores[partition_of[scored.row as usize] as usize];
-                scores.iter().filter(|&&score| score < own).count() as u32 + 1
-            }));
-        }
-        ranks.sort_unstable();
-        Ok(RECALLS.map(|recall| {
-            // Half of the neighbours that may be missed are left to the codes.
-            let share = 1.0 - (1.0 - f64::from(recall)) / 2.0;
-            let at = (ranks.len() as f64 * share).ceil() as usize;
-            ranks
-                .get(at.saturating_sub(1))
-                .copied()
-                .unwrap_or(self.header.partitions)
-        }))
-    }
-
     /// The index's bytes.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes.into()
@@ -429,9 +414,9 @@ impl VectorIndex {
 
 /// A row and its score; the greater is the worse.
 #[derive(Clone, Copy, Debug)]
-struct Scored {
-    score: f32,
-    row: u32,
+pub(super) struct Scored {
+    pub(super) score: f32,
+    pub(super) row: u32,
 }
 
 impl Ord for Scored {
@@ -457,9 +442,11 @@ impl PartialEq for Scored {
 impl Eq for Scored {}
 
 /// The best rows so far, the worst of them on top.
-struct Best {
-    heap: BinaryHeap<Scored>,
+pub(super) struct Best {
+    pub(super) heap: BinaryHeap<Scored>,
     depth: usize,
+    /// How often a row was kept, for a while at least.
+    kept: usize,
 }
 
 impl Best {
@@ -468,6 +455,7 @@ impl Best {
         Self {
             heap: BinaryHeap::with_capacity(depth + 1),
             depth: depth.max(1),
+            kept: 0,
         }
     }
 
@@ -487,10 +475,12 @@ impl Best {
         let scored = Scored { score, row };
         if !self.is_full() {
             self.heap.push(scored);
+            self.kept += 1;
         } else if let Some(mut worst) = self.heap.peek_mut()
             && scored < *worst
         {
             *worst = scored;
+            self.kept += 1;
         }
     }
 }

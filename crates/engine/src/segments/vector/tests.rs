@@ -1,1 +1,387 @@
-//! Search against a scalar oracle, masks, spaces, layout and damage.
+//! Search against oracles over all rows, masks, spaces, odd vectors, layout and damage.
+
+use proptest::prelude::*;
+use vermilion_kernels::codes::LevelBits;
+
+use super::cluster::Random;
+use super::search::Effort;
+use super::{BuildOptions, Candidate, SearchOptions, VectorIndex, build, exact_distance};
+use crate::ErrorKind;
+use crate::model::Space;
+use crate::segments::RowSet;
+
+const SPACES: [Space; 3] = [Space::L2, Space::Cosine, Space::Ip];
+
+/// Vectors in clumps around `clumps` centres.
+fn clumps(seed: u64, rows: usize, dimension: usize, clumps: usize) -> Vec<f32> {
+    let mut random = Random::new(seed);
+    let mut number = || random.below(2_000_001) as f32 / 1e6 - 1.0;
+    let centres: Vec<f32> = (0..clumps * dimension).map(|_| 3.0 * number()).collect();
+    (0..rows * dimension)
+        .map(|at| centres[at / dimension % clumps * dimension + at % dimension] + number())
+        .collect()
+}
+
+fn options(space: Space, partitions: u32) -> BuildOptions {
+    BuildOptions {
+        partitions: Some(partitions),
+        ..BuildOptions::new(space)
+    }
+}
+
+fn built(rows: &[f32], dimension: usize, options: &BuildOptions) -> VectorIndex {
+    let bytes = build(rows, dimension, options, &|| true);
+    let bytes = bytes
+        .expect("the rows are whole")
+        .expect("codes can hold the rows");
+    VectorIndex::open("test", bytes.into()).expect("the bytes were just made")
+}
+
+/// Every row that `mask` admits, nearest first.
+fn exact(rows: &[f32], query: &[f32], space: Space, mask: Option<&RowSet>) -> Vec<Candidate> {
+    let mut all: Vec<Candidate> = rows
+        .chunks_exact(query.len())
+        .zip(0..)
+        .filter(|&(_, row)| mask.is_none_or(|mask| mask.contains(row)))
+        .map(|(vector, row)| Candidate {
+            row,
+            distance: exact_distance(space, query, vector),
+        })
+        .collect();
+    all.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row.cmp(&b.row)));
+    all
+}
+
+fn search(
+    index: &VectorIndex,
+    rows: &[f32],
+    query: &[f32],
+    options: &SearchOptions<'_>,
+) -> Vec<Candidate> {
+    let vector = |row: u32| Ok(&rows[row as usize * query.len()..(row as usize + 1) * query.len()]);
+    index
+        .search(query, options, vector)
+        .expect("the query fits the index")
+}
+
+/// The share of the ten exact nearest rows of twenty queries that a search finds.
+fn recall(index: &VectorIndex, rows: &[f32], asked: f32, mask: Option<&RowSet>) -> f64 {
+    let dimension = index.dimension();
+    let (mut hits, mut wanted) = (0u32, 0u32);
+    for at in Random::new(5).sample(20, index.rows() as usize) {
+        let mut query = rows[at * dimension..(at + 1) * dimension].to_vec();
+        query
+            .iter_mut()
+            .zip(&rows[..dimension])
+            .for_each(|(a, b)| *a = 0.8 * *a + 0.2 * b);
+        let truth = exact(rows, &query, index.space(), mask);
+        let options = SearchOptions {
+            k: 10,
+            recall: asked,
+            mask,
+        };
+        let found = search(index, rows, &query, &options);
+        let last = truth[truth.len().min(10) - 1].distance;
+        hits += found.iter().filter(|found| found.distance <= last).count() as u32;
+        wanted += truth.len().min(10) as u32;
+    }
+    f64::from(hits) / f64::from(wanted)
+}
+
+fn masked(rows: u32, seed: u64, one_in: usize) -> RowSet {
+    let mut random = Random::new(seed);
+    let mut mask = RowSet::none(rows);
+    (0..rows)
+        .filter(|_| random.below(one_in) == 0)
+        .for_each(|row| mask.insert(row));
+    mask
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Where the bounds rule nothing out and all partitions are searched, what is left is the
+    /// mechanics of blocks, masks, limits and the heap, and they must lose nothing.
+    #[test]
+    fn a_masked_scan_keeps_exactly_the_best_admitted_rows(
+        seed in any::<u64>(),
+        count in 1usize..700,
+        partitions in 1u32..12,
+        depth in 1usize..60,
+        one_in in prop_oneof![Just(1usize), 2usize..6, 20usize..200],
+        space in prop::sample::select(&SPACES[..]),
+        clumped in any::<bool>(),
+    ) {
+        let dimension = 24;
+        let rows = clumps(seed, count, dimension, if clumped { 5 } else { 1 });
+        let index = built(&rows, dimension, &options(space, partitions));
+        let mut mask = masked(index.rows(), seed, one_in);
+        let prepared = index.prepare(&rows[..dimension]);
+        // The bound of a row that is its partition's centroid has no width: it is exact, and may
+        // rule out a row whose levels claim too little.
+        let centroids = index.partition_scores(&prepared);
+        for (row, slot) in (0..).zip(index.slots()) {
+            let own = index.partition_of(slot);
+            if index.sign_score(&prepared, slot, own, centroids[own]).1 <= 0.0 {
+                mask.remove(row);
+            }
+        }
+        let effort = Effort { deviations: 1e4, depth, probes: partitions as usize };
+        let found = index.search_partitions(&prepared, &effort, Some(&mask));
+        let expected = index.search_rows(&prepared, depth, mask.iter());
+        let sorted = |best: super::search::Best| -> Vec<(u32, u32)> {
+            let best = best.heap.into_sorted_vec().into_iter();
+            best.map(|scored| (scored.row, scored.score.to_bits())).collect()
+        };
+        prop_assert_eq!(sorted(found), sorted(expected));
+    }
+
+    #[test]
+    fn only_admitted_rows_are_found_and_each_once(
+        seed in any::<u64>(), partitions in 1u32..40, one_in in 1usize..50, k in 0usize..50,
+    ) {
+        let (count, dimension) = (3000, 20);
+        let rows = clumps(seed, count, dimension, 9);
+        let index = built(&rows, dimension, &options(Space::L2, partitions));
+        let mask = masked(index.rows(), seed, one_in);
+        let options = SearchOptions { k, recall: 0.95, mask: Some(&mask) };
+        let found = search(&index, &rows, &rows[..dimension], &options);
+        prop_assert_eq!(found.len(), k.min(mask.len() as usize));
+        prop_assert!(found.iter().all(|found| mask.contains(found.row)));
+        prop_assert!(found.is_sorted_by(|a, b| (a.distance, a.row) < (b.distance, b.row)));
+    }
+}
+
+#[test]
+fn the_nearest_rows_are_found_in_every_space_with_one_partition_and_many() {
+    let (count, dimension) = (6000, 100);
+    let rows = clumps(1, count, dimension, 40);
+    for space in SPACES {
+        for partitions in [1, 50] {
+            for bits in [LevelBits::Four, LevelBits::Eight] {
+                let options = BuildOptions {
+                    bits,
+                    ..options(space, partitions)
+                };
+                let index = built(&rows, dimension, &options);
+                let found = recall(&index, &rows, 0.95, None);
+                assert!(found >= 0.95, "{space:?}, {partitions}, {bits:?}: {found}");
+                let found = recall(&index, &rows, 0.999, None);
+                assert!(found >= 0.99, "{space:?}, {partitions}, {bits:?}: {found}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mask_of_rows_far_from_the_query_keeps_its_recall() {
+    let (count, dimension) = (8000, 48);
+    let rows = clumps(3, count, dimension, 40);
+    for partitions in [1, 60] {
+        let index = built(&rows, dimension, &options(Space::L2, partitions));
+        for one_in in [2, 10, 100, 1000] {
+            let mask = masked(index.rows(), 7, one_in);
+            let found = recall(&index, &rows, 0.95, Some(&mask));
+            assert!(
+                found >= 0.95,
+                "{partitions} partitions, 1 in {one_in}: {found}"
+            );
+        }
+        // All rows of every other clump, and of the farther half of them.
+        let mut mask = RowSet::none(index.rows());
+        (0..index.rows())
+            .filter(|row| row % 40 >= 20)
+            .for_each(|row| mask.insert(row));
+        let found = recall(&index, &rows, 0.95, Some(&mask));
+        assert!(found >= 0.95, "{partitions} partitions, clumps: {found}");
+    }
+}
+
+#[test]
+fn estimates_are_near_the_exact_distances_in_every_space() {
+    let (count, dimension) = (500, 96);
+    let rows = clumps(9, count, dimension, 4);
+    for space in SPACES {
+        let options = BuildOptions {
+            bits: LevelBits::Eight,
+            ..options(space, 4)
+        };
+        let index = built(&rows, dimension, &options);
+        let query = &rows[..dimension];
+        let wanted = SearchOptions {
+            k: 500,
+            recall: 1.0,
+            mask: None,
+        };
+        let truth = exact(&rows, query, space, None);
+        let range = truth[count - 1].distance - truth[0].distance;
+        let found = index.candidates(query, &wanted).expect("the query fits");
+        assert_eq!(found.len(), count);
+        for candidate in found {
+            let from = candidate.row as usize * dimension;
+            let exact = exact_distance(space, query, &rows[from..from + dimension]);
+            let error = (candidate.distance - exact).abs();
+            assert!(error < 0.02 * range, "{space:?}: {error} of {range}");
+        }
+    }
+}
+
+#[test]
+fn vectors_that_are_all_equal_or_zero_or_of_one_number_are_found() {
+    for space in SPACES {
+        for partitions in [1, 8] {
+            for (rows, dimension) in [
+                (vec![0.5; 300 * 17], 17),
+                (vec![0.0; 300 * 17], 17),
+                (clumps(2, 300, 1, 1), 1),
+            ] {
+                let index = built(&rows, dimension, &options(space, partitions));
+                let wanted = SearchOptions {
+                    k: 7,
+                    recall: 0.95,
+                    mask: None,
+                };
+                let found = search(&index, &rows, &rows[..dimension], &wanted);
+                assert_eq!(found.len(), 7, "{space:?}");
+                assert!(found.iter().all(|found| found.distance.is_finite()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_zero_vector_is_farther_by_cosine_than_a_similar_one() {
+    let dimension = 32;
+    let mut rows = clumps(4, 400, dimension, 1);
+    rows[..dimension].fill(0.0);
+    let index = built(&rows, dimension, &options(Space::Cosine, 1));
+    let wanted = SearchOptions {
+        k: 400,
+        recall: 1.0,
+        mask: None,
+    };
+    let query = rows[dimension..2 * dimension].to_vec();
+    let found = index.candidates(&query, &wanted).expect("the query fits");
+    let zero = found
+        .iter()
+        .find(|found| found.row == 0)
+        .expect("all rows are found");
+    assert!((zero.distance - 1.0).abs() < 0.05, "{}", zero.distance);
+}
+
+#[test]
+fn numbers_too_large_for_codes_make_no_index_and_a_large_query_still_finds_rows() {
+    let huge = vec![1e20; 64 * 20];
+    let made = build(&huge, 20, &options(Space::L2, 1), &|| true).expect("the rows are whole");
+    assert!(made.is_none());
+    assert!(
+        build(&[], 20, &options(Space::L2, 1), &|| true)
+            .expect("no rows")
+            .is_none()
+    );
+    let large: Vec<f32> = clumps(1, 300, 20, 3)
+        .iter()
+        .map(|number| number * 1e13)
+        .collect();
+    let index = built(&large, 20, &options(Space::L2, 4));
+    assert!(recall(&index, &large, 0.95, None) >= 0.95);
+    let mask = masked(300, 3, 2);
+    let wanted = SearchOptions {
+        k: 5,
+        recall: 0.95,
+        mask: Some(&mask),
+    };
+    let found = index
+        .candidates(&[3e38; 20], &wanted)
+        .expect("the query fits");
+    assert_eq!(found.len(), 5);
+    assert!(found.iter().all(|found| mask.contains(found.row)));
+}
+
+#[test]
+fn large_and_small_queries_are_the_same_to_cosine_and_rank_the_same_by_product() {
+    let rows = clumps(6, 500, 30, 3);
+    for space in [Space::Cosine, Space::Ip] {
+        let index = built(&rows, 30, &options(space, 3));
+        let wanted = SearchOptions {
+            k: 10,
+            recall: 0.95,
+            mask: None,
+        };
+        let found = |scale: f32| -> Vec<u32> {
+            let query: Vec<f32> = rows[..30].iter().map(|number| number * scale).collect();
+            let found = index.candidates(&query, &wanted).expect("the query fits");
+            found.iter().map(|found| found.row).collect()
+        };
+        assert_eq!(found(1.0), found(1e-25));
+        assert_eq!(found(1.0), found(1e30));
+    }
+}
+
+#[test]
+fn the_same_rows_give_the_same_bytes_and_other_masks_and_queries_are_refused() {
+    let rows = clumps(8, 2000, 40, 6);
+    let options = options(Space::L2, 12);
+    let first = build(&rows, 40, &options, &|| true)
+        .expect("whole")
+        .expect("rows");
+    let second = build(&rows, 40, &options, &|| true)
+        .expect("whole")
+        .expect("rows");
+    assert!(first == second);
+    let index = VectorIndex::open("test", first.into()).expect("just built");
+    let wanted = SearchOptions {
+        k: 1,
+        recall: 0.95,
+        mask: None,
+    };
+    let error = index
+        .candidates(&[0.0; 39], &wanted)
+        .expect_err("39 numbers");
+    assert_eq!(
+        error.message(),
+        "the query has 39 numbers, the index vectors of 40"
+    );
+    let mask = RowSet::all(1999);
+    let wanted = SearchOptions {
+        mask: Some(&mask),
+        ..wanted
+    };
+    assert!(index.candidates(&[0.0; 40], &wanted).is_err());
+    assert!(build(&rows[1..], 40, &options, &|| true).is_err());
+}
+
+#[test]
+fn a_stopped_build_ends_busy() {
+    let rows = clumps(8, 5000, 20, 6);
+    let asked = std::cell::Cell::new(0);
+    let go_on = || {
+        asked.set(asked.get() + 1);
+        asked.get() < 4
+    };
+    let error = build(&rows, 20, &options(Space::L2, 8), &go_on).expect_err("stopped");
+    assert_eq!(error.kind(), ErrorKind::Busy);
+}
+
+#[test]
+fn damage_to_the_header_or_the_sections_in_memory_is_found_on_opening() {
+    let rows = clumps(8, 400, 20, 6);
+    let bytes = build(&rows, 20, &options(Space::L2, 3), &|| true)
+        .expect("whole")
+        .expect("rows");
+    let kept = VectorIndex::open("test", bytes.clone().into()).expect("whole");
+    for at in (0..kept.sections.first_blocks.end).step_by(3) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 4;
+        let error = VectorIndex::open("test", damaged.into()).expect_err("damaged");
+        assert!(
+            matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::Unsupported),
+            "{at}"
+        );
+    }
+    for length in [0, 100, 256, 1000, bytes.len() - 1] {
+        let error =
+            VectorIndex::open("test", bytes[..length].to_vec().into()).expect_err("cut off");
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "{length}");
+    }
+}

@@ -1,0 +1,495 @@
+//! Opens what is on disk: finds the files, replays the frames, cuts a torn tail; and looks at a
+//! log without changing it.
+//!
+//! What must stay true: nothing is changed on disk before all of it was found sound; nothing that
+//! was replayed can be lost by a later crash. The reasoning is in [`super::format`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::clean_end::{self, CleanEnd};
+use super::format::{
+    FILE_HEADER_BYTES, FileHeader, Flaw, FrameHeader, FrameKind, file_number, file_path,
+};
+use super::reader::{Beginning, WalkEnd, read_beginning, walk};
+use super::slice::slice;
+use super::state::{Flushes, Head, LiveFile};
+use super::writer::Active;
+use super::{FOLDER, LogBatch, payload};
+use crate::model::{CollectionId, RecordBatch, SeqId, SeqRange};
+use crate::storage::Storage;
+use crate::{Error, ErrorKind, Result};
+
+/// What opening found.
+pub(super) struct Recovered {
+    pub(super) files: VecDeque<LiveFile>,
+    pub(super) heads: HashMap<CollectionId, Head>,
+    pub(super) flushes: Flushes,
+    pub(super) active: Option<Active>,
+    pub(super) next_number: u64,
+}
+
+/// A log file as it is found.
+struct Candidate {
+    number: u64,
+    bytes: u64,
+}
+
+/// A log file whose header is good.
+struct OpenedFile {
+    header: FileHeader,
+    chain: u32,
+    bytes: u64,
+}
+
+/// Opens the log: see [`super::Log::open`].
+pub(super) fn recover(
+    storage: &dyn Storage,
+    applied: &dyn Fn(CollectionId) -> Option<SeqId>,
+    replay: &mut dyn FnMut(LogBatch) -> Result<()>,
+) -> Result<Recovered> {
+    if !storage.exists(FOLDER)? {
+        storage.create_dir(FOLDER)?;
+    }
+    let candidates = find_files(storage)?;
+    let (opened, unfinished) = open_files(storage, &candidates)?;
+    let clean_end = read_clean_end(storage)?;
+    if let Some(clean) = &clean_end {
+        check_first(clean, &opened)?;
+    }
+    let mut replayer = Replayer {
+        applied,
+        replay,
+        known: HashMap::new(),
+        flushes: Flushes::default(),
+    };
+    let mut files = VecDeque::with_capacity(opened.len());
+    let mut end = None;
+    for (at, file) in opened.iter().enumerate() {
+        let next = opened.get(at + 1);
+        let (live, walked) = replayer.file(storage, file, next)?;
+        if next.is_none() {
+            if let Some(clean) = &clean_end {
+                check_last(clean, file, walked)?;
+            }
+            end = Some((file, walked));
+        }
+        files.push_back(live);
+    }
+    // From here on the folder is changed.
+    if let Some(number) = unfinished {
+        storage.remove_file(&file_path(number))?;
+    }
+    CleanEnd::remove(storage)?;
+    let active = end
+        .map(|(file, walked)| reopen(storage, file, walked))
+        .transpose()?;
+    storage.sync_dir(FOLDER)?;
+    storage.sync_dir("")?;
+    let newest = files.back().map(|file: &LiveFile| file.header.number);
+    Ok(Recovered {
+        next_number: newest.map_or_else(|| unfinished.unwrap_or(1), |number| number + 1),
+        files,
+        heads: replayer.heads(),
+        flushes: replayer.flushes,
+        active,
+    })
+}
+
+/// Finds the log files, by number; a number that is missing between others is damage.
+fn find_files(storage: &dyn Storage) -> Result<Vec<Candidate>> {
+    let mut files: Vec<Candidate> = storage
+        .list(FOLDER)?
+        .into_iter()
+        .filter(|entry| !entry.is_dir)
+        .filter_map(|entry| {
+            file_number(&entry.name).map(|number| Candidate {
+                number,
+                bytes: entry.bytes,
+            })
+        })
+        .collect();
+    files.sort_by_key(|file| file.number);
+    for pair in files.windows(2) {
+        let missing = pair[0].number + 1;
+        if pair[1].number != missing {
+            return Err(missing_file(missing));
+        }
+    }
+    Ok(files)
+}
+
+fn missing_file(number: u64) -> Error {
+    Error::corrupted(&file_path(number), 0, "the file is missing")
+}
+
+/// Reads the headers. The last file may be one whose making was interrupted: its number.
+fn open_files(
+    storage: &dyn Storage,
+    candidates: &[Candidate],
+) -> Result<(Vec<OpenedFile>, Option<u64>)> {
+    let mut opened = Vec::with_capacity(candidates.len());
+    for (at, file) in candidates.iter().enumerate() {
+        match read_beginning(storage, file.number)? {
+            Beginning::Good(header, chain) => opened.push(OpenedFile {
+                header,
+                chain,
+                bytes: file.bytes,
+            }),
+            Beginning::Bad(_) if at + 1 == candidates.len() && file.bytes <= FILE_HEADER_BYTES => {
+                return Ok((opened, Some(file.number)));
+            }
+            Beginning::Bad(detail) => {
+                return Err(Error::corrupted(&file_path(file.number), 0, detail));
+            }
+        }
+    }
+    Ok((opened, None))
+}
+
+fn read_clean_end(storage: &dyn Storage) -> Result<Option<CleanEnd>> {
+    match CleanEnd::read(storage)? {
+        None => Ok(None),
+        Some(Ok(clean)) => Ok(Some(clean)),
+        Some(Err(flaw)) => {
+            tracing::warn!(
+                path = clean_end::path(),
+                ?flaw,
+                "a damaged mark of a clean end is passed over"
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// Checks that a closed log has its first and last file still.
+fn check_first(clean: &CleanEnd, opened: &[OpenedFile]) -> Result<()> {
+    let numbers = |file: &OpenedFile| file.header.number;
+    if opened
+        .first()
+        .map(numbers)
+        .is_none_or(|first| first > clean.first)
+    {
+        return Err(missing_file(clean.first));
+    }
+    if opened
+        .last()
+        .map(numbers)
+        .is_none_or(|last| last < clean.last)
+    {
+        return Err(missing_file(clean.last));
+    }
+    Ok(())
+}
+
+/// Checks that the last file of a closed log ends where it ended then.
+fn check_last(clean: &CleanEnd, file: &OpenedFile, walked: WalkEnd) -> Result<()> {
+    let same = file.header.number == clean.last
+        && walked.offset == clean.end
+        && walked.chain == clean.chain
+        && file.bytes == clean.end;
+    if same {
+        return Ok(());
+    }
+    Err(Error::corrupted(
+        &file_path(file.header.number),
+        walked.offset.min(clean.end),
+        format!(
+            "the log was closed with {} bytes in file {}; {} sound bytes of {} are found",
+            clean.end, clean.last, walked.offset, file.bytes
+        ),
+    ))
+}
+
+/// Opens the last file for appending, its torn tail cut, all of it durable.
+fn reopen(storage: &dyn Storage, opened: &OpenedFile, walked: WalkEnd) -> Result<Active> {
+    let path = file_path(opened.header.number);
+    let mut file = storage.append(&path)?;
+    if opened.bytes > walked.offset {
+        let bytes = opened.bytes - walked.offset;
+        tracing::warn!(
+            path,
+            offset = walked.offset,
+            bytes,
+            "a torn tail of the log is cut"
+        );
+        file.truncate(walked.offset)?;
+    }
+    file.sync()?;
+    Ok(Active {
+        file,
+        header: opened.header,
+        synced: walked.offset,
+        synced_chain: walked.chain,
+        end: walked.offset,
+        chain: walked.chain,
+        torn: false,
+    })
+}
+
+/// Hands frames on, and checks that no SeqId is missing or stands there twice.
+struct Replayer<'a> {
+    applied: &'a dyn Fn(CollectionId) -> Option<SeqId>,
+    replay: &'a mut dyn FnMut(LogBatch) -> Result<()>,
+    /// What each collection seen so far had applied at first sight, and its last SeqId since.
+    known: HashMap<CollectionId, Option<Progress>>,
+    flushes: Flushes,
+}
+
+#[derive(Clone, Copy)]
+struct Progress {
+    applied: SeqId,
+    last: Option<SeqId>,
+}
+
+impl Replayer<'_> {
+    fn file(
+        &mut self,
+        storage: &dyn Storage,
+        file: &OpenedFile,
+        next: Option<&OpenedFile>,
+    ) -> Result<(LiveFile, WalkEnd)> {
+        let end = match next {
+            None => None,
+            Some(next) => Some(next.header.previous.ok_or_else(|| {
+                let detail = "the file says that none was before it";
+                Error::corrupted(&file_path(next.header.number), 0, detail)
+            })?),
+        };
+        let path = file_path(file.header.number);
+        let mut highest = HashMap::new();
+        let mut each = |frame: &FrameHeader, payload: &[u8]| -> Result<()> {
+            if frame.kind == FrameKind::Batch {
+                highest.insert(frame.collection, frame.last());
+                self.frame(&path, file.header.number, frame, payload)?;
+            }
+            Ok(())
+        };
+        let walked = walk(
+            storage,
+            &file.header,
+            file.chain,
+            file.bytes,
+            end,
+            &mut each,
+        )?;
+        let live = LiveFile {
+            header: file.header,
+            chain: file.chain,
+            end: walked.offset,
+            highest,
+            going: false,
+        };
+        Ok((live, walked))
+    }
+
+    fn frame(
+        &mut self,
+        path: &str,
+        number: u64,
+        frame: &FrameHeader,
+        payload: &[u8],
+    ) -> Result<()> {
+        let seqs = SeqRange::of(frame.first, frame.count as usize);
+        if let Some(key) = frame.flush {
+            self.flushes.done(key, frame.collection, seqs, number);
+        }
+        let applied = self.applied;
+        let progress = self.known.entry(frame.collection).or_insert_with(|| {
+            let progress = |applied| Progress {
+                applied,
+                last: None,
+            };
+            applied(frame.collection).map(progress)
+        });
+        let Some(progress) = progress else {
+            return Ok(());
+        };
+        let follows = match progress.last {
+            Some(last) => frame.first == last.plus(1),
+            None => frame.first <= progress.applied.plus(1),
+        };
+        if !follows {
+            let after = progress.last.unwrap_or(progress.applied);
+            let detail = format!(
+                "SeqId {} of collection {} follows on {after}",
+                frame.first, frame.collection
+            );
+            return Err(Error::corrupted(path, frame.offset, detail));
+        }
+        progress.last = Some(seqs.last);
+        if seqs.last <= progress.applied {
+            return Ok(());
+        }
+        let batch = payload::decode(payload, frame.count)
+            .map_err(|detail| Error::corrupted(path, frame.offset, detail))?;
+        let (batch, seqs) = after(batch, seqs, progress.applied);
+        (self.replay)(LogBatch {
+            collection: frame.collection,
+            seqs,
+            batch: Arc::new(batch),
+        })
+    }
+
+    fn heads(&self) -> HashMap<CollectionId, Head> {
+        self.known
+            .iter()
+            .filter_map(|(collection, progress)| {
+                progress.map(|progress| {
+                    let last = progress.last.unwrap_or_default();
+                    let head = Head {
+                        purged: progress.applied,
+                        highest: last.max(progress.applied),
+                    };
+                    (*collection, head)
+                })
+            })
+            .collect()
+    }
+}
+
+/// The part of a batch behind `start`.
+pub(super) fn after(batch: RecordBatch, seqs: SeqRange, start: SeqId) -> (RecordBatch, SeqRange) {
+    if seqs.first > start {
+        return (batch, seqs);
+    }
+    let skipped = (start.0 + 1 - seqs.first.0) as usize;
+    let rest = SeqRange {
+        first: start.plus(1),
+        last: seqs.last,
+    };
+    (slice(&batch, skipped, batch.len()), rest)
+}
+
+/// What [`scan`] found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The files, oldest first.
+    pub files: Vec<LogFile>,
+    /// What is damaged, with file and offset.
+    pub damaged: Vec<Error>,
+}
+
+/// A log file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    /// Its path in the data folder.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Batches in it.
+    pub batches: u64,
+    /// Records in it.
+    pub records: u64,
+    /// The last SeqId in it of each collection.
+    pub highest: HashMap<CollectionId, SeqId>,
+}
+
+/// Checks every frame of the log without changing anything; may run beside a server. A torn tail
+/// of the last file is no damage: the next start cuts it.
+pub fn scan(storage: &dyn Storage) -> Result<Scan> {
+    let mut found = Scan::default();
+    if !storage.exists(FOLDER)? {
+        return Ok(found);
+    }
+    let candidates = match find_files(storage) {
+        Ok(candidates) => candidates,
+        Err(error) if error.kind() == ErrorKind::Corrupted => {
+            found.damaged.push(error);
+            return Ok(found);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut opened = Vec::with_capacity(candidates.len());
+    for (at, file) in candidates.iter().enumerate() {
+        let last = at + 1 == candidates.len();
+        match read_beginning(storage, file.number) {
+            Ok(Beginning::Good(header, chain)) => opened.push(OpenedFile {
+                header,
+                chain,
+                bytes: file.bytes,
+            }),
+            Ok(Beginning::Bad(_)) if last && file.bytes <= FILE_HEADER_BYTES => {}
+            Ok(Beginning::Bad(detail)) => {
+                let error = Error::corrupted(&file_path(file.number), 0, detail);
+                found.damaged.push(error);
+            }
+            // A server removed it meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let clean_end = match CleanEnd::read(storage)? {
+        None => None,
+        Some(Ok(clean)) => Some(clean),
+        Some(Err(flaw)) => {
+            let detail = match flaw {
+                Flaw::Damaged(detail) => detail,
+                Flaw::Newer(version) => format!("it has the unknown version {version}"),
+            };
+            let error = Error::corrupted(&clean_end::path(), 0, detail);
+            found.damaged.push(error);
+            None
+        }
+    };
+    if let Some(error) = clean_end.and_then(|clean| check_first(&clean, &opened).err()) {
+        found.damaged.push(error);
+    }
+    for (at, file) in opened.iter().enumerate() {
+        scan_file(storage, file, opened.get(at + 1), clean_end, &mut found)?;
+    }
+    Ok(found)
+}
+
+fn scan_file(
+    storage: &dyn Storage,
+    file: &OpenedFile,
+    next: Option<&OpenedFile>,
+    clean_end: Option<CleanEnd>,
+    found: &mut Scan,
+) -> Result<()> {
+    let path = file_path(file.header.number);
+    let mut summary = LogFile {
+        path: path.clone(),
+        bytes: file.bytes,
+        batches: 0,
+        records: 0,
+        highest: HashMap::new(),
+    };
+    let mut each = |frame: &FrameHeader, payload: &[u8]| -> Result<()> {
+        if frame.kind == FrameKind::Batch {
+            payload::decode(payload, frame.count)
+                .map_err(|detail| Error::corrupted(&path, frame.offset, detail))?;
+            summary.batches += 1;
+            summary.records += u64::from(frame.count);
+            summary.highest.insert(frame.collection, frame.last());
+        }
+        Ok(())
+    };
+    let end = next
+        .filter(|next| next.header.number == file.header.number + 1)
+        .and_then(|next| next.header.previous);
+    let walked = walk(
+        storage,
+        &file.header,
+        file.chain,
+        file.bytes,
+        end,
+        &mut each,
+    );
+    let walked = match (walked, clean_end) {
+        (Ok(walked), Some(clean)) if next.is_none() => check_last(&clean, file, walked),
+        (Ok(_), _) => Ok(()),
+        (Err(error), _) => Err(error),
+    };
+    match walked {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::Corrupted => found.damaged.push(error),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    found.files.push(summary);
+    Ok(())
+}

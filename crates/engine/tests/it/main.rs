@@ -1,0 +1,7 @@
+//! Behaviour tests of the engine, one binary; a module for each area.
+
+mod crash_database;
+mod damage;
+mod faults;
+mod model;
+mod support;
