@@ -16,7 +16,6 @@ use uuid::Uuid;
 use super::format::{FrameHeader, FrameKind, file_path};
 use super::reader::{Found, FrameReader};
 use super::recovery::after;
-use super::slice::slice;
 use super::state::{LiveFile, Shared};
 use super::writer::unknown_collection;
 use super::{Log, LogBatch, payload};
@@ -374,7 +373,7 @@ impl Subscriber {
             && end < seqs.last
         {
             seqs.last = end;
-            batch = slice(&batch, 0, seqs.count() as usize);
+            batch = batch.rows(0..seqs.count() as usize);
         }
         LogBatch {
             collection: self.collection,

@@ -86,18 +86,17 @@ impl Log {
         batch: Arc<RecordBatch>,
         flush: Option<FlushKey>,
     ) -> Result<Ticket> {
-        if batch.len() > self.shared.options.batch_records_max {
+        let (records, allowed) = (batch.len(), self.shared.options.batch_records_max);
+        if records > allowed {
             return Err(Error::invalid(format!(
-                "A batch has {} records; at most {} are allowed.",
-                batch.len(),
-                self.shared.options.batch_records_max
+                "A batch has {records} records; at most {allowed} are allowed."
             )));
         }
-        if let Some(ticket) = self.answer_at_once(collection, &batch, flush)? {
+        if let Some(ticket) = self.answer_at_once(collection, records, flush)? {
             return Ok(ticket);
         }
         // The costly part: done by the caller, without the lock.
-        let encoded = encode(&batch).map_err(|detail| {
+        let encoded = encode(batch).map_err(|detail| {
             Error::invalid(format!("The columns of a batch do not fit: {detail}"))
         })?;
         let (bytes, checksum) = (encoded.bytes(), encoded.checksum());
@@ -107,7 +106,7 @@ impl Log {
             )));
         }
         let mut state = self.shared.state.lock();
-        if let Some(ticket) = answer(&state, collection, &batch, flush)? {
+        if let Some(ticket) = answer(&state, collection, records, flush)? {
             return Ok(ticket);
         }
         if state.queue_bytes > 0 && state.queue_bytes + bytes > QUEUE_BYTES_MAX {
@@ -126,7 +125,7 @@ impl Log {
         state.queue_bytes += bytes;
         state.queue.push_back(Pending {
             collection,
-            count: batch.len() as u32,
+            count: records as u32,
             flush,
             encoded,
             bytes,
@@ -140,10 +139,10 @@ impl Log {
     fn answer_at_once(
         &self,
         collection: CollectionId,
-        batch: &RecordBatch,
+        records: usize,
         flush: Option<FlushKey>,
     ) -> Result<Option<Ticket>> {
-        answer(&self.shared.state.lock(), collection, batch, flush)
+        answer(&self.shared.state.lock(), collection, records, flush)
     }
 
     /// Records at and below `upto` are in segments: their space may be taken back.
@@ -265,7 +264,7 @@ impl Drop for Log {
 fn answer(
     state: &State,
     collection: CollectionId,
-    batch: &RecordBatch,
+    records: usize,
     flush: Option<FlushKey>,
 ) -> Result<Option<Ticket>> {
     if let Some(refusal) = state.refusal() {
@@ -274,7 +273,7 @@ fn answer(
     let Some(head) = state.heads.get(&collection) else {
         return Err(unknown_collection(collection));
     };
-    if batch.is_empty() {
+    if records == 0 {
         return Ok(Some(Ticket::done(SeqRange::of(head.highest.plus(1), 0))));
     }
     let (known, ticket) = match flush.and_then(|key| state.flushes.find(key)) {

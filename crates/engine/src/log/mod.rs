@@ -17,11 +17,11 @@
 mod clean_end;
 mod consumer;
 pub mod format;
+mod group;
 mod journal;
 mod payload;
 mod reader;
 mod recovery;
-mod slice;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@
 
 use std::sync::Arc;
 
-use bytemuck::cast_slice;
+use bytemuck::{cast_slice, pod_collect_to_vec};
 
 use crate::model::{
     Embeddings, MetadataColumn, Operation, OptionalStrings, RecordBatch, SparseVector, Strings,
@@ -81,9 +81,9 @@ impl Encoded {
 }
 
 /// Makes bytes of `batch`; an error says which of its columns does not fit the others.
-pub fn encode(batch: &Arc<RecordBatch>) -> Result<Encoded, String> {
+pub fn encode(batch: Arc<RecordBatch>) -> Result<Encoded, String> {
     let rows = batch.len();
-    check_columns(batch)?;
+    check_columns(&batch)?;
     let mut flags = 0;
     let mut set = |flag: u32, on: bool| flags |= if on { flag } else { 0 };
     set(SOME_VECTORS, batch.embeddings.present().is_some());
@@ -126,7 +126,7 @@ pub fn encode(batch: &Arc<RecordBatch>) -> Result<Encoded, String> {
         }
     }
     Ok(Encoded {
-        batch: batch.clone(),
+        batch,
         head,
         metadata,
         flags,
@@ -268,7 +268,7 @@ pub fn decode(bytes: &[u8], count: u32) -> Result<RecordBatch, String> {
             .and_then(|numbers| numbers.checked_mul(4))
             .ok_or("vectors of impossible size")?,
     };
-    let values: Vec<f32> = collect(input.take(vectors)?);
+    let values: Vec<f32> = pod_collect_to_vec(input.take(vectors)?);
     let embeddings = match some_vectors {
         None => Embeddings::new(dimension, values),
         Some(present) => Embeddings::with_absent(dimension, values, present),
@@ -378,13 +378,6 @@ fn take_value(input: &mut Input<'_>) -> Result<Value, String> {
     })
 }
 
-/// Numbers of bytes that are a whole number of them.
-fn collect<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
-    let mut numbers = vec![T::zeroed(); bytes.len() / size_of::<T>()];
-    bytemuck::cast_slice_mut(&mut numbers).copy_from_slice(bytes);
-    numbers
-}
-
 /// Bytes that are taken from the front.
 struct Input<'a> {
     rest: &'a [u8],
@@ -437,7 +430,7 @@ impl<'a> Input<'a> {
             .checked_add(1)
             .and_then(|count| count.checked_mul(4))
             .ok_or("offsets of impossible size")?;
-        Ok(collect(self.take(bytes)?))
+        Ok(pod_collect_to_vec(self.take(bytes)?))
     }
 
     fn numbers<T: bytemuck::Pod>(&mut self) -> Result<Vec<T>, String> {
@@ -449,7 +442,7 @@ impl<'a> Input<'a> {
         let bytes = (length as usize)
             .checked_mul(size_of::<T>())
             .ok_or("a list of impossible size")?;
-        Ok(collect(self.take(bytes)?))
+        Ok(pod_collect_to_vec(self.take(bytes)?))
     }
 
     fn text(&mut self) -> Result<&'a str, String> {

@@ -14,7 +14,6 @@ use super::format::{
     FILE_HEADER_BYTES, FileHeader, Flaw, FrameHeader, FrameKind, file_number, file_path,
 };
 use super::reader::{Beginning, WalkEnd, read_beginning, walk};
-use super::slice::slice;
 use super::state::{Flushes, Head, LiveFile};
 use super::writer::Active;
 use super::{FOLDER, LogBatch, payload};
@@ -360,7 +359,7 @@ pub(super) fn after(batch: RecordBatch, seqs: SeqRange, start: SeqId) -> (Record
         first: start.plus(1),
         last: seqs.last,
     };
-    (slice(&batch, skipped, batch.len()), rest)
+    (batch.rows(skipped..batch.len()), rest)
 }
 
 /// What [`scan`] found.

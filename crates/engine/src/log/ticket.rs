@@ -48,7 +48,7 @@ impl Ticket {
     /// A ticket that is done.
     pub(super) fn done(seqs: SeqRange) -> Self {
         let (ticket, completion) = Self::new();
-        completion.complete(Ok(seqs));
+        completion.complete(&Ok(seqs));
         ticket
     }
 
@@ -109,11 +109,11 @@ pub(super) struct Completion {
 
 impl Completion {
     /// Tells everybody who waits.
-    pub(super) fn complete(mut self, outcome: Result<SeqRange>) {
+    pub(super) fn complete(mut self, outcome: &Result<SeqRange>) {
         self.finish(outcome);
     }
 
-    fn finish(&mut self, outcome: Result<SeqRange>) {
+    fn finish(&mut self, outcome: &Result<SeqRange>) {
         let Some(shared) = self.shared.take() else {
             return;
         };
@@ -132,7 +132,7 @@ impl Completion {
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        self.finish(Err(Error::new(
+        self.finish(&Err(Error::new(
             ErrorKind::Closed,
             "The log ended before the batch was durable; whether it is kept shows after a restart.",
         )));

@@ -9,20 +9,15 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use uuid::Uuid;
 
+use super::FOLDER;
 use super::clean_end::CleanEnd;
-use super::format::{
-    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, FrameKind, file_path,
-};
-use super::state::{Ending, LiveFile, Pending, Shared, State};
-use super::{FOLDER, payload::Encoded};
+use super::format::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, file_path};
+use super::group::{take_group, write_frames};
+use super::state::{Ending, LiveFile, Pending, Shared};
 use crate::model::{CollectionId, SeqId, SeqRange};
 use crate::storage::StorageFile;
 use crate::{Error, ErrorKind, Result};
 
-/// Bytes of a group beyond which the next batch waits for the next group.
-const GROUP_BYTES: u64 = 8 << 20;
-/// Batches of a group at most.
-const GROUP_BATCHES: usize = 1024;
 /// Bytes after which the free space is asked for again.
 const SPACE_CHECK_BYTES: u64 = 4 << 20;
 /// Bytes of an active file beyond which it goes once everything in it is applied.
@@ -157,7 +152,7 @@ impl Writer {
                 Err(error) => Err(error.clone()),
                 Ok(ranges) => ranges[at].ok_or_else(|| unknown_collection(pending.collection)),
             };
-            pending.completion.complete(result);
+            pending.completion.complete(&result);
         }
         if idle && outcome.is_ok() {
             self.write_mark();
@@ -443,61 +438,6 @@ impl Writer {
         self.shared.progress.notify_all();
         error
     }
-}
-
-/// Takes the next group from the queue.
-fn take_group(state: &mut State) -> Vec<Pending> {
-    let mut group = Vec::new();
-    let mut bytes = 0;
-    while let Some(next) = state.queue.front() {
-        if !group.is_empty() && bytes + next.bytes > GROUP_BYTES || group.len() == GROUP_BATCHES {
-            break;
-        }
-        bytes += next.bytes;
-        group.extend(state.queue.pop_front());
-    }
-    state.queue_bytes -= bytes;
-    group
-}
-
-/// Writes the frames in one call; answers the file's end and the chain there.
-fn write_frames(
-    active: &mut Active,
-    group: &[Pending],
-    ranges: &[Option<SeqRange>],
-) -> Result<(u64, u32)> {
-    let (mut end, mut chain) = (active.end, active.chain);
-    let mut headers = Vec::with_capacity(group.len());
-    let mut written: Vec<&Encoded> = Vec::with_capacity(group.len());
-    for (pending, seqs) in group.iter().zip(ranges) {
-        let Some(seqs) = seqs else {
-            continue;
-        };
-        let header = FrameHeader {
-            kind: FrameKind::Batch,
-            chain,
-            salt: active.header.salt,
-            offset: end,
-            synced: active.synced,
-            collection: pending.collection,
-            flush: pending.flush,
-            first: seqs.first,
-            count: pending.count,
-            payload_checksum: pending.checksum,
-            payload_bytes: pending.bytes,
-        };
-        let (bytes, checksum) = header.encode();
-        headers.push(bytes);
-        written.push(&pending.encoded);
-        (end, chain) = (header.end(), checksum);
-    }
-    let mut parts: Vec<&[u8]> = Vec::with_capacity(headers.len() * 7);
-    for (header, encoded) in headers.iter().zip(written) {
-        parts.push(header);
-        parts.extend(encoded.parts());
-    }
-    active.file.write(&parts)?;
-    Ok((end, chain))
 }
 
 pub(super) fn unknown_collection(collection: CollectionId) -> Error {

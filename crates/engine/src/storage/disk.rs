@@ -368,6 +368,7 @@ fn explain(act: &str, place: &Path, cause: &io::Error) -> Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests {
     use super::*;
 

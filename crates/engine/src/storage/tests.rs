@@ -1,5 +1,6 @@
 //! One conformance suite over the disk, memory and the storages of the simulation, and what a
 //! power cut may and may not take.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::sync::Arc;
 

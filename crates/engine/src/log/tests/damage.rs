@@ -1,5 +1,6 @@
 //! Torn tails are cut, damage is named: over every byte of a small log.
 
+use super::codec::bytes_of;
 use super::*;
 use crate::storage::sim::{RecordingStorage, Survival};
 
