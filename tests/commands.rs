@@ -315,7 +315,7 @@ fn inspect_shows_a_folder_and_changes_no_byte_even_while_it_is_served() {
     let shown: Value =
         serde_json::from_str(&succeed(&["inspect", "--json", "--path", path])).unwrap();
     assert_eq!(shown["collections"][0]["name"], "things");
-    assert_eq!(shown["collections"][0]["dimension"], 3);
+    assert_eq!(shown["collections"][0]["last_logged_seq_id"], 500);
     succeed(&["verify", "--path", path]);
     assert_eq!(files(&data), before);
     let server = Server::start(&data, &[]);

@@ -52,11 +52,17 @@ def test_an_add_of_an_existing_id_changes_nothing(collection):
 
 def test_an_update_changes_what_it_names_and_merges_metadata(collection):
     fill(collection, 3)
-    collection.update(ids=["r1", "missing"], documents=["changed", "nobody"], metadatas=[{"n": 100, "extra": "x"}, {"n": 1}])
+    collection.update(ids=["r1", "missing"], metadatas=[{"n": 100, "extra": "x"}, {"n": 1}])
     got = collection.get(ids=["r1"], include=["documents", "metadatas", "embeddings"])
-    assert got["documents"] == ["changed"]
+    assert got["documents"] == ["document number 1 odd"]
     assert got["metadatas"] == [{"n": 100, "half": 0.5, "even": False, "name": "n1", "extra": "x"}]
     assert np.array_equal(got["embeddings"], [[1.0, 1.0, 0.5]])
+    # Without embeddings of ours the client would make some from the documents.
+    collection.update(ids=["r1"], embeddings=[[4.0, 4.0, 4.0]], documents=["changed"])
+    got = collection.get(ids=["r1"], include=["documents", "metadatas", "embeddings"])
+    assert got["documents"] == ["changed"]
+    assert got["metadatas"][0]["extra"] == "x"
+    assert np.array_equal(got["embeddings"], [[4.0, 4.0, 4.0]])
     assert collection.count() == 3
 
 

@@ -30,14 +30,14 @@ enum Known {
 
 /// All batches, by writer and number.
 #[derive(Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     batches: BTreeMap<(usize, u64), Known>,
     acknowledged: u64,
 }
 
 impl Ledger {
     /// How many requests were acknowledged.
-    pub fn acknowledged(&self) -> u64 {
+    pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
 
@@ -50,11 +50,16 @@ impl Ledger {
 
     fn note(&mut self, writer: usize, batch: u64, known: Known) {
         self.batches.insert((writer, batch), known);
-        self.acknowledged += u64::from(known != Known::Undecided);
+    }
+
+    /// Notes what an answer with the status 200 says of the batch.
+    fn acknowledge(&mut self, writer: usize, batch: u64, known: Known) {
+        self.note(writer, batch, known);
+        self.acknowledged += 1;
     }
 
     /// Asks the server for every record and compares.
-    pub fn check(&mut self, client: &Client, collection: &str) {
+    pub(crate) fn check(&mut self, client: &Client, collection: &str) {
         let body = json!({"include": ["embeddings", "documents", "metadatas"]});
         let (status, answer) = client.post(&format!("/collections/{collection}/get"), &body);
         assert_eq!(status, 200, "{answer}");
@@ -115,7 +120,7 @@ fn parse(id: &str) -> (usize, u64, usize) {
 }
 
 /// Sends one batch; answers the status, or `None` where no answer came.
-pub fn send(client: &Client, collection: &str, writer: usize, batch: u64) -> Option<u16> {
+pub(crate) fn send(client: &Client, collection: &str, writer: usize, batch: u64) -> Option<u16> {
     let records: Vec<Record> = (0..size_of(batch))
         .map(|number| record(writer, batch, number))
         .collect();
@@ -143,7 +148,7 @@ fn send_deletion(client: &Client, collection: &str, writer: usize, batch: u64) -
 
 /// Writes batches, and deletes every fifth of them again, until it is told to stop or the server
 /// is gone.
-pub fn write_until(
+pub(crate) fn write_until(
     client: &Client,
     collection: &str,
     writer: usize,
@@ -153,7 +158,10 @@ pub fn write_until(
     while !stop.load(Ordering::SeqCst) {
         let batch = ledger.lock().unwrap().next(writer);
         match send(client, collection, writer, batch) {
-            Some(200) => ledger.lock().unwrap().note(writer, batch, Known::Present),
+            Some(200) => ledger
+                .lock()
+                .unwrap()
+                .acknowledge(writer, batch, Known::Present),
             // A server that is stopping says so; nothing of the batch is there then.
             Some(503) => return ledger.lock().unwrap().note(writer, batch, Known::Absent),
             Some(status) => panic!("an upsert got the status {status}"),
@@ -162,7 +170,10 @@ pub fn write_until(
         if batch % 5 == 0 {
             ledger.lock().unwrap().note(writer, batch, Known::Undecided);
             match send_deletion(client, collection, writer, batch) {
-                Some(200) => ledger.lock().unwrap().note(writer, batch, Known::Absent),
+                Some(200) => ledger
+                    .lock()
+                    .unwrap()
+                    .acknowledge(writer, batch, Known::Absent),
                 Some(503) => return ledger.lock().unwrap().note(writer, batch, Known::Present),
                 Some(status) => panic!("a deletion got the status {status}"),
                 None => return,
@@ -172,7 +183,7 @@ pub fn write_until(
 }
 
 /// The same with statuses: writes batches until one is refused; answers that status.
-pub fn write_until_refused(
+pub(crate) fn write_until_refused(
     client: &Client,
     collection: &str,
     ledger: &mut Ledger,
@@ -181,7 +192,7 @@ pub fn write_until_refused(
     for _ in 0..batches_max {
         let batch = ledger.next(0);
         match send(client, collection, 0, batch)? {
-            200 => ledger.note(0, batch, Known::Present),
+            200 => ledger.acknowledge(0, batch, Known::Present),
             status => {
                 ledger.note(0, batch, Known::Absent);
                 return Some(status);

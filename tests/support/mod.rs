@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const DATABASE: &str = "/api/v2/tenants/default_tenant/databases/default_database";
 
 /// A command of the real binary, without settings of the environment.
-pub fn vermilion() -> Command {
+pub(crate) fn vermilion() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vermilion"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("VERMILION_") {
@@ -26,7 +26,7 @@ pub fn vermilion() -> Command {
 }
 
 /// Runs a command to its end.
-pub fn output(command: &mut Command) -> (i32, String, String) {
+pub(crate) fn output(command: &mut Command) -> (i32, String, String) {
     let Output {
         status,
         stdout,
@@ -37,16 +37,16 @@ pub fn output(command: &mut Command) -> (i32, String, String) {
 }
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     /// Such as `127.0.0.1:40000`.
-    pub address: String,
+    pub(crate) address: String,
     agent: ureq::Agent,
 }
 
 impl Server {
     /// Starts a server on `folder` on a free port.
-    pub fn start(folder: &Path, flags: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, flags: &[&str]) -> Self {
         let mut command = vermilion();
         command.args(["serve", "--port", "0", "--log-level", "warn", "--path"]);
         let mut child = command
@@ -79,7 +79,7 @@ impl Server {
     }
 
     /// Sends a signal.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -91,13 +91,13 @@ impl Server {
     }
 
     /// Kills the server at once.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Asks the server to stop and waits; answers its exit status and how long it took.
-    pub fn stop(mut self) -> (i32, Duration) {
+    pub(crate) fn stop(mut self) -> (i32, Duration) {
         let started = Instant::now();
         self.signal("-TERM");
         let status = self.child.wait().unwrap();
@@ -105,7 +105,7 @@ impl Server {
     }
 
     /// A client that other threads can use.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client {
             agent: self.agent.clone(),
             base: format!("http://{}{DATABASE}", self.address),
@@ -122,14 +122,14 @@ impl Drop for Server {
 
 /// Asks a server.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     agent: ureq::Agent,
     base: String,
 }
 
 impl Client {
     /// Posts a body; answers the status and the body, or `None` where the connection broke.
-    pub fn try_post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+    pub(crate) fn try_post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
         let bytes = serde_json::to_vec(body).unwrap();
         let request = self.agent.post(format!("{}{path}", self.base));
         let request = request.header("content-type", "application/json");
@@ -145,12 +145,12 @@ impl Client {
     }
 
     /// The same, where the server must answer.
-    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.try_post(path, body).expect("the server answers")
     }
 
     /// Makes a collection, or finds it; answers its id.
-    pub fn collection(&self, name: &str) -> String {
+    pub(crate) fn collection(&self, name: &str) -> String {
         let body = json!({"name": name, "get_or_create": true});
         let (status, answer) = self.post("/collections", &body);
         assert_eq!(status, 200, "{answer}");
@@ -158,7 +158,7 @@ impl Client {
     }
 
     /// How many records a collection has.
-    pub fn count(&self, id: &str) -> u64 {
+    pub(crate) fn count(&self, id: &str) -> u64 {
         let url = format!("{}/collections/{id}/count", self.base);
         let mut response = self.agent.get(url).call().unwrap();
         response
