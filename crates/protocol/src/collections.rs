@@ -47,18 +47,29 @@ struct CreateBody {
     #[serde(default)]
     configuration: Option<Configuration>,
     #[serde(default)]
-    schema: Option<RawSchema>,
+    schema: Option<Schema>,
     #[serde(default, deserialize_with = "null_as_default")]
     get_or_create: bool,
 }
 
-/// A schema in a request, with the one member that is always refused.
-#[derive(Deserialize)]
-struct RawSchema {
-    #[serde(flatten)]
-    schema: Schema,
-    #[serde(default)]
-    source_attached_function_id: Option<Value>,
+/// A member of a schema that only the server may set.
+const RESERVED_MEMBER: &str = "source_attached_function_id";
+
+/// Refuses a schema with a member that only the server may set. Schemas pass over members they do
+/// not know, so this looks again, at those few bodies that have the word at all.
+fn refuse_reserved(body: &[u8]) -> Result<(), ApiError> {
+    let word = RESERVED_MEMBER.as_bytes();
+    if !body.windows(word.len()).any(|window| window == word) {
+        return Ok(());
+    }
+    let body: Value = json::decode(body)?;
+    match body["schema"].get(RESERVED_MEMBER) {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => Err(ApiError::validation(
+            "schema",
+            format_args!("{RESERVED_MEMBER} cannot be set by a request"),
+        )),
+    }
 }
 
 /// Decodes what a collection in `database` of `tenant` is to be.
@@ -67,27 +78,16 @@ pub fn decode_new_collection(
     database: &str,
     body: &[u8],
 ) -> Result<NewCollection, ApiError> {
+    refuse_reserved(body)?;
     let body: CreateBody = json::decode(body)?;
     names::check_collection_name("name", &body.name)?;
     let metadata = body.metadata.map(CollectionMetadata::check).transpose();
     let metadata = metadata.map_err(|problem| ApiError::validation("metadata", problem))?;
-    let schema = match body.schema {
-        Some(RawSchema {
-            source_attached_function_id: Some(_),
-            ..
-        }) => {
-            return Err(ApiError::validation(
-                "schema",
-                "source_attached_function_id cannot be set by a request",
-            ));
-        }
-        raw => raw.map(|raw| raw.schema),
-    };
     Ok(NewCollection {
         tenant: tenant.to_owned(),
         database: database.to_owned(),
         name: body.name,
-        schema: configuration::reconcile(schema, body.configuration, metadata.as_ref())?,
+        schema: configuration::reconcile(body.schema, body.configuration, metadata.as_ref())?,
         metadata,
         get_or_create: body.get_or_create,
     })

@@ -8,8 +8,12 @@ use serde_json::error::Category;
 
 use crate::ApiError;
 
-/// Decodes `body` as a `T`.
+/// Decodes `body`, an object, as a `T`.
 pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // Derived decoders would also take the members as a list in their order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(shape_error("invalid type: sequence, expected an object"));
+    }
     decode_seed(body, || std::marker::PhantomData::<T>)
 }
 
@@ -42,18 +46,22 @@ where
     let traced = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
     let failed = seed.deserialize(traced).is_err();
     let path = track.path().to_string();
-    let reason = if failed && path != "." {
+    let reason = if failed && path != "." && path != "?" {
         format!("{path}: {error}")
     } else {
         error.to_string()
     };
     if error.classify() == Category::Data {
-        ApiError::unprocessable(format!(
-            "Failed to deserialize the JSON body into the target type: {reason}"
-        ))
+        shape_error(&reason)
     } else {
         syntax_error(&reason)
     }
+}
+
+fn shape_error(reason: &str) -> ApiError {
+    ApiError::unprocessable(format!(
+        "Failed to deserialize the JSON body into the target type: {reason}"
+    ))
 }
 
 fn syntax_error(reason: &str) -> ApiError {
@@ -102,6 +110,11 @@ mod tests {
             422,
             "into the target type: missing field `ids` at line 1 column 2",
         );
+        check(
+            " [[\"a\"]]",
+            422,
+            "invalid type: sequence, expected an object",
+        );
     }
 
     #[test]
@@ -119,8 +132,11 @@ mod tests {
         check(r#"{"ids":[]} x"#, 400, "trailing characters");
         let deep = "[".repeat(100_000);
         check(&format!("{{\"ids\":{deep}"), 422, "invalid type: sequence");
-        let error = decode::<serde_json::Value>(deep.as_bytes()).unwrap_err();
-        assert_eq!(error.status, 400);
+        check(
+            &format!("{{\"a\":{deep}"),
+            400,
+            "Failed to parse the request body as JSON",
+        );
     }
 
     #[test]

@@ -208,6 +208,3 @@ pub async fn serve(
     bound(server.address());
     server.run(shutdown).await
 }
-
-#[cfg(test)]
-mod tests;

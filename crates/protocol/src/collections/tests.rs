@@ -193,11 +193,6 @@ fn new_configuration_changes_both_places_of_the_schema() {
         400,
         "Multiple vector index configurations provided",
     );
-    fails(
-        change(json!({"new_configuration": {"hnsw": {"batch_size": 1}}})),
-        400,
-        "at least 2",
-    );
     let spann = change(json!({"new_configuration": {"spann": {"ef_search": 7}}})).unwrap();
     assert!(!spann.needs_schema());
 }

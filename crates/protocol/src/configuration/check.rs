@@ -40,12 +40,12 @@ fn check_defaults(defaults: &ValueTypes) -> Check {
         "Vector index cannot be enabled by default. It can only be enabled on #embedding field."
     } else if sparse_of(defaults).is_some_and(|index| index.enabled) {
         "Sparse vector index cannot be enabled by default. Please enable sparse vector index on \
-         specific keys."
+         specific keys. At most one sparse vector index is allowed for the collection."
     } else if text_enabled(defaults.string.as_ref()) {
         "Full text search / regular expression index cannot be enabled by default. It can only be \
          enabled on #document field."
     } else {
-        return vector_of(defaults).map_or(Ok(()), |index| check_vectors(&index.config));
+        return vector_of(defaults).map_or(Ok(()), |index| check_default_vectors(&index.config));
     };
     Err(problem.to_owned())
 }
@@ -124,14 +124,16 @@ fn check_sparse(index: &Index<SparseSettings>) -> Check {
     Ok(())
 }
 
-fn check_vectors(config: &VectorSettings) -> Check {
+fn check_default_vectors(config: &VectorSettings) -> Check {
     if config.hnsw.is_some() && config.spann.is_some() {
         return Err("Both spann and hnsw config cannot be present at the same time.".to_owned());
     }
-    if let Some(hnsw) = &config.hnsw {
-        check_hnsw(hnsw)?;
-    }
-    config.spann.as_ref().map_or(Ok(()), check_spann_settings)
+    check_vectors(config)
+}
+
+/// HNSW settings are checked after they are laid over the defaults.
+fn check_vectors(config: &VectorSettings) -> Check {
+    config.spann.as_ref().map_or(Ok(()), check_spann)
 }
 
 /// Checks HNSW settings, of a schema or of another way to say them.
@@ -144,22 +146,15 @@ pub(super) fn check_hnsw(hnsw: &HnswSettings) -> Check {
         if let Some(value) = value
             && value < 2
         {
-            return Err(format!("{name} must be at least 2, got {value}"));
+            return Err(format!(
+                "{name}: Validation error: range [{{\"min\": Number(2), \"value\": Number({value})}}]"
+            ));
         }
     }
     Ok(())
 }
 
-/// Checks the two SPANN settings that can be changed.
-pub(super) fn check_spann(search_nprobe: Option<u32>, ef_search: Option<u64>) -> Check {
-    check_spann_settings(&SpannSettings {
-        search_nprobe,
-        ef_search,
-        ..SpannSettings::default()
-    })
-}
-
-fn check_spann_settings(spann: &SpannSettings) -> Check {
+fn check_spann(spann: &SpannSettings) -> Check {
     let int = |value: Option<u32>| value.map(f64::from);
     let long = |value: Option<u64>| value.map(|value| value as f64);
     let float = |value: Option<f32>| value.map(f64::from);

@@ -246,7 +246,7 @@ fn settings_out_of_range_are_refused() {
     };
     fails(
         &with(json!({"hnsw": {"batch_size": 1}})),
-        "batch_size must be at least 2, got 1",
+        "Failed to reconcile schema: Invalid HNSW configuration: batch_size: Validation error",
     );
     fails(
         &with(json!({"spann": {"search_nprobe": 129}})),

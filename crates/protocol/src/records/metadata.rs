@@ -4,6 +4,7 @@
 //! bits is a float; a list has one type, integers and floats together being floats; an empty list
 //! is no cell in an insertion, and takes the key away in a change.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -310,38 +311,38 @@ fn read_sparse<'de, A: MapAccess<'de>>(mut map: A) -> Result<Cell, A::Error> {
 
 /// The metadata of a collection: a JSON object whose values are what the metadata of a record can
 /// hold, or with `NULLS` also null, which deletes the key.
-pub(crate) struct CollectionMetadata<const NULLS: bool>(serde_json::Map<String, serde_json::Value>);
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct CollectionMetadata<const NULLS: bool>(BTreeMap<String, CollectionValue<NULLS>>);
 
-impl<'de, const NULLS: bool> Deserialize<'de> for CollectionMetadata<NULLS> {
+/// One value of a collection's metadata, as it is told again.
+struct CollectionValue<const NULLS: bool>(serde_json::Value);
+
+impl<'de, const NULLS: bool> Deserialize<'de> for CollectionValue<NULLS> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut map = serde_json::Map::deserialize(deserializer)?;
-        for value in map.values_mut() {
-            let cell = Cell::deserialize(&*value).map_err(|_| D::Error::custom(WRONG_VALUE))?;
-            match cell {
-                Cell::BadSparse => return Err(D::Error::custom("Invalid sparse vector")),
-                Cell::Value(Value::Null) if !NULLS => return Err(D::Error::custom(WRONG_VALUE)),
-                // Numbers that are kept as floats are also told as floats.
-                Cell::Value(Value::Float(float)) => *value = float.into(),
-                Cell::Value(Value::Floats(floats)) => *value = floats.into(),
-                Cell::Value(_) | Cell::EmptyList => {}
-            }
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let cell = Cell::deserialize(&value).map_err(|_| D::Error::custom(WRONG_VALUE))?;
+        match cell {
+            Cell::BadSparse => Err(D::Error::custom("Invalid sparse vector")),
+            Cell::Value(Value::Null) if !NULLS => Err(D::Error::custom(WRONG_VALUE)),
+            // Numbers that are kept as floats are also told as floats.
+            Cell::Value(Value::Float(float)) => Ok(Self(float.into())),
+            Cell::Value(Value::Floats(floats)) => Ok(Self(floats.into())),
+            Cell::Value(_) | Cell::EmptyList => Ok(Self(value)),
         }
-        Ok(Self(map))
     }
 }
 
 impl<const NULLS: bool> CollectionMetadata<NULLS> {
     /// The object without its nulls, if its keys keep the rules; says otherwise what is wrong.
-    pub(crate) fn check(mut self) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    pub(crate) fn check(self) -> Result<serde_json::Map<String, serde_json::Value>, String> {
         if self.0.is_empty() {
             return Err("Metadata cannot be empty".to_owned());
         }
-        match self.0.keys().find_map(|key| problem_of_key(key)) {
-            Some(problem) => Err(problem),
-            None => {
-                self.0.retain(|_, value| !value.is_null());
-                Ok(self.0)
-            }
+        if let Some(problem) = self.0.keys().find_map(|key| problem_of_key(key)) {
+            return Err(problem);
         }
+        let members = self.0.into_iter().map(|(key, value)| (key, value.0));
+        Ok(members.filter(|(_, value)| !value.is_null()).collect())
     }
 }

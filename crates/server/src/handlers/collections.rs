@@ -71,8 +71,14 @@ pub(crate) async fn get_by_id(State(app): State<App>, names: Names) -> Reply {
         database: &names.database,
         id: CollectionId(id),
     };
-    let found = app.database.collection_by_id(scope)?;
-    Ok(Answer::json(bodies::write_collection(&found)))
+    match app.database.collection_by_id(scope) {
+        Ok(found) => Ok(Answer::json(bodies::write_collection(&found))),
+        // Here, unlike at records, clients know these words without a full stop.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(ApiError::new(404, format!("Collection [{id}] does not exist")).into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// By resource name. No tenant has collections under one yet, so a well-formed one is not found.
@@ -82,7 +88,8 @@ pub(crate) async fn get_by_crn(names: Names) -> Reply {
     if parts.len() != 3 || parts.iter().any(|part| part.is_empty()) {
         return Err(ApiError::validation(
             "crn",
-            "CRN must be in the format <tenant_resource_name>:<database_name>:<collection_name>",
+            "CRN must be in the format <tenant_resource_name>:<database_name>:<collection_name> with \
+             non-empty parts",
         )
         .into());
     }

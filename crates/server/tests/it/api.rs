@@ -1,0 +1,345 @@
+//! The API, route by route.
+
+use serde_json::{Value, json};
+
+use crate::harness::{DATABASE, TestServer};
+
+#[test]
+fn system_routes_answer_what_clients_expect() {
+    let server = TestServer::start();
+    let heartbeat = server.get("/api/v2/heartbeat").json();
+    assert!(heartbeat["nanosecond heartbeat"].as_u64().unwrap() > 1_600_000_000_000_000_000);
+    assert_eq!(server.get("/api/v2").status, 200);
+    server.get("/api/v2/healthcheck").is(
+        200,
+        r#"{"is_executor_ready":true,"is_log_client_ready":true}"#,
+    );
+    server.get("/api/v2/pre-flight-checks").is(
+        200,
+        r#"{"max_batch_size":100000,"supports_base64_encoding":true}"#,
+    );
+    assert_eq!(
+        server.get("/api/v2/auth/identity").json(),
+        json!({"user_id": "", "tenant": "default_tenant", "databases": ["default_database"]})
+    );
+    let version = concat!("\"", env!("CARGO_PKG_VERSION"), "\"");
+    server.get("/api/v2/version").is(200, version);
+    server.get("/healthz").is(200, r#"{"status":"ok"}"#);
+    assert_eq!(server.get("/readyz").json()["ready"], true);
+}
+
+#[test]
+fn unknown_paths_and_methods_have_empty_bodies_and_the_first_version_is_gone() {
+    let server = TestServer::start();
+    server.get("/nope").is(404, "");
+    server.get("/api/v2/heartbeat/").is(404, "");
+    let wrong = server.send("DELETE", "/api/v2/heartbeat", None);
+    wrong.is(405, "");
+    assert!(wrong.header("allow").unwrap().contains("GET"));
+    for method in ["GET", "POST"] {
+        let gone = server.send(method, "/api/v1/collections", None);
+        gone.fails(
+            410,
+            "Unimplemented",
+            "The v1 API is deprecated. Please use /v2 apis",
+        );
+    }
+}
+
+#[test]
+fn tenants_and_databases_are_made_found_and_deleted() {
+    let server = TestServer::start();
+    let tenants = "/api/v2/tenants";
+    server
+        .post(tenants, &json!({"name": "ten a/b"}))
+        .is(200, "{}");
+    server
+        .post(tenants, &json!({"name": "ten a/b"}))
+        .fails(409, "ChromaError", "already exists");
+    server
+        .post(tenants, &json!({"name": "ab"}))
+        .fails(400, "InvalidArgumentError", "length");
+    server
+        .get("/api/v2/tenants/ten%20a%2Fb")
+        .is(200, r#"{"name":"ten a/b","resource_name":null}"#);
+    server
+        .get("/api/v2/tenants/nobody")
+        .fails(404, "NotFoundError", "Tenant [nobody] not found");
+    let patch = json!({"resource_name": "r"});
+    server
+        .send("PATCH", "/api/v2/tenants/nobody", Some(&patch))
+        .is(200, "{}");
+
+    let databases = "/api/v2/tenants/default_tenant/databases";
+    server
+        .post(databases, &json!({"name": "abc"}))
+        .is(200, "{}");
+    server
+        .post(databases, &json!({"name": "abc"}))
+        .fails(409, "ChromaError", "already exists");
+    server
+        .post(databases, &json!({"name": "a"}))
+        .fails(400, "InvalidArgumentError", "Expected");
+    let list = server.get(databases).json();
+    let names: Vec<_> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
+    assert_eq!(names, ["abc", "default_database"]);
+    server.get(&format!("{databases}?limit=-1")).fails(
+        400,
+        "InvalidArgumentError",
+        "Failed to deserialize query string: limit: invalid digit found in string",
+    );
+    server.get(&format!("{databases}?limit=0")).is(200, "[]");
+    server
+        .get(&format!("{databases}/ab"))
+        .fails(400, "InvalidArgumentError", "at least 3");
+    server.get(&format!("{databases}/nope")).fails(
+        404,
+        "NotFoundError",
+        "Database [nope] not found. Are you sure it exists?",
+    );
+    server
+        .send("DELETE", &format!("{databases}/abc"), None)
+        .is(200, "{}");
+    server
+        .send("DELETE", &format!("{databases}/abc"), None)
+        .fails(404, "NotFoundError", "[abc]");
+}
+
+#[test]
+fn collection_is_made_once_found_by_name_and_id_changed_and_deleted() {
+    let server = TestServer::start();
+    let path = format!("{DATABASE}/collections");
+    let made = server
+        .post(&path, &json!({"name": "abc", "metadata": {"k": 1}}))
+        .json();
+    assert_eq!(
+        (&made["metadata"], &made["dimension"]),
+        (&json!({"k": 1}), &Value::Null)
+    );
+    server
+        .post(&path, &json!({"name": "abc"}))
+        .fails(409, "ChromaError", "already exists");
+    let again = json!({"name": "abc", "get_or_create": true, "metadata": {"other": 1}});
+    assert_eq!(server.post(&path, &again).json(), made);
+    assert_eq!(server.get(&format!("{path}/abc")).json(), made);
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(server.get(&format!("{path}/by-id/{id}")).json(), made);
+    server
+        .get(&format!("{path}/{id}"))
+        .fails(404, "NotFoundError", "does not exist");
+    server.get(&format!("{path}/by-id/x")).fails(
+        400,
+        "InvalidArgumentError",
+        "Validation error: collection_id: Invalid collection ID format, expected UUID",
+    );
+    server
+        .get(&format!("{DATABASE}/collections_count"))
+        .is(200, "1");
+    assert_eq!(server.get(&path).json(), json!([made]));
+
+    let put = |id: &str, body: Value| server.send("PUT", &format!("{path}/{id}"), Some(&body));
+    put("abc", json!({})).fails(400, "InvalidArgumentError", "not a valid UUIDv4");
+    put(id, json!({})).is(200, "{}");
+    put(id, json!({"new_name": "def", "new_metadata": {"k": null}})).is(200, "{}");
+    put(id, json!({"new_configuration": {"hnsw": {"ef_search": 7}}})).is(200, "{}");
+    let changed = server.get(&format!("{path}/def")).json();
+    assert_eq!(changed["metadata"], Value::Null);
+    assert_eq!(changed["configuration_json"]["hnsw"]["ef_search"], 7);
+    let delete = |name: &str| server.send("DELETE", &format!("{path}/{name}"), None);
+    delete("abc").fails(404, "NotFoundError", "Collection [abc] does not exist");
+    delete("def").is(200, "{}");
+}
+
+#[test]
+fn records_are_written_read_searched_and_deleted() {
+    let server = TestServer::start();
+    let records = server.collection("abc");
+    let post = |route: &str, body: Value| server.post(&format!("{records}/{route}"), &body);
+    post(
+        "add",
+        json!({"ids": ["a", "b", "c"], "embeddings": [[1, 0], [0, 2], [3, 4]],
+            "documents": ["one fox", null, "three"], "metadatas": [{"n": 1}, {"n": 2}, null]}),
+    )
+    .is(201, "{}");
+    server.get(&format!("{records}/count")).is(200, "3");
+    post("get", json!({"where": {"n": {"$gt": 1}}})).is(
+        200,
+        concat!(
+            r#"{"ids":["b"],"embeddings":null,"documents":[null],"uris":null,"#,
+            r#""metadatas":[{"n":2}],"include":["documents","metadatas"]}"#
+        ),
+    );
+    post(
+        "query",
+        json!({"query_embeddings": [[1, 1]], "n_results": 2, "include": ["distances"]}),
+    )
+    .is(
+        200,
+        concat!(
+            r#"{"ids":[["a","b"]],"embeddings":null,"documents":null,"uris":null,"#,
+            r#""metadatas":null,"distances":[[1.0,2.0]],"include":["distances"]}"#
+        ),
+    );
+    post(
+        "update",
+        json!({"ids": ["a", "zz"], "documents": ["new", "x"]}),
+    )
+    .is(200, "{}");
+    post("upsert", json!({"ids": ["d"], "embeddings": [[5, 5]]})).is(200, "{}");
+    let found = post(
+        "get",
+        json!({"where_document": {"$contains": "new"}, "include": []}),
+    );
+    assert_eq!(found.json()["ids"], json!(["a"]));
+    post("delete", json!({})).is(200, r#"{"deleted":0}"#);
+    post("delete", json!({"where": {"n": 2}})).is(200, r#"{"deleted":1}"#);
+    server
+        .get(&format!("{records}/count?read_level=index_only"))
+        .is(200, "3");
+    server
+        .get(&format!("{records}/count?read_level=x"))
+        .fails(400, "InvalidArgumentError", "x");
+    let status = server.get(&format!("{records}/indexing_status")).json();
+    assert_eq!(status["op_indexing_progress"], 1.0);
+    assert_eq!(status["num_unindexed_ops"], 0);
+}
+
+#[test]
+fn records_are_reached_through_their_own_tenant_and_database_only() {
+    let server = TestServer::start();
+    let records = server.collection("abc");
+    server.post(
+        "/api/v2/tenants/default_tenant/databases",
+        &json!({"name": "other"}),
+    );
+    let id = records.rsplit('/').next().unwrap();
+    for scope in [
+        "default_tenant/databases/other",
+        "nobody/databases/default_database",
+    ] {
+        let foreign = format!("/api/v2/tenants/{scope}/collections/{id}");
+        let add = json!({"ids": ["a"], "embeddings": [[1]]});
+        for answer in [
+            server.post(&format!("{foreign}/add"), &add),
+            server.post(&format!("{foreign}/get"), &json!({})),
+            server.post(&format!("{foreign}/delete"), &json!({})),
+            server.get(&format!("{foreign}/count")),
+            server.get(&format!("{foreign}/indexing_status")),
+        ] {
+            let expected = format!("Collection [{id}] does not exist.");
+            answer.fails(404, "NotFoundError", &expected);
+        }
+    }
+    let wrong = format!("{DATABASE}/collections/abc/count");
+    server.get(&wrong).fails(
+        400,
+        "InvalidArgumentError",
+        "Collection ID is not a valid UUIDv4",
+    );
+}
+
+#[test]
+fn what_a_single_node_does_not_serve_is_said_so() {
+    let server = TestServer::start();
+    let records = server.collection("abc");
+    let none = json!({});
+    server.post(&format!("{records}/search"), &none).fails(
+        501,
+        "ChromaError",
+        "Search operation is not implemented for local executor",
+    );
+    server
+        .post(&format!("{records}/fork"), &none)
+        .fails(501, "ChromaError", "forking");
+    server
+        .get(&format!("{records}/fork_count"))
+        .fails(501, "ChromaError", "Count forks");
+    server
+        .get(&format!("{records}/functions/f"))
+        .fails(404, "NotFoundError", "not found");
+    server
+        .get("/api/v2/collections/a:b:c")
+        .fails(404, "NotFoundError", "does not exist");
+    server
+        .get("/api/v2/collections/x")
+        .fails(400, "InvalidArgumentError", "Validation error: crn");
+}
+
+#[test]
+fn reset_deletes_everything_if_it_is_allowed() {
+    let server = TestServer::start();
+    server.collection("abc");
+    server.post("/api/v2/reset", &json!({})).is(200, "true");
+    server
+        .get(&format!("{DATABASE}/collections_count"))
+        .is(200, "0");
+    let strict = TestServer::with(|config| config.allow_reset = false);
+    strict.collection("abc");
+    strict.post("/api/v2/reset", &json!({})).fails(
+        403,
+        "ChromaError",
+        "Reset is disabled by config",
+    );
+    strict
+        .get(&format!("{DATABASE}/collections_count"))
+        .is(200, "1");
+}
+
+#[test]
+fn pages_description_and_metrics_are_served() {
+    let server = TestServer::start();
+    assert!(server.get("/").text().contains("Vermilion"));
+    let leads = server.get("/docs");
+    assert_eq!(
+        (leads.status, leads.header("location")),
+        (303, Some("/docs/"))
+    );
+    let docs = server.get("/docs/");
+    assert!(docs.text().contains("/openapi.json"));
+    assert!(
+        !docs.text().contains("https://"),
+        "the page works without a network"
+    );
+    let document = server.get("/openapi.json").json();
+    assert_eq!(document["info"]["title"], "Vermilion");
+    let records = server.collection("abc");
+    let add = json!({"ids": ["a"], "embeddings": [[1]]});
+    server.post(&format!("{records}/add"), &add).is(201, "{}");
+    let metrics = server.get("/metrics");
+    let page = metrics.text();
+    for line in [
+        "vermilion_request_duration_seconds_count{method=\"POST\",path=\"/api/v2/tenants/{tenant}\
+         /databases/{database}/collections/{collection_id}/add\",status=\"201\"} 1\n",
+        "vermilion_log_appends_total 1\n",
+        "vermilion_collections 1\n",
+    ] {
+        assert!(page.contains(line), "{line} in {page}");
+    }
+}
+
+#[test]
+fn every_route_of_the_description_is_routed() {
+    let server = TestServer::start();
+    let document = server.get("/openapi.json").json();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let filled: String = path
+            .split('/')
+            .map(|part| if part.starts_with('{') { "xyz" } else { part })
+            .collect::<Vec<_>>()
+            .join("/");
+        for method in methods.as_object().unwrap().keys() {
+            let answer = server.send(&method.to_uppercase(), &filled, Some(&json!({})));
+            let unrouted = answer.text().is_empty() && matches!(answer.status, 404 | 405);
+            assert!(!unrouted, "{method} {path}");
+            assert!(
+                answer.status < 500 || answer.status == 501,
+                "{method} {path}"
+            );
+        }
+    }
+}

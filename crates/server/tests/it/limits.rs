@@ -1,0 +1,175 @@
+//! What the server does with requests that are too much, too slow or broken.
+
+use std::io::Write;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{DATABASE, TestServer};
+
+#[test]
+fn bodies_over_the_limit_are_refused_as_json() {
+    let server = TestServer::with(|config| config.body_bytes_max = 1000);
+    let records = server.collection("abc");
+    let path = format!("{records}/get");
+    let long = json!({"ids": ["a".repeat(2000)]});
+    let message = "Failed to buffer the request body: length limit exceeded";
+    server.post(&path, &long).fails(413, "ChromaError", message);
+
+    // The same without a length told in advance.
+    let mut connection = server.connect();
+    let stream = connection.stream.get_mut();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    .unwrap();
+    for _ in 0..3 {
+        write!(stream, "1F4\r\n{}\r\n", "x".repeat(500)).unwrap();
+    }
+    connection.answer().fails(413, "ChromaError", message);
+    server.post(&path, &json!({"ids": ["a"]})).is(
+        200,
+        concat!(
+            r#"{"ids":[],"embeddings":null,"documents":[],"uris":null,"metadatas":[],"#,
+            r#""include":["documents","metadatas"]}"#
+        ),
+    );
+}
+
+#[test]
+fn chunked_bodies_are_put_together() {
+    let server = TestServer::start();
+    let mut connection = server.connect();
+    let stream = connection.stream.get_mut();
+    let path = format!("{DATABASE}/collections");
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    .unwrap();
+    for part in ["{\"name\":", "\"in_parts\"", "}"] {
+        write!(stream, "{:x}\r\n{part}\r\n", part.len()).unwrap();
+        stream.flush().unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    write!(stream, "0\r\n\r\n").unwrap();
+    assert_eq!(connection.answer().json()["name"], "in_parts");
+}
+
+#[test]
+fn other_content_types_and_broken_json_are_refused() {
+    let server = TestServer::start();
+    let records = server.collection("abc");
+    let path = format!("{records}/get");
+    let send =
+        |headers: &[&str], body: &[u8]| server.connect().request("POST", &path, headers, body);
+    send(&["content-type: text/plain"], b"{}").fails(
+        415,
+        "ChromaError",
+        "Expected request with `Content-Type: application/json`",
+    );
+    assert_eq!(send(&[], b"{}").status, 200);
+    send(&[], b"{").fails(
+        400,
+        "InvalidArgumentError",
+        "Failed to parse the request body as JSON",
+    );
+    send(&[], b"").fails(400, "InvalidArgumentError", "EOF while parsing");
+    send(&[], b"{\"limit\":-1}").fails(
+        422,
+        "ChromaError",
+        "Failed to deserialize the JSON body into the target type: limit: invalid value",
+    );
+    send(&[], b"[]").fails(422, "ChromaError", "invalid type: sequence");
+    send(&[], b"\xff").fails(400, "InvalidArgumentError", "UTF-8");
+}
+
+#[test]
+fn bytes_of_a_path_that_are_no_text_are_refused() {
+    let server = TestServer::start();
+    server
+        .get("/api/v2/tenants/%ff")
+        .fails(400, "InvalidArgumentError", "UTF-8");
+}
+
+#[test]
+fn slow_clients_are_cut_off() {
+    let server = TestServer::with(|config| {
+        config.header_timeout = Duration::from_millis(200);
+        config.body_timeout = Duration::from_millis(200);
+    });
+    let mut slow_head = server.connect();
+    slow_head
+        .stream
+        .get_mut()
+        .write_all(b"GET /api/v2 HTTP/1.1\r\nhost")
+        .unwrap();
+    assert!(slow_head.is_closed());
+
+    let mut slow_body = server.connect();
+    let path = format!("{DATABASE}/collections");
+    let head = format!("POST {path} HTTP/1.1\r\nhost: t\r\ncontent-length: 100\r\n\r\n{{");
+    slow_body
+        .stream
+        .get_mut()
+        .write_all(head.as_bytes())
+        .unwrap();
+    slow_body
+        .answer()
+        .fails(408, "ChromaError", "did not arrive in time");
+}
+
+#[test]
+fn batches_over_the_announced_maximum_are_refused() {
+    let server = TestServer::start();
+    let records = server.collection("abc");
+    let ids: Vec<String> = (0..100_001).map(|id| id.to_string()).collect();
+    let body = json!({"ids": ids, "embeddings": vec![[1]; 100_001]});
+    server.post(&format!("{records}/add"), &body).fails(
+        400,
+        "InvalidArgumentError",
+        "exceeds maximum batch size 100000",
+    );
+}
+
+#[test]
+fn request_ids_are_given_or_kept() {
+    let server = TestServer::start();
+    let given = |header: &str| {
+        let answer = server
+            .connect()
+            .request("GET", "/api/v2/version", &[header], b"");
+        answer.header("x-request-id").unwrap().to_owned()
+    };
+    assert_eq!(given("x-request-id: mine-17"), "mine-17");
+    assert_ne!(given("x-request-id: not plain"), "not plain");
+    assert_ne!(given("x-other: 1"), given("x-other: 1"));
+}
+
+#[test]
+fn origins_are_allowed_as_configured() {
+    let ask = |server: &TestServer, origin: &str| {
+        let headers = [
+            format!("origin: {origin}"),
+            "access-control-request-method: PUT".to_owned(),
+            "access-control-request-headers: x-any".to_owned(),
+        ];
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let answer = server
+            .connect()
+            .request("OPTIONS", "/api/v2/version", &headers, b"");
+        answer
+            .header("access-control-allow-origin")
+            .map(str::to_owned)
+    };
+    let listed = TestServer::with(|config| config.cors_allow_origins = vec!["http://a.org".into()]);
+    assert_eq!(
+        ask(&listed, "http://a.org").as_deref(),
+        Some("http://a.org")
+    );
+    assert_eq!(ask(&listed, "http://b.org"), None);
+    let any = TestServer::with(|config| config.cors_allow_origins = vec!["*".into()]);
+    assert_eq!(ask(&any, "http://b.org").as_deref(), Some("*"));
+    assert_eq!(ask(&TestServer::start(), "http://a.org"), None);
+}

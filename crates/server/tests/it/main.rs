@@ -1,0 +1,8 @@
+//! Behaviour of the server as a client sees it, over real connections.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod api;
+mod harness;
+mod limits;
+mod ways_to_stop;

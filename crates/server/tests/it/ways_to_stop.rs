@@ -1,0 +1,103 @@
+//! How the server starts badly and ends well.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use vermilion_engine::{Config, Database};
+use vermilion_server::{Server, ServerConfig, ServerError};
+
+use crate::harness::{DATABASE, TestServer};
+
+#[test]
+fn taken_port_is_an_error_that_says_so() {
+    let server = TestServer::start();
+    let database = Arc::new(Database::open(Config::in_memory()).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let bind = |config: ServerConfig| runtime.block_on(Server::bind(config, database.clone()));
+    let error = bind(ServerConfig {
+        port: server.address.port(),
+        ..ServerConfig::default()
+    })
+    .unwrap_err();
+    let text = error.to_string();
+    let port = server.address.port();
+    assert!(
+        text.contains(&format!("cannot listen on 127.0.0.1:{port}")),
+        "{text}"
+    );
+    assert!(text.contains("another process listens there"), "{text}");
+
+    let error = bind(ServerConfig {
+        port: 0,
+        cors_allow_origins: vec!["bad\norigin".to_owned()],
+        ..ServerConfig::default()
+    })
+    .unwrap_err();
+    assert!(matches!(error, ServerError::Origin(_)), "{error}");
+}
+
+#[test]
+fn idle_connections_close_at_once_and_the_database_with_them() {
+    let mut server = TestServer::start();
+    let mut idle = server.connect();
+    assert_eq!(idle.request("GET", "/api/v2/version", &[], b"").status, 200);
+    let never_used = server.connect();
+    let begun = Instant::now();
+    server.wait().unwrap();
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(idle.is_closed());
+    drop(never_used);
+    assert!(!server.database.health().writable);
+}
+
+#[test]
+fn running_requests_are_finished_before_the_end() {
+    let mut server = TestServer::start();
+    let path = format!("{DATABASE}/collections");
+    let body = json!({"name": "late"}).to_string();
+    let mut running = server.connect();
+    let stream = running.stream.get_mut();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body.as_bytes()[..5]).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    server.tell_to_stop();
+    std::thread::sleep(Duration::from_millis(200));
+    running
+        .stream
+        .get_mut()
+        .write_all(&body.as_bytes()[5..])
+        .unwrap();
+    assert_eq!(running.answer().json()["name"], "late");
+    server.wait().unwrap();
+}
+
+#[test]
+fn requests_that_never_end_are_cut_off() {
+    let mut server =
+        TestServer::with(|config| config.shutdown_timeout = Duration::from_millis(300));
+    let mut running = server.connect();
+    let head =
+        format!("POST {DATABASE}/collections HTTP/1.1\r\nhost: t\r\ncontent-length: 9\r\n\r\n");
+    running.stream.get_mut().write_all(head.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let begun = Instant::now();
+    server.wait().unwrap();
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+}
