@@ -16,6 +16,8 @@ use crate::app::App;
 
 /// The header that names a request, in both directions.
 const REQUEST_ID: &str = "x-request-id";
+/// The header of an error that clients show with its message.
+const TRACE_ID: &str = "chroma-trace-id";
 /// Bytes of the longest id that is taken from a client.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
@@ -44,6 +46,9 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
             tracing::debug!(%method, path, status, microseconds, failure, "request answered");
         }
     });
+    if failure.is_some() {
+        response.headers_mut().insert(TRACE_ID, id.clone());
+    }
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }

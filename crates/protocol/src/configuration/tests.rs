@@ -260,8 +260,10 @@ fn settings_out_of_range_are_refused() {
         &with(json!({"source_key": "k"})),
         "Vector index can only source from #document",
     );
+    let both = json!({"float_list": {"vector_index":
+        {"enabled": false, "config": {"hnsw": {}, "spann": {}}}}});
     fails(
-        &with(json!({"hnsw": {}, "spann": {}})),
+        &json!({"schema": {"defaults": both, "keys": {}}}),
         "Both spann and hnsw config",
     );
     // A configuration, unlike a schema, may say so.

@@ -145,6 +145,11 @@ fn request_ids_are_given_or_kept() {
     assert_eq!(given("x-request-id: mine-17"), "mine-17");
     assert_ne!(given("x-request-id: not plain"), "not plain");
     assert_ne!(given("x-other: 1"), given("x-other: 1"));
+    let headers = ["x-request-id: mine-18"];
+    let error = server
+        .connect()
+        .request("GET", "/api/v2/tenants/nobody", &headers, b"");
+    assert_eq!(error.header("chroma-trace-id"), Some("mine-18"));
 }
 
 #[test]
