@@ -73,6 +73,38 @@ impl RecordBatch {
         }
     }
 
+    /// The rows of `range` as a batch of their own.
+    #[must_use]
+    pub fn rows(&self, range: std::ops::Range<usize>) -> Self {
+        let dimension = self.embeddings.dimension();
+        let values = match dimension {
+            0 => Vec::new(),
+            _ => self.embeddings.values()[range.start * dimension..range.end * dimension].to_vec(),
+        };
+        let embeddings = match self.embeddings.present() {
+            Some(present) => {
+                Embeddings::with_absent(dimension, values, present[range.clone()].to_vec())
+            }
+            None => Embeddings::new(dimension, values),
+        };
+        let mut metadata = MetadataColumn::default();
+        for row in range.clone() {
+            metadata.push_row(
+                self.metadata
+                    .row(row)
+                    .map(|(key, value)| (key, value.clone())),
+            );
+        }
+        Self {
+            operations: self.operations[range.clone()].to_vec(),
+            ids: range.clone().map(|row| self.ids.get(row)).collect(),
+            embeddings: embeddings.expect("whole rows of a whole column"),
+            documents: range.clone().map(|row| self.documents.get(row)).collect(),
+            uris: range.map(|row| self.uris.get(row)).collect(),
+            metadata,
+        }
+    }
+
     /// Bytes held, near enough.
     pub fn heap_bytes(&self) -> usize {
         self.operations.capacity()
