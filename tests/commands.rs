@@ -1,5 +1,7 @@
 //! The commands of the real binary: what they print, change, refuse, and with which exit status.
 
+#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -39,7 +39,7 @@ impl Drop for Mount {
 }
 
 fn skip(why: &str) {
-    println!("skipped: {why}");
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
     if let Some(file) = std::env::var_os("TEST_SKIPS") {
         let mut file = fs::OpenOptions::new()
             .create(true)

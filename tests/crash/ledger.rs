@@ -167,7 +167,7 @@ pub(crate) fn write_until(
             Some(status) => panic!("an upsert got the status {status}"),
             None => return,
         }
-        if batch % 5 == 0 {
+        if batch.is_multiple_of(5) {
             ledger.lock().unwrap().note(writer, batch, Known::Undecided);
             match send_deletion(client, collection, writer, batch) {
                 Some(200) => ledger

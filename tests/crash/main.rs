@@ -4,6 +4,8 @@
 //! other is absent or whole. `CRASH_ROUNDS` sets the number of kills (five where it is not set);
 //! what cannot be tried on this machine is written to the file that `TEST_SKIPS` names.
 
+#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
