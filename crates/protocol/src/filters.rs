@@ -39,7 +39,7 @@ pub(crate) fn parse(
 /// Parses one clause; `leaf` parses an expression that is not `$and` or `$or`.
 struct Parser {
     clause: &'static str,
-    leaf: fn(&Self, String, Value) -> Result<Filter, ApiError>,
+    leaf: fn(&Self, &str, Value) -> Result<Filter, ApiError>,
     nodes: usize,
 }
 
@@ -84,7 +84,7 @@ impl Parser {
         let make = match key.as_str() {
             "$and" => Filter::And,
             "$or" => Filter::Or,
-            _ => return (self.leaf)(self, key, operand),
+            _ => return (self.leaf)(self, &key, operand),
         };
         if depth == DEPTH_MAX {
             return Err(self.limit(&format!("nested more than {DEPTH_MAX} levels deep")));
@@ -107,11 +107,11 @@ impl Parser {
     }
 
     /// `{operator: string}` over documents.
-    fn document_leaf(&self, operator: String, operand: Value) -> Result<Filter, ApiError> {
+    fn document_leaf(&self, operator: &str, operand: Value) -> Result<Filter, ApiError> {
         let Value::String(text) = operand else {
             return Err(self.error());
         };
-        let test = match operator.as_str() {
+        let test = match operator {
             "$contains" => DocumentTest::Contains(text),
             "$not_contains" => DocumentTest::NotContains(text),
             "$regex" => DocumentTest::Regex(compile(&text)?),
@@ -122,7 +122,7 @@ impl Parser {
     }
 
     /// `{key: scalar}` or `{key: {operator: operand}}`.
-    fn metadata_leaf(&self, key: String, value: Value) -> Result<Filter, ApiError> {
+    fn metadata_leaf(&self, key: &str, value: Value) -> Result<Filter, ApiError> {
         if key.starts_with('$') {
             return Err(self.error());
         }
@@ -130,12 +130,15 @@ impl Parser {
             Value::Object(object) => self.only_member(object)?,
             scalar => ("$eq".to_owned(), scalar),
         };
-        match key.as_str() {
-            "#document" => self.document_leaf(operator, operand),
+        match key {
+            "#document" => self.document_leaf(&operator, operand),
             "#id" => self.id_test(&operator, operand),
             _ => {
                 let comparison = self.comparison(&operator, operand)?;
-                Ok(Filter::Metadata { key, comparison })
+                Ok(Filter::Metadata {
+                    key: key.to_owned(),
+                    comparison,
+                })
             }
         }
     }

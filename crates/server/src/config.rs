@@ -34,7 +34,7 @@ impl Default for ServerConfig {
             body_bytes_max: 41_943_040,
             cors_allow_origins: Vec::new(),
             connections_max: 4096,
-            header_timeout: Duration::from_secs(60),
+            header_timeout: Duration::from_mins(1),
             body_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),
         }

@@ -64,6 +64,7 @@ impl Metrics {
     }
 
     /// The page that Prometheus reads.
+    #[expect(clippy::too_many_lines, reason = "a table of what is measured")]
     pub(crate) fn page(&self, statistics: &Statistics, memory_bytes: Option<u64>) -> String {
         let mut page = String::with_capacity(8192);
         self.write_requests(&mut page);

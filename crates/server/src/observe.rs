@@ -90,6 +90,10 @@ fn request_id(request: &Request) -> HeaderValue {
 }
 
 /// What a request is answered that panicked.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the layer hands the panic over"
+)]
 pub(crate) fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<String>()

@@ -100,10 +100,6 @@ impl LiveCollection {
     }
 
     /// Writes and commits; the segment is `None` where no frozen row is alive.
-    #[expect(
-        clippy::type_complexity,
-        reason = "the pair is taken apart by its one caller"
-    )]
     fn seal_frozen(
         &self,
         publisher: Publisher<'_>,

@@ -27,10 +27,6 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts a thread called `name` that calls `round` every `interval`,
     /// again at once while the round answers `true`.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one home of the engine's workers"
-    )]
     pub(crate) fn start(
         name: &str,
         interval: Duration,

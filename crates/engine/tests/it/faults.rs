@@ -25,9 +25,8 @@ fn work(database: &Database, steps: usize) -> (Model, Option<Model>) {
     for step in 0..steps {
         let name = format!("col{}", step % 2);
         if !model.contains_key(&name) {
-            if create(database, &name).is_ok() {
-                model.insert(name, ModelCollection::default());
-            }
+            let made = create(database, &name);
+            model.extend(made.ok().map(|()| (name, ModelCollection::default())));
             continue;
         }
         let batch = random_batch(&mut choices, 30, 10);

@@ -5,10 +5,18 @@ use vermilion_engine::model::{CollectionId, Space};
 
 use super::*;
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a body is written where it is used"
+)]
 fn create(body: Value) -> Result<NewCollection, ApiError> {
     decode_new_collection("t", "d", body.to_string().as_bytes())
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a body is written where it is used"
+)]
 fn change(body: Value) -> Result<CollectionChange, ApiError> {
     decode_collection_change(body.to_string().as_bytes())
 }

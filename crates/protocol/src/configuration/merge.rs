@@ -2,7 +2,8 @@
 
 use vermilion_engine::model::{
     BoolType, DOCUMENT_KEY, EMBEDDING_KEY, FloatListType, FloatType, HnswSettings, Index, IntType,
-    Schema, SparseSettings, SparseVectorType, StringType, ValueTypes, VectorSettings,
+    Schema, SpannSettings, SparseSettings, SparseVectorType, StringType, ValueTypes,
+    VectorSettings,
 };
 
 /// `over` laid over `base`.
@@ -123,7 +124,7 @@ pub(super) fn is_standard(user: &Schema, standard: &Schema) -> bool {
         if config
             .spann
             .as_ref()
-            .is_some_and(|spann| *spann != Default::default())
+            .is_some_and(|spann| *spann != SpannSettings::default())
         {
             return false;
         }

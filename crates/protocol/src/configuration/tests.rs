@@ -160,6 +160,7 @@ fn user_schema_is_laid_over_the_defaults() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn rules_of_schemas_are_told_in_the_words_clients_know() {
     let on = json!({"enabled": true, "config": {}});
     let vector = json!({"float_list": {"vector_index": on}});

@@ -12,6 +12,10 @@ fn decoded(operation: Operation, body: &serde_json::Value) -> Result<RecordBatch
     decode(body.to_string().as_bytes(), operation, 1000)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a body is written where it is used"
+)]
 fn add(body: serde_json::Value) -> RecordBatch {
     decoded(Operation::Add, &body).unwrap()
 }
@@ -137,6 +141,7 @@ fn empty_batches_are_batches() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn every_broken_rule_has_its_status_and_wording() {
     let nan = base64_of(&[f32::NAN]);
     let late_nan = base64_of(&[1.0, f32::INFINITY]);

@@ -44,12 +44,12 @@ async fn write(
 }
 
 pub(crate) async fn delete(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
-    let delete = move |database: &Database| match reads::decode_delete(&body.0)? {
-        Some(deletion) => Ok(database.delete(scope.get(), &deletion)?),
-        None => {
-            database.collection_by_id(scope.get())?;
-            Ok(0)
+    let delete = move |database: &Database| {
+        if let Some(deletion) = reads::decode_delete(&body.0)? {
+            return Ok(database.delete(scope.get(), &deletion)?);
         }
+        database.collection_by_id(scope.get())?;
+        Ok(0)
     };
     Ok(Answer::json(answers::write_deleted(
         app.write(delete).await?,

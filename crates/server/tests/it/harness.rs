@@ -176,7 +176,8 @@ impl Connection {
             head.push_str(header);
             head.push_str("\r\n");
         }
-        head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        let length = body.len().to_string();
+        head.extend(["content-length: ", &length, "\r\n\r\n"]);
         let stream = self.stream.get_mut();
         stream.write_all(head.as_bytes()).unwrap();
         // A server that refuses a body early may close before it has read all of it.

@@ -181,7 +181,7 @@ fn closing_gives_the_space_of_deleted_collections_back() {
         &catalog,
         1,
         (1..=40)
-            .map(|number| segment(number, &[3; 60_000]))
+            .map(|number| segment(number, &vec![3; 60_000]))
             .collect(),
     )
     .unwrap();

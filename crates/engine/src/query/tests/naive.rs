@@ -56,7 +56,7 @@ fn equal(value: Option<&Value>, scalar: &Scalar) -> bool {
         (Some(Value::Bool(a)), Scalar::Bool(b)) => a == b,
         (Some(Value::Str(a)), Scalar::Str(b)) => **a == **b,
         (Some(Value::Int(a)), Scalar::Int(b)) => a == b,
-        (Some(Value::Float(a)), Scalar::Float(b)) => a == b,
+        (Some(Value::Float(a)), Scalar::Float(b)) => a.partial_cmp(b) == Some(Ordering::Equal),
         (Some(Value::Int(a)), Scalar::Float(b)) | (Some(Value::Float(b)), Scalar::Int(a)) => {
             int_with_float(*a, *b) == Ordering::Equal
         }
