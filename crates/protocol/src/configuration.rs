@@ -158,6 +158,7 @@ fn asked_vectors(
         ));
     }
     let base = standard.vectors().cloned().unwrap_or_default();
+    let of_spann = configuration.spann.is_some();
     let (space, hnsw) = match (configuration.hnsw, configuration.spann) {
         (_, Some(spann)) => (spann.space, HnswSettings::default()),
         (hnsw, None) => hnsw.unwrap_or_default().into(),
@@ -168,7 +169,8 @@ fn asked_vectors(
         embedding_function: configuration.embedding_function.map(|function| function.0),
         ..VectorSettings::default()
     };
-    let said_nothing = asked.space == base.space && asked.hnsw == base.hnsw;
+    // A block of the distributed server's index counts even where it says the defaults.
+    let said_nothing = !of_spann && asked.space == base.space && asked.hnsw == base.hnsw;
     if said_nothing && let Some((space, hnsw)) = legacy(metadata)? {
         asked.space = space.or(base.space);
         asked.hnsw = Some(merge::hnsw(&hnsw, &base.hnsw.unwrap_or_default()));

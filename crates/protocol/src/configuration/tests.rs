@@ -90,6 +90,8 @@ fn metadata_keys_count_when_the_configuration_says_nothing_of_its_own() {
     assert_eq!(schema.unwrap().space(), Space::Cosine);
     let schema = made(&json!({"metadata": legacy, "configuration": {"hnsw": {"space": "ip"}}}));
     assert_eq!(schema.unwrap().space(), Space::Ip);
+    let spann = json!({"metadata": legacy, "configuration": {"spann": {"space": "l2"}}});
+    assert_eq!(made(&spann).unwrap(), Schema::default());
     for bad in [
         json!({"hnsw:foo": 1}),
         json!({"hnsw:space": "x"}),
