@@ -74,6 +74,9 @@ pub struct Upkeep {
     pub seal_idle_after: Duration,
     /// See `seal_idle_after`.
     pub seal_idle_bytes: usize,
+    /// Rows in memory at which a collection that is searched is sealed, so that searches find an
+    /// index of most rows.
+    pub seal_searched_rows: usize,
     /// Bytes of a log file at which the next is begun.
     pub log_file_bytes: u64,
     /// Bytes of log kept before the collections that hold its oldest file are sealed.
@@ -94,6 +97,7 @@ impl Default for Upkeep {
             memory_bytes: 384 << 20,
             seal_idle_after: Duration::from_secs(5),
             seal_idle_bytes: 1 << 20,
+            seal_searched_rows: 2_048,
             log_file_bytes: 32 << 20,
             log_bytes: 128 << 20,
             merge_fan_out: 8,

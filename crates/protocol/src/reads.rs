@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use vermilion_engine::model::{Deletion, GetRequest, Include, QueryRequest, RecordSelection};
+use vermilion_engine::model::{
+    Deletion, GetRequest, Include, QueryRequest, Recall, RecordSelection,
+};
 
 use crate::records::{QueryVectors, explain_overflow};
 use crate::{ApiError, filters, json};
@@ -65,6 +67,8 @@ struct RawQuery {
     query_embeddings: QueryVectors,
     #[serde(default)]
     n_results: Option<u32>,
+    #[serde(default)]
+    recall: Option<Value>,
     #[serde(default)]
     ids: Option<Vec<String>>,
     #[serde(default, rename = "where")]
@@ -131,6 +135,7 @@ pub fn decode_query(body: &[u8]) -> Result<QueryBody, ApiError> {
         request: QueryRequest {
             embeddings: raw.query_embeddings.check()?,
             n_results: raw.n_results.unwrap_or(10),
+            recall: raw.recall.as_ref().map(Recall::read).transpose()?,
             selection: RecordSelection {
                 ids: raw.ids,
                 filter: filters::parse(raw.metadata, raw.document)?,

@@ -59,6 +59,7 @@ fn nearest(
         embeddings: Embeddings::new(query.embedding.len(), query.embedding.clone())
             .expect("one whole row"),
         n_results: 3,
+        recall: None,
         selection: RecordSelection { ids: None, filter },
         include: Include {
             documents: true,

@@ -12,7 +12,7 @@ use crate::catalog::{CollectionRow, Manifest};
 use crate::indexing::LiveCollection;
 use crate::model::{
     Collection, CollectionId, CollectionScope, CollectionUpdate, DatabaseInfo, NewCollection, Page,
-    Tenant,
+    Recall, Tenant,
 };
 use crate::{Error, Result};
 
@@ -89,6 +89,7 @@ impl Database {
     )]
     pub fn create_collection(&self, new: NewCollection) -> Result<Collection> {
         let inner = &self.inner;
+        Recall::of_metadata(new.metadata.as_ref())?;
         if new.get_or_create
             && let Ok(found) = self.collection(&new.tenant, &new.database, &new.name)
         {
@@ -168,6 +169,7 @@ impl Database {
         update: CollectionUpdate,
     ) -> Result<()> {
         let inner = &self.inner;
+        Recall::of_metadata(update.metadata.as_ref())?;
         let _changes = inner.changes.lock();
         let live = inner.scoped(scope)?;
         let mut info = live.describe();

@@ -8,8 +8,8 @@ use super::validate::validate_batch;
 use crate::database::IndexingStatus;
 use crate::indexing::wrong_dimension;
 use crate::model::{
-    CollectionScope, Deletion, Fetched, GetRequest, Include, Nearest, QueryRequest, RecordBatch,
-    RecordSelection, SeqId, SeqRange, Strings,
+    CollectionScope, Deletion, Fetched, GetRequest, Include, Nearest, QueryRequest, Recall,
+    RecordBatch, RecordSelection, SeqId, SeqRange, Strings,
 };
 use crate::{Error, Result, query};
 
@@ -94,7 +94,14 @@ impl Database {
                 request.embeddings.dimension() as u32,
             ));
         }
-        query::query(&snapshot, request)
+        collection.note_search();
+        let info = collection.info();
+        let recall = match request.recall {
+            Some(recall) => recall,
+            None => Recall::of_metadata(info.metadata.as_ref())?
+                .unwrap_or_else(|| Recall::of_settings(snapshot.schema.vectors())),
+        };
+        query::query(&snapshot, request, recall)
     }
 
     /// How many records are alive; constant time.

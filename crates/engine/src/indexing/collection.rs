@@ -47,6 +47,8 @@ pub(crate) struct LiveCollection {
     memory_total: Arc<AtomicU64>,
     /// Monotonic milliseconds of the last write.
     written_at: AtomicU64,
+    /// Whether vectors were searched since the last seal.
+    pub(super) searched: AtomicBool,
 }
 
 /// The records, once something asked for them.
@@ -91,6 +93,7 @@ impl LiveCollection {
             memory_bytes: AtomicU64::new(0),
             memory_rows: AtomicU64::new(0),
             written_at: AtomicU64::new(0),
+            searched: AtomicBool::new(false),
         }
     }
 
@@ -165,6 +168,16 @@ impl LiveCollection {
             self.memory_bytes.load(Ordering::Relaxed),
             self.memory_rows.load(Ordering::Relaxed),
         )
+    }
+
+    /// Whether vectors were searched since the last seal.
+    pub(crate) fn is_searched(&self) -> bool {
+        self.searched.load(Ordering::Relaxed)
+    }
+
+    /// Notes that vectors are searched.
+    pub(crate) fn note_search(&self) {
+        self.searched.store(true, Ordering::Relaxed);
     }
 
     /// When the collection was last written to, by the monotonic clock.

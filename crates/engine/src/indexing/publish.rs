@@ -6,6 +6,7 @@
 //! A removed segment's files stay readable for the snapshots that mapped them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use roaring::RoaringBitmap;
 
@@ -17,6 +18,7 @@ use crate::catalog::{Catalog, Manifest, ManifestCommit, SegmentRow};
 use crate::log::Log;
 use crate::model::{Schema, SegmentId, SeqId};
 use crate::query::Part;
+use crate::segments::vector::IndexFile;
 use crate::segments::{Segment, SegmentSummary, Source, write_segment};
 use crate::storage::Storage;
 
@@ -59,6 +61,7 @@ impl LiveCollection {
         let frozen = {
             let mut working = loaded.working.lock();
             working.frozen = working.chunks.len();
+            self.searched.store(false, Ordering::Relaxed);
             Frozen {
                 chunks: pairs(&working.chunks),
                 dead: working
@@ -258,49 +261,51 @@ impl LiveCollection {
     }
 
     /// The segments that are due to be merged, if any: `fan_out` of one size class, or one that
-    /// is more than a quarter dead.
+    /// is more than a quarter dead or whose vector index is damaged.
     pub(crate) fn due_merge(&self, fan_out: usize, rows_max: usize) -> Option<MergeChoice> {
-        let snapshot_of = |part: &Part| (u64::from(part.source.rows()), part.dead.len());
         let loaded = self.loaded()?;
         let working = loaded.working.lock();
-        let sizes: Vec<(SegmentId, u64, u64)> = working
-            .segments
-            .iter()
-            .map(|(id, part)| {
-                let (rows, dead) = snapshot_of(part);
-                (*id, rows, dead)
-            })
+        let segments = working.segments.iter();
+        let sizes: Vec<(SegmentId, u64)> = segments
+            .clone()
+            .map(|(id, part)| (*id, u64::from(part.source.rows())))
             .collect();
+        let damaged = segments
+            .clone()
+            .find(|(_, part)| {
+                part.source
+                    .vector_index()
+                    .is_some_and(IndexFile::is_damaged)
+            })
+            .map(|(id, _)| *id);
         drop(working);
         let published = self.published.lock();
-        let mostly_dead = sizes.iter().find(|(id, rows, _)| {
+        let mostly_dead = sizes.iter().find(|(id, rows)| {
             published
                 .segments
                 .iter()
                 .find(|row| row.id == *id)
                 .is_some_and(|row| read_dead(&row.dead).is_ok_and(|dead| dead.len() * 4 > *rows))
         });
-        if let Some((id, ..)) = mostly_dead {
-            return Some(MergeChoice {
-                segments: vec![*id],
-            });
+        if let Some(id) = damaged.or(mostly_dead.map(|(id, _)| *id)) {
+            return Some(MergeChoice { segments: vec![id] });
         }
         drop(published);
         let class = |rows: u64| (rows.max(1).ilog2() / (fan_out as u32).ilog2().max(1)) as usize;
         for wanted in 0..64 {
-            let alike: Vec<&(SegmentId, u64, u64)> = sizes
+            let alike: Vec<&(SegmentId, u64)> = sizes
                 .iter()
-                .filter(|(_, rows, _)| class(*rows) == wanted && *rows * 2 <= rows_max as u64)
+                .filter(|(_, rows)| class(*rows) == wanted && *rows * 2 <= rows_max as u64)
                 .collect();
             if alike.len() >= fan_out {
                 let mut rows = 0;
                 let segments: Vec<SegmentId> = alike
                     .iter()
-                    .take_while(|(_, count, _)| {
+                    .take_while(|(_, count)| {
                         rows += count;
                         rows <= rows_max as u64
                     })
-                    .map(|(id, ..)| *id)
+                    .map(|(id, _)| *id)
                     .collect();
                 if segments.len() > 1 {
                     return Some(MergeChoice { segments });
@@ -317,7 +322,8 @@ impl LiveCollection {
         sources: &[(Source, Arc<RoaringBitmap>)],
     ) -> Result<(Source, SegmentSummary)> {
         let folder = Segment::folder(self.id, id);
-        let summary = write_segment(publisher.storage, &folder, sources, publisher.go_on)?;
+        let space = self.info().schema.space();
+        let summary = write_segment(publisher.storage, &folder, sources, space, publisher.go_on)?;
         let segment = Segment::open(publisher.storage, &folder, summary.toc_checksum)?;
         Ok((Source::Segment(Arc::new(segment)), summary))
     }

@@ -33,7 +33,8 @@ pub(crate) fn seal_round(
         let idle = now.saturating_sub(collection.written_at()) >= upkeep.seal_idle_after
             && bytes >= upkeep.seal_idle_bytes as u64;
         let large = bytes >= upkeep.seal_bytes as u64 || rows >= upkeep.seal_rows as u64;
-        if large || idle || total > upkeep.memory_bytes as u64 {
+        let searched = collection.is_searched() && rows >= upkeep.seal_searched_rows as u64;
+        if large || idle || searched || total > upkeep.memory_bytes as u64 {
             total -= bytes;
             due.push(collection);
         }

@@ -9,6 +9,7 @@ mod filter;
 mod ids;
 mod metadata;
 mod operation;
+mod recall;
 mod request;
 mod schema;
 
@@ -20,5 +21,6 @@ pub use filter::{Comparison, DocumentTest, Filter, Number, Scalar};
 pub use ids::{CollectionId, FlushKey, SegmentId, SeqId, SeqRange};
 pub use metadata::{MetadataColumn, SparseVector, Value};
 pub use operation::{Operation, RecordBatch};
+pub use recall::{RECALL_KEY, Recall};
 pub use request::{Deletion, Fetched, GetRequest, Include, Nearest, QueryRequest, RecordSelection};
 pub use schema::*;

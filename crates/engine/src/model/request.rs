@@ -1,6 +1,6 @@
 //! What can be asked of records, and what comes back, in columns.
 
-use super::{Embeddings, Filter, MetadataColumn, OptionalStrings, Strings};
+use super::{Embeddings, Filter, MetadataColumn, OptionalStrings, Recall, Strings};
 
 /// Which columns an answer holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct QueryRequest {
     pub embeddings: Embeddings,
     /// How many records for each at most.
     pub n_results: u32,
+    /// How many of the nearest records should be found; `None` leaves it to the collection.
+    pub recall: Option<Recall>,
     /// Which records may answer.
     pub selection: RecordSelection,
     /// Which columns.

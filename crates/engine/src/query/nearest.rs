@@ -1,21 +1,28 @@
-//! The nearest rows to each query vector, exactly.
+//! The nearest rows to each query vector: from the index of a source's vectors, or exactly.
 //!
 //! What must stay true: filtering comes first, so that no distance decides which rows a filter
-//! sees; each block of rows is read once for all query vectors. [`nearest_in_source`] is the
-//! place where a source that has an index of its vectors will answer from it.
+//! sees; distances that are answered are always exact. An index is asked where it has one, more
+//! rows may answer than an exact search soon reads, and less than everything is asked for. All
+//! indexes of a snapshot share one list of candidates, so that what one finds narrows the search
+//! of the next; the largest is searched first.
 
 use super::distance::QueryVector;
 use super::plan::{Chosen, live};
 use super::top::{Candidate, Top};
-use super::{Location, Snapshot};
-use crate::Result;
-use crate::model::Embeddings;
+use super::{Location, Part, Snapshot};
+use crate::model::{Embeddings, Recall};
+use crate::segments::vector::{Best, Effort, IndexFile, VectorIndex};
 use crate::segments::{RowSet, Source};
+use crate::{ErrorKind, Result};
 
 /// Numbers in a block of rows: few enough to stay in the processor's cache between queries.
 const BLOCK_NUMBERS: usize = 48 << 10;
 /// Rows of a block, in words of a [`RowSet`].
 const BLOCK_WORDS_MAX: usize = 16;
+/// Rows that may answer, for each one wanted, up to which all are compared exactly.
+const EXACT_ROWS_FACTOR: u64 = 4;
+/// Rows that may answer up to which all are compared exactly, whatever is wanted.
+const EXACT_ROWS: u64 = 256;
 
 /// For each of `queries` the nearest of the rows that are `chosen`, at most `count`, nearest first.
 pub(super) fn nearest(
@@ -23,32 +30,189 @@ pub(super) fn nearest(
     queries: &Embeddings,
     chosen: &Chosen,
     count: u32,
+    recall: Recall,
 ) -> Result<Vec<Vec<Candidate>>> {
     let space = snapshot.schema.space();
     let queries: Vec<QueryVector<'_>> = (0..queries.len())
         .filter_map(|row| queries.get(row))
         .map(|values| QueryVector::new(values, space))
         .collect();
-    let mut tops: Vec<Top> = queries.iter().map(|_| Top::new(count as usize)).collect();
-    if count > 0 {
-        for (number, part) in snapshot.parts.iter().enumerate() {
-            let (all, few);
-            let mask = match chosen {
-                Chosen::Everything => {
-                    all = live(part);
-                    Mask::Set(&all)
-                }
-                Chosen::Sets(sets) => Mask::Set(&sets[number]),
-                Chosen::Listed(locations) => {
-                    let of_part = locations.iter().filter(|location| location.part == number);
-                    few = of_part.map(|location| location.row).collect::<Vec<u32>>();
-                    Mask::Few(&few)
-                }
-            };
-            nearest_in_source(&part.source, number, &queries, mask, &mut tops)?;
+    loop {
+        // An index that turns out to be damaged is set aside, so the next attempt does without.
+        if let Some(tops) = attempt(snapshot, &queries, chosen, count, recall)? {
+            return Ok(tops.into_iter().map(Top::into_sorted).collect());
         }
     }
-    Ok(tops.into_iter().map(Top::into_sorted).collect())
+}
+
+/// As [`nearest`]; `None` where an index turned out to be damaged.
+fn attempt(
+    snapshot: &Snapshot,
+    queries: &[QueryVector<'_>],
+    chosen: &Chosen,
+    count: u32,
+    recall: Recall,
+) -> Result<Option<Vec<Top>>> {
+    let mut tops: Vec<Top> = queries.iter().map(|_| Top::new(count as usize)).collect();
+    if count == 0 {
+        return Ok(Some(tops));
+    }
+    let mut indexed = Vec::new();
+    for (number, part) in snapshot.parts.iter().enumerate() {
+        let rows = rows_of(part, number, chosen);
+        let file = part.source.vector_index().filter(|_| !recall.is_exact());
+        if rows.len(part.source.rows()) > EXACT_ROWS.max(u64::from(count) * EXACT_ROWS_FACTOR)
+            && let Some(file) = file
+            && let Some(index) = file.index()
+            && queries.iter().all(|query| index.can_rank(query.values))
+        {
+            let rows = rows.into_set(part.source.rows());
+            indexed.push(Indexed {
+                number,
+                part,
+                file,
+                index,
+                rows,
+            });
+        } else {
+            rows.offer(part, number, queries, &mut tops)?;
+        }
+    }
+    let sound = search_indexes(indexed, queries, count, recall, &mut tops)?;
+    Ok(sound.then_some(tops))
+}
+
+/// A part whose index is to be searched.
+struct Indexed<'a> {
+    number: usize,
+    part: &'a Part,
+    file: &'a IndexFile,
+    index: &'a VectorIndex,
+    /// The rows that may answer; `None` for all.
+    rows: Option<RowSet>,
+}
+
+/// Offers the rows that the indexes find to the `tops` of `queries`; `false` where one is damaged.
+fn search_indexes(
+    mut indexed: Vec<Indexed<'_>>,
+    queries: &[QueryVector<'_>],
+    count: u32,
+    recall: Recall,
+    tops: &mut [Top],
+) -> Result<bool> {
+    indexed.sort_by_key(|one| std::cmp::Reverse(one.index.rows()));
+    let efforts: Vec<Effort> = indexed
+        .iter()
+        .map(|one| one.index.effort(count as usize, recall.share()))
+        .collect();
+    let depth = efforts.iter().map(Effort::depth).max().unwrap_or(0);
+    for (query, top) in queries.iter().zip(tops) {
+        let mut best = Best::new(depth);
+        for (at, (one, effort)) in indexed.iter().zip(&efforts).enumerate() {
+            let mask = one.rows.as_ref();
+            let found = one
+                .index
+                .search_into(query.values, effort, mask, at as u32, &mut best);
+            match found {
+                Err(error) if error.kind() == ErrorKind::Corrupted => {
+                    one.file.set_aside(&error);
+                    return Ok(false);
+                }
+                found => found?,
+            }
+        }
+        for (at, row) in best.rows() {
+            let one = &indexed[at as usize];
+            offer_row(&one.part.source, one.number, row, query, top)?;
+        }
+    }
+    Ok(true)
+}
+
+fn offer_row(
+    source: &Source,
+    part: usize,
+    row: u32,
+    query: &QueryVector<'_>,
+    top: &mut Top,
+) -> Result<()> {
+    let (mut distance, mut norm) = ([0.0], [0.0]);
+    query.distances(source.vector(row)?, &mut distance, &mut norm, false);
+    if top.admits(distance[0]) {
+        top.offer(Candidate {
+            distance: distance[0],
+            birth: source.births()?[row as usize],
+            location: Location { part, row },
+        });
+    }
+    Ok(())
+}
+
+/// The rows of a part that may answer.
+enum Rows {
+    /// All of them.
+    All,
+    /// Those in the set.
+    Set(RowSet),
+    /// These, ascending.
+    Few(Vec<u32>),
+}
+
+/// The rows of `part` that are `chosen`.
+fn rows_of(part: &Part, number: usize, chosen: &Chosen) -> Rows {
+    match chosen {
+        Chosen::Everything if part.dead.is_empty() => Rows::All,
+        Chosen::Everything => Rows::Set(live(part)),
+        Chosen::Sets(sets) => Rows::Set(sets[number].clone()),
+        Chosen::Listed(locations) => {
+            let of_part = locations.iter().filter(|location| location.part == number);
+            Rows::Few(of_part.map(|location| location.row).collect())
+        }
+    }
+}
+
+impl Rows {
+    /// How many they are, of a part with `rows` rows.
+    fn len(&self, rows: u32) -> u64 {
+        match self {
+            Self::All => u64::from(rows),
+            Self::Set(set) => u64::from(set.len()),
+            Self::Few(few) => few.len() as u64,
+        }
+    }
+
+    /// They as a set over `rows` rows; `None` where they are all.
+    fn into_set(self, rows: u32) -> Option<RowSet> {
+        match self {
+            Self::All => None,
+            Self::Set(set) => Some(set),
+            Self::Few(few) => {
+                let mut set = RowSet::none(rows);
+                few.into_iter().for_each(|row| set.insert(row));
+                Some(set)
+            }
+        }
+    }
+
+    /// Compares each of them, and offers them to the `tops` of `queries`.
+    fn offer(
+        &self,
+        part: &Part,
+        number: usize,
+        queries: &[QueryVector<'_>],
+        tops: &mut [Top],
+    ) -> Result<()> {
+        let all;
+        let mask = match self {
+            Self::All => {
+                all = RowSet::all(part.source.rows());
+                Mask::Set(&all)
+            }
+            Self::Set(set) => Mask::Set(set),
+            Self::Few(few) => Mask::Few(few),
+        };
+        nearest_in_source(&part.source, number, queries, mask, tops)
+    }
 }
 
 /// The rows of a source that may answer.

@@ -5,7 +5,7 @@ use super::nearest::nearest;
 use super::order::{Window, ordered};
 use super::plan::{self, Chosen, Missing, choose};
 use super::{Location, Snapshot};
-use crate::model::{Fetched, GetRequest, Nearest, QueryRequest, RecordSelection};
+use crate::model::{Fetched, GetRequest, Nearest, QueryRequest, Recall, RecordSelection};
 use crate::{Error, Result};
 
 /// Finds the live record `id`.
@@ -39,8 +39,9 @@ pub fn select(
 }
 
 /// The nearest records to each query vector. Ids of the selection must exist, except in a
-/// collection that never had a record: that one answers anything with nothing.
-pub fn query(snapshot: &Snapshot, request: &QueryRequest) -> Result<Vec<Nearest>> {
+/// collection that never had a record: that one answers anything with nothing. `recall` says how
+/// many of the nearest should be found; the request's own is the caller's matter.
+pub fn query(snapshot: &Snapshot, request: &QueryRequest, recall: Recall) -> Result<Vec<Nearest>> {
     let queries = &request.embeddings;
     if !queries.all_present() {
         return Err(Error::invalid("Each query needs an embedding"));
@@ -74,7 +75,7 @@ pub fn query(snapshot: &Snapshot, request: &QueryRequest) -> Result<Vec<Nearest>
     let count = u32::try_from(candidates)
         .unwrap_or(u32::MAX)
         .min(request.n_results);
-    nearest(snapshot, queries, &chosen, count)?
+    nearest(snapshot, queries, &chosen, count, recall)?
         .into_iter()
         .map(|nearest| {
             let locations: Vec<Location> =

@@ -14,6 +14,7 @@ use super::metadata::extra;
 use super::metadata::gather::Cell;
 use super::metadata::search::Postings;
 use super::toc::Toc;
+use super::vector::{INDEX_FILE, IndexFile};
 use crate::model::{
     CollectionId, Comparison, DocumentTest, MetadataColumn, SegmentId, SeqId, Value,
 };
@@ -30,6 +31,7 @@ pub struct Segment {
     records: Blocks,
     index: Blocks,
     documents: Option<Documents>,
+    vector_index: Option<IndexFile>,
 }
 
 impl Segment {
@@ -75,6 +77,8 @@ impl Segment {
             Some(_) => Some(open("documents.arrow")?),
             None => None,
         };
+        let vector_index = toc.file(INDEX_FILE);
+        let vector_index = vector_index.map(|_| IndexFile::new(open(INDEX_FILE)));
         if vectors.len() as u64 != u64::from(toc.rows) * u64::from(toc.dimension) * 4 {
             let detail = format_args!(
                 "{} vectors of {} numbers do not fill it",
@@ -100,7 +104,14 @@ impl Segment {
             records,
             index,
             documents: documents.map(|blocks| Documents::new(blocks, batches)),
+            vector_index,
         })
+    }
+
+    /// The folder of its files, and the checksum of its table of contents.
+    pub fn place(&self) -> (String, u64) {
+        let folder = self.toc_path.trim_end_matches("/toc.bin");
+        (folder.to_owned(), self.toc_checksum)
     }
 
     /// Checks every block of every file; the damaged ones as errors.
@@ -108,13 +119,20 @@ impl Segment {
         let toc = Toc::decode(&self.toc_path, &self.toc_bytes, self.toc_checksum);
         let mut damage: Vec<Error> = toc.err().into_iter().collect();
         self.files().for_each(|file| damage.extend(file.damage()));
+        damage.extend(self.vector_index.iter().flat_map(IndexFile::damage));
         damage
     }
 
     /// Bytes of its files on disk.
     pub fn disk_bytes(&self) -> u64 {
         let files: usize = self.files().map(Blocks::len).sum();
-        (files + self.toc_bytes.len()) as u64
+        let index = self.vector_index.as_ref().map_or(0, IndexFile::bytes);
+        (files + index + self.toc_bytes.len()) as u64
+    }
+
+    /// The index of its vectors, where it has one.
+    pub fn vector_index(&self) -> Option<&IndexFile> {
+        self.vector_index.as_ref()
     }
 
     fn files(&self) -> impl Iterator<Item = &Blocks> {
@@ -255,7 +273,8 @@ impl Segment {
             .map(|column| size_of_val(column) + column.key.len())
             .sum();
         let documents = self.documents.as_ref().map_or(0, Documents::heap_bytes);
-        size_of::<Self>() + checksums + columns + documents
+        let vectors = self.vector_index.as_ref().map_or(0, IndexFile::heap_bytes);
+        size_of::<Self>() + checksums + columns + documents + vectors
     }
 
     pub(super) fn last_seq(&self) -> SeqId {

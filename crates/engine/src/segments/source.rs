@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::vector::IndexFile;
 use super::{Chunk, RowSet, Segment};
 use crate::Result;
 use crate::model::{Comparison, DocumentTest, MetadataColumn, SeqId};
@@ -114,6 +115,14 @@ impl Source {
                 Ok(())
             }
             Self::Segment(segment) => segment.push_metadata(row, to),
+        }
+    }
+
+    /// The index of the vectors, where there is one.
+    pub fn vector_index(&self) -> Option<&IndexFile> {
+        match self {
+            Self::Chunk(_) => None,
+            Self::Segment(segment) => segment.vector_index(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! so is the folder; only the catalogue's commit makes the segment part of its collection. When
 //! it fails, nothing of the segment is left.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -16,7 +17,9 @@ use super::metadata::gather::{Cell, Gathered, Text};
 use super::metadata::{Kind, postings};
 use super::sink::{FileEntry, FileSink};
 use super::toc::{IndexLayout, Toc};
+use super::vector::{self, BuildOptions, INDEX_FILE};
 use super::{Chunk, Segment, Source};
+use crate::model::Space;
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 
@@ -37,12 +40,13 @@ pub struct SegmentSummary {
     pub row_of: Vec<Vec<u32>>,
 }
 
-/// Writes the rows of `sources` that are not dead into the new folder `folder`, by ascending birth.
-/// `go_on` is asked now and then; once it answers `false` the call cleans up and ends with `Busy`.
+/// Writes the rows of `sources` that are not dead into the new folder `folder`, by ascending birth,
+/// and an index of their vectors, compared as `space` says, where that pays. `go_on` is asked now and then; once it answers `false` the call cleans up and ends with `Busy`.
 pub fn write_segment(
     storage: &dyn Storage,
     folder: &str,
     sources: &[(Source, Arc<RoaringBitmap>)],
+    space: Space,
     go_on: &dyn Fn() -> bool,
 ) -> Result<SegmentSummary> {
     if storage.exists(folder)? {
@@ -53,6 +57,7 @@ pub fn write_segment(
         storage,
         folder,
         sources,
+        space,
         live: Vec::new(),
         dimension: 0,
         go_on,
@@ -71,6 +76,7 @@ struct Job<'a> {
     storage: &'a dyn Storage,
     folder: &'a str,
     sources: &'a [(Source, Arc<RoaringBitmap>)],
+    space: Space,
     live: Vec<LiveRow>,
     dimension: usize,
     go_on: &'a dyn Fn() -> bool,
@@ -87,6 +93,7 @@ impl Job<'_> {
         self.dimension = self.common_dimension()?;
         self.storage.create_dir(self.folder)?;
         let vectors = self.write_vectors()?;
+        let vector_index = self.write_vector_index()?;
         let documents = self.write_documents()?;
         let (records, hashes) = self.gather()?;
         let last_seq = records.seqs.iter().copied().max().unwrap_or(0);
@@ -97,6 +104,7 @@ impl Job<'_> {
         let mut files = vec![vectors, records_file, index_file];
         let (documents_file, documents) = documents.unzip();
         files.extend(documents_file);
+        files.extend(vector_index);
         let toc = Toc {
             rows,
             dimension: self.dimension as u32,
@@ -200,6 +208,22 @@ impl Job<'_> {
         sink.finish()
     }
 
+    /// The index of the vectors just written; none where an exact search does as well.
+    fn write_vector_index(&mut self) -> Result<Option<FileEntry>> {
+        if !vector::pays(self.live.len(), self.dimension) {
+            return Ok(None);
+        }
+        let vectors = self.storage.map(&format!("{}/vectors.f32", self.folder))?;
+        let vectors = floats(&vectors);
+        let options = BuildOptions::new(self.space);
+        let Some(bytes) = vector::build(&vectors, self.dimension, &options, self.go_on)? else {
+            return Ok(None);
+        };
+        let mut sink = FileSink::create(self.storage, self.folder, INDEX_FILE)?;
+        sink.put(&bytes)?;
+        sink.finish().map(Some)
+    }
+
     fn write_documents(
         &mut self,
     ) -> Result<Option<(FileEntry, Vec<super::documents::DocumentBatch>)>> {
@@ -280,6 +304,14 @@ impl Job<'_> {
             order: None,
         };
         Ok((sink.finish()?, layout))
+    }
+}
+
+/// The numbers in `bytes`; copied only where a storage in memory keeps them at an odd address.
+fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
+    match bytemuck::try_cast_slice(bytes) {
+        Ok(numbers) => Cow::Borrowed(numbers),
+        Err(_) => Cow::Owned(bytemuck::pod_collect_to_vec(bytes)),
     }
 }
 

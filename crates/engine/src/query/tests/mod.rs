@@ -1,5 +1,6 @@
 //! Tests of requests against snapshots of several parts with dead rows.
 
+mod indexed;
 mod naive;
 mod random;
 mod requests;
@@ -79,7 +80,8 @@ impl World {
             self.storage
                 .create_dir(&format!("segments/{collection}"))
                 .unwrap();
-            let summary = write_segment(&self.storage, &folder, &parts, &|| true).unwrap();
+            let summary =
+                write_segment(&self.storage, &folder, &parts, Space::L2, &|| true).unwrap();
             let segment = Segment::open(&self.storage, &folder, summary.toc_checksum).unwrap();
             Source::Segment(Arc::new(segment))
         } else {

@@ -7,7 +7,7 @@ use super::naive::{distance, passes};
 use super::*;
 use crate::model::{
     Comparison, DocumentTest, Embeddings, Fetched, Filter, GetRequest, Include, Number,
-    QueryRequest, RecordSelection, Scalar,
+    QueryRequest, Recall, RecordSelection, Scalar,
 };
 use crate::query::{get, query, select};
 
@@ -272,8 +272,8 @@ proptest! {
         if world.parts.is_empty() {
             candidates.clear();
         }
-        let request = QueryRequest { embeddings, n_results, selection, include };
-        let answers = query(&snapshot, &request).unwrap();
+        let request = QueryRequest { embeddings, n_results, selection, include, recall: None };
+        let answers = query(&snapshot, &request, Recall::EXACT).unwrap();
         prop_assert_eq!(answers.len(), rows);
         for (row, answer) in answers.iter().enumerate() {
             let vector = request.embeddings.get(row).unwrap();

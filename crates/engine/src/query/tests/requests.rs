@@ -3,7 +3,7 @@
 use super::*;
 use crate::ErrorKind;
 use crate::model::{
-    Comparison, DocumentTest, Embeddings, Filter, GetRequest, Include, QueryRequest,
+    Comparison, DocumentTest, Embeddings, Filter, GetRequest, Include, QueryRequest, Recall,
     RecordSelection, Scalar,
 };
 use crate::query::{find, get, query, select};
@@ -109,7 +109,7 @@ fn collection_that_never_had_a_record_answers_any_dimension_with_nothing() {
     request.include.documents = true;
     request.include.embeddings = true;
     request.selection = ids(&["a"]);
-    let answers = query(&snapshot, &request).unwrap();
+    let answers = query(&snapshot, &request, Recall::EXACT).unwrap();
     assert_eq!(answers.len(), 2);
     for answer in answers {
         assert!(answer.distances.is_empty() && answer.records.ids.is_empty());
@@ -127,18 +127,18 @@ fn query_of_another_dimension_is_refused_even_when_all_records_are_gone() {
         world.delete(id);
     }
     let snapshot = world.snapshot(Space::L2);
-    let error = query(&snapshot, &ask(&[1.0; 3], 3)).unwrap_err();
+    let error = query(&snapshot, &ask(&[1.0; 3], 3), Recall::EXACT).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert_eq!(
         error.message(),
         "Collection expecting embedding with dimension of 2, got 3"
     );
     assert!(
-        query(&snapshot, &ask(&[1.0; 2], 2)).unwrap()[0]
+        query(&snapshot, &ask(&[1.0; 2], 2), Recall::EXACT).unwrap()[0]
             .distances
             .is_empty()
     );
-    assert_eq!(query(&snapshot, &ask(&[], 0)).unwrap(), []);
+    assert_eq!(query(&snapshot, &ask(&[], 0), Recall::EXACT).unwrap(), []);
 }
 
 #[test]
@@ -151,16 +151,16 @@ fn query_for_an_id_that_is_not_there_is_refused() {
         ..ask(&[1.0, 1.0], 2)
     };
     for missing in ["z", "missing"] {
-        let error = query(&snapshot, &with(ids(&["a", missing]))).unwrap_err();
+        let error = query(&snapshot, &with(ids(&["a", missing])), Recall::EXACT).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.message().contains("Error finding id"), "{error}");
     }
     assert!(
-        query(&snapshot, &with(ids(&[]))).unwrap()[0]
+        query(&snapshot, &with(ids(&[])), Recall::EXACT).unwrap()[0]
             .distances
             .is_empty()
     );
-    let answer = &query(&snapshot, &with(ids(&["b", "a", "b"]))).unwrap()[0];
+    let answer = &query(&snapshot, &with(ids(&["b", "a", "b"])), Recall::EXACT).unwrap()[0];
     assert_eq!(answer.records.ids.iter().collect::<Vec<_>>(), ["a", "b"]);
 }
 
@@ -168,7 +168,7 @@ fn query_for_an_id_that_is_not_there_is_refused() {
 fn distances_and_their_order_are_those_of_the_reference() {
     let world = world();
     let check = |space, expected: [(&str, f32); 4]| {
-        let answer = query(&world.snapshot(space), &ask(&[1.0, 1.0], 2))
+        let answer = query(&world.snapshot(space), &ask(&[1.0, 1.0], 2), Recall::EXACT)
             .unwrap()
             .remove(0);
         let found: Vec<(&str, f32)> = answer
@@ -209,7 +209,7 @@ fn tie_goes_to_the_record_inserted_first_even_when_it_was_rewritten_last() {
         n_results: 2,
         ..ask(&[0.0, 0.0], 2)
     };
-    let answer = query(&world.snapshot(Space::L2), &request)
+    let answer = query(&world.snapshot(Space::L2), &request, Recall::EXACT)
         .unwrap()
         .remove(0);
     assert_eq!(
@@ -239,7 +239,12 @@ fn filter_on_what_the_schema_does_not_index_is_refused() {
             selection: nested,
             ..ask(&[1.0, 1.0], 2)
         };
-        assert_eq!(query(&snapshot, &request).unwrap_err().message(), message);
+        assert_eq!(
+            query(&snapshot, &request, Recall::EXACT)
+                .unwrap_err()
+                .message(),
+            message
+        );
     };
     let cat = |comparison| Filter::Metadata {
         key: "cat".into(),

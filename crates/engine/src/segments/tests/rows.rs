@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 use super::sample::{FOLDER, Sample, all, ascending, chunk, error, row, rows, sealed};
 use super::shelf::Shelf;
 use crate::ErrorKind;
-use crate::model::{SeqId, Value};
+use crate::model::{SeqId, Space, Value};
 use crate::segments::{Chunk, ChunkBuilder, RowParts, Segment, Source, write_segment};
 use crate::storage::{DiskStorage, MemoryStorage, Storage};
 
@@ -263,14 +263,20 @@ fn a_segment_in_a_data_folder_is_read_back_from_its_mapped_files() {
     let source = all(ascending(13, 2500));
     for storage in [&disk as &dyn Storage, &memory] {
         let sources = std::slice::from_ref(&source);
-        let summary = write_segment(storage, FOLDER, sources, &|| true).unwrap();
+        let summary = write_segment(storage, FOLDER, sources, Space::L2, &|| true).unwrap();
         let segment = Segment::open(storage, FOLDER, summary.toc_checksum).unwrap();
         assert!(segment.verify().is_empty());
         let segment = Source::Segment(Arc::new(segment));
         assert_eq!(rows(&segment), rows(&source.0));
-        let again = write_segment(storage, FOLDER, sources, &|| true);
+        let again = write_segment(storage, FOLDER, sources, Space::L2, &|| true);
         assert_eq!(error(again).kind(), ErrorKind::AlreadyExists);
-        let stopped = write_segment(storage, "segments/collection/other", sources, &|| false);
+        let stopped = write_segment(
+            storage,
+            "segments/collection/other",
+            sources,
+            Space::L2,
+            &|| false,
+        );
         assert_eq!(error(stopped).kind(), ErrorKind::Busy);
         assert!(!storage.exists("segments/collection/other").unwrap());
     }

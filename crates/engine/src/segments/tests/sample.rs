@@ -5,7 +5,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::shelf::Shelf;
-use crate::model::{MetadataColumn, SparseVector, Value};
+use crate::model::{MetadataColumn, Space, SparseVector, Value};
 use crate::segments::{
     Chunk, ChunkBuilder, RowParts, Segment, SegmentSummary, Source, write_segment,
 };
@@ -156,7 +156,7 @@ pub(super) fn sealed(
     shelf: &Shelf,
     sources: &[(Source, Arc<RoaringBitmap>)],
 ) -> (Source, SegmentSummary) {
-    let summary = write_segment(shelf, FOLDER, sources, &|| true).unwrap();
+    let summary = write_segment(shelf, FOLDER, sources, Space::L2, &|| true).unwrap();
     let segment = Segment::open(shelf, FOLDER, summary.toc_checksum).unwrap();
     (Source::Segment(Arc::new(segment)), summary)
 }

@@ -4,17 +4,21 @@
 //! that memory beyond the result is a bounded sample and some words a row. Rows that codes cannot
 //! hold (numbers whose squares leave the range of `f32`) make no index.
 
+use std::sync::Arc;
 use vermilion_kernels::codes::{
     BLOCK_ROWS, DIMENSION_STEP, LevelBits, Rotation, block_bytes, encode_levels, encode_signs,
     set_factors,
 };
-use vermilion_kernels::{inner_product, squared_norm};
-use xxhash_rust::xxh3::xxh3_64;
 
+use bytes::Bytes;
+use vermilion_kernels::squared_norm;
+
+use super::SQUARED_NORM_MAX;
 use super::cluster::{Random, SAMPLE_PER_CENTROID, Scratch, Tree};
-use super::layout::{Header, Knobs, LEVEL_FACTOR_BYTES, NO_ROW, RECALLS, VectorIndex};
+use super::layout::{Header, Knobs, LEVEL_FACTOR_BYTES, NO_ROW, RECALLS, Sections, VectorIndex};
 use super::space::normalise;
 use crate::model::Space;
+use crate::segments::blocks::{Blocks, checksums};
 use crate::{Error, ErrorKind, Result};
 
 /// Rows below which an exact search is as fast.
@@ -32,9 +36,6 @@ const PARTITION_ROWS: usize = 128;
 
 /// Bytes of the sample that partitions are found from, at most.
 const SAMPLE_BYTES: usize = 256 << 20;
-
-/// The largest squared norm that codes can hold.
-const SQUARED_NORM_MAX: f32 = 1e30;
 
 /// Rows after which `go_on` is asked again.
 const ROWS_PER_QUESTION: usize = 4096;
@@ -296,6 +297,9 @@ impl<'a> Coder<'a> {
             first_blocks.push(end as u32);
             next = end;
         }
+        if parting.rows.len() > 1 {
+            spreads.push(self.write_centroids(&mut bytes, &sections, &parting.centroids)?);
+        }
         put_floats(&mut bytes[sections.spreads.clone()], &spreads);
         for (to, first) in bytes[sections.first_blocks.clone()]
             .chunks_exact_mut(4)
@@ -303,43 +307,108 @@ impl<'a> Coder<'a> {
         {
             to.copy_from_slice(&first.to_le_bytes());
         }
-        let checksum = xxh3_64(&bytes[sections.mean.start..sections.first_blocks.end]);
-        bytes[..sections.mean.start].copy_from_slice(&header.encode(checksum));
-        let index = VectorIndex::open("the index just built", bytes.into())?;
-        header.knobs = index.calibrate(self.rows);
-        bytes = index.into_bytes();
-        bytes[..sections.mean.start].copy_from_slice(&header.encode(checksum));
+        bytes[..sections.mean.start].copy_from_slice(&header.encode());
+        let bytes = Bytes::from(bytes);
+        let sums = checksums(&bytes);
+        let blocks = Blocks::new("the index just built".to_owned(), bytes.clone(), sums)?;
+        header.knobs = VectorIndex::open(Arc::new(blocks))?.calibrate(self.rows)?;
+        let mut bytes = Vec::from(bytes);
+        bytes[..sections.mean.start].copy_from_slice(&header.encode());
         Ok(bytes)
+    }
+
+    /// Writes the codes of the centroids, which are given relative to the mean; gives their spread.
+    fn write_centroids(
+        &self,
+        bytes: &mut [u8],
+        sections: &Sections,
+        centroids: &[f32],
+    ) -> Result<f32> {
+        let padded = self.padded();
+        let size = block_bytes(padded);
+        let blocks = &mut bytes[sections.centroid_blocks.clone()];
+        let mut spread = 0.0f32;
+        for (at, block) in blocks.chunks_exact_mut(size).enumerate() {
+            for slot in 0..BLOCK_ROWS {
+                let from = (at * BLOCK_ROWS + slot) * padded;
+                match centroids.get(from..from + padded) {
+                    Some(centroid) => {
+                        let width = self.write_signs(block, slot, centroid, None, false);
+                        spread = spread.max(width);
+                    }
+                    None => set_factors(block, slot, f32::INFINITY, 0.0),
+                }
+            }
+        }
+        let levels = &mut bytes[sections.centroid_levels.clone()];
+        let size = LEVEL_FACTOR_BYTES + LevelBits::Eight.bytes(padded);
+        let rows = levels.chunks_exact_mut(size);
+        for (out, centroid) in rows.zip(centroids.chunks_exact(padded)) {
+            self.write_row_levels(out, centroid, LevelBits::Eight, false);
+        }
+        Ok(spread.sqrt())
     }
 
     /// Writes the levels of all rows with their factors.
     fn write_levels(&self, section: &mut [u8], level_bytes: usize) -> Result<()> {
-        // The steps that code numbers of a normal distribution best.
-        let step = match self.options.bits {
-            LevelBits::Four => 0.3352,
-            LevelBits::Eight => 0.0308,
-        };
         let mut turned = vec![0.0; self.padded()];
         for (row, out) in section.chunks_exact_mut(level_bytes).enumerate() {
             ask(self.go_on, row)?;
             let zero = self.turn(row, &mut turned);
-            let squared = squared_norm(&turned);
-            let deviation = (squared / self.padded() as f32).sqrt();
-            let scale = if deviation > 0.0 {
-                1.0 / (step * deviation)
-            } else {
-                0.0
-            };
-            let (factors, codes) = out.split_at_mut(LEVEL_FACTOR_BYTES);
-            let product = encode_levels(&turned, self.options.bits, scale, codes);
-            let slope = if product > 0.0 {
-                squared / product
-            } else {
-                0.0
-            };
-            put_floats(factors, &[self.offset(squared, zero), slope]);
+            self.write_row_levels(out, &turned, self.options.bits, zero);
         }
         Ok(())
+    }
+
+    /// Writes factors and levels of a vector relative to the mean.
+    fn write_row_levels(&self, out: &mut [u8], residual: &[f32], bits: LevelBits, zero: bool) {
+        // The steps that code numbers of a normal distribution best.
+        let step = match bits {
+            LevelBits::Four => 0.3352,
+            LevelBits::Eight => 0.0308,
+        };
+        let squared = squared_norm(residual);
+        let deviation = (squared / residual.len() as f32).sqrt();
+        let scale = if deviation > 0.0 {
+            1.0 / (step * deviation)
+        } else {
+            0.0
+        };
+        let (factors, codes) = out.split_at_mut(LEVEL_FACTOR_BYTES);
+        let product = encode_levels(residual, bits, scale, codes);
+        let slope = if product > 0.0 {
+            squared / product
+        } else {
+            0.0
+        };
+        put_floats(factors, &[self.offset(squared, zero), slope]);
+    }
+
+    /// Writes signs and factors of a vector relative to `centroid`, which is itself relative to the
+    /// mean; gives the square of its spread.
+    fn write_signs(
+        &self,
+        block: &mut [u8],
+        slot: usize,
+        residual: &[f32],
+        centroid: Option<&[f32]>,
+        zero: bool,
+    ) -> f32 {
+        let squared = squared_norm(residual);
+        let sizes = encode_signs(residual, block, slot);
+        let slope = if sizes > 0.0 { squared / sizes } else { 0.0 };
+        let mut offset = self.offset(squared, zero);
+        if let Some(centroid) = centroid
+            && self.options.space != Space::Ip
+        {
+            offset += 2.0 * slope * product_with_signs(residual, centroid);
+        }
+        set_factors(block, slot, offset, slope);
+        if squared > 0.0 {
+            (residual.len() as f32 - sizes / squared * sizes).max(0.0)
+        } else {
+            0.0
+        }
     }
 
     /// What a row's score begins with, from its squared distance to the centre of its code.
@@ -376,27 +445,26 @@ impl<'a> Coder<'a> {
                         .zip(centroid)
                         .for_each(|(number, c)| *number -= c);
                 }
-                let squared = squared_norm(&turned);
-                let sizes = encode_signs(&turned, block, slot);
-                let slope = if sizes > 0.0 { squared / sizes } else { 0.0 };
-                let mut offset = self.offset(squared, zero);
-                if let Some(centroid) = centroid
-                    && self.options.space != Space::Ip
-                {
-                    let signs: Vec<f32> = turned
-                        .iter()
-                        .map(|n| if *n >= 0.0 { 1.0 } else { -1.0 })
-                        .collect();
-                    offset += 2.0 * slope * inner_product(&signs, centroid);
-                }
-                set_factors(block, slot, offset, slope);
-                if squared > 0.0 {
-                    spread = spread.max(padded as f32 - sizes / squared * sizes);
-                }
+                spread = spread.max(self.write_signs(block, slot, &turned, centroid, zero));
             }
         }
-        Ok(spread.max(0.0).sqrt())
+        Ok(spread.sqrt())
     }
+}
+
+/// The product of the signs of `residual` with `centroid`.
+fn product_with_signs(residual: &[f32], centroid: &[f32]) -> f32 {
+    // Eight sums, which do not wait for each other.
+    let mut sums = [0.0f32; 8];
+    let (residual, _) = residual.as_chunks::<8>();
+    let (centroid, _) = centroid.as_chunks::<8>();
+    for (signs, numbers) in residual.iter().zip(centroid) {
+        for at in 0..8 {
+            let sign = if signs[at] >= 0.0 { 1.0 } else { -1.0 };
+            sums[at] += sign * numbers[at];
+        }
+    }
+    sums.iter().sum()
 }
 
 /// Groups rows by the partition each was assigned to, and drops partitions without a row.

@@ -11,8 +11,9 @@ use vermilion_kernels::codes::{BLOCK_ROWS, scan_blocks};
 
 use super::cluster::Random;
 use super::layout::{Knobs, RECALLS, VectorIndex};
-use super::search::{Prepared, Scored};
+use super::search::{Best, Prepared, Scored};
 use super::space::exact_distance;
+use crate::Result;
 
 /// Rows of an index that are searched for.
 const QUERIES: usize = 64;
@@ -40,18 +41,17 @@ struct Needs {
 
 impl VectorIndex {
     /// For each of the known recalls what a search needs; `rows` are the raw vectors.
-    pub(super) fn calibrate(&self, rows: &[f32]) -> [Knobs; RECALLS.len()] {
-        let slots = self.slots();
+    pub(super) fn calibrate(&self, rows: &[f32]) -> Result<[Knobs; RECALLS.len()]> {
+        let slots = self.slots()?;
         let dimension = self.header.dimension;
         let (mut depths, mut probes, mut needs) = (Vec::new(), Vec::new(), Vec::new());
         for at in Random::new(self.header.seed).sample(QUERIES, self.header.rows as usize) {
             let query = &rows[at * dimension..(at + 1) * dimension];
             let prepared = self.prepare(query);
             let others = (0..self.header.rows).filter(|&other| other as usize != at);
-            let best = self
-                .search_rows(&prepared, CANDIDATES, others)
-                .heap
-                .into_sorted_vec();
+            let mut best = Best::new(CANDIDATES);
+            self.search_rows(&prepared, others, &mut best)?;
+            let best = best.heap.into_sorted_vec();
             let exact = |scored: &Scored| {
                 let from = scored.row as usize * dimension;
                 exact_distance(self.header.space, query, &rows[from..from + dimension])
@@ -65,14 +65,14 @@ impl VectorIndex {
                 let own = self.partition_of(slot);
                 let nearer = centroids.iter().filter(|&&score| score < centroids[own]);
                 probes.push(nearer.count() as f32 + 1.0);
-                signs.push(self.sign_score(&prepared, slot, own, centroids[own]));
+                signs.push(self.sign_score(&prepared, slot, own, centroids[own])?);
             }
             let scores = best.iter().map(|scored| scored.score).collect();
             needs.push(Needs { scores, signs });
         }
         depths.sort_unstable_by(f32::total_cmp);
         probes.sort_unstable_by(f32::total_cmp);
-        RECALLS.map(|recall| {
+        Ok(RECALLS.map(|recall| {
             let missed = 1.0 - recall;
             let flat = self.header.partitions == 1;
             let part = if flat { missed / 2.0 } else { missed / 4.0 };
@@ -83,18 +83,20 @@ impl VectorIndex {
                 extra,
                 deviations: deviations(&needs, NEIGHBOURS + extra as usize, 1.0 - part),
             }
-        })
+        }))
     }
 
     /// For each row its slot.
-    pub(super) fn slots(&self) -> Vec<u32> {
-        let mut slots = vec![0; self.header.rows as usize];
-        for slot in 0..self.header.blocks * BLOCK_ROWS as u32 {
-            if let Some(own) = slots.get_mut(self.row_of_slot(slot as usize) as usize) {
-                *own = slot;
+    pub(super) fn slots(&self) -> Result<Vec<u32>> {
+        let mut slots: Vec<u32> = (0..self.header.rows).collect();
+        if let Some(rows) = self.slot_rows(0..self.header.blocks)? {
+            for (slot, row) in (0..).zip(rows) {
+                if let Some(own) = slots.get_mut(u32::from_le_bytes(*row) as usize) {
+                    *own = slot;
+                }
             }
         }
-        slots
+        Ok(slots)
     }
 
     pub(super) fn partition_of(&self, slot: u32) -> usize {
@@ -109,18 +111,13 @@ impl VectorIndex {
         slot: u32,
         partition: usize,
         centroid_score: f32,
-    ) -> (f32, f32) {
+    ) -> Result<(f32, f32)> {
         let block = slot / BLOCK_ROWS as u32;
+        let codes = self.blocks(block..block + 1)?;
         let bound = |deviations: f32| {
             let scan = self.scan(query, deviations, (centroid_score, partition));
             let mut all = Vec::new();
-            scan_blocks(
-                &scan,
-                self.blocks(block..block + 1),
-                None,
-                f32::INFINITY,
-                &mut all,
-            );
+            scan_blocks(&scan, codes, None, f32::INFINITY, &mut all);
             let own = all
                 .iter()
                 .find(|survivor| survivor.slot == slot % BLOCK_ROWS as u32);
@@ -129,7 +126,7 @@ impl VectorIndex {
             })
         };
         let score = bound(0.0);
-        (score, score - bound(1.0))
+        Ok((score, score - bound(1.0)))
     }
 }
 

@@ -1,21 +1,21 @@
 //! Where everything stands in the bytes of a vector index.
 //!
 //! What must stay true: all numbers are little-endian; every section begins at a multiple of
-//! [`ALIGNMENT`] that follows from the counts in the header alone. Opening checks the header, the
-//! sections that are copied to memory and the length; the rest, which is large, is checked by who
-//! owns the file.
+//! [`ALIGNMENT`] that follows from the counts in the header alone. Every byte is read through
+//! [`Blocks`], which checks it against the checksum written with the file.
 //!
-//! Sections: header; mean; centroids; spreads; first blocks; rows of slots; blocks; levels. An
-//! index of one partition has no centroids (its only one is the mean) and no rows of slots
-//! (slot and row are the same).
+//! Sections: header; mean; centroids; spreads; first blocks; blocks and levels of the centroids;
+//! rows of slots; blocks; levels. An index of one partition has no centroids (its only one is the
+//! mean) and no rows of slots (slot and row are the same); of more it has a further spread, that
+//! of the centroids.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use vermilion_kernels::codes::{BLOCK_ROWS, DIMENSION_STEP, LevelBits, Rotation, block_bytes};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::Space;
+use crate::segments::blocks::Blocks;
 use crate::{Error, Result};
 
 const MAGIC: [u8; 8] = *b"VMLNVIDX";
@@ -68,6 +68,8 @@ pub(super) struct Sections {
     pub(super) centroids: Range<usize>,
     pub(super) spreads: Range<usize>,
     pub(super) first_blocks: Range<usize>,
+    pub(super) centroid_blocks: Range<usize>,
+    pub(super) centroid_levels: Range<usize>,
     pub(super) slot_rows: Range<usize>,
     pub(super) blocks: Range<usize>,
     pub(super) levels: Range<usize>,
@@ -82,6 +84,11 @@ impl Header {
     /// Bytes of the levels of a row with their factors.
     pub(super) fn level_bytes(&self) -> usize {
         LEVEL_FACTOR_BYTES + self.bits.bytes(self.padded())
+    }
+
+    /// Bytes of the levels of a centroid with their factors.
+    pub(super) fn centroid_level_bytes(&self) -> usize {
+        LEVEL_FACTOR_BYTES + LevelBits::Eight.bytes(self.padded())
     }
 
     /// Where the sections are; `None` where they would be larger than memory can be.
@@ -101,16 +108,18 @@ impl Header {
         Some(Sections {
             mean: section(self.padded(), 4)?,
             centroids: section(centroids, self.padded() * 4)?,
-            spreads: section(partitions, 4)?,
+            spreads: section(partitions + usize::from(partitions > 1), 4)?,
             first_blocks: section(partitions + 1, 4)?,
+            centroid_blocks: section(centroids.div_ceil(BLOCK_ROWS), block_bytes(self.padded()))?,
+            centroid_levels: section(centroids, self.centroid_level_bytes())?,
             slot_rows: section(slots, 4)?,
             blocks: section(self.blocks as usize, block_bytes(self.padded()))?,
             levels: section(self.rows as usize, self.level_bytes())?,
         })
     }
 
-    /// The header's bytes; `checksum` is that of the sections kept in memory.
-    pub(super) fn encode(&self, checksum: u64) -> [u8; HEADER_BYTES] {
+    /// The header's bytes.
+    pub(super) fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend(MAGIC);
         let space = match self.space {
@@ -132,16 +141,14 @@ impl Header {
             bytes.extend(number.to_le_bytes());
         }
         bytes.extend(self.seed.to_le_bytes());
-        bytes.extend(checksum.to_le_bytes());
-        bytes.resize(HEADER_BYTES - 8, 0);
-        bytes.extend(xxh3_64(&bytes).to_le_bytes());
+        bytes.resize(HEADER_BYTES, 0);
         bytes
             .try_into()
             .expect("the header was filled up to its length")
     }
 
-    /// Reads a header and the checksum of the sections kept in memory.
-    fn decode(path: &str, bytes: &[u8]) -> Result<(Self, u64)> {
+    /// Reads a header.
+    fn decode(path: &str, bytes: &[u8]) -> Result<Self> {
         let corrupted = |detail: String| Error::corrupted(path, 0, detail);
         let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else {
             let found = bytes.len();
@@ -169,12 +176,6 @@ impl Header {
                     word(0)
                 ),
             ));
-        }
-        let (found, expected) = (xxh3_64(&bytes[..HEADER_BYTES - 8]), long(HEADER_BYTES - 8));
-        if found != expected {
-            return Err(corrupted(format!(
-                "the header's checksum is {found:016x}, {expected:016x} was written"
-            )));
         }
         let space = match word(2) {
             0 => Space::L2,
@@ -211,7 +212,7 @@ impl Header {
                 "the counts of rows and blocks do not fit".to_owned(),
             ));
         }
-        Ok((header, long(after + 8)))
+        Ok(header)
     }
 }
 
@@ -225,46 +226,39 @@ pub struct VectorIndex {
     pub(super) centroids: Vec<f32>,
     pub(super) spreads: Vec<f32>,
     pub(super) first_blocks: Vec<u32>,
-    pub(super) bytes: Bytes,
+    blocks: Arc<Blocks>,
 }
 
 impl VectorIndex {
-    /// Opens the index whose bytes these are; `path` is for messages.
-    pub fn open(path: &str, bytes: Bytes) -> Result<Self> {
-        let (header, checksum) = Header::decode(path, &bytes)?;
+    /// Opens the index that is in `blocks`.
+    pub fn open(blocks: Arc<Blocks>) -> Result<Self> {
+        let head = blocks.get(0..blocks.len().min(HEADER_BYTES))?;
+        let header = Header::decode(blocks.path(), head)?;
         let sections = header.sections();
-        let Some(sections) = sections.filter(|sections| sections.levels.end == bytes.len()) else {
+        let Some(sections) = sections.filter(|sections| sections.levels.end == blocks.len()) else {
             return Err(Error::corrupted(
-                path,
-                bytes.len() as u64,
+                blocks.path(),
+                blocks.len() as u64,
                 "the file ends here; its header announces another length",
             ));
         };
-        let found = xxh3_64(&bytes[sections.mean.start..sections.first_blocks.end]);
-        if found != checksum {
-            return Err(Error::corrupted(
-                path,
-                sections.mean.start as u64,
-                format_args!("the checksum is {found:016x}, {checksum:016x} was written"),
-            ));
-        }
-        let first_blocks = words(&bytes[sections.first_blocks.clone()]);
+        let first_blocks = words(blocks.get(sections.first_blocks.clone())?);
         if !first_blocks.is_sorted() || first_blocks.last() != Some(&header.blocks) {
             return Err(Error::corrupted(
-                path,
+                blocks.path(),
                 sections.first_blocks.start as u64,
                 "the first blocks of partitions do not ascend to the number of blocks",
             ));
         }
         Ok(Self {
             rotation: Rotation::new(header.padded(), header.seed),
-            mean: floats(&bytes[sections.mean.clone()]),
-            centroids: floats(&bytes[sections.centroids.clone()]),
-            spreads: floats(&bytes[sections.spreads.clone()]),
+            mean: floats(blocks.get(sections.mean.clone())?),
+            centroids: floats(blocks.get(sections.centroids.clone())?),
+            spreads: floats(blocks.get(sections.spreads.clone())?),
             first_blocks,
             header,
             sections,
-            bytes,
+            blocks,
         })
     }
 
@@ -296,28 +290,54 @@ impl VectorIndex {
     }
 
     /// The bytes of `blocks`.
-    pub(super) fn blocks(&self, blocks: Range<u32>) -> &[u8] {
-        let bytes = block_bytes(self.header.padded());
-        let section = &self.bytes[self.sections.blocks.clone()];
-        &section[blocks.start as usize * bytes..blocks.end as usize * bytes]
+    pub(super) fn blocks(&self, blocks: Range<u32>) -> Result<&[u8]> {
+        self.blocks_of(&self.sections.blocks, blocks)
     }
 
-    /// The row in `slot`; [`NO_ROW`] or more where there is none.
-    pub(super) fn row_of_slot(&self, slot: usize) -> u32 {
+    /// The bytes of `blocks` of centroids.
+    pub(super) fn centroid_blocks(&self, blocks: Range<u32>) -> Result<&[u8]> {
+        self.blocks_of(&self.sections.centroid_blocks, blocks)
+    }
+
+    fn blocks_of(&self, section: &Range<usize>, blocks: Range<u32>) -> Result<&[u8]> {
+        let bytes = block_bytes(self.header.padded());
+        let from = section.start;
+        self.blocks
+            .get(from + blocks.start as usize * bytes..from + blocks.end as usize * bytes)
+    }
+
+    /// The rows in the slots of `blocks`, [`NO_ROW`] or more where there is none; `None` where a
+    /// slot's number is the row's.
+    pub(super) fn slot_rows(&self, blocks: Range<u32>) -> Result<Option<&[[u8; 4]]>> {
         if self.header.partitions == 1 {
-            return slot as u32;
+            return Ok(None);
         }
-        let rows = self.bytes[self.sections.slot_rows.clone()]
-            .as_chunks::<4>()
-            .0;
-        u32::from_le_bytes(rows[slot])
+        let from = self.sections.slot_rows.start;
+        let bytes = BLOCK_ROWS * 4;
+        let range = from + blocks.start as usize * bytes..from + blocks.end as usize * bytes;
+        Ok(Some(self.blocks.get(range)?.as_chunks().0))
     }
 
     /// The factors and the levels of `row`.
-    pub(super) fn levels(&self, row: u32) -> &[u8] {
+    pub(super) fn levels(&self, row: u32) -> Result<&[u8]> {
         let bytes = self.header.level_bytes();
         let from = self.sections.levels.start + row as usize * bytes;
-        &self.bytes[from..from + bytes]
+        self.blocks.get(from..from + bytes)
+    }
+
+    /// The factors and the levels of the centroid of `partition`.
+    pub(super) fn centroid_levels(&self, partition: u32) -> Result<&[u8]> {
+        let bytes = self.header.centroid_level_bytes();
+        let from = self.sections.centroid_levels.start + partition as usize * bytes;
+        self.blocks.get(from..from + bytes)
+    }
+}
+
+/// The row in a slot of a run of blocks that begins with block `first` and whose slots have `rows`.
+pub(super) fn row_of_slot(rows: Option<&[[u8; 4]]>, first: u32, slot: u32) -> u32 {
+    match rows {
+        None => first * BLOCK_ROWS as u32 + slot,
+        Some(rows) => u32::from_le_bytes(rows[slot as usize]),
     }
 }
 

@@ -16,7 +16,9 @@
 mod build;
 mod calibrate;
 mod cluster;
+mod file;
 mod layout;
+mod order;
 mod search;
 mod space;
 
@@ -24,6 +26,13 @@ mod space;
 mod tests;
 
 pub use build::{BuildOptions, build, pays};
+pub use file::IndexFile;
 pub use layout::VectorIndex;
-pub use search::{Candidate, SearchOptions};
+pub use search::{Best, Candidate, Effort, SearchOptions};
 pub use space::exact_distance;
+
+/// The name of the file in a segment's folder.
+pub(super) const INDEX_FILE: &str = "vectors.index";
+
+/// The largest squared norm that codes can hold.
+const SQUARED_NORM_MAX: f32 = 1e30;

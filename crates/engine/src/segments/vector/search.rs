@@ -9,16 +9,16 @@ use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use vermilion_kernels::codes::{
-    BLOCK_ROWS, Quantised, Scan, Survivor, dot_levels, line_bytes, quantise, scan_blocks,
-    scan_table,
+    BLOCK_ROWS, LevelBits, Quantised, Scan, Survivor, dot_levels, line_bytes, quantise,
+    scan_blocks, scan_table,
 };
-use vermilion_kernels::{
-    inner_product, inner_product_rows, l2_squared, l2_squared_rows, squared_norm,
-};
+use vermilion_kernels::{inner_product, squared_norm};
 
+use super::SQUARED_NORM_MAX;
 use super::calibrate::{DEVIATIONS_MAX, NEIGHBOURS};
-use super::layout::{Knobs, LEVEL_FACTOR_BYTES, RECALLS, VectorIndex};
-use super::space::{distance_of_score, exact_distance, normalise};
+use super::layout::{Knobs, LEVEL_FACTOR_BYTES, RECALLS, VectorIndex, row_of_slot};
+use super::order::Order;
+use super::space::{exact_distance, normalise};
 use crate::model::Space;
 use crate::segments::RowSet;
 use crate::{Error, Result};
@@ -49,14 +49,13 @@ pub struct SearchOptions<'a> {
 pub struct Candidate {
     /// Its number.
     pub row: u32,
-    /// Its distance as users see it: estimated by [`VectorIndex::candidates`], exact from
-    /// [`VectorIndex::search`].
+    /// Its exact distance as users see it.
     pub distance: f32,
 }
 
 /// What a recall means inside.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Effort {
+pub struct Effort {
     /// How far below its estimate a row's score may lie, in deviations of the estimate.
     pub(super) deviations: f32,
     /// Candidates to keep for the exact comparison.
@@ -65,12 +64,17 @@ pub(super) struct Effort {
     pub(super) probes: usize,
 }
 
+impl Effort {
+    /// Candidates to keep for the exact comparison.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+}
+
 /// A query made ready for the codes.
 pub(super) struct Prepared {
     /// The query, of length 1 but for `l2`, turned.
-    turned: Vec<f32>,
-    /// The length it had.
-    norm: f32,
+    pub(super) turned: Vec<f32>,
     table: Vec<u8>,
     step: f32,
     /// The sum of the sizes of the numbers that `table` was made from.
@@ -82,32 +86,35 @@ pub(super) struct Prepared {
 }
 
 impl VectorIndex {
-    /// Rows that may be the nearest to `query`, nearest first by estimated distance: somewhat more
-    /// than `k`, to be compared exactly. Estimates of several indexes can be compared.
-    pub fn candidates(&self, query: &[f32], options: &SearchOptions<'_>) -> Result<Vec<Candidate>> {
-        self.check(query, options)?;
+    /// Whether codes can rank rows for `query`: not where its length is none, so that all rows are
+    /// equally far, or so great that every distance is infinite. An exact search does that.
+    pub fn can_rank(&self, query: &[f32]) -> bool {
+        let squared = squared_norm(query);
+        match self.header.space {
+            Space::L2 => squared < SQUARED_NORM_MAX,
+            Space::Cosine | Space::Ip => query.iter().any(|&number| number != 0.0),
+        }
+    }
+
+    /// Offers rows that may be the nearest to `query` to `best`, as those of part `part`. Scores of
+    /// several indexes over one space can be compared. `mask` says which rows may be found.
+    pub fn search_into(
+        &self,
+        query: &[f32],
+        effort: &Effort,
+        mask: Option<&RowSet>,
+        part: u32,
+        best: &mut Best,
+    ) -> Result<()> {
+        self.check(query, mask)?;
+        best.part = part;
         let prepared = self.prepare(query);
-        let effort = self.effort(options);
-        if options.k == 0 {
-            return Ok(Vec::new());
-        }
-        if !prepared.level_base.is_finite() {
-            return Ok(self.first_rows(options));
-        }
-        let best = match options.mask {
+        match mask {
             Some(mask) if mask.len() <= self.listed_rows() => {
-                self.search_rows(&prepared, effort.depth, mask.iter())
+                self.search_rows(&prepared, mask.iter(), best)
             }
-            mask => self.search_partitions(&prepared, &effort, mask),
-        };
-        let space = self.header.space;
-        let found = best.heap.into_sorted_vec().into_iter();
-        Ok(found
-            .map(|scored| Candidate {
-                row: scored.row,
-                distance: distance_of_score(space, scored.score, prepared.norm),
-            })
-            .collect())
+            mask => self.search_partitions(&prepared, effort, mask, best),
+        }
     }
 
     /// The `k` rows nearest to `query`, nearest first, with exact distances; `vector` gives the
@@ -118,17 +125,22 @@ impl VectorIndex {
         options: &SearchOptions<'_>,
         mut vector: impl FnMut(u32) -> Result<&'v [f32]>,
     ) -> Result<Vec<Candidate>> {
-        let mut found = self.candidates(query, options)?;
-        for candidate in &mut found {
-            let vector = vector(candidate.row)?;
-            candidate.distance = exact_distance(self.header.space, query, vector);
+        let effort = self.effort(options.k, options.recall);
+        let mut best = Best::new(effort.depth);
+        if options.k > 0 {
+            self.search_into(query, &effort, options.mask, 0, &mut best)?;
+        }
+        let mut found = Vec::with_capacity(effort.depth);
+        for (_, row) in best.rows() {
+            let distance = exact_distance(self.header.space, query, vector(row)?);
+            found.push(Candidate { row, distance });
         }
         found.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row.cmp(&b.row)));
         found.truncate(options.k);
         Ok(found)
     }
 
-    fn check(&self, query: &[f32], options: &SearchOptions<'_>) -> Result<()> {
+    fn check(&self, query: &[f32], mask: Option<&RowSet>) -> Result<()> {
         if query.len() != self.header.dimension {
             return Err(Error::invalid(format!(
                 "the query has {} numbers, the index vectors of {}",
@@ -136,7 +148,7 @@ impl VectorIndex {
                 self.header.dimension
             )));
         }
-        match options.mask {
+        match mask {
             Some(mask) if mask.rows() != self.header.rows => Err(Error::internal(format!(
                 "the mask is over {} rows, the index has {}",
                 mask.rows(),
@@ -155,20 +167,9 @@ impl VectorIndex {
         }
     }
 
-    /// Enough admitted rows, where the query is so large that all distances are infinite.
-    fn first_rows(&self, options: &SearchOptions<'_>) -> Vec<Candidate> {
-        let rows =
-            (0..self.header.rows).filter(|&row| options.mask.is_none_or(|mask| mask.contains(row)));
-        rows.take(options.k)
-            .map(|row| Candidate {
-                row,
-                distance: f32::INFINITY,
-            })
-            .collect()
-    }
-
-    fn effort(&self, options: &SearchOptions<'_>) -> Effort {
-        let recall = options.recall.clamp(0.0, 1.0);
+    /// What finding `k` rows with this recall, 0 to 1, takes.
+    pub fn effort(&self, k: usize, recall: f32) -> Effort {
+        let recall = recall.clamp(0.0, 1.0);
         let known = RECALLS.iter().position(|&known| recall <= known);
         let knobs = known.map_or_else(
             || {
@@ -181,14 +182,11 @@ impl VectorIndex {
             },
             |at| self.header.knobs[at],
         );
-        let times = (options.k as f32 / NEIGHBOURS as f32).max(1.0);
+        let times = (k as f32 / NEIGHBOURS as f32).max(1.0);
         let extra = (knobs.extra as f32 * times) as usize;
         Effort {
             deviations: knobs.deviations,
-            depth: options
-                .k
-                .saturating_add(extra)
-                .min(self.header.rows as usize),
+            depth: k.saturating_add(extra).min(self.header.rows as usize),
             probes: knobs.probes as usize,
         }
     }
@@ -196,10 +194,9 @@ impl VectorIndex {
     pub(super) fn prepare(&self, query: &[f32]) -> Prepared {
         let padded = self.header.padded();
         let mut turned = query.to_vec();
-        let norm = match self.header.space {
-            Space::L2 => 1.0,
-            Space::Cosine | Space::Ip => normalise(&mut turned),
-        };
+        if self.header.space != Space::L2 {
+            normalise(&mut turned);
+        }
         turned.resize(padded, 0.0);
         self.rotation.apply(&mut turned);
         let mut relative = turned.clone();
@@ -219,7 +216,6 @@ impl VectorIndex {
             quantised: quantise(&relative, &mut whole),
             sizes: relative.iter().map(|number| number.abs()).sum(),
             turned,
-            norm,
             table,
             step,
             whole,
@@ -228,9 +224,13 @@ impl VectorIndex {
     }
 
     /// The score of `row` by its levels.
-    fn level_score(&self, query: &Prepared, row: u32) -> f32 {
-        let bits = self.header.bits;
-        let (factors, codes) = self.levels(row).split_at(LEVEL_FACTOR_BYTES);
+    fn level_score(&self, query: &Prepared, row: u32) -> Result<f32> {
+        Ok(self.score_of_levels(query, self.levels(row)?, self.header.bits))
+    }
+
+    /// The score of a vector with these levels and factors.
+    pub(super) fn score_of_levels(&self, query: &Prepared, levels: &[u8], bits: LevelBits) -> f32 {
+        let (factors, codes) = levels.split_at(LEVEL_FACTOR_BYTES);
         let (factors, _) = factors.as_chunks::<4>();
         let [offset, slope] = [0, 1].map(|at| f32::from_le_bytes(factors[at]));
         let dot = dot_levels(codes, bits, &query.whole) as f32;
@@ -238,81 +238,57 @@ impl VectorIndex {
         offset + query.level_base - 2.0 * query.quantised.scale * slope * (dot - middle)
     }
 
-    /// For each partition the score of its centroid: what the scores of its rows begin with.
-    pub(super) fn partition_scores(&self, query: &Prepared) -> Vec<f32> {
-        let partitions = self.header.partitions as usize;
-        let mut scores = vec![0.0; partitions];
-        match (self.header.space, partitions) {
-            (Space::Ip, 1) => scores[0] = inner_product(&query.turned, &self.mean),
-            (Space::Ip, _) => inner_product_rows(&query.turned, &self.centroids, &mut scores),
-            (_, 1) => scores[0] = l2_squared(&query.turned, &self.mean),
-            _ => l2_squared_rows(&query.turned, &self.centroids, &mut scores),
-        }
-        if self.header.space == Space::Ip {
-            scores.iter_mut().for_each(|score| *score *= -2.0);
-        }
-        scores
-    }
-
-    /// The best of `rows` by their levels.
+    /// Offers `rows` to `best` by their levels.
     pub(super) fn search_rows(
         &self,
         query: &Prepared,
-        depth: usize,
         rows: impl Iterator<Item = u32>,
-    ) -> Best {
-        let mut best = Best::new(depth);
+        best: &mut Best,
+    ) -> Result<()> {
         for row in rows {
-            best.push(self.level_score(query, row), row);
+            best.push(self.level_score(query, row)?, row);
         }
-        best
+        Ok(())
     }
 
-    /// The best rows of the nearest partitions.
+    /// Offers the rows of the nearest partitions to `best`.
     pub(super) fn search_partitions(
         &self,
         query: &Prepared,
         effort: &Effort,
         mask: Option<&RowSet>,
-    ) -> Best {
-        let mut best = Best::new(effort.depth);
-        let mut order: Vec<(f32, u32)> =
-            self.partition_scores(query).into_iter().zip(0..).collect();
-        let nearer = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+        best: &mut Best,
+    ) -> Result<()> {
         let share = mask.map_or(1.0, |mask| mask.len() as f32 / self.header.rows as f32);
         // A filter thins the neighbourhood out, so more partitions hold it, and each fewer of it.
-        let wanted_rows = effort.probes as f32 * self.header.rows as f32
-            / self.header.partitions as f32
-            * share.sqrt();
+        let partition_rows = self.header.rows as f32 / self.header.partitions as f32;
+        let wanted_rows = effort.probes as f32 * partition_rows * share.sqrt();
+        let expected = (effort.probes as f32 / share.sqrt()).ceil() as usize;
         // Calibration says nothing of a query far from the rows of its filter: many partitions may
         // be about as near. So go on until several in turn had nothing better.
         let patience = effort.probes.max(PATIENCE_MIN);
+        let mut order = Order::new(self, query, expected)?;
         let mut idle = 0;
-        let mut sorted = 0;
         let mut admitted_rows = 0;
         let mut survivors = Vec::new();
-        for at in 0..order.len() {
-            let enough = at >= effort.probes && admitted_rows as f32 >= wanted_rows;
+        let mut searched = 0;
+        loop {
+            let enough = searched >= effort.probes && admitted_rows as f32 >= wanted_rows;
             if enough && best.is_full() && (mask.is_none() || idle >= patience) {
                 break;
             }
-            if at == sorted {
-                sorted = order.len().min((sorted * 2).max(effort.probes));
-                let rest = &mut order[at..];
-                if sorted - at < rest.len() {
-                    rest.select_nth_unstable_by(sorted - at, nearer);
-                }
-                rest[..sorted - at].sort_unstable_by(nearer);
-            }
-            let (score, partition) = order[at];
+            let Some((score, partition)) = order.next() else {
+                break;
+            };
             let kept = best.kept;
             let admitted = self.search_partition(
                 query,
                 effort,
                 (score, partition as usize),
                 mask,
-                (&mut best, &mut survivors),
-            );
+                (best, &mut survivors),
+            )?;
+            searched += 1;
             admitted_rows += admitted;
             if best.kept != kept {
                 idle = 0;
@@ -320,7 +296,7 @@ impl VectorIndex {
                 idle += 1;
             }
         }
-        best
+        Ok(())
     }
 
     /// The scan of a partition, whose centroid has `score`, with bounds that many deviations wide.
@@ -351,7 +327,7 @@ impl VectorIndex {
         (score, partition): (f32, usize),
         mask: Option<&RowSet>,
         (best, survivors): (&mut Best, &mut Vec<Survivor>),
-    ) -> u32 {
+    ) -> Result<u32> {
         let scan = self.scan(query, effort.deviations, (score, partition));
         let mut admitted_rows = 0;
         let mut words = [0; RUN_BLOCKS];
@@ -360,9 +336,10 @@ impl VectorIndex {
         while first < end {
             let run = first..end.min(first + RUN_BLOCKS as u32);
             first = run.end;
+            let rows = self.slot_rows(run.clone())?;
             let mut admitted = None;
             if let Some(mask) = mask {
-                let count = self.admitted(mask, run.clone(), &mut words);
+                let count = self.admitted(mask, run.clone(), rows, &mut words);
                 admitted_rows += count;
                 if count == 0 {
                     continue;
@@ -373,42 +350,46 @@ impl VectorIndex {
             }
             survivors.clear();
             let limit = best.limit() - score;
-            scan_blocks(&scan, self.blocks(run.clone()), admitted, limit, survivors);
+            scan_blocks(&scan, self.blocks(run.clone())?, admitted, limit, survivors);
             for survivor in survivors.iter() {
                 if survivor.bound + score < best.limit() {
-                    let slot = run.start as usize * BLOCK_ROWS + survivor.slot as usize;
-                    let row = self.row_of_slot(slot);
+                    let row = row_of_slot(rows, run.start, survivor.slot);
                     if row < self.header.rows {
-                        best.push(self.level_score(query, row), row);
+                        best.push(self.level_score(query, row)?, row);
                     }
                 }
             }
         }
-        admitted_rows
+        Ok(admitted_rows)
     }
 
-    /// For each block of `run` the rows that `mask` admits, as bits; how many they are.
-    fn admitted(&self, mask: &RowSet, run: Range<u32>, words: &mut [u32; RUN_BLOCKS]) -> u32 {
+    /// For each block of `run`, whose slots have `rows`, the rows that `mask` admits, as bits; how
+    /// many they are.
+    fn admitted(
+        &self,
+        mask: &RowSet,
+        run: Range<u32>,
+        rows: Option<&[[u8; 4]]>,
+        words: &mut [u32; RUN_BLOCKS],
+    ) -> u32 {
         words.fill(0);
-        for (block, word) in run.zip(words.iter_mut()) {
-            let block = block as usize;
-            *word = if self.header.partitions == 1 {
-                (mask.words()[block / 2] >> (block % 2 * 32)) as u32
-            } else {
-                let slots = block * BLOCK_ROWS..(block + 1) * BLOCK_ROWS;
-                slots.enumerate().fold(0, |word, (bit, slot)| {
-                    let row = self.row_of_slot(slot);
-                    let admitted = row < self.header.rows && mask.contains(row);
-                    word | u32::from(admitted) << bit
-                })
-            };
+        match rows {
+            None => {
+                for (block, word) in run.zip(words.iter_mut()) {
+                    *word = (mask.words()[block as usize / 2] >> (block % 2 * 32)) as u32;
+                }
+            }
+            Some(rows) => {
+                for (rows, word) in rows.chunks(BLOCK_ROWS).zip(words.iter_mut()) {
+                    *word = rows.iter().enumerate().fold(0, |word, (bit, &row)| {
+                        let row = u32::from_le_bytes(row);
+                        let admitted = row < self.header.rows && mask.contains(row);
+                        word | u32::from(admitted) << bit
+                    });
+                }
+            }
         }
         words.iter().map(|word| word.count_ones()).sum()
-    }
-
-    /// The index's bytes.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes.into()
     }
 }
 
@@ -416,6 +397,7 @@ impl VectorIndex {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scored {
     pub(super) score: f32,
+    pub(super) part: u32,
     pub(super) row: u32,
 }
 
@@ -423,6 +405,7 @@ impl Ord for Scored {
     fn cmp(&self, other: &Self) -> Ordering {
         self.score
             .total_cmp(&other.score)
+            .then(self.part.cmp(&other.part))
             .then(self.row.cmp(&other.row))
     }
 }
@@ -441,22 +424,31 @@ impl PartialEq for Scored {
 
 impl Eq for Scored {}
 
-/// The best rows so far, the worst of them on top.
-pub(super) struct Best {
+/// The best rows so far, the worst of them on top. Handed from index to index, it lets the rows of
+/// one narrow the search of the next.
+pub struct Best {
     pub(super) heap: BinaryHeap<Scored>,
     depth: usize,
+    /// The part whose rows are offered.
+    part: u32,
     /// How often a row was kept, for a while at least.
     kept: usize,
 }
 
 impl Best {
     /// Keeps `depth` rows, at least one.
-    fn new(depth: usize) -> Self {
+    pub fn new(depth: usize) -> Self {
         Self {
-            heap: BinaryHeap::with_capacity(depth + 1),
+            heap: BinaryHeap::new(),
             depth: depth.max(1),
+            part: 0,
             kept: 0,
         }
+    }
+
+    /// The rows kept, each with its part, in no order.
+    pub fn rows(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.heap.iter().map(|scored| (scored.part, scored.row))
     }
 
     fn is_full(&self) -> bool {
@@ -464,15 +456,16 @@ impl Best {
     }
 
     /// Below it a score must be to be kept.
-    fn limit(&self) -> f32 {
+    pub(super) fn limit(&self) -> f32 {
         match self.heap.peek() {
             Some(worst) if self.is_full() => worst.score,
             _ => f32::INFINITY,
         }
     }
 
-    fn push(&mut self, score: f32, row: u32) {
-        let scored = Scored { score, row };
+    pub(super) fn push(&mut self, score: f32, row: u32) {
+        let part = self.part;
+        let scored = Scored { score, part, row };
         if !self.is_full() {
             self.heap.push(scored);
             self.kept += 1;

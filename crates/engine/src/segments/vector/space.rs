@@ -2,7 +2,7 @@
 //!
 //! What must stay true: the index ranks rows by a *score* that is smaller for nearer rows: the
 //! squared distance for `l2` and, between vectors of length 1, for `cosine`; for `ip` minus twice
-//! the inner product. [`distance_of_score`] turns a score into the distance users see.
+//! the inner product with the query brought to length 1.
 
 use crate::model::Space;
 use vermilion_kernels::{inner_product, l2_squared, squared_norm};
@@ -20,15 +20,6 @@ pub fn exact_distance(space: Space, query: &[f32], vector: &[f32]) -> f32 {
                 1.0
             }
         }
-    }
-}
-
-/// The distance users see, for a score of a query whose length was `norm`.
-pub(super) fn distance_of_score(space: Space, score: f32, norm: f32) -> f32 {
-    match space {
-        Space::L2 => score,
-        Space::Cosine => score / 2.0,
-        Space::Ip => 1.0 + score * norm / 2.0,
     }
 }
 

@@ -1,14 +1,17 @@
 //! Search against oracles over all rows, masks, spaces, odd vectors, layout and damage.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use vermilion_kernels::codes::LevelBits;
 
 use super::cluster::Random;
 use super::search::Effort;
-use super::{BuildOptions, Candidate, SearchOptions, VectorIndex, build, exact_distance};
-use crate::ErrorKind;
+use super::{Best, BuildOptions, Candidate, SearchOptions, VectorIndex, build, exact_distance};
 use crate::model::Space;
 use crate::segments::RowSet;
+use crate::segments::blocks::{Blocks, checksums};
+use crate::{ErrorKind, Result};
 
 const SPACES: [Space; 3] = [Space::L2, Space::Cosine, Space::Ip];
 
@@ -34,7 +37,13 @@ fn built(rows: &[f32], dimension: usize, options: &BuildOptions) -> VectorIndex 
     let bytes = bytes
         .expect("the rows are whole")
         .expect("codes can hold the rows");
-    VectorIndex::open("test", bytes.into()).expect("the bytes were just made")
+    opened(bytes.clone(), &bytes).expect("the bytes were just made")
+}
+
+/// The index in `bytes`, of which `written` were written.
+fn opened(bytes: Vec<u8>, written: &[u8]) -> Result<VectorIndex> {
+    let blocks = Blocks::new("test".into(), bytes.into(), checksums(written))?;
+    VectorIndex::open(Arc::new(blocks))
 }
 
 /// Every row that `mask` admits, nearest first.
@@ -120,16 +129,17 @@ proptest! {
         // The bound of a row that is its partition's centroid has no width: it is exact, and may
         // rule out a row whose levels claim too little.
         let centroids = index.partition_scores(&prepared);
-        for (row, slot) in (0..).zip(index.slots()) {
+        for (row, slot) in (0..).zip(index.slots().unwrap()) {
             let own = index.partition_of(slot);
-            if index.sign_score(&prepared, slot, own, centroids[own]).1 <= 0.0 {
+            if index.sign_score(&prepared, slot, own, centroids[own]).unwrap().1 <= 0.0 {
                 mask.remove(row);
             }
         }
         let effort = Effort { deviations: 1e4, depth, probes: partitions as usize };
-        let found = index.search_partitions(&prepared, &effort, Some(&mask));
-        let expected = index.search_rows(&prepared, depth, mask.iter());
-        let sorted = |best: super::search::Best| -> Vec<(u32, u32)> {
+        let (mut found, mut expected) = (Best::new(depth), Best::new(depth));
+        index.search_partitions(&prepared, &effort, Some(&mask), &mut found).unwrap();
+        index.search_rows(&prepared, mask.iter(), &mut expected).unwrap();
+        let sorted = |best: Best| -> Vec<(u32, u32)> {
             let best = best.heap.into_sorted_vec().into_iter();
             best.map(|scored| (scored.row, scored.score.to_bits())).collect()
         };
@@ -208,14 +218,9 @@ fn estimates_are_near_the_exact_distances_in_every_space() {
         };
         let index = built(&rows, dimension, &options);
         let query = &rows[..dimension];
-        let wanted = SearchOptions {
-            k: 500,
-            recall: 1.0,
-            mask: None,
-        };
         let truth = exact(&rows, query, space, None);
         let range = truth[count - 1].distance - truth[0].distance;
-        let found = index.candidates(query, &wanted).expect("the query fits");
+        let found = estimates(&index, query, count);
         assert_eq!(found.len(), count);
         for candidate in found {
             let from = candidate.row as usize * dimension;
@@ -224,6 +229,27 @@ fn estimates_are_near_the_exact_distances_in_every_space() {
             assert!(error < 0.02 * range, "{space:?}: {error} of {range}");
         }
     }
+}
+
+/// The `k` rows nearest by estimated distance, which is given.
+fn estimates(index: &VectorIndex, query: &[f32], k: usize) -> Vec<Candidate> {
+    let mut best = Best::new(k);
+    let effort = index.effort(k, 1.0);
+    index
+        .search_into(query, &effort, None, 0, &mut best)
+        .expect("the query fits");
+    let norm = vermilion_kernels::squared_norm(query).sqrt();
+    let found = best.heap.into_sorted_vec().into_iter();
+    found
+        .map(|scored| Candidate {
+            row: scored.row,
+            distance: match index.space() {
+                Space::L2 => scored.score,
+                Space::Cosine => scored.score / 2.0,
+                Space::Ip => 1.0 + scored.score * norm / 2.0,
+            },
+        })
+        .collect()
 }
 
 #[test]
@@ -255,13 +281,8 @@ fn a_zero_vector_is_farther_by_cosine_than_a_similar_one() {
     let mut rows = clumps(4, 400, dimension, 1);
     rows[..dimension].fill(0.0);
     let index = built(&rows, dimension, &options(Space::Cosine, 1));
-    let wanted = SearchOptions {
-        k: 400,
-        recall: 1.0,
-        mask: None,
-    };
     let query = rows[dimension..2 * dimension].to_vec();
-    let found = index.candidates(&query, &wanted).expect("the query fits");
+    let found = estimates(&index, &query, 400);
     let zero = found
         .iter()
         .find(|found| found.row == 0)
@@ -285,17 +306,8 @@ fn numbers_too_large_for_codes_make_no_index_and_a_large_query_still_finds_rows(
         .collect();
     let index = built(&large, 20, &options(Space::L2, 4));
     assert!(recall(&index, &large, 0.95, None) >= 0.95);
-    let mask = masked(300, 3, 2);
-    let wanted = SearchOptions {
-        k: 5,
-        recall: 0.95,
-        mask: Some(&mask),
-    };
-    let found = index
-        .candidates(&[3e38; 20], &wanted)
-        .expect("the query fits");
-    assert_eq!(found.len(), 5);
-    assert!(found.iter().all(|found| mask.contains(found.row)));
+    assert!(index.can_rank(&large[..20]));
+    assert!(!index.can_rank(&[3e38; 20]));
 }
 
 #[test]
@@ -303,14 +315,9 @@ fn large_and_small_queries_are_the_same_to_cosine_and_rank_the_same_by_product()
     let rows = clumps(6, 500, 30, 3);
     for space in [Space::Cosine, Space::Ip] {
         let index = built(&rows, 30, &options(space, 3));
-        let wanted = SearchOptions {
-            k: 10,
-            recall: 0.95,
-            mask: None,
-        };
         let found = |scale: f32| -> Vec<u32> {
             let query: Vec<f32> = rows[..30].iter().map(|number| number * scale).collect();
-            let found = index.candidates(&query, &wanted).expect("the query fits");
+            let found = estimates(&index, &query, 10);
             found.iter().map(|found| found.row).collect()
         };
         assert_eq!(found(1.0), found(1e-25));
@@ -329,25 +336,18 @@ fn the_same_rows_give_the_same_bytes_and_other_masks_and_queries_are_refused() {
         .expect("whole")
         .expect("rows");
     assert!(first == second);
-    let index = VectorIndex::open("test", first.into()).expect("just built");
-    let wanted = SearchOptions {
-        k: 1,
-        recall: 0.95,
-        mask: None,
-    };
+    let index = built(&rows, 40, &options);
+    let (effort, mut best) = (index.effort(1, 0.95), Best::new(1));
     let error = index
-        .candidates(&[0.0; 39], &wanted)
+        .search_into(&[0.0; 39], &effort, None, 0, &mut best)
         .expect_err("39 numbers");
     assert_eq!(
         error.message(),
         "the query has 39 numbers, the index vectors of 40"
     );
     let mask = RowSet::all(1999);
-    let wanted = SearchOptions {
-        mask: Some(&mask),
-        ..wanted
-    };
-    assert!(index.candidates(&[0.0; 40], &wanted).is_err());
+    let refused = index.search_into(&[0.0; 40], &effort, Some(&mask), 0, &mut best);
+    assert!(refused.is_err());
     assert!(build(&rows[1..], 40, &options, &|| true).is_err());
 }
 
@@ -364,24 +364,59 @@ fn a_stopped_build_ends_busy() {
 }
 
 #[test]
-fn damage_to_the_header_or_the_sections_in_memory_is_found_on_opening() {
+fn damage_is_found_before_it_can_answer() {
     let rows = clumps(8, 400, 20, 6);
     let bytes = build(&rows, 20, &options(Space::L2, 3), &|| true)
         .expect("whole")
         .expect("rows");
-    let kept = VectorIndex::open("test", bytes.clone().into()).expect("whole");
-    for at in (0..kept.sections.first_blocks.end).step_by(3) {
+    for at in (0..bytes.len()).step_by(101) {
         let mut damaged = bytes.clone();
         damaged[at] ^= 4;
-        let error = VectorIndex::open("test", damaged.into()).expect_err("damaged");
-        assert!(
-            matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::Unsupported),
+        let wanted = SearchOptions {
+            k: 3,
+            recall: 1.0,
+            mask: None,
+        };
+        let found = opened(damaged, &bytes).and_then(|index| {
+            let vector = |row: u32| Ok(&rows[row as usize * 20..(row as usize + 1) * 20]);
+            index.search(&rows[..20], &wanted, vector)
+        });
+        assert_eq!(
+            found.expect_err("damaged").kind(),
+            ErrorKind::Corrupted,
             "{at}"
         );
     }
     for length in [0, 100, 256, 1000, bytes.len() - 1] {
-        let error =
-            VectorIndex::open("test", bytes[..length].to_vec().into()).expect_err("cut off");
+        let cut = &bytes[..length];
+        let error = opened(cut.to_vec(), cut).expect_err("cut off");
         assert_eq!(error.kind(), ErrorKind::Corrupted, "{length}");
+    }
+}
+
+#[test]
+fn an_order_gives_every_partition_once_and_the_nearest_first() {
+    let rows = clumps(5, 6000, 40, 50);
+    for space in SPACES {
+        let index = built(&rows, 40, &options(space, 400));
+        let prepared = index.prepare(&rows[80..120]);
+        let scores = index.partition_scores(&prepared);
+        let mut exact: Vec<u32> = (0..index.partitions()).collect();
+        exact.sort_by(|&a, &b| scores[a as usize].total_cmp(&scores[b as usize]));
+        for expected in [1, 10, 300, 1000] {
+            let mut order = super::order::Order::new(&index, &prepared, expected).unwrap();
+            let given: Vec<u32> = std::iter::from_fn(|| order.next())
+                .map(|one| one.1)
+                .collect();
+            let ten = exact[..10].iter().filter(|&one| given[..12].contains(one));
+            assert!(expected == 1 || ten.count() >= 9, "{space:?} {expected}");
+            assert_eq!(given[0], exact[0], "{space:?} {expected}");
+            let mut all = given;
+            all.sort_unstable();
+            assert!(
+                all.into_iter().eq(0..index.partitions()),
+                "{space:?} {expected}"
+            );
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! Measures the vector index on a folder with `base.f16.npy` and `query.f16.npy`:
-//! `cargo run --release -p vermilion-engine --example vector_index -- FOLDER [SPACE] [PARTITIONS]`.
+//! Measures the vector index alone, for `bench/index`: prints one JSON object for each figure.
 //!
-//! Prints the processor time of the build, then for each recall asked for the recall found, against
-//! an exact search, and the processor time of a query, without and with masks; one thread (Linux).
+//! `cargo run --release -p vermilion-engine --example index -- FOLDER SPACE TRUTH [PARTITIONS]`
+//! with FOLDER/base.npy and FOLDER/query.npy of `float32`, and TRUTH, a `.npy` of `int64` with the
+//! exact nearest rows of each query. Times are of this thread's processor (Linux).
 
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
 #![allow(
@@ -10,13 +10,17 @@
     reason = "it reads vectors and its own time from files"
 )]
 
+use std::sync::Arc;
+
 use vermilion_engine::model::Space;
 use vermilion_engine::segments::RowSet;
+use vermilion_engine::segments::blocks::{Blocks, checksums};
 use vermilion_engine::segments::vector::{
     BuildOptions, SearchOptions, VectorIndex, build, exact_distance,
 };
 
 const K: usize = 10;
+const RECALLS: [f32; 6] = [0.8, 0.9, 0.95, 0.98, 0.99, 0.999];
 
 /// Seconds this thread has been running (Linux), which other work on the machine does not change.
 fn cpu_seconds() -> f64 {
@@ -28,42 +32,24 @@ fn cpu_seconds() -> f64 {
     nanoseconds.expect("the first number is the time on a processor") / 1e9
 }
 
-struct Table {
-    columns: usize,
-    bytes: Vec<u8>,
-}
-
-fn table(path: &str) -> Table {
-    let file = std::fs::read(path).expect("the file can be read");
+/// A `.npy` file of two dimensions: its columns, and the bytes of its numbers.
+fn table(path: &str) -> (usize, Vec<u8>) {
+    let file = std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let head = 10 + usize::from(u16::from_le_bytes([file[8], file[9]]));
     let text = String::from_utf8_lossy(&file[10..head]).into_owned();
     let shape = text.split("'shape': (").nth(1).expect("a shape");
     let columns = shape.split([',', ')']).nth(1).expect("two dimensions");
-    Table {
-        columns: columns.trim().parse().expect("a number of columns"),
-        bytes: file[head..].to_vec(),
-    }
+    let columns = columns.trim().parse().expect("a number of columns");
+    (columns, file[head..].to_vec())
 }
 
-fn half(bits: [u8; 2]) -> f32 {
-    let bits = u32::from(u16::from_le_bytes(bits));
-    let (sign, exponent, fraction) = (bits >> 15, bits >> 10 & 31, bits & 1023);
-    let size = if exponent == 0 {
-        fraction as f32 * 2f32.powi(-24)
-    } else {
-        (1.0 + fraction as f32 / 1024.0) * 2f32.powi(exponent as i32 - 15)
-    };
-    if sign == 1 { -size } else { size }
-}
-
-fn halves(table: &Table) -> Vec<f32> {
-    table
-        .bytes
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .map(|&bits| half(bits))
-        .collect()
+fn floats(path: &str) -> (usize, Vec<f32>) {
+    let (columns, bytes) = table(path);
+    let numbers = bytes.as_chunks::<4>().0.iter();
+    (
+        columns,
+        numbers.map(|&four| f32::from_le_bytes(four)).collect(),
+    )
 }
 
 struct Bench<'a> {
@@ -78,17 +64,21 @@ impl Bench<'_> {
         &self.rows[row as usize * dimension..(row as usize + 1) * dimension]
     }
 
-    fn truth(&self, mask: Option<&RowSet>) -> Vec<Vec<u32>> {
+    /// The exact nearest rows of the first `count` queries among those of `mask`.
+    fn truth(&self, mask: &RowSet, count: usize) -> Vec<Vec<u32>> {
         let space = self.index.space();
         self.queries
             .chunks_exact(self.index.dimension())
+            .take(count)
             .map(|query| {
-                let mut all: Vec<(f32, u32)> = (0..self.index.rows())
-                    .filter(|&row| mask.is_none_or(|mask| mask.contains(row)))
-                    .map(|row| (exact_distance(space, query, self.row(row)), row))
-                    .collect();
-                all.sort_by(|a, b| a.0.total_cmp(&b.0));
-                all.iter().take(K).map(|found| found.1).collect()
+                let distance = |row| exact_distance(space, query, self.row(row));
+                let mut all: Vec<(f32, u32)> =
+                    mask.iter().map(|row| (distance(row), row)).collect();
+                let nearest = all.len().min(K);
+                if nearest < all.len() {
+                    all.select_nth_unstable_by(nearest, |a, b| a.0.total_cmp(&b.0));
+                }
+                all[..nearest].iter().map(|found| found.1).collect()
             })
             .collect()
     }
@@ -112,9 +102,13 @@ impl Bench<'_> {
             times.push((cpu_seconds() - begun) * 1e6 / truth.len() as f64);
         }
         times.sort_by(f64::total_cmp);
+        let found = f64::from(hits as u32) / f64::from(wanted as u32);
+        let share = mask.map_or(1.0, |mask| {
+            f64::from(mask.len()) / f64::from(self.index.rows())
+        });
         println!(
-            "{what:>12} recall asked {recall:.3} found {:.4} in {:7.1} us",
-            f64::from(hits as u32) / f64::from(wanted as u32),
+            "{{\"filter\":\"{what}\",\"share\":{share:.5},\"asked\":{recall},\
+             \"recall\":{found:.4},\"microseconds\":{:.1}}}",
             times[0]
         );
     }
@@ -129,9 +123,9 @@ fn main() {
         Some("ip") => Space::Ip,
         Some(other) => panic!("{other} is no space; allowed are l2, cosine, ip"),
     };
-    let base = table(&format!("{folder}/base.f16.npy"));
-    let (rows, dimension) = (halves(&base), base.columns);
-    let queries = halves(&table(&format!("{folder}/query.f16.npy")));
+    let truth = arguments.next().expect("the file with the nearest rows");
+    let (dimension, rows) = floats(&format!("{folder}/base.npy"));
+    let (_, queries) = floats(&format!("{folder}/query.npy"));
     let begun = cpu_seconds();
     let options = BuildOptions {
         partitions: arguments.next().and_then(|count| count.parse().ok()),
@@ -143,14 +137,13 @@ fn main() {
         .expect("the rows can be coded");
     let seconds = cpu_seconds() - begun;
     let count = rows.len() / dimension;
+    let bytes_per_row = bytes.len() / count;
+    let sums = checksums(&bytes);
+    let blocks = Blocks::new("index".to_owned(), bytes.into(), sums).expect("just built");
+    let index = VectorIndex::open(Arc::new(blocks)).expect("it was just built");
     println!(
-        "{count} rows of {dimension}: built in {seconds:.3} s, {:.0} rows/s, {} bytes a row",
-        count as f64 / seconds,
-        bytes.len() / count
-    );
-    let index = VectorIndex::open("index", bytes.into()).expect("it was just built");
-    println!(
-        "{} partitions, kernels {}",
+        "{{\"rows\":{count},\"dimension\":{dimension},\"build_seconds\":{seconds:.3},\
+         \"bytes_per_row\":{bytes_per_row},\"partitions\":{},\"kernels\":\"{}\"}}",
         index.partitions(),
         vermilion_kernels::level()
     );
@@ -159,36 +152,44 @@ fn main() {
         rows: &rows,
         queries: &queries,
     };
-    let truth = bench.truth(None);
-    for recall in [0.8, 0.9, 0.95, 0.99, 0.999] {
-        bench.run("all", recall, None, &truth);
+    let (columns, bytes) = table(&truth);
+    let truth: Vec<u32> = bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|&eight| i64::from_le_bytes(eight) as u32)
+        .collect();
+    let truth: Vec<Vec<u32>> = truth.chunks(columns).map(|row| row[..K].to_vec()).collect();
+    for recall in RECALLS {
+        bench.run("none", recall, None, &truth);
     }
-    for (name, every) in [
-        ("1 in 2", 2),
-        ("1 in 10", 10),
-        ("1 in 100", 100),
-        ("1 in 1000", 1000),
-    ] {
+    let asked = truth.len().min(200);
+    for (name, every) in [("50%", 2), ("10%", 10), ("1%", 100), ("0.1%", 1000)] {
         let mut mask = RowSet::none(index.rows());
+        // A stride that has no factor in common with an order in the data.
         (0..index.rows())
-            .filter(|row| row % every == 0)
+            .filter(|row| row.wrapping_mul(2_654_435_761) / 1024 % every == 0)
             .for_each(|row| mask.insert(row));
-        bench.run(name, 0.95, Some(&mask), &bench.truth(Some(&mask)));
+        bench.run(name, 0.95, Some(&mask), &bench.truth(&mask, asked));
     }
-    corner(&bench);
+    for share in [10, 100] {
+        let mask = corner(&bench, count / share);
+        let name = format!("corner {}%", 100 / share);
+        bench.run(&name, 0.95, Some(&mask), &bench.truth(&mask, asked));
+    }
 }
 
-/// The tenth of the rows nearest to the first query.
-fn corner(bench: &Bench<'_>) {
-    let query = &bench.queries[..bench.index.dimension()];
-    let distance = |row| exact_distance(bench.index.space(), query, bench.row(row));
+/// The `count` rows nearest to a row in the middle.
+fn corner(bench: &Bench<'_>, count: usize) -> RowSet {
+    let pivot = bench.row(bench.index.rows() / 3);
+    let distance = |row| exact_distance(bench.index.space(), pivot, bench.row(row));
     let mut all: Vec<(f32, u32)> = (0..bench.index.rows())
         .map(|row| (distance(row), row))
         .collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut mask = RowSet::none(bench.index.rows());
     all.iter()
-        .take(all.len() / 10)
+        .take(count)
         .for_each(|found| mask.insert(found.1));
-    bench.run("a corner", 0.95, Some(&mask), &bench.truth(Some(&mask)));
+    mask
 }

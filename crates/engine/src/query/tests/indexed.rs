@@ -1,0 +1,179 @@
+//! Queries over segments that have an index of their vectors.
+
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::{Record, World};
+use crate::model::{CollectionId, SegmentId};
+use crate::model::{Comparison, Number};
+use crate::model::{Embeddings, Filter, QueryRequest, Recall, RecordSelection, Space, Value};
+use crate::query::query;
+use crate::segments::{Segment, Source, write_segment};
+use crate::storage::Storage as _;
+
+const DIMENSION: usize = 24;
+
+/// A number from -1 to 1 that follows from `at`.
+fn number(at: usize) -> f32 {
+    let mut bits = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ bits >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (bits >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+}
+
+/// Vector `at` of a world of clumps.
+fn vector(at: usize) -> Vec<f32> {
+    let clump = at % 20;
+    (0..DIMENSION)
+        .map(|axis| 2.0 * number(clump * 1000 + axis) + number(1_000_000 + at * DIMENSION + axis))
+        .collect()
+}
+
+fn records(range: std::ops::Range<usize>) -> Vec<Record> {
+    range
+        .map(|at| Record {
+            id: format!("id{at}"),
+            vector: vector(at),
+            metadata: [("n".to_owned(), Value::Int(at as i64 % 100))].into(),
+            ..Record::default()
+        })
+        .collect()
+}
+
+impl World {
+    /// Writes the last part to a segment.
+    fn seal(&mut self, space: Space) {
+        let (source, dead) = self.parts.pop().unwrap();
+        let folder = Segment::folder(CollectionId::random(), SegmentId::random());
+        let (above, _) = folder.rsplit_once('/').unwrap();
+        self.storage.create_dir(above).unwrap();
+        let parts = [(source, Arc::new(dead))];
+        let summary = write_segment(&self.storage, &folder, &parts, space, &|| true).unwrap();
+        let segment = Segment::open(&self.storage, &folder, summary.toc_checksum).unwrap();
+        let source = Source::Segment(Arc::new(segment));
+        self.parts.push((source, RoaringBitmap::new()));
+    }
+}
+
+/// Two segments with an index each, a chunk, and dead rows in all.
+fn world(space: Space) -> World {
+    let mut world = World::new(DIMENSION);
+    world.upsert(&records(0..2500));
+    world.seal(space);
+    world.upsert(&records(2500..4000));
+    world.seal(space);
+    world.upsert(&records(4000..4300));
+    for at in (0..4300).step_by(7) {
+        world.delete(&format!("id{at}"));
+    }
+    world
+}
+
+fn request(filter: Option<Filter>, n_results: u32) -> QueryRequest {
+    let values: Vec<f32> = (5000..5030).flat_map(vector).collect();
+    QueryRequest {
+        embeddings: Embeddings::new(DIMENSION, values).unwrap(),
+        n_results,
+        selection: RecordSelection { ids: None, filter },
+        ..QueryRequest::default()
+    }
+}
+
+fn below(limit: i64) -> Filter {
+    Filter::Metadata {
+        key: "n".to_owned(),
+        comparison: Comparison::Less(Number::Int(limit)),
+    }
+}
+
+/// The share of the exact nearest records that are found; checks what must always hold.
+fn recall(world: &World, space: Space, request: &QueryRequest, asked: Recall) -> f64 {
+    let snapshot = world.snapshot(space);
+    let truth = query(&snapshot, request, Recall::EXACT).unwrap();
+    let found = query(&snapshot, request, asked).unwrap();
+    let (mut hits, mut wanted) = (0, 0);
+    for (truth, found) in truth.iter().zip(&found) {
+        assert_eq!(truth.distances.len(), found.distances.len());
+        assert!(found.distances.is_sorted());
+        for (id, distance) in found.records.ids.iter().zip(&found.distances) {
+            if let Some(at) = truth.records.ids.iter().position(|other| other == id) {
+                assert_eq!(truth.distances[at], *distance, "distances are exact");
+                hits += 1;
+            }
+        }
+        wanted += truth.distances.len();
+    }
+    f64::from(hits) / wanted as f64
+}
+
+#[test]
+fn indexed_segments_chunks_and_dead_rows_answer_together() {
+    for space in [Space::L2, Space::Cosine, Space::Ip] {
+        let world = world(space);
+        for filter in [None, Some(below(50)), Some(below(9)), Some(below(1))] {
+            for n_results in [1, 10, 60] {
+                let request = request(filter.clone(), n_results);
+                let found = recall(&world, space, &request, Recall::default());
+                assert!(found >= 0.95, "{space:?} {filter:?} {n_results}: {found}");
+            }
+        }
+    }
+}
+
+#[test]
+fn asking_for_more_finds_more_and_for_everything_gives_everything() {
+    let world = world(Space::L2);
+    let snapshot = world.snapshot(Space::L2);
+    let all = query(&snapshot, &request(None, 10_000), Recall::default()).unwrap();
+    assert!(
+        all.iter()
+            .all(|one| one.distances.len() as u64 == snapshot.count)
+    );
+    let high = Recall::read(&serde_json::json!(0.999)).unwrap();
+    assert!(recall(&world, Space::L2, &request(None, 10), high) >= 0.99);
+}
+
+#[test]
+fn queries_that_codes_cannot_rank_are_answered_exactly() {
+    for space in [Space::L2, Space::Cosine] {
+        let world = world(space);
+        for number in [0.0, 3e38] {
+            let request = QueryRequest {
+                embeddings: Embeddings::new(DIMENSION, vec![number; DIMENSION]).unwrap(),
+                ..request(None, 10)
+            };
+            let found = recall(&world, space, &request, Recall::default());
+            assert!(found >= 0.95, "{space:?} {number}: {found}");
+        }
+    }
+}
+
+#[test]
+fn damaged_index_is_set_aside_and_the_answer_is_exact() {
+    let world = world(Space::L2);
+    let mut reopened = world;
+    for (source, _) in &mut reopened.parts {
+        let Source::Segment(segment) = source else {
+            continue;
+        };
+        let (folder, toc_checksum) = segment.place();
+        let path = format!("{folder}/vectors.index");
+        let mut bytes = reopened.storage.read(&path).unwrap();
+        let some = bytes.iter_mut().skip(300).step_by(1000);
+        some.for_each(|byte| *byte ^= 1);
+        reopened.storage.insert(&path, bytes).unwrap();
+        let opened = Segment::open(&reopened.storage, &folder, toc_checksum).unwrap();
+        *source = Source::Segment(Arc::new(opened));
+    }
+    let snapshot = reopened.snapshot(Space::L2);
+    let found = recall(&reopened, Space::L2, &request(None, 10), Recall::default());
+    assert_eq!(found, 1.0);
+    let set_aside = |part: &crate::query::Part| {
+        let file = part.source.vector_index();
+        file.is_some_and(crate::segments::vector::IndexFile::is_damaged)
+    };
+    assert_eq!(
+        snapshot.parts.iter().filter(|part| set_aside(part)).count(),
+        2
+    );
+}
