@@ -280,24 +280,31 @@ impl<'a> Coder<'a> {
             Vec::new()
         };
         put_floats(&mut bytes[sections.centroids.clone()], &centroids);
-        self.write_levels(&mut bytes[sections.levels.clone()], header.level_bytes())?;
         let mut first_blocks = vec![0];
-        let mut spreads = Vec::new();
+        let (mut spreads, mut radii) = (Vec::new(), Vec::new());
         let mut next = 0;
         for (partition, rows) in parting.rows.iter().enumerate() {
             let end = next + rows.len().div_ceil(BLOCK_ROWS);
             let size = block_bytes(self.padded());
+            let (front, levels) = bytes.split_at_mut(sections.levels.start);
             let from = sections.blocks.start;
-            let own = &mut bytes[from + next * size..from + end * size];
-            spreads.push(self.write_partition(own, parting, partition)?);
+            let own = &mut front[from + next * size..from + end * size];
+            let from = next * BLOCK_ROWS * header.level_bytes();
+            let levels = &mut levels[from..];
+            let (spread, radius) = self.write_partition(own, levels, parting, partition)?;
+            spreads.push(spread);
+            radii.push(radius);
             if parting.rows.len() > 1 {
                 let slots = (next * BLOCK_ROWS * 4)..(end * BLOCK_ROWS * 4);
                 put_rows(&mut bytes[sections.slot_rows.clone()][slots], rows);
+                let slots = &mut bytes[sections.row_slots.clone()];
+                put_slots(slots, rows, (next * BLOCK_ROWS) as u32);
             }
             first_blocks.push(end as u32);
             next = end;
         }
         if parting.rows.len() > 1 {
+            put_floats(&mut bytes[sections.radii.clone()], &radii);
             spreads.push(self.write_centroids(&mut bytes, &sections, &parting.centroids)?);
         }
         put_floats(&mut bytes[sections.spreads.clone()], &spreads);
@@ -347,17 +354,6 @@ impl<'a> Coder<'a> {
             self.write_row_levels(out, centroid, LevelBits::Eight, false);
         }
         Ok(spread.sqrt())
-    }
-
-    /// Writes the levels of all rows with their factors.
-    fn write_levels(&self, section: &mut [u8], level_bytes: usize) -> Result<()> {
-        let mut turned = vec![0.0; self.padded()];
-        for (row, out) in section.chunks_exact_mut(level_bytes).enumerate() {
-            ask(self.go_on, row)?;
-            let zero = self.turn(row, &mut turned);
-            self.write_row_levels(out, &turned, self.options.bits, zero);
-        }
-        Ok(())
     }
 
     /// Writes factors and levels of a vector relative to the mean.
@@ -421,9 +417,16 @@ impl<'a> Coder<'a> {
         }
     }
 
-    /// Writes the blocks of a partition; gives its spread: how much the true product of a row can
-    /// differ from what its signs say, in units of the row's slope.
-    fn write_partition(&self, own: &mut [u8], parting: &Parting, partition: usize) -> Result<f32> {
+    /// Writes the blocks and the levels of a partition; gives its spread (how much the true product
+    /// of a row can differ from what its signs say, in units of the row's slope) and its radius:
+    /// the root of the mean squared distance of its rows from the centroid.
+    fn write_partition(
+        &self,
+        own: &mut [u8],
+        levels: &mut [u8],
+        parting: &Parting,
+        partition: usize,
+    ) -> Result<(f32, f32)> {
         let padded = self.padded();
         let rows = &parting.rows[partition];
         let centroid = parting
@@ -431,6 +434,9 @@ impl<'a> Coder<'a> {
             .get(partition * padded..(partition + 1) * padded);
         let mut turned = vec![0.0; padded];
         let mut spread = 0.0f32;
+        let mut squares = 0.0f64;
+        let level_bytes = LEVEL_FACTOR_BYTES + self.options.bits.bytes(padded);
+        let mut levels = levels.chunks_exact_mut(level_bytes);
         for (at, block) in own.chunks_exact_mut(block_bytes(padded)).enumerate() {
             for slot in 0..BLOCK_ROWS {
                 let Some(&row) = rows.get(at * BLOCK_ROWS + slot) else {
@@ -439,16 +445,21 @@ impl<'a> Coder<'a> {
                 };
                 ask(self.go_on, at * BLOCK_ROWS + slot)?;
                 let zero = self.turn(row as usize, &mut turned);
+                if let Some(levels) = levels.next() {
+                    self.write_row_levels(levels, &turned, self.options.bits, zero);
+                }
                 if let Some(centroid) = centroid {
                     turned
                         .iter_mut()
                         .zip(centroid)
                         .for_each(|(number, c)| *number -= c);
                 }
+                squares += f64::from(squared_norm(&turned));
                 spread = spread.max(self.write_signs(block, slot, &turned, centroid, zero));
             }
         }
-        Ok(spread.sqrt())
+        let radius = (squares / rows.len().max(1) as f64).sqrt() as f32;
+        Ok((spread.sqrt(), radius))
     }
 }
 
@@ -505,6 +516,14 @@ fn ask(go_on: &dyn Fn() -> bool, row: usize) -> Result<()> {
 fn put_floats(to: &mut [u8], floats: &[f32]) {
     for (to, float) in to.chunks_exact_mut(4).zip(floats) {
         to.copy_from_slice(&float.to_le_bytes());
+    }
+}
+
+/// Writes for each of `rows` its slot, counted from `first`.
+fn put_slots(to: &mut [u8], rows: &[u32], first: u32) {
+    let (to, _) = to.as_chunks_mut::<4>();
+    for (slot, &row) in (first..).zip(rows) {
+        to[row as usize] = slot.to_le_bytes();
     }
 }
 
