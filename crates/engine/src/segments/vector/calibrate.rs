@@ -26,13 +26,10 @@ const QUERIES: usize = 64;
 pub(super) const NEIGHBOURS: usize = 10;
 
 /// How far from one row to another the points between them are.
-const STRANGENESS: f32 = 0.4;
+const STRANGENESS: f32 = 0.25;
 
 /// Partitions in which neighbours are looked for.
 const PARTITIONS_MAX: usize = 1024;
-
-/// The share of queries for which the partitions that a search begins with should do.
-const PROBES_SHARE: f32 = 0.8;
 
 /// Best rows by levels among which the neighbours are looked for.
 const CANDIDATES: usize = 256;
@@ -48,8 +45,6 @@ const DEVIATIONS_MORE: f32 = 0.1;
 struct Needs {
     /// Scores by levels, best first.
     scores: Vec<f32>,
-    /// For each partition the score of its centroid.
-    centroids: Vec<f32>,
     /// The neighbours.
     neighbours: Vec<Neighbour>,
 }
@@ -58,8 +53,11 @@ struct Needs {
 struct Neighbour {
     /// Its rank by levels.
     rank: usize,
-    /// Its partition.
+    /// Its partition, and the score of the centroid.
     partition: usize,
+    centroid_score: f32,
+    /// How many partitions are nearer.
+    nearer: usize,
     /// Its score by signs, and what one deviation of it is.
     signs: (f32, f32),
 }
@@ -72,59 +70,64 @@ impl VectorIndex {
         let row = |at: usize| &rows[at * dimension..(at + 1) * dimension];
         let mut random = Random::new(self.header.seed);
         let own = random.sample(QUERIES, self.header.rows as usize);
-        let mut needs = Vec::with_capacity(2 * own.len());
+        let (mut needs, mut strange) = (Vec::new(), Vec::new());
         for &at in &own {
             needs.push(self.needs(row(at), Some(at as u32), rows, &slots)?);
             let other = row(random.below(self.header.rows as usize));
             let between = row(at).iter().zip(other);
             let between: Vec<f32> = between.map(|(a, b)| a + STRANGENESS * (b - a)).collect();
-            needs.push(self.needs(&between, None, rows, &slots)?);
+            strange.push(self.needs(&between, None, rows, &slots)?);
         }
-        Ok(RECALLS.map(|recall| self.knobs(&needs, 1.0 - recall)))
+        let own = needs.len();
+        needs.extend(strange);
+        Ok(RECALLS.map(|recall| {
+            // What one setting misses another often misses too, so each may miss more than its share
+            // as long as all together keep the recall.
+            let shares = [0.9, 0.7, 0.55, 0.4, 0.25];
+            let knobs = shares.map(|share| self.knobs(&needs, own, (1.0 - recall) * share));
+            let kept = knobs
+                .iter()
+                .find(|knobs| self.kept(&needs, knobs) >= recall);
+            *kept.unwrap_or(&knobs[shares.len() - 1])
+        }))
     }
 
-    /// What must be done to miss no more than `missed` of the neighbours.
-    fn knobs(&self, needs: &[Needs], missed: f32) -> Knobs {
-        let flat = self.header.partitions == 1;
-        let part = if flat { missed / 2.0 } else { missed / 4.0 };
-        let all = || {
-            needs
-                .iter()
-                .flat_map(|need| need.neighbours.iter().map(move |one| (need, one)))
-        };
-        let depth = at_share(all().map(|(_, one)| one.rank as f32 + 1.0), 1.0 - part) as u32;
-        let extra = depth.saturating_sub(NEIGHBOURS as u32) + CANDIDATES_MORE;
+    /// The knobs of which each misses `missed` of the neighbours; the first `own` of `needs` are
+    /// those of rows.
+    fn knobs(&self, needs: &[Needs], own: usize, missed: f32) -> Knobs {
+        let depth = at_share(
+            all(needs).map(|(_, one)| one.rank as f32 + 1.0),
+            1.0 - missed,
+        );
+        let extra = (depth as u32).saturating_sub(NEIGHBOURS as u32) + CANDIDATES_MORE;
         let depth = NEIGHBOURS + extra as usize;
-        let wanted = all().map(|(need, one)| {
-            let limit = need.limit(depth);
-            let (score, deviation) = one.signs;
-            if score <= limit {
-                0.0
-            } else if deviation > 0.0 {
-                ((score - limit) / deviation).min(DEVIATIONS_MAX)
-            } else {
-                DEVIATIONS_MAX
-            }
-        });
-        let deviations = at_share(wanted, 1.0 - part) + DEVIATIONS_MORE;
-        let cosines = all().map(|(need, one)| {
-            let score = need.centroids[one.partition];
-            self.needed_cosine(score, one.partition, need.limit(depth))
-        });
-        let cosine = at_share(cosines, 1.0 - missed / 2.0);
-        let probes = needs.iter().map(|need| {
-            let partitions = need.centroids.iter().enumerate();
-            let limit = need.limit(depth);
-            partitions
-                .filter(|&(at, &score)| self.needed_cosine(score, at, limit) <= cosine)
-                .count() as f32
+        let wanted = all(needs).map(|(need, one)| one.deviations(need.limit(depth)));
+        let deviations = at_share(wanted, 1.0 - missed) + DEVIATIONS_MORE;
+        let probes = at_share(
+            all(needs).map(|(_, one)| one.nearer as f32 + 1.0),
+            1.0 - missed,
+        );
+        // A query is to the rows that a mask admits what a stranger is to all.
+        let cosines = all(&needs[own..]).map(|(need, one)| {
+            self.needed_cosine(one.centroid_score, one.partition, need.limit(depth))
         });
         Knobs {
-            probes: at_share(probes, PROBES_SHARE).max(1.0) as u32,
-            cosine,
+            probes: probes.max(1.0) as u32,
+            cosine: at_share(cosines, 1.0 - missed),
             extra,
             deviations,
         }
+    }
+
+    /// The share of the neighbours that a search with `knobs` finds.
+    fn kept(&self, needs: &[Needs], knobs: &Knobs) -> f32 {
+        let depth = NEIGHBOURS + knobs.extra as usize;
+        let found = all(needs).filter(|(need, one)| {
+            one.rank < depth
+                && one.nearer < knobs.probes as usize
+                && one.deviations(need.limit(depth)) <= knobs.deviations
+        });
+        found.count() as f32 / all(needs).count().max(1) as f32
     }
 
     /// What `query` needs; `own` is the row that it is, if any, which is no neighbour.
@@ -152,16 +155,18 @@ impl VectorIndex {
         let neighbours = ranks.into_iter().map(|rank| {
             let slot = slots[best[rank].row as usize];
             let partition = self.partition_of(slot);
+            let score = centroids[partition];
             Ok(Neighbour {
                 rank,
                 partition,
-                signs: self.sign_score(&prepared, slot, partition, centroids[partition])?,
+                centroid_score: score,
+                nearer: centroids.iter().filter(|&&other| other < score).count(),
+                signs: self.sign_score(&prepared, slot, partition, score)?,
             })
         });
         Ok(Needs {
             neighbours: neighbours.collect::<Result<_>>()?,
             scores: best.iter().map(|scored| scored.score).collect(),
-            centroids,
         })
     }
 
@@ -233,6 +238,27 @@ fn neighbours(distances: &[f32]) -> Vec<usize> {
         .enumerate()
         .filter(|&(_, &distance)| distance <= last);
     ranks.map(|(rank, _)| rank).take(NEIGHBOURS).collect()
+}
+
+impl Neighbour {
+    /// How wide the bound must be for it to pass `limit`.
+    fn deviations(&self, limit: f32) -> f32 {
+        let (score, deviation) = self.signs;
+        if score <= limit {
+            0.0
+        } else if deviation > 0.0 {
+            ((score - limit) / deviation).min(DEVIATIONS_MAX)
+        } else {
+            DEVIATIONS_MAX
+        }
+    }
+}
+
+/// Every neighbour, with the needs of its query.
+fn all(needs: &[Needs]) -> impl Iterator<Item = (&Needs, &Neighbour)> {
+    needs
+        .iter()
+        .flat_map(|need| need.neighbours.iter().map(move |one| (need, one)))
 }
 
 impl Needs {

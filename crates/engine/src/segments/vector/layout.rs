@@ -35,10 +35,10 @@ pub(super) const NO_ROW: u32 = u32::MAX;
 /// What a search needs for a recall.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Knobs {
-    /// Partitions that a search is likely to need.
+    /// Partitions to search.
     pub(super) probes: u32,
-    /// The cosine between the way to a partition's centroid and the way from there to its rows, up
-    /// to which the partition is searched where a better row takes as much.
+    /// With a mask: the cosine between the way to a partition's centroid and the way from there to
+    /// its rows, up to which a partition is searched where a better row takes as much.
     pub(super) cosine: f32,
     /// Candidates to keep beyond those wanted, for ten wanted.
     pub(super) extra: u32,

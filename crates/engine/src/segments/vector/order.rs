@@ -17,7 +17,7 @@ use crate::model::Space;
 const CODES_FROM: usize = 8;
 
 /// How far below its estimate a centroid's score may lie, in deviations of the estimate.
-const DEVIATIONS: f32 = 1.5;
+const DEVIATIONS: f32 = 0.2;
 
 /// Blocks of centroids scanned between two looks at the limit.
 const RUN_BLOCKS: u32 = 8;

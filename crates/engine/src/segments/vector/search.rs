@@ -17,7 +17,7 @@ use vermilion_kernels::{inner_product, squared_norm};
 use super::SQUARED_NORM_MAX;
 use super::calibrate::{DEVIATIONS_MAX, NEIGHBOURS};
 use super::layout::{Knobs, LEVEL_FACTOR_BYTES, RECALLS, VectorIndex, row_of_slot};
-use super::mask::Mask;
+use super::mask::{Mask, bits, count};
 use super::order::Order;
 use super::space::{exact_distance, normalise};
 use crate::model::Space;
@@ -33,6 +33,10 @@ const LISTED_ROWS: u32 = 1_000;
 /// Partitions in turn that are not worth a search, after which none is looked for: they come by
 /// the distances of their centroids, and their radii differ.
 const PASSED_OVER_MAX: usize = 16;
+
+/// Admitted rows for each block of a partition, up to which their levels are read at once, and no
+/// block is scanned.
+const LISTED_PER_BLOCK: u32 = 2;
 
 /// What a search is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +65,7 @@ pub struct Effort {
     pub(super) deviations: f32,
     /// Candidates to keep for the exact comparison.
     pub(super) depth: usize,
-    /// Partitions that are likely to be searched.
+    /// Partitions to search.
     pub(super) probes: usize,
     /// See [`Knobs::cosine`].
     pub(super) cosine: f32,
@@ -243,14 +247,20 @@ impl VectorIndex {
         slots: impl Iterator<Item = u32>,
         best: &mut Best,
     ) -> Result<()> {
-        let rows = self.slot_rows(0..self.header.blocks)?;
         for slot in slots {
-            best.push(self.level_score(query, slot)?, row_of_slot(rows, 0, slot));
+            let score = self.level_score(query, slot)?;
+            if score <= best.limit() {
+                let block = slot / BLOCK_ROWS as u32;
+                let rows = self.slot_rows(block..block + 1)?;
+                best.push(score, row_of_slot(rows, block, slot % BLOCK_ROWS as u32));
+            }
         }
         Ok(())
     }
 
-    /// Offers the rows of the partitions that may have better ones to `best`.
+    /// Offers the rows of the nearest partitions to `best`. With a mask, how many are near enough is
+    /// not known before: a query may be far from all rows that are admitted, and then many
+    /// partitions are about as near. So it goes on while better rows are likely.
     pub(super) fn search_partitions(
         &self,
         query: &Prepared,
@@ -263,7 +273,7 @@ impl VectorIndex {
         let expected = (effort.probes as f32 / share.max(1e-6).sqrt()).ceil() as usize;
         let mut order = Order::new(self, query, expected, mask)?;
         let mut survivors = Vec::new();
-        let mut passed_over = 0;
+        let (mut searched, mut passed_over) = (0, 0);
         while let Some((score, partition)) = order.next()? {
             let partition = partition as usize;
             let blocks = self.first_blocks[partition]..self.first_blocks[partition + 1];
@@ -277,14 +287,26 @@ impl VectorIndex {
                     Some(words)
                 }
             };
-            if self.needed_cosine(score, partition, best.limit()) > effort.cosine {
-                passed_over += 1;
-                if passed_over == PASSED_OVER_MAX {
-                    break;
+            if searched >= effort.probes {
+                let promising = mask.is_some()
+                    && self.needed_cosine(score, partition, best.limit()) <= effort.cosine;
+                if !promising {
+                    passed_over += 1;
+                    if mask.is_none() || passed_over == PASSED_OVER_MAX {
+                        break;
+                    }
+                    continue;
                 }
-                continue;
             }
             passed_over = 0;
+            searched += 1;
+            if let Some(words) = admitted
+                && count(words) <= words.len() as u32 * LISTED_PER_BLOCK
+            {
+                let first = blocks.start * BLOCK_ROWS as u32;
+                self.search_slots(query, bits(words).map(|slot| first + slot), best)?;
+                continue;
+            }
             let scan = self.scan(query, effort.deviations, (score, partition));
             self.search_blocks(
                 query,
