@@ -19,6 +19,7 @@
 pub mod codes;
 
 mod dispatch;
+mod fetch;
 mod scalar;
 mod sums;
 
@@ -31,6 +32,7 @@ mod x86_64;
 mod tests;
 
 pub use dispatch::{Level, UnknownLevel, level};
+pub use fetch::prefetch;
 
 use dispatch::kernels;
 
