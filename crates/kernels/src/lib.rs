@@ -17,6 +17,7 @@
 #![expect(unsafe_code, reason = "SIMD loads and calls through the kernel table")]
 
 pub mod codes;
+pub mod tiles;
 
 mod dispatch;
 mod fetch;
