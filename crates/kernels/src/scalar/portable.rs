@@ -175,3 +175,36 @@ pub(crate) fn quantise(numbers: &[f32], out: &mut [i8]) -> (f32, i32) {
     }
     (largest / 127.0, sum)
 }
+
+/// Where `constants` less `products` is lowest, the first of equals.
+#[inline(always)]
+pub(crate) fn lowest_difference(constants: &[f32], products: &[f32]) -> Option<(usize, f32)> {
+    const LANES: usize = 16;
+    let mut lowest = [f32::INFINITY; LANES];
+    let mut places = [0u32; LANES];
+    let (constant_chunks, constants) = constants.as_chunks::<LANES>();
+    let (product_chunks, products) = products.as_chunks::<LANES>();
+    for (chunk, (constants, products)) in constant_chunks.iter().zip(product_chunks).enumerate() {
+        for at in 0..LANES {
+            let difference = constants[at] - products[at];
+            let lower = difference < lowest[at];
+            lowest[at] = if lower { difference } else { lowest[at] };
+            places[at] = if lower { chunk as u32 } else { places[at] };
+        }
+    }
+    let (mut place, mut least) = (usize::MAX, f32::INFINITY);
+    for (at, (&difference, &chunk)) in lowest.iter().zip(&places).enumerate() {
+        let own = chunk as usize * LANES + at;
+        if difference.total_cmp(&least).then(own.cmp(&place)).is_lt() {
+            (place, least) = (own, difference);
+        }
+    }
+    let before = constant_chunks.len() * LANES;
+    for (at, (constant, product)) in constants.iter().zip(products).enumerate() {
+        let difference = constant - product;
+        if difference < least {
+            (place, least) = (before + at, difference);
+        }
+    }
+    (least < f32::INFINITY).then_some((place, least))
+}

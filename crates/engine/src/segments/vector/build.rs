@@ -40,6 +40,9 @@ const SAMPLE_BYTES: usize = 256 << 20;
 /// Rows after which `go_on` is asked again.
 const ROWS_PER_QUESTION: usize = 4096;
 
+/// Bytes of turned rows that are put into partitions together.
+const BATCH_BYTES: usize = 16 << 20;
+
 /// How an index is made.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildOptions {
@@ -225,27 +228,37 @@ impl<'a> Coder<'a> {
             ask(self.go_on, at)?;
             self.turn(row, out);
         }
-        let mut tree = Tree::train(&sample, padded, partitions, &mut random);
+        let tree = Tree::train(&sample, padded, partitions, &mut random);
         drop(sample);
 
         let mut sums = vec![0.0f32; tree.len() * padded];
         let mut counts = vec![0u32; tree.len()];
         let mut assigned = Vec::with_capacity(self.count());
         let mut scratch = Scratch::default();
-        let mut turned = vec![0.0; padded];
-        for row in 0..self.count() {
-            ask(self.go_on, row)?;
-            self.turn(row, &mut turned);
-            let own = tree.assign(&turned, &mut scratch);
-            counts[own] += 1;
-            let sums = &mut sums[own * padded..(own + 1) * padded];
-            sums.iter_mut()
-                .zip(&turned)
-                .for_each(|(sum, number)| *sum += number);
-            assigned.push(own as u32);
+        let batch = (BATCH_BYTES / (padded * 4)).clamp(1, ROWS_PER_QUESTION);
+        let mut turned = vec![0.0; batch * padded];
+        for from in (0..self.count()).step_by(batch) {
+            let turned = &mut turned[..batch.min(self.count() - from) * padded];
+            for (row, out) in (from..).zip(turned.chunks_exact_mut(padded)) {
+                ask(self.go_on, row)?;
+                self.turn(row, out);
+            }
+            let own = tree.assign(turned, &mut scratch);
+            for (vector, &own) in turned.chunks_exact(padded).zip(&own) {
+                counts[own as usize] += 1;
+                let sums = &mut sums[own as usize * padded..][..padded];
+                sums.iter_mut()
+                    .zip(vector)
+                    .for_each(|(sum, number)| *sum += number);
+            }
+            assigned.extend(own);
         }
-        tree.settle(&sums, &counts);
-        Ok(gather(&tree.leaves.values, padded, &assigned, &counts))
+        // The sums become the means of what was assigned.
+        for (sum, &count) in sums.chunks_exact_mut(padded).zip(&counts) {
+            sum.iter_mut()
+                .for_each(|number| *number /= count.max(1) as f32);
+        }
+        Ok(gather(&sums, padded, &assigned, &counts))
     }
 
     /// The bytes of the index.
