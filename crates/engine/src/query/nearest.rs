@@ -6,6 +6,8 @@
 //! indexes of a snapshot share one list of candidates, so that what one finds narrows the search
 //! of the next; the largest is searched first.
 
+use vermilion_kernels::prefetch;
+
 use super::distance::QueryVector;
 use super::plan::{Chosen, live};
 use super::top::{Candidate, Top};
@@ -131,6 +133,10 @@ fn search_indexes(
             if unless_damaged(one.file, found)?.is_none() {
                 return Ok(false);
             }
+        }
+        for (at, row) in best.rows() {
+            let vector = indexed[at as usize].part.source.vector(row)?;
+            prefetch(bytemuck::cast_slice(vector));
         }
         for (at, row) in best.rows() {
             let one = &indexed[at as usize];

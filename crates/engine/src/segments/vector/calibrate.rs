@@ -26,10 +26,14 @@ const QUERIES: usize = 64;
 pub(super) const NEIGHBOURS: usize = 10;
 
 /// How far from one row to another the points between them are.
-const STRANGENESS: f32 = 0.25;
+const STRANGENESS: f32 = 0.4;
 
 /// Partitions in which neighbours are looked for.
 const PARTITIONS_MAX: usize = 1024;
+
+/// How much more than its share the bound on cosines may miss: it is met at a limit that the rows of
+/// a mask reach late, so that most searches go far beyond it.
+const MASKED_SHARE: f32 = 4.0;
 
 /// Best rows by levels among which the neighbours are looked for.
 const CANDIDATES: usize = 256;
@@ -83,7 +87,7 @@ impl VectorIndex {
         Ok(RECALLS.map(|recall| {
             // What one setting misses another often misses too, so each may miss more than its share
             // as long as all together keep the recall.
-            let shares = [0.9, 0.7, 0.55, 0.4, 0.25];
+            let shares = [0.7, 0.55, 0.4, 0.25];
             let knobs = shares.map(|share| self.knobs(&needs, own, (1.0 - recall) * share));
             let kept = knobs
                 .iter()
@@ -113,7 +117,7 @@ impl VectorIndex {
         });
         Knobs {
             probes: probes.max(1.0) as u32,
-            cosine: at_share(cosines, 1.0 - missed),
+            cosine: at_share(cosines, (1.0 - MASKED_SHARE * missed).max(0.5)),
             extra,
             deviations,
         }

@@ -5,7 +5,7 @@
 //! then by their levels, since a query needs few of them; only those few are compared exactly.
 
 use vermilion_kernels::codes::{BLOCK_ROWS, LevelBits, scan_blocks};
-use vermilion_kernels::{inner_product, inner_product_rows, l2_squared, l2_squared_rows};
+use vermilion_kernels::{inner_product, inner_product_rows, l2_squared, l2_squared_rows, prefetch};
 
 use super::layout::VectorIndex;
 use super::mask::{Mask, bits, count};
@@ -70,6 +70,12 @@ impl<'a> Order<'a> {
         let next = self.partitions.get(self.given).copied();
         self.given += usize::from(next.is_some());
         Ok(next)
+    }
+
+    /// The partition that comes after the one given last, where it is known.
+    pub(super) fn peek(&self) -> Option<u32> {
+        let known = self.given < self.sorted;
+        known.then(|| self.partitions[self.given].1)
     }
 
     /// Finds the nearest partitions, as many as are to be sorted, after those given before.
@@ -203,6 +209,13 @@ impl VectorIndex {
             }
         }
         let nearest = best.rows();
+        let padded = self.header.padded();
+        for (_, partition) in best.rows() {
+            let from = partition as usize * padded;
+            prefetch(bytemuck::cast_slice(
+                &self.centroids[from..from + padded.min(64)],
+            ));
+        }
         Ok(nearest
             .map(|(_, partition)| (self.score_of_centroid(query, partition), partition))
             .collect())

@@ -12,7 +12,7 @@ use vermilion_kernels::codes::{
     BLOCK_ROWS, LevelBits, Quantised, Scan, Survivor, dot_levels, line_bytes, quantise,
     scan_blocks, scan_table,
 };
-use vermilion_kernels::{inner_product, squared_norm};
+use vermilion_kernels::{inner_product, prefetch, squared_norm};
 
 use super::SQUARED_NORM_MAX;
 use super::calibrate::{DEVIATIONS_MAX, NEIGHBOURS};
@@ -138,6 +138,9 @@ impl VectorIndex {
             self.search_into(query, &effort, options.mask, 0, &mut best)?;
         }
         let mut found = Vec::with_capacity(effort.depth);
+        for (_, row) in best.rows() {
+            prefetch(bytemuck::cast_slice(vector(row)?));
+        }
         for (_, row) in best.rows() {
             let distance = exact_distance(self.header.space, query, vector(row)?);
             found.push(Candidate { row, distance });
@@ -274,7 +277,17 @@ impl VectorIndex {
         let mut order = Order::new(self, query, expected, mask)?;
         let mut survivors = Vec::new();
         let (mut searched, mut passed_over) = (0, 0);
-        while let Some((score, partition)) = order.next()? {
+        loop {
+            if mask.is_none() && searched >= effort.probes {
+                break;
+            }
+            let Some((score, partition)) = order.next()? else {
+                break;
+            };
+            if let Some(next) = order.peek() {
+                let first = self.first_blocks[next as usize];
+                prefetch(self.blocks(first..first + 1)?);
+            }
             let partition = partition as usize;
             let blocks = self.first_blocks[partition]..self.first_blocks[partition + 1];
             let admitted = match mask {
@@ -287,16 +300,14 @@ impl VectorIndex {
                     Some(words)
                 }
             };
-            if searched >= effort.probes {
-                let promising = mask.is_some()
-                    && self.needed_cosine(score, partition, best.limit()) <= effort.cosine;
-                if !promising {
-                    passed_over += 1;
-                    if mask.is_none() || passed_over == PASSED_OVER_MAX {
-                        break;
-                    }
-                    continue;
+            if searched >= effort.probes
+                && self.needed_cosine(score, partition, best.limit()) > effort.cosine
+            {
+                passed_over += 1;
+                if passed_over == PASSED_OVER_MAX {
+                    break;
                 }
+                continue;
             }
             passed_over = 0;
             searched += 1;
@@ -385,13 +396,16 @@ impl VectorIndex {
             if survivors.is_empty() {
                 continue;
             }
+            let first_slot = run.start * BLOCK_ROWS as u32;
+            for survivor in survivors.iter() {
+                prefetch(self.levels(first_slot + survivor.slot)?);
+            }
             let rows = self.slot_rows(run.clone())?;
             for survivor in survivors.iter() {
                 if survivor.bound + score < best.limit() {
                     let row = row_of_slot(rows, run.start, survivor.slot);
                     if row < self.header.rows {
-                        let slot = run.start * BLOCK_ROWS as u32 + survivor.slot;
-                        best.push(self.level_score(query, slot)?, row);
+                        best.push(self.level_score(query, first_slot + survivor.slot)?, row);
                     }
                 }
             }
