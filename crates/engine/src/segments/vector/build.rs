@@ -283,15 +283,7 @@ impl<'a> Coder<'a> {
         })?;
         let mut bytes = vec![0; sections.levels.end];
         put_floats(&mut bytes[sections.mean.clone()], &self.mean);
-        let centroids = if parting.rows.len() > 1 {
-            let padded = self.padded();
-            let moved = parting.centroids.chunks_exact(padded);
-            moved
-                .flat_map(|c| c.iter().zip(&self.mean).map(|(a, b)| a + b))
-                .collect()
-        } else {
-            Vec::new()
-        };
+        let centroids = self.turned_centroids(parting);
         put_floats(&mut bytes[sections.centroids.clone()], &centroids);
         let mut first_blocks = vec![0];
         let (mut spreads, mut radii) = (Vec::new(), Vec::new());
@@ -318,7 +310,7 @@ impl<'a> Coder<'a> {
         }
         if parting.rows.len() > 1 {
             put_floats(&mut bytes[sections.radii.clone()], &radii);
-            spreads.push(self.write_centroids(&mut bytes, &sections, &parting.centroids)?);
+            spreads.push(self.write_centroids(&mut bytes, &sections, &parting.centroids));
         }
         put_floats(&mut bytes[sections.spreads.clone()], &spreads);
         for (to, first) in bytes[sections.first_blocks.clone()]
@@ -337,13 +329,19 @@ impl<'a> Coder<'a> {
         Ok(bytes)
     }
 
+    /// The centroids, turned, one after the other; none where there is one partition.
+    fn turned_centroids(&self, parting: &Parting) -> Vec<f32> {
+        if parting.rows.len() == 1 {
+            return Vec::new();
+        }
+        let relative = parting.centroids.chunks_exact(self.padded());
+        relative
+            .flat_map(|centroid| centroid.iter().zip(&self.mean).map(|(a, b)| a + b))
+            .collect()
+    }
+
     /// Writes the codes of the centroids, which are given relative to the mean; gives their spread.
-    fn write_centroids(
-        &self,
-        bytes: &mut [u8],
-        sections: &Sections,
-        centroids: &[f32],
-    ) -> Result<f32> {
+    fn write_centroids(&self, bytes: &mut [u8], sections: &Sections, centroids: &[f32]) -> f32 {
         let padded = self.padded();
         let size = block_bytes(padded);
         let blocks = &mut bytes[sections.centroid_blocks.clone()];
@@ -366,7 +364,7 @@ impl<'a> Coder<'a> {
         for (out, centroid) in rows.zip(centroids.chunks_exact(padded)) {
             self.write_row_levels(out, centroid, LevelBits::Eight, false);
         }
-        Ok(spread.sqrt())
+        spread.sqrt()
     }
 
     /// Writes factors and levels of a vector relative to the mean.
