@@ -11,7 +11,7 @@ use vermilion_kernels::codes::{
 };
 
 use bytes::Bytes;
-use vermilion_kernels::squared_norm;
+use vermilion_kernels::{prefetch, squared_norm};
 
 use super::SQUARED_NORM_MAX;
 use super::cluster::{Random, SAMPLE_PER_CENTROID, Scratch, Tree};
@@ -39,6 +39,12 @@ const SAMPLE_BYTES: usize = 256 << 20;
 
 /// Rows after which `go_on` is asked again.
 const ROWS_PER_QUESTION: usize = 4096;
+
+/// Rows between one that is turned and one that is asked from memory.
+const ROWS_AHEAD: usize = 4;
+
+/// Rows whose numbers are added up in `f32` before the sums go on in `f64`.
+const ROWS_PER_SUM: usize = 64;
 
 /// Bytes of turned rows that are put into partitions together.
 const BATCH_BYTES: usize = 16 << 20;
@@ -159,6 +165,7 @@ impl<'a> Coder<'a> {
     ) -> Result<Option<Self>> {
         let padded = dimension.next_multiple_of(DIMENSION_STEP);
         let mut sums = vec![0.0f64; dimension];
+        let mut few = vec![0.0f32; dimension];
         let mut copy = vec![0.0; dimension];
         for (at, row) in rows.chunks_exact(dimension).enumerate() {
             ask(go_on, at)?;
@@ -170,10 +177,14 @@ impl<'a> Coder<'a> {
             if !(0.0..=SQUARED_NORM_MAX).contains(&squared_norm(&copy)) {
                 return Ok(None);
             }
-            sums.iter_mut()
+            few.iter_mut()
                 .zip(&copy)
-                .for_each(|(sum, &number)| *sum += f64::from(number));
+                .for_each(|(sum, &number)| *sum += number);
+            if (at + 1).is_multiple_of(ROWS_PER_SUM) {
+                add_up(&mut sums, &mut few);
+            }
         }
+        add_up(&mut sums, &mut few);
         let count = rows.len() / dimension;
         if count == 0 {
             return Ok(None);
@@ -200,10 +211,14 @@ impl<'a> Coder<'a> {
         self.rows.len() / self.dimension
     }
 
+    fn row(&self, row: usize) -> &[f32] {
+        &self.rows[row * self.dimension..(row + 1) * self.dimension]
+    }
+
     /// Turns `row` and takes the mean off; whether it was a vector of zeros.
     fn turn(&self, row: usize, out: &mut [f32]) -> bool {
         let (own, padding) = out.split_at_mut(self.dimension);
-        own.copy_from_slice(&self.rows[row * self.dimension..(row + 1) * self.dimension]);
+        own.copy_from_slice(self.row(row));
         padding.fill(0.0);
         let zero = self.options.space == Space::Cosine && normalise(own) == 0.0;
         self.rotation.apply(out);
@@ -455,6 +470,9 @@ impl<'a> Coder<'a> {
                     continue;
                 };
                 ask(self.go_on, at * BLOCK_ROWS + slot)?;
+                if let Some(&ahead) = rows.get(at * BLOCK_ROWS + slot + ROWS_AHEAD) {
+                    prefetch(bytemuck::cast_slice(self.row(ahead as usize)));
+                }
                 let zero = self.turn(row as usize, &mut turned);
                 if let Some(levels) = levels.next() {
                     self.write_row_levels(levels, &turned, self.options.bits, zero);
@@ -471,6 +489,14 @@ impl<'a> Coder<'a> {
         }
         let radius = (squares / rows.len().max(1) as f64).sqrt() as f32;
         Ok((spread.sqrt(), radius))
+    }
+}
+
+/// Adds `few` to `sums` and sets it to zeros.
+fn add_up(sums: &mut [f64], few: &mut [f32]) {
+    for (sum, few) in sums.iter_mut().zip(few) {
+        *sum += f64::from(*few);
+        *few = 0.0;
     }
 }
 
