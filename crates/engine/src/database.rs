@@ -367,9 +367,10 @@ fn open_log(config: &Config, catalog: &Catalog, collections: &Collections) -> Re
     let memory_max = config.upkeep.memory_bytes as u64 * PRESSURE_FACTOR;
     let mut memory: u64 = 0;
     Log::open(config.storage.clone(), options, &applied, &mut |frame| {
-        let Some(collection) = collections.by_id.get(&frame.collection) else {
+        let Some(collection) = collections.by_id.get(&frame.collection()) else {
             return Ok(());
         };
+        let frame = frame.read()?;
         memory += frame.batch.heap_bytes() as u64;
         collection.replay(storage, &frame.batch, frame.seqs);
         if memory > memory_max {
