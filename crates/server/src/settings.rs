@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vermilion_engine::config::{Limits, Upkeep};
+use vermilion_engine::config::{Ingest, Limits, Upkeep};
 
 mod values;
 
@@ -104,7 +104,17 @@ settings! {
     log_format: LogFormat = "text";
     /// Records in one request at most; clients are told.
     batch_records_max: usize = "100000";
-    /// Bytes of the log that no segment holds yet; past them writes get the status 429 for a while.
+    /// Answers writes as soon as they are durable; searches see them a little later. A collection can
+    /// have its own way: see [batch ingest](batch-ingest.md).
+    batch_ingest: bool = "false";
+    /// Threads that index what was written with `batch_ingest`, each one collection at a time.
+    indexing_workers: usize = "2";
+    /// Bytes of such writes that are kept in memory until they are indexed; what is beyond is read
+    /// from the log again.
+    ingest_memory_bytes: ByteCount = "128MiB";
+    /// Bytes of the log that no segment holds yet. From half of it on the writes of collections whose
+    /// indexing is behind are slowed down, from seven eighths on all are; past it they get the status
+    /// 429. One collection may have a quarter of it logged and not indexed.
     log_bytes_max: ByteCount = "4GiB";
     /// Bytes that must stay free on the disk: with less, writes get the status 507.
     free_disk_bytes_min: ByteCount = "16MiB";
@@ -239,6 +249,15 @@ impl Values {
             log_bytes_max: self.log_bytes_max.0,
             free_disk_bytes_min: self.free_disk_bytes_min.0,
             ..Limits::default()
+        }
+    }
+
+    /// When writers are answered, and who indexes what they wrote.
+    pub fn ingest(&self) -> Ingest {
+        Ingest {
+            batch_ingest: self.batch_ingest,
+            workers: self.indexing_workers,
+            kept_bytes: self.ingest_memory_bytes.0,
         }
     }
 
