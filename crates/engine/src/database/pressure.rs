@@ -14,7 +14,7 @@ use crate::model::CollectionScope;
 use crate::{Error, ErrorKind, Result};
 
 /// How long a write waits for room before it is refused.
-const PRESSURE_WAIT: Duration = Duration::from_secs(5);
+const PRESSURE_WAIT: Duration = Duration::from_secs(10);
 /// How long a write is delayed just before there is no room.
 const DELAY_MAX: Duration = Duration::from_millis(500);
 /// How long until a writer that waits for room looks again.

@@ -54,8 +54,8 @@ impl Database {
             return Ok(Deleted::default());
         }
         inner.check_open()?;
-        let ids = match (&selection.ids, &selection.filter) {
-            (Some(ids), None) if inner.answered(&collection) == Answered::WhenDurable => {
+        let ids = match (&selection.ids, &selection.filter, request.limit) {
+            (Some(ids), None, None) if inner.answered(&collection) == Answered::WhenDurable => {
                 // Deleting what is not there does nothing, so nobody needs to wait until it shows
                 // what is there.
                 let longest = inner.config.limits.id_bytes_max;
@@ -153,7 +153,8 @@ impl Inner {
         let make_room = |one: &LiveCollection| self.make_room(one);
         let applier = self.applier(&make_room);
         let seqs = collection.write(applier, batch, answered)?;
-        if answered == Answered::WhenDurable && self.has_workers() {
+        // Workers also take over where a disk that failed kept the writer from indexing.
+        if self.has_workers() && collection.visible() < seqs.last {
             self.handoff.offer(collection);
         }
         Ok(seqs)

@@ -4,8 +4,8 @@
 //! batches whose writers were answered already, and, in a database without threads, whoever reads.
 //!
 //! What must stay true: one party at a time applies to a collection (`applying`); the log is read
-//! without the lock that writers and seals wait for; what is applied is forgotten by the queue
-//! only afterwards.
+//! without the lock that writers and seals wait for; the queue forgets what is applied, and
+//! nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -94,10 +94,8 @@ impl LiveCollection {
             }),
             Err(error) => Err(error),
         };
-        let done = applied
-            .as_ref()
-            .map_or(0, |upto| self.queue.lock().applied(*upto));
         drop(applying);
+        let done = applied.as_ref().map_or(0, |done| *done);
         self.finish(loaded, done + failed);
         applied.map_or_else(|error| self.interrupted(error), |_| Ok(true))
     }
@@ -115,18 +113,21 @@ impl LiveCollection {
         Err(error)
     }
 
+    /// Applies these batches; answers how many admitted ones are done with that.
     fn apply_batches(
         &self,
         loaded: &Loaded,
         batches: &[(SeqRange, Arc<RecordBatch>)],
-    ) -> Result<SeqId> {
+    ) -> Result<usize> {
         self.check_failure()?;
         let mut working = loaded.working.lock();
         let applied = batches
             .iter()
             .try_for_each(|(seqs, batch)| working.apply(batch, *seqs));
+        // Before readers see them, so that nobody who does finds them counted as waiting.
+        let done = applied.map(|()| self.queue.lock().applied(working.applied));
         self.publish_snapshot(loaded, &working);
-        applied.map(|()| working.applied)
+        done
     }
 
     /// Takes over what the log has made durable since; for a writer that is answered now.
