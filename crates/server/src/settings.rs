@@ -23,6 +23,9 @@ mod tests;
 /// The start of the name of every environment variable that is a setting.
 pub const ENVIRONMENT_PREFIX: &str = "VERMILION_";
 
+/// Threads that index at most.
+const INDEXING_WORKERS_MAX: usize = 256;
+
 /// What is known of one setting before anybody says anything.
 #[derive(Clone, Copy, Debug)]
 pub struct Declaration {
@@ -225,8 +228,17 @@ impl Settings {
 }
 
 impl Values {
-    /// Refuses what is wrong between settings: today, a public address that nobody asked for twice.
+    /// Refuses what is wrong between settings, such as a public address that nobody asked for twice.
     pub fn validate(&self) -> Result<(), SettingsError> {
+        if self.indexing_workers > INDEXING_WORKERS_MAX {
+            return Err(SettingsError {
+                message: format!(
+                    "indexing_workers is {}; at most {INDEXING_WORKERS_MAX} are allowed",
+                    self.indexing_workers
+                ),
+                hint: Some("more of them than processors index no faster".to_owned()),
+            });
+        }
         if !self.insecure && !is_loopback(&self.host) {
             return Err(SettingsError {
                 message: format!(
