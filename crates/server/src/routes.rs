@@ -390,7 +390,7 @@ pub(crate) const ROUTES: &[Route] = &[
         |f| with(f, records::add),
     )
     .with_body("AddRecords")
-    .answers(201, "Empty"),
+    .answers(201, "Written"),
     route(
         "post",
         collections!("/{collection_id}/upsert"),
@@ -398,7 +398,8 @@ pub(crate) const ROUTES: &[Route] = &[
         "Adds or changes records.",
         |f| with(f, records::upsert),
     )
-    .with_body("UpsertRecords"),
+    .with_body("UpsertRecords")
+    .answers(200, "Written"),
     route(
         "post",
         collections!("/{collection_id}/update"),
@@ -406,7 +407,8 @@ pub(crate) const ROUTES: &[Route] = &[
         "Changes records.",
         |f| with(f, records::update),
     )
-    .with_body("UpdateRecords"),
+    .with_body("UpdateRecords")
+    .answers(200, "Written"),
     route(
         "post",
         collections!("/{collection_id}/delete"),
@@ -424,6 +426,7 @@ pub(crate) const ROUTES: &[Route] = &[
         |f| with(f, records::get),
     )
     .with_body("GetRecords")
+    .with_query(&["read_level"])
     .answers(200, "Records"),
     route(
         "post",
@@ -433,6 +436,7 @@ pub(crate) const ROUTES: &[Route] = &[
         |f| with(f, records::query),
     )
     .with_body("QueryRecords")
+    .with_query(&["read_level"])
     .answers(200, "NearestRecords"),
     route(
         "get",

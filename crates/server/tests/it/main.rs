@@ -4,5 +4,6 @@
 
 mod api;
 mod harness;
+mod ingest;
 mod limits;
 mod ways_to_stop;
