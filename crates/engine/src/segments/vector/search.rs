@@ -36,11 +36,14 @@ const PASSED_OVER_MAX: usize = 16;
 
 /// A mask whose rows are at most so many times as dense in the partitions that have some, as they
 /// are in all, has little to do with the vectors.
-const SPREAD_OUT: f32 = 2.0;
+const SPREAD_OUT: f32 = 1.3;
 
 /// What is left of the cosine asked of a partition for such a mask: it needs fewer partitions, as
 /// the query lies among its rows as it does among all.
 const SPREAD_OUT_COSINE: f32 = 0.6;
+
+/// What the cosine becomes for other masks, whose rows may all be far from the query.
+const CORNER_COSINE: f32 = 1.2;
 
 /// Admitted rows for each block of a partition, up to which their levels are read at once, and no
 /// block is scanned.
@@ -317,7 +320,12 @@ impl VectorIndex {
                 seen.1 += words.len() as u32 * BLOCK_ROWS as u32;
             }
             let spread_out = seen.0 as f32 <= SPREAD_OUT * share * seen.1 as f32;
-            let cosine = effort.cosine * if spread_out { SPREAD_OUT_COSINE } else { 1.0 };
+            let cosine = effort.cosine
+                * if spread_out {
+                    SPREAD_OUT_COSINE
+                } else {
+                    CORNER_COSINE
+                };
             if searched >= effort.probes
                 && self.needed_cosine(score, partition, best.limit()) > cosine
             {
