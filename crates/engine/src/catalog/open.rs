@@ -135,8 +135,10 @@ impl Catalog {
     fn prepare(&mut self, version: i64) -> Result<()> {
         let state = self.state.get_mut();
         tables::check_pages(state.connection()?)?;
+        if version > 0 {
+            state.digests = tables::check_rows(state.connection()?, version)?;
+        }
         if version == tables::VERSION {
-            state.digests = tables::check_rows(state.connection()?)?;
             return Ok(());
         }
         self.change(|changes| {
@@ -144,7 +146,7 @@ impl Catalog {
             if version == 0 {
                 insert_defaults(changes)
             } else {
-                Ok(())
+                changes.renew_digests()
             }
         })
     }
@@ -264,7 +266,7 @@ impl Catalog {
             connection.release_memory()?;
             tables::version(connection)?;
             tables::check_pages(connection)?;
-            if tables::check_rows(connection)? != state.digests {
+            if tables::check_rows(connection, tables::VERSION)? != state.digests {
                 return Err(Fault::Damaged(
                     "its digests are not those of the last transaction".into(),
                 ));

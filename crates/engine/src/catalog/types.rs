@@ -75,3 +75,36 @@ pub struct CollectionRow {
     /// Its manifest.
     pub manifest: Manifest,
 }
+
+/// A job of the scheduler, in the scheduler's own words. Times are milliseconds since the Unix
+/// epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobRow {
+    /// Its name.
+    pub name: String,
+    /// What it is and how it is treated, as JSON.
+    pub spec: String,
+    /// Whether it is kept from running by itself.
+    pub paused: bool,
+    /// The next occurrence.
+    pub next_at: Option<i64>,
+    /// The last occurrence that was run or missed.
+    pub last_at: Option<i64>,
+    /// The attempt that follows a failure; 0 where none does.
+    pub retry_attempt: u32,
+    /// When that begins.
+    pub retry_at: Option<i64>,
+    /// The occurrence that it is for.
+    pub retry_for: Option<i64>,
+}
+
+/// One run of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRunRow {
+    /// Its number, rising.
+    pub id: u64,
+    /// The job.
+    pub job: String,
+    /// What is told of it, as JSON.
+    pub run: String,
+}
