@@ -15,6 +15,7 @@ pub mod log;
 pub mod maintenance;
 pub mod model;
 pub mod query;
+pub mod schedule;
 pub mod segments;
 pub mod storage;
 

@@ -13,9 +13,8 @@ use super::{Catalog, JobRow, JobRunRow};
 impl Catalog {
     /// All jobs, by name.
     pub fn jobs(&self) -> crate::Result<Vec<JobRow>> {
-        let rows = self.read(|connection| {
-            Table::Job.rows(connection, "ORDER BY name", [], |row| job_of(row))
-        })?;
+        let rows =
+            self.read(|connection| Table::Job.rows(connection, "ORDER BY name", [], job_of))?;
         Ok(rows.into_iter().map(|(_, job)| job).collect())
     }
 
