@@ -23,6 +23,18 @@ pub struct Config {
     pub limits: Limits,
     /// When records leave memory for segments, and log files go.
     pub upkeep: Upkeep,
+    /// Who begins jobs that are due.
+    pub scheduler_class: SchedulerClass,
+}
+
+/// Who begins jobs that are due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SchedulerClass {
+    /// A thread of this process, unless [`Upkeep::background`] is off.
+    #[default]
+    InProcess,
+    /// Nobody: an operator's own scheduler asks for runs.
+    External,
 }
 
 /// What a request may ask for at most.
@@ -131,6 +143,7 @@ impl Config {
             clock: SystemClock::new(),
             limits: Limits::default(),
             upkeep: Upkeep::default(),
+            scheduler_class: SchedulerClass::default(),
         }
     }
 }

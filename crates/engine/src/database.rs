@@ -2,10 +2,14 @@
 //!
 //! What must stay true: opening replays the log beyond the segments before anything is answered;
 //! closing leaves the log with a clean end; the `collections` lock is never held across I/O, and
-//! `changes` orders everything that creates, renames or deletes.
+//! `changes` orders everything that creates, renames or deletes. Whoever writes a segment that the
+//! catalogue does not name yet shares `publishing`; who looks for folders that it does not name has
+//! it alone, and no request waits for it.
 
+mod control;
 mod namespaces;
 mod records;
+mod tasks;
 mod validate;
 
 use std::sync::Arc;
@@ -16,11 +20,13 @@ use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::catalog::Catalog;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, SchedulerClass};
+use crate::control::{Component, Controls};
 use crate::indexing::{LiveCollection, Publisher};
 use crate::log::{Log, LogOptions};
-use crate::maintenance::{Worker, merge_round, seal_round, sweep_orphans};
+use crate::maintenance::{Worker, forgive_deletion, seal_round, sweep_orphans};
 use crate::model::{CollectionId, CollectionScope, SeqId};
+use crate::schedule::Scheduler;
 use crate::{Error, ErrorKind, Result};
 
 /// How long a write waits for memory to be sealed before it is refused.
@@ -40,15 +46,19 @@ const PRESSURE_FACTOR: u64 = 2;
 /// ```
 pub struct Database {
     inner: Arc<Inner>,
+    jobs: Scheduler,
     workers: Mutex<Vec<Worker>>,
 }
 
 /// What the database and its workers share.
 struct Inner {
     config: Config,
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
     log: Log,
     collections: RwLock<Collections>,
+    controls: Controls,
+    /// See the head of this file.
+    publishing: RwLock<()>,
     /// Bytes in memory of all collections together.
     memory: Arc<AtomicU64>,
     /// Held by whatever creates, renames or deletes tenants, databases or collections.
@@ -108,7 +118,7 @@ impl Database {
     /// Opens the database, made if it is not there, and replays what the log has beyond the
     /// segments.
     pub fn open(config: Config) -> Result<Self> {
-        let catalog = Catalog::open(&config.catalog)?;
+        let catalog = Arc::new(Catalog::open(&config.catalog)?);
         let rows = catalog.load()?;
         let swept = sweep_orphans(config.storage.as_ref(), &rows)?;
         if swept > 0 {
@@ -132,18 +142,25 @@ impl Database {
             catalog,
             log,
             collections: RwLock::new(collections),
+            controls: Controls::default(),
+            publishing: RwLock::new(()),
             memory,
             changes: Mutex::new(()),
             closing: AtomicBool::new(false),
             freed: (Mutex::new(()), Condvar::new()),
         });
+        let jobs = open_jobs(&inner)?;
         let workers = if background {
             start_workers(&inner)?
         } else {
             Vec::new()
         };
+        if background && inner.config.scheduler_class == SchedulerClass::InProcess {
+            jobs.start()?;
+        }
         Ok(Self {
             inner,
+            jobs,
             workers: Mutex::new(workers),
         })
     }
@@ -153,11 +170,17 @@ impl Database {
         if self.inner.closing.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
+        self.jobs.stop();
         let workers = std::mem::take(&mut *self.workers.lock());
         workers.iter().for_each(Worker::stop);
         let log = self.inner.log.close();
         self.inner.catalog.close()?;
         log
+    }
+
+    /// The jobs that run by themselves, and what is known of their runs.
+    pub fn jobs(&self) -> &Scheduler {
+        &self.jobs
     }
 
     /// The limits in force.
@@ -214,12 +237,7 @@ impl Database {
 
     /// Writes everything in memory to segments, however little it is.
     pub fn seal_all(&self) -> Result<()> {
-        for collection in self.inner.all_collections() {
-            if !collection.is_deleted() {
-                collection.seal(self.inner.publisher(&|| true))?;
-            }
-        }
-        Ok(())
+        self.inner.seal_everything(&|| true)
     }
 }
 
@@ -256,26 +274,46 @@ impl Inner {
         }
     }
 
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Seals what is due; nothing while indexing is paused.
     fn seal_round(&self) -> Result<bool> {
-        let go_on = || !self.closing.load(Ordering::Relaxed);
+        let Ok(_inside) = self.controls.enter(Component::Indexing) else {
+            return Ok(false);
+        };
+        let _publishing = self.publishing.read();
+        let go_on = || !self.is_closing();
         let sealed = seal_round(
             &self.all_collections(),
             self.publisher(&go_on),
             &self.config.upkeep,
             self.config.clock.monotonic(),
-        )?;
+        );
         self.freed.1.notify_all();
-        Ok(sealed)
+        self.controls.note(Component::Indexing, &sealed);
+        sealed
     }
 
+    /// Merges what is due; nothing while the index builder is paused.
     fn merge_round(&self) -> Result<bool> {
-        let go_on = || !self.closing.load(Ordering::Relaxed);
-        merge_round(
-            &self.all_collections(),
-            self.publisher(&go_on),
-            &self.config.upkeep,
-            &self.config.limits,
-        )
+        let merged = self.merge_while(&|| !self.is_closing());
+        if matches!(&merged, Err(error) if error.kind() == ErrorKind::Busy) {
+            return Ok(false);
+        }
+        self.controls.note(Component::IndexBuilder, &merged);
+        merged
+    }
+
+    fn seal_everything(&self, go_on: &(dyn Fn() -> bool + Sync)) -> Result<()> {
+        let _publishing = self.publishing.read();
+        for collection in self.all_collections() {
+            if !collection.is_deleted() && go_on() {
+                forgive_deletion(collection.seal(self.publisher(go_on)), false)?;
+            }
+        }
+        Ok(())
     }
 
     /// Refuses writes while the database closes or the log has failed; while memory or log are
@@ -383,6 +421,19 @@ fn open_log(config: &Config, catalog: &Catalog, collections: &Collections) -> Re
         }
         Ok(())
     })
+}
+
+/// The jobs of the catalogue and those of the program.
+fn open_jobs(inner: &Arc<Inner>) -> Result<Scheduler> {
+    let watched = inner.clone();
+    let is_busy = move || {
+        let requests = [Component::Query, Component::Producer];
+        requests.iter().any(|one| watched.controls.inside(*one) > 0)
+    };
+    let clock = inner.config.clock.clone();
+    let jobs = Scheduler::open(inner.catalog.clone(), clock, Arc::new(is_busy))?;
+    tasks::bring(inner, &jobs)?;
+    Ok(jobs)
 }
 
 fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {

@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod clock;
 pub mod config;
+pub mod control;
 mod database;
 pub mod error;
 pub mod indexing;

@@ -34,5 +34,6 @@ mod wal;
 
 pub use open::Catalog;
 pub use types::{
-    CatalogLocation, CollectionRow, JobRow, JobRunRow, Manifest, ManifestCommit, SegmentRow,
+    CatalogLocation, CatalogSize, CollectionRow, JobRow, JobRunRow, Manifest, ManifestCommit,
+    SegmentRow,
 };

@@ -30,6 +30,15 @@ impl CatalogLocation {
     }
 }
 
+/// How large a catalogue is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CatalogSize {
+    /// Bytes of all its pages.
+    pub bytes: u64,
+    /// Bytes of pages that hold nothing.
+    pub free_bytes: u64,
+}
+
 /// A published segment of a collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentRow {

@@ -5,6 +5,7 @@
 
 use super::Database;
 use super::validate::validate_batch;
+use crate::control::Component;
 use crate::database::IndexingStatus;
 use crate::indexing::wrong_dimension;
 use crate::model::{
@@ -20,6 +21,7 @@ impl Database {
     /// Rows that insert need a vector; vectors have one dimension, the collection's.
     pub fn write(&self, scope: CollectionScope<'_>, batch: RecordBatch) -> Result<SeqRange> {
         let inner = &self.inner;
+        let _writing = inner.controls.enter(Component::Producer)?;
         let collection = inner.scoped(scope)?;
         validate_batch(&batch, &inner.config.limits)?;
         if batch.is_empty() {
@@ -60,6 +62,7 @@ impl Database {
 
     /// Records in `get` order.
     pub fn get(&self, scope: CollectionScope<'_>, request: &GetRequest) -> Result<Fetched> {
+        let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
         query::get(
             &*collection.snapshot(self.inner.config.storage.as_ref())?,
@@ -73,6 +76,7 @@ impl Database {
         scope: CollectionScope<'_>,
         request: &QueryRequest,
     ) -> Result<Vec<Nearest>> {
+        let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
         if request
             .embeddings

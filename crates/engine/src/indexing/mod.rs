@@ -12,6 +12,7 @@
 mod apply;
 mod collection;
 mod publish;
+mod release;
 
 #[cfg(test)]
 mod tests;
@@ -19,4 +20,4 @@ mod tests;
 pub(crate) use apply::WorkingSet;
 pub(crate) use collection::LiveCollection;
 pub(crate) use collection::{missing, wrong_dimension};
-pub(crate) use publish::Publisher;
+pub(crate) use publish::{MergeChoice, Publisher};

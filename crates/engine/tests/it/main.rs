@@ -3,5 +3,6 @@
 mod crash_database;
 mod damage;
 mod faults;
+mod jobs;
 mod model;
 mod support;
