@@ -555,11 +555,11 @@ pub(crate) const ROUTES: &[Route] = &[
     route(
         "post",
         "/control/v1/run-due",
-        "run_due_jobs",
-        "Runs every job that is due, one after the other.",
-        |f| with(f, control::run_due_jobs),
+        "begin_due_jobs",
+        "Begins jobs that are due, as many as may run at once.",
+        |f| with(f, control::begin_due_jobs),
     )
-    .answers(200, "Runs"),
+    .answers(200, "Begun"),
     route(
         "get",
         "/control/v1/history",

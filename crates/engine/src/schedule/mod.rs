@@ -11,12 +11,14 @@
 //! | `job` | what a job is, how it is treated, what is told of it |
 //! | `plan` | the planner: given the time, what begins and when to look again; pure |
 //! | `task` | what a job runs, and what it is told of its run |
-//! | `scheduler` | [`Scheduler`]: the planner with a clock, the catalogue and threads |
+//! | `scheduler` | [`Scheduler`]: the planner with a clock and the catalogue |
+//! | `runner` | its threads |
 //! | `store` | jobs and runs as rows of the catalogue |
 
 mod job;
 mod moment;
 mod plan;
+mod runner;
 mod scheduler;
 mod store;
 mod task;
@@ -27,6 +29,6 @@ mod tests;
 
 pub use job::{JobSpec, JobStatus, Missed, Outcome, Policy, Reason, RunRecord};
 pub use moment::Moment;
-pub use scheduler::{RunRequest, Scheduler, SchedulerStatus};
+pub use scheduler::{BegunRun, RunRequest, Scheduler, SchedulerStatus};
 pub use task::{IsBusy, Run, Task};
 pub use trigger::{CronTrigger, Trigger, TriggerText};

@@ -123,9 +123,11 @@ pub(crate) async fn run_job(State(app): State<App>, names: Names, body: JsonBody
     Ok(Answer::with_status(StatusCode::ACCEPTED, begun.to_string()))
 }
 
-pub(crate) async fn run_due_jobs(State(app): State<App>) -> Reply {
-    let runs = app.write(|database| Ok(database.jobs().run_due())).await?;
-    Ok(Answer::value(&runs))
+pub(crate) async fn begin_due_jobs(State(app): State<App>) -> Reply {
+    let begun = app
+        .write(|database| Ok(database.jobs().begin_due()))
+        .await?;
+    Ok(Answer::value(&begun))
 }
 
 pub(crate) async fn cancel_job(State(app): State<App>, names: Names) -> Reply {

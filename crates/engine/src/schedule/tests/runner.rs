@@ -259,6 +259,41 @@ fn job_of_the_program_takes_new_defaults_unless_an_operator_changed_it() {
 }
 
 #[test]
+fn run_that_ends_with_the_process_is_due_again() {
+    let mut bench = Bench::new();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let begun = Mutex::new(begun);
+    let endless: Task = Arc::new(move |run| {
+        begun.lock().send(()).unwrap();
+        while run.go_on() {
+            std::thread::yield_now();
+        }
+        Ok(json!(null))
+    });
+    bench.scheduler.register("endless", endless);
+    bench
+        .scheduler
+        .schedule_interval("long", "endless", seconds(60), Policy::default())
+        .unwrap();
+    bench.clock.advance(seconds(60));
+    let due = bench.scheduler.begin_due();
+    assert_eq!((due.len(), due[0].job.as_str()), (1, "long"));
+    begins.recv_timeout(seconds(20)).expect("it begins");
+    assert!(bench.scheduler.begin_due().is_empty());
+    bench = bench.restart();
+    let history = bench.scheduler.history(Some("long"), 9).unwrap();
+    assert_eq!(history[0].outcome, Outcome::Cancelled);
+    let counter = bench.counted.clone();
+    let count: Task = Arc::new(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Ok(json!(null))
+    });
+    bench.scheduler.register("endless", count);
+    assert_eq!(bench.scheduler.run_due().len(), 1);
+    assert_eq!(bench.counted(), 1);
+}
+
+#[test]
 fn thread_runs_due_jobs_and_cancelling_ends_a_run_between_its_steps() {
     let catalog = Arc::new(Catalog::open(&CatalogLocation::memory()).unwrap());
     let counted = Arc::new(AtomicUsize::new(0));
