@@ -23,3 +23,4 @@ pub mod storage;
 pub use config::Config;
 pub use database::{Database, Health, IndexingStatus, Statistics};
 pub use error::{Error, ErrorKind, Result};
+pub use indexing::Sight;

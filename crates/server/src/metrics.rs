@@ -125,6 +125,60 @@ impl Metrics {
                 "Syncs of the log.",
                 statistics.log_syncs,
             ),
+            (
+                "indexing_waiting_collections",
+                "gauge",
+                "Collections that wait for an indexing worker.",
+                statistics.waiting_collections,
+            ),
+            (
+                "indexing_waiting_spans",
+                "gauge",
+                "Spans of SeqIds that are logged and not indexed.",
+                statistics.waiting_spans,
+            ),
+            (
+                "indexing_waiting_bytes",
+                "gauge",
+                "Bytes of batches that are logged and not indexed.",
+                statistics.waiting_bytes,
+            ),
+            (
+                "indexing_waiting_bytes_kept",
+                "gauge",
+                "Of these, bytes kept in memory after their writer was answered.",
+                statistics.waiting_bytes_kept,
+            ),
+            (
+                "indexing_waiting_operations",
+                "gauge",
+                "Operations that are logged and not indexed.",
+                statistics.waiting_operations,
+            ),
+            (
+                "indexing_lag_milliseconds",
+                "gauge",
+                "Age of the oldest batch that is logged and not indexed.",
+                statistics.indexing_lag_milliseconds,
+            ),
+            (
+                "indexing_read_again_total",
+                "counter",
+                "Batches read from the log again to be indexed.",
+                statistics.batches_read_again,
+            ),
+            (
+                "writes_slowed_total",
+                "counter",
+                "Writes held back since memory, log or disk were filling up.",
+                statistics.writes_slowed,
+            ),
+            (
+                "writes_refused_total",
+                "counter",
+                "Writes refused since memory or log were full.",
+                statistics.writes_refused,
+            ),
         ];
         for (name, kind, help, value) in table {
             write_value(&mut page, &format!("vermilion_{name}"), kind, help, value);

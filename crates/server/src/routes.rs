@@ -402,7 +402,7 @@ pub(crate) const ROUTES: &[Route] = &[
         |f| with(f, records::add),
     )
     .with_body("AddRecords")
-    .answers(201, "Empty"),
+    .answers(201, "Written"),
     route(
         "post",
         collections!("/{collection_id}/upsert"),
@@ -410,7 +410,8 @@ pub(crate) const ROUTES: &[Route] = &[
         "Adds or changes records.",
         |f| with(f, records::upsert),
     )
-    .with_body("UpsertRecords"),
+    .with_body("UpsertRecords")
+    .answers(200, "Written"),
     route(
         "post",
         collections!("/{collection_id}/update"),
@@ -418,7 +419,8 @@ pub(crate) const ROUTES: &[Route] = &[
         "Changes records.",
         |f| with(f, records::update),
     )
-    .with_body("UpdateRecords"),
+    .with_body("UpdateRecords")
+    .answers(200, "Written"),
     route(
         "post",
         collections!("/{collection_id}/delete"),
@@ -436,6 +438,7 @@ pub(crate) const ROUTES: &[Route] = &[
         |f| with(f, records::get),
     )
     .with_body("GetRecords")
+    .with_query(&["read_level"])
     .answers(200, "Records"),
     route(
         "post",
@@ -445,6 +448,7 @@ pub(crate) const ROUTES: &[Route] = &[
         |f| with(f, records::query),
     )
     .with_body("QueryRecords")
+    .with_query(&["read_level"])
     .answers(200, "NearestRecords"),
     route(
         "get",

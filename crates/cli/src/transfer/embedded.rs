@@ -1,9 +1,11 @@
 //! A collection in a data folder that this process opens itself.
 
+use std::time::Duration;
+
 use vermilion_engine::config::SchedulerClass;
 use vermilion_engine::model::{
-    CollectionId, CollectionScope, GetRequest, Include, NewCollection, Operation, RecordSelection,
-    Schema, Space,
+    CollectionId, CollectionScope, Consistency, GetRequest, Include, NewCollection, Operation,
+    ReadLevel, RecordSelection, Schema, Space,
 };
 use vermilion_engine::{Config, Database};
 
@@ -11,6 +13,13 @@ use crate::arguments::{Place, SpaceName};
 use crate::failure::Failure;
 
 use super::record::{Record, from_fetched, to_batch};
+
+/// What is transferred is all that was acknowledged, however long indexing it takes.
+const EVERYTHING: Consistency = Consistency {
+    read_level: Some(ReadLevel::IndexAndWal),
+    min_seq: None,
+    wait_max: Some(Duration::from_mins(60)),
+};
 
 /// The collection and the database that holds it.
 pub(crate) struct Embedded {
@@ -86,7 +95,11 @@ impl Embedded {
     }
 
     pub(crate) fn ids(&self) -> Result<Vec<String>, Failure> {
-        let fetched = self.database.get(self.scope(), &GetRequest::default())?;
+        let request = GetRequest {
+            consistency: EVERYTHING,
+            ..GetRequest::default()
+        };
+        let fetched = self.database.get(self.scope(), &request)?;
         Ok(fetched.ids.iter().map(str::to_owned).collect())
     }
 
@@ -103,6 +116,7 @@ impl Embedded {
                 uris: true,
                 distances: false,
             },
+            consistency: EVERYTHING,
             ..GetRequest::default()
         };
         Ok(from_fetched(&self.database.get(self.scope(), &request)?))

@@ -19,6 +19,10 @@ use super::Record;
 
 /// How long one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_mins(5);
+/// What is exported is all that was acknowledged; how long the server may index until it answers.
+const READ_LEVEL: &str = "index_and_wal";
+/// See [`READ_LEVEL`]: milliseconds.
+const WAIT_MS: &str = "240000";
 /// How often a busy server is asked again.
 const ATTEMPTS: u32 = 6;
 
@@ -128,13 +132,14 @@ impl Remote {
     }
 
     pub(crate) fn ids(&self) -> Result<Vec<String>, Failure> {
-        let answer: Answer = self.get_records(&json!({"include": []}))?;
+        let answer: Answer = self.get_records(&json!({"include": [], "read_level": READ_LEVEL}))?;
         Ok(answer.ids)
     }
 
     pub(crate) fn records(&self, ids: &[String]) -> Result<Vec<Record>, Failure> {
         let include = ["embeddings", "documents", "metadatas", "uris"];
-        let answer = self.get_records(&json!({"ids": ids, "include": include}))?;
+        let body = json!({"ids": ids, "include": include, "read_level": READ_LEVEL});
+        let answer = self.get_records(&body)?;
         let (mut embeddings, mut documents) = (answer.embeddings, answer.documents);
         let (mut metadatas, mut uris) = (answer.metadatas, answer.uris);
         let records = answer.ids.into_iter().enumerate().map(|(row, id)| Record {
@@ -208,6 +213,7 @@ fn post<T: DeserializeOwned>(agent: &ureq::Agent, url: &str, body: &Value) -> Re
         agent
             .post(url)
             .header("content-type", "application/json")
+            .header("x-vermilion-wait-ms", WAIT_MS)
             .send(&bytes[..])
     })
 }
@@ -235,7 +241,7 @@ fn answer<T: DeserializeOwned>(
                     ))
                 });
             }
-            429 | 503 if attempt < ATTEMPTS => {
+            429 | 503 | 504 if attempt < ATTEMPTS => {
                 std::thread::sleep(wait);
                 wait *= 2;
             }

@@ -94,7 +94,10 @@ impl Database {
         let deadline = inner.config.clock.monotonic() + limit;
         let left = || deadline.saturating_sub(inner.config.clock.monotonic());
         match component {
-            Component::Indexing => inner.seal_everything(&|| !left().is_zero())?,
+            Component::Indexing => {
+                inner.index_all();
+                inner.seal_everything(&|| !left().is_zero())?;
+            }
             Component::IndexBuilder => while !left().is_zero() && inner.merge_round()? {},
             Component::Scheduler => self.jobs.set_paused(true),
             Component::Maintenance => self.jobs.set_closed(true),

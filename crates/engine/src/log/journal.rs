@@ -9,11 +9,11 @@ use parking_lot::{Condvar, Mutex};
 
 use super::consumer::Subscriptions;
 use super::payload::encode;
-use super::recovery::recover;
+use super::recovery::{Logged, recover};
 use super::state::{Ending, Flushed, Pending, Shared, State};
 use super::ticket::Ticket;
 use super::writer::{Writer, unknown_collection};
-use super::{LogBatch, LogHead, LogOptions, LogStatistics};
+use super::{LogHead, LogOptions, LogStatistics};
 use crate::model::{CollectionId, FlushKey, RecordBatch, SeqId, SeqRange};
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
@@ -39,7 +39,7 @@ impl Log {
         storage: Arc<dyn Storage>,
         options: LogOptions,
         applied: &dyn Fn(CollectionId) -> Option<SeqId>,
-        replay: &mut dyn FnMut(LogBatch) -> Result<()>,
+        replay: &mut dyn FnMut(Logged<'_>) -> Result<()>,
     ) -> Result<Self> {
         let recovered = recover(storage.as_ref(), applied, replay)?;
         let shared = Arc::new(Shared {

@@ -12,7 +12,7 @@
 //!
 //! Where to look: [`format`] draws every byte and argues the crash cases, `payload` is the form
 //! of a batch, `journal` the public [`Log`], `writer` its thread, `recovery` the opening, `reader`
-//! the walk over a file, `consumer` subscriptions.
+//! the walk over a file, `consumer` subscriptions, `readback` what indexing reads again.
 
 mod clean_end;
 mod consumer;
@@ -20,6 +20,7 @@ pub mod format;
 mod group;
 mod journal;
 mod payload;
+mod readback;
 mod reader;
 mod recovery;
 mod state;
@@ -31,7 +32,8 @@ mod writer;
 pub use consumer::{Consumer, Delivery, Producer, SubscriptionId};
 pub use journal::Log;
 pub use payload::{Encoded, decode, encode};
-pub use recovery::{LogFile, Scan, scan};
+pub use readback::ReadMark;
+pub use recovery::{LogFile, Logged, Scan, scan};
 pub use ticket::Ticket;
 
 use std::sync::Arc;

@@ -40,7 +40,9 @@ pub(crate) fn seal_round(
         }
     }
     let holders = match publisher.log {
-        Some(log) if log.bytes() > upkeep.log_bytes => log.holders_of_oldest(),
+        Some(log) if indexed_bytes(log.bytes(), collections) > upkeep.log_bytes => {
+            log.holders_of_oldest()
+        }
         _ => Vec::new(),
     };
     let by_id: HashMap<_, _> = collections.iter().map(|one| (one.id, one)).collect();
@@ -49,10 +51,19 @@ pub(crate) fn seal_round(
     let mut sealed = HashSet::new();
     for collection in due {
         if sealed.insert(collection.id) && (publisher.go_on)() && !collection.is_deleted() {
-            any |= forgive_deletion(collection.seal(publisher), false)?;
+            let sealed = collection.seal(publisher);
+            sweep_if_gone(collection, publisher.storage);
+            any |= forgive_deletion(sealed, false)?;
         }
     }
     Ok(any)
+}
+
+/// Bytes of the log that sealing can give back: not those of batches that are yet to be indexed,
+/// for which it would make many small segments to no avail.
+fn indexed_bytes(log_bytes: u64, collections: &[Arc<LiveCollection>]) -> u64 {
+    let backlog = |one: &Arc<LiveCollection>| one.backlog().bytes;
+    log_bytes.saturating_sub(collections.iter().map(backlog).sum())
 }
 
 /// Merges one group of segments; whether there was one.
@@ -77,11 +88,24 @@ pub(crate) fn merge_round(
                 tracing::warn!(free, "no merge while the disk is nearly full");
                 return Ok(false);
             }
-            forgive_deletion(collection.merge(publisher, &choice), ())?;
+            let merged = collection.merge(publisher, &choice);
+            sweep_if_gone(collection, publisher.storage);
+            forgive_deletion(merged, ())?;
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Removes what a seal or merge has written for a collection that was deleted meanwhile.
+fn sweep_if_gone(collection: &LiveCollection, storage: &dyn Storage) {
+    if !collection.is_over() || !collection.is_deleted() {
+        return;
+    }
+    let folder = format!("segments/{}", collection.id);
+    if let Err(error) = storage.remove_dir(&folder) {
+        tracing::warn!(folder, %error, "files of a deleted collection stay for now");
+    }
 }
 
 /// A collection that was deleted meanwhile, or work that was called off, is no failure.

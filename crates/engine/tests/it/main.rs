@@ -1,8 +1,11 @@
 //! Behaviour tests of the engine, one binary; a module for each area.
 
+mod batch_ingest;
 mod crash_database;
 mod damage;
 mod faults;
 mod jobs;
 mod model;
+mod pressure;
+mod races;
 mod support;

@@ -192,13 +192,15 @@ pub(crate) fn lowest_difference(constants: &[f32], products: &[f32]) -> Option<(
             places[at] = if lower { chunk as u32 } else { places[at] };
         }
     }
-    let (mut place, mut least) = (usize::MAX, f32::INFINITY);
-    for (at, (&difference, &chunk)) in lowest.iter().zip(&places).enumerate() {
-        let own = chunk as usize * LANES + at;
-        if difference.total_cmp(&least).then(own.cmp(&place)).is_lt() {
-            (place, least) = (own, difference);
-        }
+    // Without branches, since there are as many lanes as a row has chunks.
+    let mut least = lowest.into_iter().fold(f32::INFINITY, f32::min);
+    let mut first = u32::MAX;
+    for at in 0..LANES {
+        let own = places[at] * LANES as u32 + at as u32;
+        let own = if lowest[at] <= least { own } else { u32::MAX };
+        first = first.min(own);
     }
+    let mut place = first as usize;
     let before = constant_chunks.len() * LANES;
     for (at, (constant, product)) in constants.iter().zip(products).enumerate() {
         let difference = constant - product;

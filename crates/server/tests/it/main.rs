@@ -5,5 +5,6 @@
 mod api;
 mod control;
 mod harness;
+mod ingest;
 mod limits;
 mod ways_to_stop;

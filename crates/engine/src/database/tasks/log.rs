@@ -37,6 +37,10 @@ impl Inner {
     /// Writes every operation of the log to segments.
     pub(super) fn sync_log(&self, run: &Run<'_>) -> Result<Value> {
         let mut report = SyncReport::default();
+        if !run.dry_run {
+            // What is not indexed yet cannot be written to segments.
+            self.index_all();
+        }
         for collection in self.all_collections() {
             let behind = self.behind(&collection);
             if behind == 0 {
@@ -76,6 +80,7 @@ impl Inner {
 
     fn release_log(&self, run: &Run<'_>) -> Result<u64> {
         let mut sealed = 0;
+        self.index_all();
         loop {
             for collection in self.all_collections() {
                 // What was sealed while the log could not be told is told now.

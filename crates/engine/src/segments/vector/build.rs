@@ -11,7 +11,7 @@ use vermilion_kernels::codes::{
 };
 
 use bytes::Bytes;
-use vermilion_kernels::squared_norm;
+use vermilion_kernels::{prefetch, squared_norm};
 
 use super::SQUARED_NORM_MAX;
 use super::cluster::{Random, SAMPLE_PER_CENTROID, Scratch, Tree};
@@ -39,6 +39,12 @@ const SAMPLE_BYTES: usize = 256 << 20;
 
 /// Rows after which `go_on` is asked again.
 const ROWS_PER_QUESTION: usize = 4096;
+
+/// Rows between one that is turned and one that is asked from memory.
+const ROWS_AHEAD: usize = 4;
+
+/// Rows whose numbers are added up in `f32` before the sums go on in `f64`.
+const ROWS_PER_SUM: usize = 64;
 
 /// Bytes of turned rows that are put into partitions together.
 const BATCH_BYTES: usize = 16 << 20;
@@ -159,6 +165,7 @@ impl<'a> Coder<'a> {
     ) -> Result<Option<Self>> {
         let padded = dimension.next_multiple_of(DIMENSION_STEP);
         let mut sums = vec![0.0f64; dimension];
+        let mut few = vec![0.0f32; dimension];
         let mut copy = vec![0.0; dimension];
         for (at, row) in rows.chunks_exact(dimension).enumerate() {
             ask(go_on, at)?;
@@ -170,10 +177,14 @@ impl<'a> Coder<'a> {
             if !(0.0..=SQUARED_NORM_MAX).contains(&squared_norm(&copy)) {
                 return Ok(None);
             }
-            sums.iter_mut()
+            few.iter_mut()
                 .zip(&copy)
-                .for_each(|(sum, &number)| *sum += f64::from(number));
+                .for_each(|(sum, &number)| *sum += number);
+            if (at + 1).is_multiple_of(ROWS_PER_SUM) {
+                add_up(&mut sums, &mut few);
+            }
         }
+        add_up(&mut sums, &mut few);
         let count = rows.len() / dimension;
         if count == 0 {
             return Ok(None);
@@ -200,10 +211,14 @@ impl<'a> Coder<'a> {
         self.rows.len() / self.dimension
     }
 
+    fn row(&self, row: usize) -> &[f32] {
+        &self.rows[row * self.dimension..(row + 1) * self.dimension]
+    }
+
     /// Turns `row` and takes the mean off; whether it was a vector of zeros.
     fn turn(&self, row: usize, out: &mut [f32]) -> bool {
         let (own, padding) = out.split_at_mut(self.dimension);
-        own.copy_from_slice(&self.rows[row * self.dimension..(row + 1) * self.dimension]);
+        own.copy_from_slice(self.row(row));
         padding.fill(0.0);
         let zero = self.options.space == Space::Cosine && normalise(own) == 0.0;
         self.rotation.apply(out);
@@ -283,15 +298,7 @@ impl<'a> Coder<'a> {
         })?;
         let mut bytes = vec![0; sections.levels.end];
         put_floats(&mut bytes[sections.mean.clone()], &self.mean);
-        let centroids = if parting.rows.len() > 1 {
-            let padded = self.padded();
-            let moved = parting.centroids.chunks_exact(padded);
-            moved
-                .flat_map(|c| c.iter().zip(&self.mean).map(|(a, b)| a + b))
-                .collect()
-        } else {
-            Vec::new()
-        };
+        let centroids = self.turned_centroids(parting);
         put_floats(&mut bytes[sections.centroids.clone()], &centroids);
         let mut first_blocks = vec![0];
         let (mut spreads, mut radii) = (Vec::new(), Vec::new());
@@ -318,7 +325,7 @@ impl<'a> Coder<'a> {
         }
         if parting.rows.len() > 1 {
             put_floats(&mut bytes[sections.radii.clone()], &radii);
-            spreads.push(self.write_centroids(&mut bytes, &sections, &parting.centroids)?);
+            spreads.push(self.write_centroids(&mut bytes, &sections, &parting.centroids));
         }
         put_floats(&mut bytes[sections.spreads.clone()], &spreads);
         for (to, first) in bytes[sections.first_blocks.clone()]
@@ -337,13 +344,19 @@ impl<'a> Coder<'a> {
         Ok(bytes)
     }
 
+    /// The centroids, turned, one after the other; none where there is one partition.
+    fn turned_centroids(&self, parting: &Parting) -> Vec<f32> {
+        if parting.rows.len() == 1 {
+            return Vec::new();
+        }
+        let relative = parting.centroids.chunks_exact(self.padded());
+        relative
+            .flat_map(|centroid| centroid.iter().zip(&self.mean).map(|(a, b)| a + b))
+            .collect()
+    }
+
     /// Writes the codes of the centroids, which are given relative to the mean; gives their spread.
-    fn write_centroids(
-        &self,
-        bytes: &mut [u8],
-        sections: &Sections,
-        centroids: &[f32],
-    ) -> Result<f32> {
+    fn write_centroids(&self, bytes: &mut [u8], sections: &Sections, centroids: &[f32]) -> f32 {
         let padded = self.padded();
         let size = block_bytes(padded);
         let blocks = &mut bytes[sections.centroid_blocks.clone()];
@@ -366,7 +379,7 @@ impl<'a> Coder<'a> {
         for (out, centroid) in rows.zip(centroids.chunks_exact(padded)) {
             self.write_row_levels(out, centroid, LevelBits::Eight, false);
         }
-        Ok(spread.sqrt())
+        spread.sqrt()
     }
 
     /// Writes factors and levels of a vector relative to the mean.
@@ -457,6 +470,9 @@ impl<'a> Coder<'a> {
                     continue;
                 };
                 ask(self.go_on, at * BLOCK_ROWS + slot)?;
+                if let Some(&ahead) = rows.get(at * BLOCK_ROWS + slot + ROWS_AHEAD) {
+                    prefetch(bytemuck::cast_slice(self.row(ahead as usize)));
+                }
                 let zero = self.turn(row as usize, &mut turned);
                 if let Some(levels) = levels.next() {
                     self.write_row_levels(levels, &turned, self.options.bits, zero);
@@ -473,6 +489,14 @@ impl<'a> Coder<'a> {
         }
         let radius = (squares / rows.len().max(1) as f64).sqrt() as f32;
         Ok((spread.sqrt(), radius))
+    }
+}
+
+/// Adds `few` to `sums` and sets it to zeros.
+fn add_up(sums: &mut [f64], few: &mut [f32]) {
+    for (sum, few) in sums.iter_mut().zip(few) {
+        *sum += f64::from(*few);
+        *few = 0.0;
     }
 }
 

@@ -31,10 +31,6 @@ const STRANGENESS: f32 = 0.4;
 /// Partitions in which neighbours are looked for.
 const PARTITIONS_MAX: usize = 1024;
 
-/// How much more than its share the bound on cosines may miss: it is met at a limit that the rows of
-/// a mask reach late, so that most searches go far beyond it.
-const MASKED_SHARE: f32 = 4.0;
-
 /// Best rows by levels among which the neighbours are looked for.
 const CANDIDATES: usize = 256;
 
@@ -89,9 +85,7 @@ impl VectorIndex {
             // as long as all together keep the recall.
             let shares = [0.7, 0.55, 0.4, 0.25];
             let knobs = shares.map(|share| self.knobs(&needs, own, (1.0 - recall) * share));
-            let kept = knobs
-                .iter()
-                .find(|knobs| self.kept(&needs, knobs) >= recall);
+            let kept = knobs.iter().find(|knobs| kept(&needs, knobs) >= recall);
             *kept.unwrap_or(&knobs[shares.len() - 1])
         }))
     }
@@ -117,21 +111,10 @@ impl VectorIndex {
         });
         Knobs {
             probes: probes.max(1.0) as u32,
-            cosine: at_share(cosines, (1.0 - MASKED_SHARE * missed).max(0.5)),
+            cosine: at_share(cosines, 1.0 - missed),
             extra,
             deviations,
         }
-    }
-
-    /// The share of the neighbours that a search with `knobs` finds.
-    fn kept(&self, needs: &[Needs], knobs: &Knobs) -> f32 {
-        let depth = NEIGHBOURS + knobs.extra as usize;
-        let found = all(needs).filter(|(need, one)| {
-            one.rank < depth
-                && one.nearer < knobs.probes as usize
-                && one.deviations(need.limit(depth)) <= knobs.deviations
-        });
-        found.count() as f32 / all(needs).count().max(1) as f32
     }
 
     /// What `query` needs; `own` is the row that it is, if any, which is no neighbour.
@@ -256,6 +239,17 @@ impl Neighbour {
             DEVIATIONS_MAX
         }
     }
+}
+
+/// The share of the neighbours that a search with `knobs` finds.
+fn kept(needs: &[Needs], knobs: &Knobs) -> f32 {
+    let depth = NEIGHBOURS + knobs.extra as usize;
+    let found = all(needs).filter(|(need, one)| {
+        one.rank < depth
+            && one.nearer < knobs.probes as usize
+            && one.deviations(need.limit(depth)) <= knobs.deviations
+    });
+    found.count() as f32 / all(needs).count().max(1) as f32
 }
 
 /// Every neighbour, with the needs of its query.

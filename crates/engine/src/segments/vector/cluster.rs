@@ -15,6 +15,9 @@ const ROUNDS: usize = 7;
 /// Groups whose centroids are compared with a vector.
 const GROUPS_SEARCHED: usize = 8;
 
+/// Groups of which it is first asked whether any is near enough.
+const GROUPS_TOGETHER: usize = 8;
+
 /// Sample vectors for each centroid that training looks at.
 pub(super) const SAMPLE_PER_CENTROID: usize = 64;
 
@@ -211,6 +214,19 @@ struct Few {
 }
 
 impl Few {
+    /// Puts a group at its place if it is among the nearest.
+    fn put(&mut self, score: f32, group: usize) {
+        let nearest = &mut self.nearest;
+        if score < nearest[GROUPS_SEARCHED - 1].0 {
+            let mut at = GROUPS_SEARCHED - 1;
+            while at > 0 && score < nearest[at - 1].0 {
+                nearest[at] = nearest[at - 1];
+                at -= 1;
+            }
+            nearest[at] = (score, group);
+        }
+    }
+
     fn iter(&self) -> std::slice::Iter<'_, (f32, usize)> {
         self.nearest[..self.count].iter()
     }
@@ -222,15 +238,22 @@ fn nearest_few(halves: &[f32], products: &[f32]) -> Few {
         nearest: [(f32::INFINITY, 0); GROUPS_SEARCHED],
         count: halves.len().min(GROUPS_SEARCHED),
     };
-    for (group, (half, product)) in halves.iter().zip(products).enumerate() {
-        let score = half - product;
-        if score < few.nearest[GROUPS_SEARCHED - 1].0 {
-            let mut at = GROUPS_SEARCHED - 1;
-            while at > 0 && score < few.nearest[at - 1].0 {
-                few.nearest[at] = few.nearest[at - 1];
-                at -= 1;
+    // Most groups are farther than those found, so runs of them are looked at together first.
+    let runs = halves
+        .chunks(GROUPS_TOGETHER)
+        .zip(products.chunks(GROUPS_TOGETHER));
+    for (run, (halves, products)) in runs.enumerate() {
+        let scores = halves.iter().zip(products);
+        let scores = scores.map(|(half, product)| half - product);
+        let last = few.nearest[GROUPS_SEARCHED - 1].0;
+        if scores
+            .clone()
+            .fold(0, |near, score| near | u32::from(score < last))
+            != 0
+        {
+            for (group, score) in (run * GROUPS_TOGETHER..).zip(scores) {
+                few.put(score, group);
             }
-            few.nearest[at] = (score, group);
         }
     }
     few

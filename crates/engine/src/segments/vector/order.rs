@@ -96,9 +96,9 @@ impl<'a> Order<'a> {
         let rest = &mut self.partitions[self.given..];
         let wanted = self.sorted - self.given;
         if wanted < rest.len() {
-            rest.select_nth_unstable_by(wanted, nearer);
+            rest.select_nth_unstable_by(wanted, |a, b| nearer(*a, *b));
         }
-        rest[..wanted].sort_unstable_by(nearer);
+        rest[..wanted].sort_unstable_by(|a, b| nearer(*a, *b));
         Ok(())
     }
 
@@ -117,7 +117,7 @@ impl<'a> Order<'a> {
     }
 }
 
-fn nearer(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
+fn nearer(a: (f32, u32), b: (f32, u32)) -> std::cmp::Ordering {
     a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
 }
 
@@ -201,10 +201,7 @@ impl VectorIndex {
                 if survivor.bound + score < best.limit() {
                     let partition = first * BLOCK_ROWS as u32 + survivor.slot;
                     let levels = self.centroid_levels(partition)?;
-                    best.push(
-                        self.score_of_levels(query, levels, LevelBits::Eight),
-                        partition,
-                    );
+                    best.push(query.score_of_levels(levels, LevelBits::Eight), partition);
                 }
             }
         }

@@ -34,6 +34,14 @@ const LISTED_ROWS: u32 = 1_000;
 /// the distances of their centroids, and their radii differ.
 const PASSED_OVER_MAX: usize = 16;
 
+/// A mask whose rows are at most so many times as dense in the partitions that have some, as they
+/// are in all, has little to do with the vectors.
+const SPREAD_OUT: f32 = 2.0;
+
+/// What is left of the cosine asked of a partition for such a mask: it needs fewer partitions, as
+/// the query lies among its rows as it does among all.
+const SPREAD_OUT_COSINE: f32 = 0.6;
+
 /// Admitted rows for each block of a partition, up to which their levels are read at once, and no
 /// block is scanned.
 const LISTED_PER_BLOCK: u32 = 2;
@@ -90,6 +98,18 @@ pub(super) struct Prepared {
     quantised: Quantised,
     /// What the score of a row's levels begins with.
     level_base: f32,
+}
+
+impl Prepared {
+    /// The score of a vector with these levels and factors.
+    pub(super) fn score_of_levels(&self, levels: &[u8], bits: LevelBits) -> f32 {
+        let (factors, codes) = levels.split_at(LEVEL_FACTOR_BYTES);
+        let (factors, _) = factors.as_chunks::<4>();
+        let [offset, slope] = [0, 1].map(|at| f32::from_le_bytes(factors[at]));
+        let dot = dot_levels(codes, bits, &self.whole) as f32;
+        let middle = (bits.half() - 0.5) * self.quantised.sum as f32;
+        offset + self.level_base - 2.0 * self.quantised.scale * slope * (dot - middle)
+    }
 }
 
 impl VectorIndex {
@@ -230,17 +250,7 @@ impl VectorIndex {
 
     /// The score of the row in `slot` by its levels.
     fn level_score(&self, query: &Prepared, slot: u32) -> Result<f32> {
-        Ok(self.score_of_levels(query, self.levels(slot)?, self.header.bits))
-    }
-
-    /// The score of a vector with these levels and factors.
-    pub(super) fn score_of_levels(&self, query: &Prepared, levels: &[u8], bits: LevelBits) -> f32 {
-        let (factors, codes) = levels.split_at(LEVEL_FACTOR_BYTES);
-        let (factors, _) = factors.as_chunks::<4>();
-        let [offset, slope] = [0, 1].map(|at| f32::from_le_bytes(factors[at]));
-        let dot = dot_levels(codes, bits, &query.whole) as f32;
-        let middle = (bits.half() - 0.5) * query.quantised.sum as f32;
-        offset + query.level_base - 2.0 * query.quantised.scale * slope * (dot - middle)
+        Ok(query.score_of_levels(self.levels(slot)?, self.header.bits))
     }
 
     /// Offers the rows in `slots` to `best` by their levels.
@@ -277,6 +287,8 @@ impl VectorIndex {
         let mut order = Order::new(self, query, expected, mask)?;
         let mut survivors = Vec::new();
         let (mut searched, mut passed_over) = (0, 0);
+        // Rows and slots of the partitions so far that have rows which the mask admits.
+        let mut seen = (0, 0);
         loop {
             if mask.is_none() && searched >= effort.probes {
                 break;
@@ -300,8 +312,14 @@ impl VectorIndex {
                     Some(words)
                 }
             };
+            if let Some(words) = admitted {
+                seen.0 += count(words);
+                seen.1 += words.len() as u32 * BLOCK_ROWS as u32;
+            }
+            let spread_out = seen.0 as f32 <= SPREAD_OUT * share * seen.1 as f32;
+            let cosine = effort.cosine * if spread_out { SPREAD_OUT_COSINE } else { 1.0 };
             if searched >= effort.probes
-                && self.needed_cosine(score, partition, best.limit()) > effort.cosine
+                && self.needed_cosine(score, partition, best.limit()) > cosine
             {
                 passed_over += 1;
                 if passed_over == PASSED_OVER_MAX {
