@@ -7,6 +7,7 @@
 mod arguments;
 mod configuration;
 mod console;
+mod control;
 mod demo;
 mod failure;
 mod inspect;
@@ -46,6 +47,10 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Export(export)) => transfer::export(&export),
         Some(Command::Inspect(request)) => inspect::inspect(&request),
         Some(Command::Verify(request)) => inspect::verify(&request),
+        Some(Command::Ctl(ctl)) => control::ctl(&ctl),
+        Some(Command::Vacuum(request)) => control::vacuum(&request),
+        Some(Command::Rebuild(request)) => control::rebuild(&request),
+        Some(Command::Prune(request)) => control::prune(&request),
         Some(Command::Completions { shell }) => completions(shell),
         None => Err(Failure::usage("no command is given")
             .hint("`vermilion demo` shows what it can do; `vermilion --help` lists the commands")),

@@ -54,6 +54,7 @@ fn open(values: &Values) -> Result<Database, Failure> {
     config.limits = values.limits();
     config.upkeep = values.upkeep();
     config.ingest = values.ingest();
+    config.scheduler_class = values.scheduler_class;
     Ok(Database::open(config)?)
 }
 

@@ -23,6 +23,8 @@ pub struct Config {
     pub limits: Limits,
     /// When records leave memory for segments, and log files go.
     pub upkeep: Upkeep,
+    /// Who begins jobs that are due.
+    pub scheduler_class: SchedulerClass,
     /// When writers are answered, and who indexes what they wrote.
     pub ingest: Ingest,
 }
@@ -49,6 +51,16 @@ impl Default for Ingest {
             kept_bytes: 128 << 20,
         }
     }
+}
+
+/// Who begins jobs that are due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SchedulerClass {
+    /// A thread of this process, unless [`Upkeep::background`] is off.
+    #[default]
+    InProcess,
+    /// Nobody: an operator's own scheduler asks for runs.
+    External,
 }
 
 /// What a request may ask for at most.
@@ -158,6 +170,7 @@ impl Config {
             limits: Limits::default(),
             upkeep: Upkeep::default(),
             ingest: Ingest::default(),
+            scheduler_class: SchedulerClass::default(),
         }
     }
 }

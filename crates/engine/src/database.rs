@@ -2,12 +2,16 @@
 //!
 //! What must stay true: opening replays the log beyond the segments before anything is answered;
 //! closing leaves the log with a clean end; the `collections` lock is never held across I/O, and
-//! `changes` orders everything that creates, renames or deletes.
+//! `changes` orders everything that creates, renames or deletes. Whoever writes a segment that the
+//! catalogue does not name yet shares `publishing`; who looks for folders that it does not name has
+//! it alone, and no request waits for it.
 
+mod control;
 mod ingest;
 mod namespaces;
 mod pressure;
 mod records;
+mod tasks;
 mod validate;
 
 use std::sync::Arc;
@@ -18,11 +22,13 @@ use hashbrown::{HashMap, HashSet};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::catalog::Catalog;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, SchedulerClass};
+use crate::control::{Component, Controls};
 use crate::indexing::{Gauges, Handoff, LiveCollection, Publisher};
 use crate::log::{Log, LogOptions};
-use crate::maintenance::{Worker, merge_round, seal_round, sweep_orphans};
+use crate::maintenance::{Worker, forgive_deletion, seal_round, sweep_orphans};
 use crate::model::{CollectionId, CollectionScope, SeqId};
+use crate::schedule::Scheduler;
 use crate::{Error, ErrorKind, Result};
 
 /// Memory beyond which writes wait, as a multiple of what upkeep aims at.
@@ -40,19 +46,23 @@ const PRESSURE_FACTOR: u64 = 2;
 /// ```
 pub struct Database {
     inner: Arc<Inner>,
+    jobs: Scheduler,
     workers: Mutex<Vec<Worker>>,
 }
 
 /// What the database and its workers share.
 struct Inner {
     config: Config,
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
     log: Log,
     collections: RwLock<Collections>,
     /// Bytes of all collections together.
     gauges: Arc<Gauges>,
     /// The collections that the workers are to index.
     handoff: Handoff,
+    controls: Controls,
+    /// See the head of this file.
+    publishing: RwLock<()>,
     /// Held by whatever creates, renames or deletes tenants, databases or collections.
     changes: Mutex<()>,
     closing: AtomicBool,
@@ -134,7 +144,7 @@ impl Database {
     /// Opens the database, made if it is not there, and replays what the log has beyond the
     /// segments.
     pub fn open(config: Config) -> Result<Self> {
-        let catalog = Catalog::open(&config.catalog)?;
+        let catalog = Arc::new(Catalog::open(&config.catalog)?);
         let rows = catalog.load()?;
         let swept = sweep_orphans(config.storage.as_ref(), &rows)?;
         if swept > 0 {
@@ -164,6 +174,8 @@ impl Database {
             collections: RwLock::new(collections),
             gauges,
             handoff: Handoff::default(),
+            controls: Controls::default(),
+            publishing: RwLock::new(()),
             changes: Mutex::new(()),
             closing: AtomicBool::new(false),
             freed: (Mutex::new(()), Condvar::new()),
@@ -172,13 +184,18 @@ impl Database {
             disk_free: AtomicU64::new(u64::MAX),
             disk_looked_at: AtomicU64::new(0),
         });
+        let jobs = open_jobs(&inner)?;
         let workers = if background {
             start_workers(&inner)?
         } else {
             Vec::new()
         };
+        if background && inner.config.scheduler_class == SchedulerClass::InProcess {
+            jobs.start()?;
+        }
         Ok(Self {
             inner,
+            jobs,
             workers: Mutex::new(workers),
         })
     }
@@ -190,6 +207,7 @@ impl Database {
         }
         self.inner.handoff.end();
         self.inner.freed.1.notify_all();
+        self.jobs.stop();
         let workers = std::mem::take(&mut *self.workers.lock());
         workers.iter().for_each(Worker::stop);
         let closed = Error::new(ErrorKind::Closed, "The database is closing; retry later.");
@@ -199,6 +217,11 @@ impl Database {
         let log = self.inner.log.close();
         self.inner.catalog.close()?;
         log
+    }
+
+    /// The jobs that run by themselves, and what is known of their runs.
+    pub fn jobs(&self) -> &Scheduler {
+        &self.jobs
     }
 
     /// The limits in force.
@@ -276,16 +299,7 @@ impl Database {
     /// Indexes what is logged and writes everything in memory to segments, however little it is.
     pub fn seal_all(&self) -> Result<()> {
         self.inner.index_all();
-        for collection in self.inner.all_collections() {
-            if !collection.is_deleted() {
-                let sealed = collection.seal(self.inner.publisher(&|| true));
-                // One that was deleted meanwhile is no failure.
-                if !collection.is_deleted() {
-                    sealed?;
-                }
-            }
-        }
-        Ok(())
+        self.inner.seal_everything(&|| true)
     }
 }
 
@@ -322,27 +336,47 @@ impl Inner {
         }
     }
 
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Seals what is due; nothing while indexing is paused.
     fn seal_round(&self) -> Result<bool> {
-        let go_on = || !self.closing.load(Ordering::Relaxed);
+        let Ok(_inside) = self.controls.enter(Component::Indexing) else {
+            return Ok(false);
+        };
+        let _publishing = self.publishing.read();
+        let go_on = || !self.is_closing();
         let sealed = seal_round(
             &self.all_collections(),
             self.publisher(&go_on),
             &self.config.upkeep,
             self.config.clock.monotonic(),
-        )?;
+        );
         self.freed.1.notify_all();
         self.handoff.wake();
-        Ok(sealed)
+        self.controls.note(Component::Indexing, &sealed);
+        sealed
     }
 
+    /// Merges what is due; nothing while the index builder is paused.
     fn merge_round(&self) -> Result<bool> {
-        let go_on = || !self.closing.load(Ordering::Relaxed);
-        merge_round(
-            &self.all_collections(),
-            self.publisher(&go_on),
-            &self.config.upkeep,
-            &self.config.limits,
-        )
+        let merged = self.merge_while(&|| !self.is_closing());
+        if matches!(&merged, Err(error) if error.kind() == ErrorKind::Busy) {
+            return Ok(false);
+        }
+        self.controls.note(Component::IndexBuilder, &merged);
+        merged
+    }
+
+    fn seal_everything(&self, go_on: &(dyn Fn() -> bool + Sync)) -> Result<()> {
+        let _publishing = self.publishing.read();
+        for collection in self.all_collections() {
+            if !collection.is_deleted() && go_on() {
+                forgive_deletion(collection.seal(self.publisher(go_on)), false)?;
+            }
+        }
+        Ok(())
     }
 
     /// Memory beyond which nothing more is indexed until some is freed.
@@ -415,6 +449,19 @@ fn open_log(config: &Config, collections: &Collections) -> Result<Log> {
         collection.replay(storage, &logged.batch, logged.seqs);
         Ok(())
     })
+}
+
+/// The jobs of the catalogue and those of the program.
+fn open_jobs(inner: &Arc<Inner>) -> Result<Scheduler> {
+    let watched = inner.clone();
+    let is_busy = move || {
+        let requests = [Component::Query, Component::Producer];
+        requests.iter().any(|one| watched.controls.inside(*one) > 0)
+    };
+    let clock = inner.config.clock.clone();
+    let jobs = Scheduler::open(inner.catalog.clone(), clock, Arc::new(is_busy))?;
+    tasks::bring(inner, &jobs)?;
+    Ok(jobs)
 }
 
 fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {

@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod clock;
 pub mod config;
+pub mod control;
 mod database;
 pub mod error;
 pub mod indexing;
@@ -15,6 +16,7 @@ pub mod log;
 pub mod maintenance;
 pub mod model;
 pub mod query;
+pub mod schedule;
 pub mod segments;
 pub mod storage;
 

@@ -9,6 +9,7 @@
 pub mod answers;
 pub mod collections;
 pub mod configuration;
+pub mod control;
 pub mod error;
 mod filters;
 mod json;

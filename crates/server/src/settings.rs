@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vermilion_engine::config::{Ingest, Limits, Upkeep};
+use vermilion_engine::config::{Ingest, Limits, SchedulerClass, Upkeep};
 
 mod values;
 
@@ -133,6 +133,9 @@ settings! {
     log_file_bytes: ByteCount = "32MiB";
     /// Bytes of log kept before the collections that hold its oldest file are written to segments.
     log_bytes: ByteCount = "128MiB";
+    /// Who begins the jobs that maintain the database: the server itself, or nobody, so that an
+    /// operator's own scheduler asks for them (`vermilion ctl run`).
+    scheduler_class: SchedulerClass = "in_process";
 }
 
 /// Where a value was said.

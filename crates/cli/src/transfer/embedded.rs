@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use vermilion_engine::config::SchedulerClass;
 use vermilion_engine::model::{
     CollectionId, CollectionScope, Consistency, GetRequest, Include, NewCollection, Operation,
     ReadLevel, RecordSelection, Schema, Space,
@@ -134,7 +135,13 @@ pub(crate) fn schema_of(space: Space) -> Schema {
 }
 
 fn open(place: &Place) -> Result<Database, Failure> {
-    let opened = Config::at(&place.path).and_then(Database::open);
+    let open = || {
+        let mut config = Config::at(&place.path)?;
+        // A command that is over in a moment is no time for the jobs of a week.
+        config.scheduler_class = SchedulerClass::External;
+        Database::open(config)
+    };
+    let opened = open();
     opened.map_err(|error| {
         let failure = Failure::from(error).context(format!("cannot open {}", place.path.display()));
         failure.hint("if a server has the folder open, name the server with --url instead")

@@ -1,4 +1,4 @@
-//! The catalogue (SysDB): tenants, databases, collections, segments and applied SeqIds, in
+//! The catalogue (SysDB): tenants, databases, collections, segments, applied SeqIds and jobs, in
 //! embedded SQL.
 //!
 //! What must stay true: every change is one durable transaction; every row and every table
@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `types` | what goes in and comes out |
 //! | `open` | [`Catalog`]: opening, verifying, closing, and the one way of a change |
-//! | `names`, `collections`, `manifests` | the methods of [`Catalog`] by subject |
+//! | `names`, `collections`, `manifests`, `jobs` | the methods of [`Catalog`] by subject |
 //! | `tables` | the tables, their migrations, and changing rows with their checksums |
 //! | `checksums` | checksums of rows, digests of tables |
 //! | `connection` | the settings of the SQL library, on a file and in memory |
@@ -22,6 +22,7 @@ mod collections;
 mod connection;
 mod fault;
 mod image;
+mod jobs;
 mod manifests;
 mod names;
 mod open;
@@ -32,4 +33,7 @@ mod types;
 mod wal;
 
 pub use open::Catalog;
-pub use types::{CatalogLocation, CollectionRow, Manifest, ManifestCommit, SegmentRow};
+pub use types::{
+    CatalogLocation, CatalogSize, CollectionRow, JobRow, JobRunRow, Manifest, ManifestCommit,
+    SegmentRow,
+};

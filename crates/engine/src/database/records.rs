@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::validate::validate_batch;
 use super::{Database, Inner};
+use crate::control::Component;
 use crate::indexing::{Answered, LiveCollection, wrong_dimension};
 use crate::model::{
     CollectionScope, Consistency, Deleted, Deletion, Fetched, GetRequest, Include, Nearest,
@@ -32,6 +33,7 @@ impl Database {
         batch: RecordBatch,
     ) -> Result<SeqRange> {
         let inner = &self.inner;
+        let _writing = inner.controls.enter(Component::Producer)?;
         let collection = inner.scoped(scope)?;
         validate_batch(&batch, &inner.config.limits)?;
         if batch.is_empty() {
@@ -53,6 +55,7 @@ impl Database {
         if selection.ids.is_none() && selection.filter.is_none() {
             return Ok(Deleted::default());
         }
+        let _writing = inner.controls.enter(Component::Producer)?;
         inner.check_open()?;
         let ids = match (&selection.ids, &selection.filter, request.limit) {
             (Some(ids), None, None) if inner.answered(&collection) == Answered::WhenDurable => {
@@ -83,6 +86,7 @@ impl Database {
 
     /// Records in `get` order.
     pub fn get(&self, scope: CollectionScope<'_>, request: &GetRequest) -> Result<Fetched> {
+        let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
         self.inner.await_sight(&collection, request.consistency)?;
         query::get(
@@ -97,6 +101,7 @@ impl Database {
         scope: CollectionScope<'_>,
         request: &QueryRequest,
     ) -> Result<Vec<Nearest>> {
+        let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
         if request
             .embeddings

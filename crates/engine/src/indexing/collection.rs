@@ -62,6 +62,8 @@ pub(crate) struct LiveCollection {
     pub(super) gauges: Arc<Gauges>,
     /// Monotonic milliseconds of the last write.
     written_at: AtomicU64,
+    /// Whether a snapshot was asked for since [`Self::release`] looked last.
+    pub(super) asked: AtomicBool,
     /// Whether vectors were searched since the last seal.
     pub(super) searched: AtomicBool,
 }
@@ -116,6 +118,7 @@ impl LiveCollection {
             memory_bytes: AtomicU64::new(0),
             memory_rows: AtomicU64::new(0),
             written_at: AtomicU64::new(0),
+            asked: AtomicBool::new(false),
             searched: AtomicBool::new(false),
         }
     }
@@ -152,6 +155,7 @@ impl LiveCollection {
     /// The records as they are now.
     pub(crate) fn snapshot(&self, storage: &dyn Storage) -> Result<Arc<Snapshot>> {
         self.check_failure()?;
+        self.asked.store(true, Ordering::Relaxed);
         Ok(self.load(storage)?.snapshot.load_full())
     }
 

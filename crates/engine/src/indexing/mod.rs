@@ -18,6 +18,7 @@ mod collection;
 mod handoff;
 mod publish;
 mod queue;
+mod release;
 mod settle;
 mod sight;
 
@@ -27,7 +28,7 @@ mod tests;
 pub(crate) use apply::WorkingSet;
 pub(crate) use collection::{Answered, LiveCollection, missing, wrong_dimension};
 pub(crate) use handoff::Handoff;
-pub(crate) use publish::Publisher;
+pub(crate) use publish::{MergeChoice, Publisher};
 pub(crate) use queue::Gauges;
 pub(crate) use settle::{Applier, late};
 pub use sight::Sight;

@@ -189,6 +189,12 @@ impl Log {
         state.heads.get(&collection).map(|head| head.public())
     }
 
+    /// Batches that wait for the log's thread, and their bytes.
+    pub fn queued(&self) -> (u64, u64) {
+        let state = self.shared.state.lock();
+        (state.queue.len() as u64, state.queue_bytes)
+    }
+
     /// Bytes of all log files.
     pub fn bytes(&self) -> u64 {
         let state = self.shared.state.lock();

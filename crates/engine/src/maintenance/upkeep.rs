@@ -109,7 +109,7 @@ fn sweep_if_gone(collection: &LiveCollection, storage: &dyn Storage) {
 }
 
 /// A collection that was deleted meanwhile, or work that was called off, is no failure.
-fn forgive_deletion<T>(result: Result<T>, otherwise: T) -> Result<T> {
+pub(crate) fn forgive_deletion<T>(result: Result<T>, otherwise: T) -> Result<T> {
     match result {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Busy) => {
             Ok(otherwise)
@@ -121,8 +121,17 @@ fn forgive_deletion<T>(result: Result<T>, otherwise: T) -> Result<T> {
 /// Removes the folders of segments and collections that the catalogue does not name: what a crash
 /// left between writing files and committing them, or between forgetting and removing them.
 pub(crate) fn sweep_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Result<usize> {
+    let orphans = find_orphans(storage, rows)?;
+    orphans
+        .iter()
+        .try_for_each(|folder| storage.remove_dir(folder))?;
+    Ok(orphans.len())
+}
+
+/// The folders that the catalogue does not name.
+pub(crate) fn find_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Result<Vec<String>> {
     if !storage.exists("segments")? {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let named: HashMap<String, HashSet<String>> = rows
         .iter()
@@ -136,20 +145,18 @@ pub(crate) fn sweep_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Re
             (row.collection.id.to_string(), segments)
         })
         .collect();
-    let mut removed = 0;
+    let mut orphans = Vec::new();
     for collection in storage.list("segments")? {
         let folder = format!("segments/{}", collection.name);
         let Some(segments) = named.get(&collection.name) else {
-            storage.remove_dir(&folder)?;
-            removed += 1;
+            orphans.push(folder);
             continue;
         };
         for segment in storage.list(&folder)? {
             if !segments.contains(&segment.name) {
-                storage.remove_dir(&format!("{folder}/{}", segment.name))?;
-                removed += 1;
+                orphans.push(format!("{folder}/{}", segment.name));
             }
         }
     }
-    Ok(removed)
+    Ok(orphans)
 }

@@ -4,6 +4,7 @@ mod batch_ingest;
 mod crash_database;
 mod damage;
 mod faults;
+mod jobs;
 mod model;
 mod pressure;
 mod races;

@@ -1,6 +1,7 @@
 //! What each route does: decode, call the engine, answer.
 
 pub(crate) mod collections;
+pub(crate) mod control;
 pub(crate) mod namespaces;
 pub(crate) mod pages;
 pub(crate) mod records;

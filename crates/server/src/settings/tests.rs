@@ -23,6 +23,7 @@ fn every_default_is_readable_and_is_the_engines_own() {
         format!("{:?}", Ingest::default())
     );
     assert_eq!(values.body_bytes_max.0, 41_943_040);
+    assert_eq!(values.scheduler_class, SchedulerClass::default());
     values.validate().expect("the defaults go together");
 }
 
@@ -114,6 +115,12 @@ fn a_wrong_value_names_its_place_and_what_is_allowed() {
             "a list of origins",
         ),
         ("allow_reset", "maybe", Source::Flag, "`true` or `false`"),
+        (
+            "scheduler_class",
+            "cron",
+            Source::Flag,
+            "`in_process` or `external`",
+        ),
     ] {
         let error = values(&[(name, text, source)]).expect_err(name);
         assert!(error.message.contains(expected), "{error} lacks {expected}");

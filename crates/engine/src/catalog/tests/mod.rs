@@ -1,6 +1,7 @@
 //! Tests of the catalogue: what it answers, what survives, and what it notices.
 
 mod damage;
+mod jobs;
 mod manifests;
 mod names;
 mod reading;
