@@ -18,7 +18,7 @@ use super::record::{Record, from_fetched, to_batch};
 const EVERYTHING: Consistency = Consistency {
     read_level: Some(ReadLevel::IndexAndWal),
     min_seq: None,
-    wait_max: Some(Duration::from_mins(60)),
+    wait_max: Some(Duration::from_hours(1)),
 };
 
 /// The collection and the database that holds it.
