@@ -28,8 +28,8 @@ const ROWS_MIN: usize = 1_000;
 const DIMENSION_MIN: usize = 16;
 
 /// Bytes of one-bit codes up to which scanning all of them is about as fast as searching
-/// partitions: near the size of a second-level cache, measured on real text embeddings.
-const FLAT_CODE_BYTES: usize = 2 << 20;
+/// partitions, measured on real text embeddings.
+const FLAT_CODE_BYTES: usize = 512 << 10;
 
 /// Rows that a partition should have.
 const PARTITION_ROWS: usize = 128;
