@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::catalog::{Catalog, CollectionRow};
 use crate::log::{self, LogFile};
 use crate::segments::Segment;
+use crate::segments::vector::IndexDescription;
 use crate::storage::{DiskStorage, Storage};
 use crate::{Error, ErrorKind, Result};
 
@@ -66,6 +67,8 @@ pub struct InspectedSegment {
     pub dead_rows: u64,
     /// Bytes of its files; `None` where they cannot be opened (run `verify`).
     pub bytes: Option<u64>,
+    /// Its vector index, where it has one that can be read.
+    pub vector_index: Option<IndexDescription>,
 }
 
 /// One log file.
@@ -185,7 +188,11 @@ fn inspect_collection(
                 id: segment.id.to_string(),
                 rows: segment.rows,
                 dead_rows,
-                bytes: opened.ok().map(|segment| segment.disk_bytes()),
+                bytes: opened.as_ref().ok().map(Segment::disk_bytes),
+                vector_index: opened.ok().and_then(|segment| {
+                    let index = segment.vector_index()?.index()?;
+                    Some(index.describe())
+                }),
             })
         })
         .collect::<Result<_>>()?;

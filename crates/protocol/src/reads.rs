@@ -294,6 +294,22 @@ mod tests {
     }
 
     #[test]
+    fn query_says_how_much_it_wants_found() {
+        let recall = |said: &str| {
+            let body = format!(r#"{{"query_embeddings":[[1]],"recall":{said}}}"#);
+            decode_query(body.as_bytes()).map(|body| body.request.recall)
+        };
+        assert_eq!(recall("null").unwrap(), None);
+        assert!(recall("\"exact\"").unwrap().unwrap().is_exact());
+        assert!(!recall("0.9").unwrap().unwrap().is_exact());
+        for wrong in ["0.5", "2", "\"much\"", "[]"] {
+            let error = recall(wrong).unwrap_err();
+            assert_eq!(error.status, 400);
+            assert!(error.message.contains("from 0.8 to 0.999"), "{error:?}");
+        }
+    }
+
+    #[test]
     fn wrong_query_vectors_are_refused() {
         fails(decode_query(b"{}"), 422, "missing field `query_embeddings`");
         fails(

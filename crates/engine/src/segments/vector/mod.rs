@@ -16,6 +16,7 @@
 mod build;
 mod calibrate;
 mod cluster;
+mod describe;
 mod file;
 mod layout;
 mod mask;
@@ -27,6 +28,7 @@ mod space;
 mod tests;
 
 pub use build::{BuildOptions, build, pays};
+pub use describe::{Calibrated, IndexDescription};
 pub use file::IndexFile;
 pub use layout::VectorIndex;
 pub use mask::Mask;

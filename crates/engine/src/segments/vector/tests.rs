@@ -421,3 +421,24 @@ fn an_order_gives_every_partition_once_and_the_nearest_first() {
         }
     }
 }
+
+#[test]
+fn a_description_tells_of_partitions_bytes_and_calibration() {
+    let index = built(&clumps(1, 6000, 100, 40), 100, &options(Space::L2, 50));
+    let told = index.describe();
+    assert_eq!(told.partitions, index.partitions());
+    assert_eq!(told.level_bits, 4);
+    assert!(told.largest_partition >= 6000 / 50 && told.largest_partition <= 6000);
+    // 128 dimensions and factors take 24 bytes of signs a row, and blocks are not all full.
+    assert!((24.0..60.0).contains(&told.sign_bytes_per_row), "{told:?}");
+    assert!(
+        told.bytes_per_row > told.sign_bytes_per_row + 72.0,
+        "{told:?}"
+    );
+    let needs: Vec<(u32, u32)> = told
+        .calibrated
+        .iter()
+        .map(|one| (one.partitions, one.candidates))
+        .collect();
+    assert!(needs.first() <= needs.last(), "{needs:?}");
+}
