@@ -18,7 +18,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use crate::catalog::Catalog;
 use crate::config::{Config, Limits};
 use crate::indexing::{LiveCollection, Publisher};
-use crate::log::{Log, LogOptions};
+use crate::log::{Keep, Log, LogOptions};
 use crate::maintenance::{Worker, merge_round, seal_round, sweep_orphans};
 use crate::model::{CollectionId, CollectionScope, SeqId};
 use crate::{Error, ErrorKind, Result};
@@ -126,6 +126,7 @@ impl Database {
         for (id, collection) in &collections.by_id {
             log.register(*id, collection.published_applied());
         }
+        log.set_clock(config.clock.clone());
         let background = config.upkeep.background;
         let inner = Arc::new(Inner {
             config,
@@ -351,6 +352,7 @@ fn open_log(config: &Config, catalog: &Catalog, collections: &Collections) -> Re
         file_bytes: config.upkeep.log_file_bytes,
         batch_records_max: config.limits.batch_records_max,
         free_disk_bytes_min: config.limits.free_disk_bytes_min,
+        keep: Keep::default(),
     };
     let applied = |id: CollectionId| -> Option<SeqId> {
         collections

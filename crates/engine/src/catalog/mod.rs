@@ -10,6 +10,7 @@
 //! | `types` | what goes in and comes out |
 //! | `open` | [`Catalog`]: opening, verifying, closing, and the one way of a change |
 //! | `names`, `collections`, `manifests` | the methods of [`Catalog`] by subject |
+//! | `copy` | the whole catalogue as data, out of one and into another |
 //! | `tables` | the tables, their migrations, and changing rows with their checksums |
 //! | `checksums` | checksums of rows, digests of tables |
 //! | `connection` | the settings of the SQL library, on a file and in memory |
@@ -20,6 +21,7 @@
 mod checksums;
 mod collections;
 mod connection;
+mod copy;
 mod fault;
 mod image;
 mod manifests;
@@ -32,4 +34,6 @@ mod types;
 mod wal;
 
 pub use open::Catalog;
-pub use types::{CatalogLocation, CollectionRow, Manifest, ManifestCommit, SegmentRow};
+pub use types::{
+    CatalogCopy, CatalogLocation, CollectionRow, Manifest, ManifestCommit, SegmentRow,
+};
