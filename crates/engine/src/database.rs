@@ -4,6 +4,7 @@
 //! closing leaves the log with a clean end; the `collections` lock is never held across I/O, and
 //! `changes` orders everything that creates, renames or deletes.
 
+mod backups;
 mod namespaces;
 mod records;
 mod validate;
@@ -15,12 +16,14 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use crate::backup::{BackupState, Journal};
 use crate::catalog::Catalog;
 use crate::config::{Config, Limits};
 use crate::indexing::{LiveCollection, Publisher};
 use crate::log::{Keep, Log, LogOptions};
 use crate::maintenance::{Worker, merge_round, seal_round, sweep_orphans};
 use crate::model::{CollectionId, CollectionScope, SeqId};
+use crate::storage::DeferringStorage;
 use crate::{Error, ErrorKind, Result};
 
 /// How long a write waits for memory to be sealed before it is refused.
@@ -53,6 +56,12 @@ struct Inner {
     memory: Arc<AtomicU64>,
     /// Held by whatever creates, renames or deletes tenants, databases or collections.
     changes: Mutex<()>,
+    /// The storage of `config`, which a backup can ask to leave folders in place.
+    folders: Arc<DeferringStorage>,
+    /// When the catalogue changed, for the next backup.
+    journal: Journal,
+    /// Held while a backup is made.
+    backing_up: Mutex<()>,
     closing: AtomicBool,
     /// Told whenever a seal has freed memory.
     freed: (Mutex<()>, Condvar),
@@ -107,7 +116,9 @@ pub struct Statistics {
 impl Database {
     /// Opens the database, made if it is not there, and replays what the log has beyond the
     /// segments.
-    pub fn open(config: Config) -> Result<Self> {
+    pub fn open(mut config: Config) -> Result<Self> {
+        let folders = DeferringStorage::new(config.storage.clone());
+        config.storage = folders.clone();
         let catalog = Catalog::open(&config.catalog)?;
         let rows = catalog.load()?;
         let swept = sweep_orphans(config.storage.as_ref(), &rows)?;
@@ -122,7 +133,17 @@ impl Database {
         for row in rows {
             collections.insert(Arc::new(LiveCollection::new(row, memory.clone())));
         }
-        let log = open_log(&config, &catalog, &collections)?;
+        let backups = read_backup_state(&config);
+        let journal = Journal::open(config.storage.as_ref(), backups.is_some())?;
+        let mut keep = Keep {
+            from: None,
+            bytes_max: config.limits.backup_log_bytes_max,
+        };
+        if let Some(backups) = backups {
+            keep.from = backups.first_log_file();
+            journal.resume_at(backups.next_change());
+        }
+        let log = open_log(&config, &catalog, &collections, keep)?;
         for (id, collection) in &collections.by_id {
             log.register(*id, collection.published_applied());
         }
@@ -135,6 +156,9 @@ impl Database {
             collections: RwLock::new(collections),
             memory,
             changes: Mutex::new(()),
+            folders,
+            journal,
+            backing_up: Mutex::new(()),
             closing: AtomicBool::new(false),
             freed: (Mutex::new(()), Condvar::new()),
         });
@@ -186,7 +210,7 @@ impl Database {
     pub fn statistics(&self) -> Statistics {
         let log = self.inner.log.statistics();
         let mut statistics = Statistics {
-            log_bytes: self.inner.log.bytes(),
+            log_bytes: self.inner.log.bytes() + self.inner.log.kept_bytes(),
             log_syncs: log.syncs,
             log_appends: log.appends,
             ..Statistics::default()
@@ -344,15 +368,29 @@ impl Collections {
     }
 }
 
+/// What the folder remembers of its backups. Where that is damaged, the next backup says so; it
+/// must not keep the database from opening.
+fn read_backup_state(config: &Config) -> Option<BackupState> {
+    BackupState::read(config.storage.as_ref()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "no log is kept for backups");
+        None
+    })
+}
+
 /// Opens the log and applies what it has beyond the segments. While it does, memory is kept in
 /// bounds by sealing.
-fn open_log(config: &Config, catalog: &Catalog, collections: &Collections) -> Result<Log> {
+fn open_log(
+    config: &Config,
+    catalog: &Catalog,
+    collections: &Collections,
+    keep: Keep,
+) -> Result<Log> {
     let storage = config.storage.as_ref();
     let options = LogOptions {
         file_bytes: config.upkeep.log_file_bytes,
         batch_records_max: config.limits.batch_records_max,
         free_disk_bytes_min: config.limits.free_disk_bytes_min,
-        keep: Keep::default(),
+        keep,
     };
     let applied = |id: CollectionId| -> Option<SeqId> {
         collections
