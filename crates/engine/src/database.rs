@@ -5,6 +5,7 @@
 //! `changes` orders everything that creates, renames or deletes.
 
 mod backups;
+mod expiry;
 mod namespaces;
 mod records;
 mod validate;
@@ -19,6 +20,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use crate::backup::{BackupState, Journal};
 use crate::catalog::Catalog;
 use crate::config::{Config, Limits};
+use crate::expiry::Marks;
 use crate::indexing::{LiveCollection, Publisher};
 use crate::log::{Keep, Log, LogOptions};
 use crate::maintenance::{Worker, merge_round, seal_round, sweep_orphans};
@@ -30,6 +32,11 @@ use crate::{Error, ErrorKind, Result};
 const PRESSURE_WAIT: Duration = Duration::from_secs(10);
 /// Memory beyond which writes wait, as a multiple of what upkeep aims at.
 const PRESSURE_FACTOR: u64 = 2;
+
+/// How often expired records are looked for.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
+/// Records that one round of expiry deletes at most.
+const EXPIRY_RECORDS: usize = 10_000;
 
 /// An open database. All methods can be called from any thread; share it in an `Arc`.
 ///
@@ -60,6 +67,8 @@ struct Inner {
     folders: Arc<DeferringStorage>,
     /// When the catalogue changed, for the next backup.
     journal: Journal,
+    /// When records were written, for those that have a life; held while records expire.
+    expiry: Mutex<Marks>,
     /// Held while a backup is made.
     backing_up: Mutex<()>,
     closing: AtomicBool,
@@ -143,6 +152,7 @@ impl Database {
             keep.from = backups.first_log_file();
             journal.resume_at(backups.next_change());
         }
+        let expiry = Mutex::new(Marks::read(config.storage.as_ref())?);
         let log = open_log(&config, &catalog, &collections, keep)?;
         for (id, collection) in &collections.by_id {
             log.register(*id, collection.published_applied());
@@ -158,6 +168,7 @@ impl Database {
             changes: Mutex::new(()),
             folders,
             journal,
+            expiry,
             backing_up: Mutex::new(()),
             closing: AtomicBool::new(false),
             freed: (Mutex::new(()), Condvar::new()),
@@ -426,7 +437,7 @@ fn open_log(
 }
 
 fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
-    let (sealing, merging) = (inner.clone(), inner.clone());
+    let (sealing, merging, expiring) = (inner.clone(), inner.clone(), inner.clone());
     let sealer = Worker::start("vermilion-seal", Duration::from_millis(250), move || {
         sealing.seal_round().unwrap_or_else(|error| {
             tracing::warn!(%error, "sealing failed and will be tried again");
@@ -439,5 +450,15 @@ fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
             false
         })
     })?;
-    Ok(vec![sealer, merger])
+    let expirer = Worker::start("vermilion-expire", EXPIRY_INTERVAL, move || {
+        let now = expiring.config.clock.wall_nanoseconds();
+        match expiring.expire(now, EXPIRY_RECORDS) {
+            Ok(report) => report.more && report.expired > 0,
+            Err(error) => {
+                tracing::warn!(%error, "expiry failed and will be tried again");
+                false
+            }
+        }
+    })?;
+    Ok(vec![sealer, merger, expirer])
 }

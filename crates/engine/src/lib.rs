@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 mod database;
 pub mod error;
+pub mod expiry;
 pub mod indexing;
 pub mod inspect;
 pub mod log;

@@ -104,6 +104,7 @@ impl Database {
     pub fn create_collection(&self, new: NewCollection) -> Result<Collection> {
         let inner = &self.inner;
         Recall::of_metadata(new.metadata.as_ref())?;
+        crate::expiry::life(new.metadata.as_ref())?;
         if new.get_or_create
             && let Ok(found) = self.collection(&new.tenant, &new.database, &new.name)
         {
@@ -185,6 +186,7 @@ impl Database {
     ) -> Result<()> {
         let inner = &self.inner;
         Recall::of_metadata(update.metadata.as_ref())?;
+        crate::expiry::life(update.metadata.as_ref())?;
         let _changes = inner.changes.lock();
         let live = inner.scoped(scope)?;
         let mut info = live.describe();

@@ -21,7 +21,7 @@ use roaring::RoaringBitmap;
 use super::WorkingSet;
 use crate::catalog::{CollectionRow, Manifest};
 use crate::log::{Log, Ticket};
-use crate::model::{Collection, CollectionId, RecordBatch, SeqId, SeqRange};
+use crate::model::{Collection, CollectionId, RecordBatch, SeqId, SeqRange, Strings};
 use crate::query::{Part, Snapshot};
 use crate::segments::{Segment, Source};
 use crate::storage::Storage;
@@ -212,8 +212,13 @@ impl LiveCollection {
         let loaded = self.load(storage)?;
         let batch = Arc::new(batch);
         let pending = self.submit(log, &batch)?;
+        self.finish(loaded, &pending, now)
+    }
+
+    /// Waits until a batch is durable and applied.
+    fn finish(&self, loaded: &Loaded, pending: &Arc<Pending>, now: Duration) -> Result<SeqRange> {
         let durable = pending.ticket.wait();
-        self.settle(loaded, &pending);
+        self.settle(loaded, pending);
         self.written_at
             .store(now.as_millis() as u64, Ordering::Relaxed);
         let seqs = durable?;
@@ -243,8 +248,54 @@ impl LiveCollection {
         }
     }
 
+    /// Deletes those of `ids` that nobody wrote behind `bound`; answers how many, or `None` where
+    /// another write is under way, which may be one of theirs.
+    pub(crate) fn delete_unchanged(
+        &self,
+        storage: &dyn Storage,
+        log: &Log,
+        ids: &[String],
+        bound: SeqId,
+        now: Duration,
+    ) -> Result<Option<u64>> {
+        self.check_failure()?;
+        let loaded = self.load(storage)?;
+        let (pending, count) = {
+            // While the lock is held no other batch is submitted.
+            let mut writer = self.writer.lock();
+            if writer.in_flight > 0 {
+                return Ok(None);
+            }
+            let mut unchanged = Strings::default();
+            {
+                let working = loaded.working.lock();
+                for id in ids {
+                    if working.written(id)?.is_some_and(|seq| seq <= bound) {
+                        unchanged.push(id);
+                    }
+                }
+            }
+            let count = unchanged.len() as u64;
+            if count == 0 {
+                return Ok(Some(0));
+            }
+            let batch = Arc::new(RecordBatch::deletion(unchanged));
+            (self.submit_as(&mut writer, log, &batch)?, count)
+        };
+        self.finish(loaded, &pending, now)?;
+        Ok(Some(count))
+    }
+
     fn submit(&self, log: &Log, batch: &Arc<RecordBatch>) -> Result<Arc<Pending>> {
-        let mut writer = self.writer.lock();
+        self.submit_as(&mut self.writer.lock(), log, batch)
+    }
+
+    fn submit_as(
+        &self,
+        writer: &mut Writer,
+        log: &Log,
+        batch: &Arc<RecordBatch>,
+    ) -> Result<Arc<Pending>> {
         if writer.deleted {
             return Err(self.gone());
         }

@@ -3,6 +3,7 @@
 mod backup;
 mod crash_database;
 mod damage;
+mod expiry;
 mod faults;
 mod model;
 mod support;
