@@ -442,6 +442,13 @@ fn a_folder_is_backed_up_listed_and_restored_to_a_seq_id_and_damage_is_named() {
     assert_eq!(said["collections"].as_array().unwrap().len(), 1);
     assert_eq!(numbers_as_floats(then), expected);
 
+    refuses_what_it_cannot_restore(folder.path());
+}
+
+/// Asks for what the backups of `folder` do not have, then damages one of them.
+fn refuses_what_it_cannot_restore(folder: &Path) {
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (data, shelf) = (file("data"), file("backups"));
     let taken = fail(1, &["restore", &shelf, &data]);
     assert!(taken.contains("is not empty"), "{taken}");
     let never = file("never");
