@@ -84,6 +84,10 @@ fn help_teaches_and_completion_scripts_are_printed() {
         "verify",
         "backup",
         "restore",
+        "ctl",
+        "vacuum",
+        "rebuild",
+        "prune",
         "chromadb.HttpClient",
     ] {
         assert!(help.contains(word), "{word}");
@@ -484,4 +488,113 @@ fn refuses_what_it_cannot_restore(folder: &Path) {
     assert!(status == 1 && out.contains(name), "{out}");
     assert!(!Path::new(&never).exists());
     fail(1, &["backup", &shelf, "--path", &file("nowhere")]);
+}
+
+#[test]
+fn ctl_sees_switches_and_runs_the_parts_of_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--scheduler-class", "external"]);
+    let url = format!("http://{}", server.address);
+    let ctl = |arguments: &[&str]| succeed(&[&["ctl", "--url", &url], arguments].concat());
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&ctl(&[arguments, &["--json"]].concat())).unwrap()
+    };
+    let client = server.client();
+    let id = client.collection("things");
+    let body = json!({"ids": ["a", "b"], "embeddings": [[1, 2], [3, 4]]});
+    assert_eq!(client.post(&format!("/collections/{id}/add"), &body).0, 201);
+    let status = ctl(&["status"]);
+    assert!(
+        status.contains("index_builder") && status.contains("running"),
+        "{status}"
+    );
+    assert_eq!(json(&["status"])["components"].as_array().unwrap().len(), 7);
+    let jobs = ctl(&["jobs"]);
+    assert!(
+        jobs.contains("scrub") && jobs.contains("0 4 * * SUN UTC"),
+        "{jobs}"
+    );
+    let dry = json(&["run", "log_sync", "--dry-run"]);
+    assert_eq!(
+        (&dry["report"]["operations"], &dry["dry_run"]),
+        (&json!(2), &json!(true))
+    );
+    let run = ctl(&["run", "log_sync"]);
+    assert!(
+        run.contains("log_sync: succeeded") && run.contains("sealed: 1"),
+        "{run}"
+    );
+    assert_eq!(json(&["run", "--due"]), json!([]));
+    let history = json(&["history", "log_sync"]);
+    assert_eq!(history.as_array().unwrap().len(), 2);
+    assert!(ctl(&["history"]).contains("manual, dry"));
+    assert!(ctl(&["pause", "producer"]).contains("paused"));
+    let (refused, _) = client.post(&format!("/collections/{id}/add"), &body);
+    assert_eq!(refused, 429);
+    assert!(ctl(&["resume", "producer"]).contains("running"));
+    assert!(ctl(&["drain", "query", "--limit", "5"]).contains("paused"));
+    ctl(&["resume", "query"]);
+    assert!(ctl(&["pause", "scrub"]).contains("paused"));
+    assert!(ctl(&["resume", "scrub"]).contains("waiting"));
+    let top = ctl(&["top", "--looks", "2", "--every", "1"]);
+    assert_eq!(top.matches("takes writes").count(), 2, "{top}");
+    let unknown = fail(1, &["ctl", "--url", &url, "run", "dance"]);
+    assert!(unknown.contains("no job `dance`"), "{unknown}");
+    let wrong = fail(
+        1,
+        &["ctl", "--url", &url, "run", "scrub", "--collection", "x"],
+    );
+    assert!(wrong.contains("UUID"), "{wrong}");
+    fail(2, &["ctl", "--url", &url, "run"]);
+    assert_eq!(server.stop().0, 0);
+    let gone = fail(1, &["ctl", "--url", &url, "status"]);
+    assert!(gone.contains("cannot reach"), "{gone}");
+}
+
+#[test]
+fn upkeep_commands_work_on_a_folder_and_through_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let path = data.to_str().unwrap();
+    let missing = fail(1, &["vacuum", "--path", path]);
+    assert!(missing.contains("there is no folder"), "{missing}");
+    assert!(!data.exists(), "a folder that is not there is not made");
+    let file = folder.path().join("in.jsonl");
+    write_records(&file, 500);
+    let import = ["import", file.to_str().unwrap(), "--collection", "things"];
+    for _ in 0..2 {
+        succeed(&[&import[..], &["--path", path, "--restart"]].concat());
+    }
+    let report = |arguments: &[&str]| -> Value {
+        let told: Value = serde_json::from_str(&succeed(arguments)).unwrap();
+        assert_eq!(told["outcome"], "succeeded");
+        told["report"].clone()
+    };
+    let pruned = report(&["prune", "--path", path, "--json"]);
+    assert_eq!(pruned["held_by"], json!([]), "{pruned}");
+    assert!(succeed(&["vacuum", "--path", path]).contains("catalog_vacuum: succeeded"));
+    let rebuilt = report(&["rebuild", "--path", path, "--json"]);
+    assert_eq!(rebuilt["rebuilt"][0]["name"], "things", "{rebuilt}");
+    let named = ["rebuild", "--collection", "none-such", "--path", path];
+    assert!(fail(1, &named).contains("none-such"));
+    let server = Server::start(&data, &[]);
+    let url = format!("http://{}", server.address);
+    let locked = fail(1, &["prune", "--path", path]);
+    assert!(locked.contains("--url"), "{locked}");
+    for command in ["vacuum", "prune"] {
+        report(&[command, "--dry-run", "--url", &url, "--json"]);
+    }
+    let rebuilt = report(&["rebuild", "--collection", "things", "--url", &url, "--json"]);
+    assert_eq!(
+        (
+            &rebuilt["rebuilt"][0]["rows"],
+            &rebuilt["rebuilt"][0]["dead_rows"]
+        ),
+        (&json!(500), &json!(0))
+    );
+    assert_eq!(
+        server.client().count(&server.client().collection("things")),
+        500
+    );
+    assert_eq!(server.stop().0, 0);
 }

@@ -60,7 +60,8 @@ impl Ledger {
 
     /// Asks the server for every record and compares.
     pub(crate) fn check(&mut self, client: &Client, collection: &str) {
-        let body = json!({"include": ["embeddings", "documents", "metadatas"]});
+        let include = ["embeddings", "documents", "metadatas"];
+        let body = json!({"include": include, "read_level": "index_and_wal"});
         let (status, answer) = client.post(&format!("/collections/{collection}/get"), &body);
         assert_eq!(status, 200, "{answer}");
         let ids = answer["ids"].as_array().unwrap();

@@ -157,9 +157,12 @@ impl Client {
         answer["id"].as_str().unwrap().to_owned()
     }
 
-    /// How many records a collection has.
+    /// How many records a collection has, with everything that was acknowledged.
     pub(crate) fn count(&self, id: &str) -> u64 {
-        let url = format!("{}/collections/{id}/count", self.base);
+        let url = format!(
+            "{}/collections/{id}/count?read_level=index_and_wal",
+            self.base
+        );
         let mut response = self.agent.get(url).call().unwrap();
         response
             .body_mut()

@@ -86,6 +86,29 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Check every checksum in a data folder; the exit status is 1 where anything is damaged.
     Verify(Folder),
+    /// See and switch the parts of a running server, and run its jobs.
+    #[command(after_help = "Examples:\n  \
+            vermilion ctl status\n  \
+            vermilion ctl run scrub --dry-run\n  \
+            vermilion ctl pause maintenance --url http://localhost:9000\n  \
+            vermilion ctl top\n\n\
+            A server whose `scheduler_class` is `external` runs jobs only when asked: `vermilion ctl run --due`.")]
+    Ctl(Ctl),
+    /// Give the space of deleted rows in the catalogue back to the disk.
+    #[command(
+        after_help = "Examples:\n  vermilion vacuum --path ./data\n  vermilion vacuum --dry-run --url http://localhost:8000"
+    )]
+    Vacuum(Upkeep),
+    /// Write segments and their indexes anew, without deleted rows.
+    #[command(
+        after_help = "Examples:\n  vermilion rebuild --path ./data\n  vermilion rebuild --collection my --url http://localhost:8000"
+    )]
+    Rebuild(Rebuild),
+    /// Write what the log holds to segments, and let go of its files.
+    #[command(
+        after_help = "Examples:\n  vermilion prune --path ./data\n  vermilion prune --dry-run --url http://localhost:8000"
+    )]
+    Prune(Upkeep),
     /// Print the completion script of a shell.
     #[command(
         after_help = "Example:\n  vermilion completions bash > ~/.local/share/bash-completion/completions/vermilion"
@@ -238,6 +261,120 @@ pub(crate) struct Export {
     /// Write the file anew where there is one.
     #[arg(long)]
     pub(crate) overwrite: bool,
+}
+
+/// What is seen and switched.
+#[derive(Debug, Args)]
+pub(crate) struct Ctl {
+    #[command(subcommand)]
+    pub(crate) what: CtlCommand,
+    /// The server.
+    #[arg(long, global = true, default_value = "http://127.0.0.1:8000")]
+    pub(crate) url: String,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CtlCommand {
+    /// State, queue and lag of every component.
+    Status,
+    /// Keep a component or a job from working.
+    Pause {
+        /// A component (see `status`) or a job (see `jobs`).
+        name: String,
+    },
+    /// Let a component or a job work again.
+    Resume {
+        /// A component or a job.
+        name: String,
+    },
+    /// Have a component finish what it has begun, then pause it.
+    Drain {
+        /// A component.
+        component: String,
+        /// Seconds that it may take.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=3600))]
+        limit: u64,
+    },
+    /// Run a job now, and wait for its end.
+    Run(CtlRun),
+    /// Ask the run of a job to end.
+    Cancel {
+        /// The job.
+        job: String,
+    },
+    /// Every job, with its next and last run.
+    Jobs,
+    /// The newest runs, newest first.
+    History {
+        /// The job; all where none is named.
+        job: Option<String>,
+        /// How many runs.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Components and jobs, looked at again and again until Ctrl-C.
+    Top {
+        /// Seconds between two looks.
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        every: u64,
+        /// End after so many looks.
+        #[arg(long)]
+        looks: Option<u64>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CtlRun {
+    /// The job.
+    #[arg(required_unless_present = "due")]
+    pub(crate) job: Option<String>,
+    /// Run every job that is due.
+    #[arg(long, conflicts_with_all = ["job", "dry_run", "no_wait", "collection"])]
+    pub(crate) due: bool,
+    /// Only tell what would be done.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not wait for the end of the run.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// The id of a collection, for jobs that can work on one.
+    #[arg(long, value_name = "ID")]
+    pub(crate) collection: Option<String>,
+}
+
+/// A task, on a folder or behind a server.
+#[derive(Debug, Args)]
+pub(crate) struct Upkeep {
+    /// The data folder, which no server may have open.
+    #[arg(long, default_value = "./vermilion-data", conflicts_with = "url")]
+    pub(crate) path: PathBuf,
+    /// A running server, such as http://localhost:8000.
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// Only tell what would be done.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rebuild {
+    #[command(flatten)]
+    pub(crate) upkeep: Upkeep,
+    /// The collection; all where none is named.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) collection: Option<String>,
+    /// The tenant of the collection.
+    #[arg(long, default_value = "default_tenant")]
+    pub(crate) tenant: String,
+    /// The database of the collection.
+    #[arg(long, default_value = "default_database")]
+    pub(crate) database: String,
 }
 
 #[derive(Debug, Args)]

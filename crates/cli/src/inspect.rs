@@ -61,7 +61,7 @@ fn must_be_there(folder: &Folder) -> Result<(), Failure> {
 }
 
 /// Writes a JSON value as an indented tree: scalars on the line of their name, the rest below it.
-fn tree(value: &Value, depth: usize, text: &mut String) {
+pub(crate) fn tree(value: &Value, depth: usize, text: &mut String) {
     let indent = "  ".repeat(depth);
     match value {
         Value::Object(members) => {

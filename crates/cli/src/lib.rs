@@ -8,6 +8,7 @@ mod arguments;
 mod backup;
 mod configuration;
 mod console;
+mod control;
 mod demo;
 mod failure;
 mod inspect;
@@ -51,6 +52,10 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Backups(request)) => backup::list(&request),
         Some(Command::Inspect(request)) => inspect::inspect(&request),
         Some(Command::Verify(request)) => inspect::verify(&request),
+        Some(Command::Ctl(ctl)) => control::ctl(&ctl),
+        Some(Command::Vacuum(request)) => control::vacuum(&request),
+        Some(Command::Rebuild(request)) => control::rebuild(&request),
+        Some(Command::Prune(request)) => control::prune(&request),
         Some(Command::Completions { shell }) => completions(shell),
         None => Err(Failure::usage("no command is given")
             .hint("`vermilion demo` shows what it can do; `vermilion --help` lists the commands")),

@@ -53,6 +53,8 @@ fn open(values: &Values) -> Result<Database, Failure> {
     let mut config = Config::at(&values.path)?;
     config.limits = values.limits();
     config.upkeep = values.upkeep();
+    config.ingest = values.ingest();
+    config.scheduler_class = values.scheduler_class;
     Ok(Database::open(config)?)
 }
 

@@ -22,14 +22,10 @@ use vermilion_engine::segments::vector::{
 const K: usize = 10;
 const RECALLS: [f32; 6] = [0.8, 0.9, 0.95, 0.98, 0.99, 0.999];
 
-/// Seconds this thread has been running (Linux), which other work on the machine does not change.
+/// Seconds this thread has been running, which other work on the machine does not change.
 fn cpu_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this is Linux");
-    let nanoseconds = text
-        .split(' ')
-        .next()
-        .and_then(|text| text.parse::<f64>().ok());
-    nanoseconds.expect("the first number is the time on a processor") / 1e9
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// A `.npy` file of two dimensions: its columns, and the bytes of its numbers.
@@ -84,7 +80,12 @@ impl Bench<'_> {
     }
 
     fn run(&self, what: &str, recall: f32, mask: Option<&RowSet>, truth: &[Vec<u32>]) {
-        let options = SearchOptions { k: K, recall, mask };
+        let translated = mask.map(|mask| self.index.mask(mask).expect("it is of this index"));
+        let options = SearchOptions {
+            k: K,
+            recall,
+            mask: translated.as_ref(),
+        };
         let mut times = Vec::new();
         let (mut hits, mut wanted) = (0, 0);
         for _ in 0..3 {
@@ -108,8 +109,9 @@ impl Bench<'_> {
         });
         println!(
             "{{\"filter\":\"{what}\",\"share\":{share:.5},\"asked\":{recall},\
-             \"recall\":{found:.4},\"microseconds\":{:.1}}}",
-            times[0]
+             \"recall\":{found:.4},\"microseconds\":{:.1},\"effort\":\"{:?}\"}}",
+            times[0],
+            self.index.effort(K, recall)
         );
     }
 }

@@ -258,7 +258,7 @@ fn filtered(
         selection,
         limit,
         include,
-        offset: 0,
+        ..GetRequest::default()
     };
     assert!(!database.get(scope, &request)?.ids.is_empty());
     Ok(())

@@ -3,7 +3,7 @@
 //! What must stay true: no other file of the engine asks the system for the time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Tells the time. Implementations are shared between threads.
@@ -53,6 +53,8 @@ impl Clock for SystemClock {
 #[derive(Debug, Default)]
 pub struct ManualClock {
     nanoseconds: AtomicU64,
+    /// How far the wall clock was set forward or back.
+    set_by: AtomicI64,
 }
 
 impl ManualClock {
@@ -61,11 +63,18 @@ impl ManualClock {
         self.nanoseconds
             .fetch_add(step.as_nanos() as u64, Ordering::SeqCst);
     }
+
+    /// Sets the wall clock forward or, below zero, back by so many seconds.
+    pub fn set_by(&self, seconds: i64) {
+        self.set_by
+            .fetch_add(seconds * 1_000_000_000, Ordering::SeqCst);
+    }
 }
 
 impl Clock for ManualClock {
     fn wall_nanoseconds(&self) -> u64 {
-        self.nanoseconds.load(Ordering::SeqCst)
+        let passed = self.nanoseconds.load(Ordering::SeqCst);
+        passed.saturating_add_signed(self.set_by.load(Ordering::SeqCst))
     }
 
     fn monotonic(&self) -> Duration {

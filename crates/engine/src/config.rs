@@ -23,6 +23,44 @@ pub struct Config {
     pub limits: Limits,
     /// When records leave memory for segments, and log files go.
     pub upkeep: Upkeep,
+    /// Who begins jobs that are due.
+    pub scheduler_class: SchedulerClass,
+    /// When writers are answered, and who indexes what they wrote.
+    pub ingest: Ingest,
+}
+
+/// When writers are answered, and who indexes what they wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct Ingest {
+    /// Whether writers are answered once their batch is durable, and readers see it a little
+    /// later. A collection that says otherwise itself has its own way.
+    pub batch_ingest: bool,
+    /// Threads that index what was written so. None run where [`Upkeep::background`] is off; then
+    /// [`crate::Database::upkeep`] and readers do it.
+    pub workers: usize,
+    /// Bytes of such batches that are kept in memory until they are indexed; what is beyond is
+    /// read from the log again.
+    pub kept_bytes: u64,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self {
+            batch_ingest: false,
+            workers: 2,
+            kept_bytes: 128 << 20,
+        }
+    }
+}
+
+/// Who begins jobs that are due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SchedulerClass {
+    /// A thread of this process, unless [`Upkeep::background`] is off.
+    #[default]
+    InProcess,
+    /// Nobody: an operator's own scheduler asks for runs.
+    External,
 }
 
 /// What a request may ask for at most.
@@ -134,6 +172,8 @@ impl Config {
             clock: SystemClock::new(),
             limits: Limits::default(),
             upkeep: Upkeep::default(),
+            ingest: Ingest::default(),
+            scheduler_class: SchedulerClass::default(),
         }
     }
 }

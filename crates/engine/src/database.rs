@@ -2,34 +2,40 @@
 //!
 //! What must stay true: opening replays the log beyond the segments before anything is answered;
 //! closing leaves the log with a clean end; the `collections` lock is never held across I/O, and
-//! `changes` orders everything that creates, renames or deletes.
+//! `changes` orders everything that creates, renames or deletes. Whoever writes a segment that the
+//! catalogue does not name yet shares `publishing`; who looks for folders that it does not name has
+//! it alone, and no request waits for it.
 
 mod backups;
+mod control;
 mod expiry;
+mod ingest;
 mod namespaces;
+mod pressure;
 mod records;
+mod tasks;
 mod validate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::backup::{BackupState, Journal};
 use crate::catalog::Catalog;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, SchedulerClass};
+use crate::control::{Component, Controls};
 use crate::expiry::Marks;
-use crate::indexing::{LiveCollection, Publisher};
+use crate::indexing::{Gauges, Handoff, LiveCollection, Publisher};
 use crate::log::{Keep, Log, LogOptions};
-use crate::maintenance::{Worker, merge_round, seal_round, sweep_orphans};
+use crate::maintenance::{Worker, forgive_deletion, seal_round, sweep_orphans};
 use crate::model::{CollectionId, CollectionScope, SeqId};
+use crate::schedule::Scheduler;
 use crate::storage::DeferringStorage;
 use crate::{Error, ErrorKind, Result};
 
-/// How long a write waits for memory to be sealed before it is refused.
-const PRESSURE_WAIT: Duration = Duration::from_secs(10);
 /// Memory beyond which writes wait, as a multiple of what upkeep aims at.
 const PRESSURE_FACTOR: u64 = 2;
 
@@ -50,17 +56,23 @@ const EXPIRY_RECORDS: usize = 10_000;
 /// ```
 pub struct Database {
     inner: Arc<Inner>,
+    jobs: Scheduler,
     workers: Mutex<Vec<Worker>>,
 }
 
 /// What the database and its workers share.
 struct Inner {
     config: Config,
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
     log: Log,
     collections: RwLock<Collections>,
-    /// Bytes in memory of all collections together.
-    memory: Arc<AtomicU64>,
+    /// Bytes of all collections together.
+    gauges: Arc<Gauges>,
+    /// The collections that the workers are to index.
+    handoff: Handoff,
+    controls: Controls,
+    /// See the head of this file.
+    publishing: RwLock<()>,
     /// Held by whatever creates, renames or deletes tenants, databases or collections.
     changes: Mutex<()>,
     /// The storage of `config`, which a backup can ask to leave folders in place.
@@ -74,6 +86,12 @@ struct Inner {
     closing: AtomicBool,
     /// Told whenever a seal has freed memory.
     freed: (Mutex<()>, Condvar),
+    /// Writes that were held back, and that were refused.
+    slowed: AtomicU64,
+    refused: AtomicU64,
+    /// Bytes free on the disk, and the monotonic milliseconds when that was looked up.
+    disk_free: AtomicU64,
+    disk_looked_at: AtomicU64,
 }
 
 /// The open collections, by id and by name.
@@ -120,6 +138,24 @@ pub struct Statistics {
     pub log_appends: u64,
     /// Segments of all collections.
     pub segments: u64,
+    /// Collections that wait for an indexing worker.
+    pub waiting_collections: u64,
+    /// Spans of SeqIds that are logged and not indexed.
+    pub waiting_spans: u64,
+    /// Bytes of batches that are logged and not indexed.
+    pub waiting_bytes: u64,
+    /// Of these, bytes that are in memory.
+    pub waiting_bytes_kept: u64,
+    /// Operations that are logged and not indexed.
+    pub waiting_operations: u64,
+    /// How long ago the oldest of these was written, in milliseconds.
+    pub indexing_lag_milliseconds: u64,
+    /// Batches that were read from the log again to be indexed.
+    pub batches_read_again: u64,
+    /// Writes that were held back since memory, log or disk were filling up.
+    pub writes_slowed: u64,
+    /// Writes that were refused since one of them was full.
+    pub writes_refused: u64,
 }
 
 impl Database {
@@ -128,7 +164,7 @@ impl Database {
     pub fn open(mut config: Config) -> Result<Self> {
         let folders = DeferringStorage::new(config.storage.clone());
         config.storage = folders.clone();
-        let catalog = Catalog::open(&config.catalog)?;
+        let catalog = Arc::new(Catalog::open(&config.catalog)?);
         let rows = catalog.load()?;
         let swept = sweep_orphans(config.storage.as_ref(), &rows)?;
         if swept > 0 {
@@ -137,10 +173,13 @@ impl Database {
                 "removed folders of segments that were never published"
             );
         }
-        let memory = Arc::new(AtomicU64::new(0));
+        // Sealing must give log back long before writes are refused for want of it.
+        let half = config.limits.log_bytes_max / 2;
+        config.upkeep.log_bytes = config.upkeep.log_bytes.min(half);
+        let gauges = Gauges::new(config.ingest.kept_bytes);
         let mut collections = Collections::default();
         for row in rows {
-            collections.insert(Arc::new(LiveCollection::new(row, memory.clone())));
+            collections.insert(Arc::new(LiveCollection::new(row, gauges.clone())));
         }
         let backups = read_backup_state(&config);
         let journal = Journal::open(config.storage.as_ref(), backups.is_some())?;
@@ -153,7 +192,7 @@ impl Database {
             journal.resume_at(backups.next_change());
         }
         let expiry = Mutex::new(Marks::read(config.storage.as_ref())?);
-        let log = open_log(&config, &catalog, &collections, keep)?;
+        let log = open_log(&config, &collections, keep)?;
         for (id, collection) in &collections.by_id {
             log.register(*id, collection.published_applied());
         }
@@ -164,7 +203,10 @@ impl Database {
             catalog,
             log,
             collections: RwLock::new(collections),
-            memory,
+            gauges,
+            handoff: Handoff::default(),
+            controls: Controls::default(),
+            publishing: RwLock::new(()),
             changes: Mutex::new(()),
             folders,
             journal,
@@ -172,14 +214,23 @@ impl Database {
             backing_up: Mutex::new(()),
             closing: AtomicBool::new(false),
             freed: (Mutex::new(()), Condvar::new()),
+            slowed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            disk_free: AtomicU64::new(u64::MAX),
+            disk_looked_at: AtomicU64::new(0),
         });
+        let jobs = open_jobs(&inner)?;
         let workers = if background {
             start_workers(&inner)?
         } else {
             Vec::new()
         };
+        if background && inner.config.scheduler_class == SchedulerClass::InProcess {
+            jobs.start()?;
+        }
         Ok(Self {
             inner,
+            jobs,
             workers: Mutex::new(workers),
         })
     }
@@ -189,11 +240,23 @@ impl Database {
         if self.inner.closing.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
+        self.inner.handoff.end();
+        self.inner.freed.1.notify_all();
+        self.jobs.stop();
         let workers = std::mem::take(&mut *self.workers.lock());
         workers.iter().for_each(Worker::stop);
+        let closed = Error::new(ErrorKind::Closed, "The database is closing; retry later.");
+        for collection in self.inner.all_collections() {
+            collection.end_waits(&closed);
+        }
         let log = self.inner.log.close();
         self.inner.catalog.close()?;
         log
+    }
+
+    /// The jobs that run by themselves, and what is known of their runs.
+    pub fn jobs(&self) -> &Scheduler {
+        &self.jobs
     }
 
     /// The limits in force.
@@ -224,14 +287,33 @@ impl Database {
             log_bytes: self.inner.log.bytes() + self.inner.log.kept_bytes(),
             log_syncs: log.syncs,
             log_appends: log.appends,
+            waiting_collections: self.inner.handoff.len() as u64,
+            waiting_bytes: self.inner.gauges.backlog.load(Ordering::Relaxed),
+            waiting_bytes_kept: self.inner.gauges.kept.load(Ordering::Relaxed),
+            batches_read_again: self.inner.gauges.read_again.load(Ordering::Relaxed),
+            writes_slowed: self.inner.slowed.load(Ordering::Relaxed),
+            writes_refused: self.inner.refused.load(Ordering::Relaxed),
             ..Statistics::default()
         };
+        let now = self.inner.config.clock.monotonic();
         for collection in self.inner.all_collections() {
             statistics.collections += 1;
             statistics.segments += collection.segment_count() as u64;
             statistics.memory_bytes += collection.memory().0;
             if collection.is_loaded() {
                 statistics.records += collection.count().unwrap_or(0);
+            }
+            let backlog = collection.backlog();
+            if let Some(since) = backlog.since {
+                let lag = now.saturating_sub(since).as_millis() as u64;
+                let operations = collection
+                    .acknowledged()
+                    .0
+                    .saturating_sub(collection.visible().0);
+                statistics.waiting_spans += backlog.spans as u64;
+                statistics.waiting_operations += operations;
+                statistics.indexing_lag_milliseconds =
+                    statistics.indexing_lag_milliseconds.max(lag);
             }
         }
         statistics
@@ -242,20 +324,17 @@ impl Database {
         self.inner.config.clock.wall_nanoseconds()
     }
 
-    /// One round of upkeep (sealing, merging, log pruning); whether anything was done.
+    /// One round of upkeep (indexing, sealing, merging, log pruning); whether anything was done.
     pub fn upkeep(&self) -> Result<bool> {
+        let indexed = self.inner.index_all();
         let sealed = self.inner.seal_round()?;
-        Ok(self.inner.merge_round()? || sealed)
+        Ok(self.inner.merge_round()? || sealed || indexed)
     }
 
-    /// Writes everything in memory to segments, however little it is.
+    /// Indexes what is logged and writes everything in memory to segments, however little it is.
     pub fn seal_all(&self) -> Result<()> {
-        for collection in self.inner.all_collections() {
-            if !collection.is_deleted() {
-                collection.seal(self.inner.publisher(&|| true))?;
-            }
-        }
-        Ok(())
+        self.inner.index_all();
+        self.inner.seal_everything(&|| true)
     }
 }
 
@@ -292,60 +371,52 @@ impl Inner {
         }
     }
 
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Seals what is due; nothing while indexing is paused.
     fn seal_round(&self) -> Result<bool> {
-        let go_on = || !self.closing.load(Ordering::Relaxed);
+        let Ok(_inside) = self.controls.enter(Component::Indexing) else {
+            return Ok(false);
+        };
+        let _publishing = self.publishing.read();
+        let go_on = || !self.is_closing();
         let sealed = seal_round(
             &self.all_collections(),
             self.publisher(&go_on),
             &self.config.upkeep,
             self.config.clock.monotonic(),
-        )?;
+        );
         self.freed.1.notify_all();
-        Ok(sealed)
+        self.handoff.wake();
+        self.controls.note(Component::Indexing, &sealed);
+        sealed
     }
 
+    /// Merges what is due; nothing while the index builder is paused.
     fn merge_round(&self) -> Result<bool> {
-        let go_on = || !self.closing.load(Ordering::Relaxed);
-        merge_round(
-            &self.all_collections(),
-            self.publisher(&go_on),
-            &self.config.upkeep,
-            &self.config.limits,
-        )
+        let merged = self.merge_while(&|| !self.is_closing());
+        if matches!(&merged, Err(error) if error.kind() == ErrorKind::Busy) {
+            return Ok(false);
+        }
+        self.controls.note(Component::IndexBuilder, &merged);
+        merged
     }
 
-    /// Refuses writes while the database closes or the log has failed; while memory or log are
-    /// full, waits for upkeep, and after [`PRESSURE_WAIT`] refuses for now.
-    fn admit_write(&self) -> Result<()> {
-        if self.closing.load(Ordering::SeqCst) {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                "The database is closing; retry later.",
-            ));
-        }
-        let memory_max = self.config.upkeep.memory_bytes as u64 * PRESSURE_FACTOR;
-        let deadline = self.config.clock.monotonic() + PRESSURE_WAIT;
-        loop {
-            let memory = self.memory.load(Ordering::Relaxed);
-            let log = self.log.bytes();
-            if memory <= memory_max && log <= self.config.limits.log_bytes_max {
-                return Ok(());
+    fn seal_everything(&self, go_on: &(dyn Fn() -> bool + Sync)) -> Result<()> {
+        let _publishing = self.publishing.read();
+        for collection in self.all_collections() {
+            if !collection.is_deleted() && go_on() {
+                forgive_deletion(collection.seal(self.publisher(go_on)), false)?;
             }
-            if self.config.clock.monotonic() >= deadline || !self.config.upkeep.background {
-                return Err(Error::new(
-                    ErrorKind::Busy,
-                    format!(
-                        "Writes come faster than they can be stored: {memory} bytes in memory \
-                         ({memory_max} allowed), {log} bytes of log ({} allowed). Retry later.",
-                        self.config.limits.log_bytes_max
-                    ),
-                ));
-            }
-            let mut guard = self.freed.0.lock();
-            self.freed
-                .1
-                .wait_for(&mut guard, Duration::from_millis(100));
         }
+        Ok(())
+    }
+
+    /// Memory beyond which nothing more is indexed until some is freed.
+    fn memory_max(&self) -> u64 {
+        self.config.upkeep.memory_bytes as u64 * PRESSURE_FACTOR
     }
 }
 
@@ -388,14 +459,9 @@ fn read_backup_state(config: &Config) -> Option<BackupState> {
     })
 }
 
-/// Opens the log and applies what it has beyond the segments. While it does, memory is kept in
-/// bounds by sealing.
-fn open_log(
-    config: &Config,
-    catalog: &Catalog,
-    collections: &Collections,
-    keep: Keep,
-) -> Result<Log> {
+/// Opens the log. Applies what it has beyond the segments as far as memory goes, and leaves the
+/// rest to be indexed later, so that a start takes no longer than reading the log.
+fn open_log(config: &Config, collections: &Collections, keep: Keep) -> Result<Log> {
     let storage = config.storage.as_ref();
     let options = LogOptions {
         file_bytes: config.upkeep.log_file_bytes,
@@ -409,31 +475,38 @@ fn open_log(
             .get(&id)
             .map(|collection| collection.published_applied())
     };
-    let publisher = Publisher {
-        storage,
-        catalog,
-        log: None,
-        go_on: &|| true,
-    };
-    let memory_max = config.upkeep.memory_bytes as u64 * PRESSURE_FACTOR;
-    let mut memory: u64 = 0;
+    let room = config.upkeep.memory_bytes as u64;
+    let now = config.clock.monotonic();
+    let mut replayed: u64 = 0;
+    let mut later: HashSet<CollectionId> = HashSet::new();
     Log::open(config.storage.clone(), options, &applied, &mut |frame| {
-        let Some(collection) = collections.by_id.get(&frame.collection) else {
+        let id = frame.collection();
+        let Some(collection) = collections.by_id.get(&id) else {
             return Ok(());
         };
-        memory += frame.batch.heap_bytes() as u64;
-        collection.replay(storage, &frame.batch, frame.seqs);
-        if memory > memory_max {
-            memory = 0;
-            for collection in collections.by_id.values().filter(|one| one.memory().0 > 0) {
-                // A full disk must not keep the database from opening.
-                if let Err(error) = collection.seal(publisher) {
-                    tracing::warn!(%error, "cannot seal while the log is replayed");
-                }
-            }
+        // After the first batch that is left for later, so are all others of the collection.
+        if (replayed >= room || later.contains(&id)) && collection.defer(&frame, now) {
+            later.insert(id);
+            return Ok(());
         }
+        let logged = frame.read()?;
+        replayed += logged.batch.heap_bytes() as u64;
+        collection.replay(storage, &logged.batch, logged.seqs);
         Ok(())
     })
+}
+
+/// The jobs of the catalogue and those of the program.
+fn open_jobs(inner: &Arc<Inner>) -> Result<Scheduler> {
+    let watched = inner.clone();
+    let is_busy = move || {
+        let requests = [Component::Query, Component::Producer];
+        requests.iter().any(|one| watched.controls.inside(*one) > 0)
+    };
+    let clock = inner.config.clock.clone();
+    let jobs = Scheduler::open(inner.catalog.clone(), clock, Arc::new(is_busy))?;
+    tasks::bring(inner, &jobs)?;
+    Ok(jobs)
 }
 
 fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
@@ -460,5 +533,12 @@ fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
             }
         }
     })?;
-    Ok(vec![sealer, merger, expirer])
+    let mut workers = vec![sealer, merger, expirer];
+    workers.extend(ingest::start_indexing(inner)?);
+    for collection in inner.all_collections() {
+        if collection.has_backlog() {
+            inner.handoff.offer(&collection);
+        }
+    }
+    Ok(workers)
 }

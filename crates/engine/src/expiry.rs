@@ -17,8 +17,8 @@ use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::{
-    CollectionId, Comparison, Filter, GetRequest, Include, Number, RecordSelection, Schema, SeqId,
-    ValueKind,
+    CollectionId, Comparison, Consistency, Filter, GetRequest, Include, Number, RecordSelection,
+    Schema, SeqId, ValueKind,
 };
 use crate::query::{self, Snapshot};
 use crate::storage::Storage;
@@ -43,7 +43,7 @@ pub struct ExpiryReport {
     pub collections: u64,
     /// Records deleted.
     pub expired: u64,
-    /// Collections that were being written to at that moment; they are left to the next round.
+    /// Collections that were deleted, held back or not indexed then; left to the next round.
     pub busy: u64,
     /// The limit ended the round: more records are past their time.
     pub more: bool,
@@ -87,6 +87,7 @@ pub(crate) fn ended(snapshot: &Snapshot, now: u64, limit: usize) -> Result<Vec<S
         limit: Some(u32::try_from(limit).unwrap_or(u32::MAX)),
         offset: 0,
         include: Include::default(),
+        consistency: Consistency::default(),
     };
     let found = query::get(snapshot, &request)?.ids;
     Ok(found.iter().map(str::to_owned).collect())

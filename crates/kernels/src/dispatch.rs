@@ -11,6 +11,7 @@ use crate::codes::{
     BLOCK_ROWS, LevelBits, Quantised, Rotation, Scan, Survivor, block_bytes, check_dimension,
     line_bytes,
 };
+use crate::tiles::{Packed, Part};
 use crate::{BLOCK, scalar};
 
 /// The environment variable that forces a level.
@@ -110,18 +111,30 @@ pub(crate) struct CodeTable {
     pub(crate) dot_levels4: unsafe fn(&[u8], &[i8]) -> i32,
 }
 
+/// A search for the lowest difference.
+type LowestDifference = unsafe fn(&[f32], &[f32]) -> Option<(usize, f32)>;
+
+/// The tile kernels of one instruction set. Each may be called only where the machine has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TileTable {
+    pub(crate) products: unsafe fn(&Part<'_>, &mut [f32]),
+    pub(crate) lowest_difference: LowestDifference,
+}
+
 /// The kernels of one level.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kernels {
     pub(crate) level: Level,
     distances: DistanceTable,
     codes: CodeTable,
+    tiles: TileTable,
 }
 
 const SCALAR: Kernels = Kernels {
     level: Level::Scalar,
     distances: scalar::distances::DISTANCES,
     codes: scalar::codes::CODES,
+    tiles: scalar::tiles::TILES,
 };
 
 /// The kernels this machine can run, worst first.
@@ -142,6 +155,7 @@ pub(crate) fn available() -> Vec<Kernels> {
                 level: Level::Avx2,
                 distances: x86_64::avx2::DISTANCES,
                 codes: x86_64::avx2_codes::CODES,
+                tiles: x86_64::avx2::TILES,
             });
             if is_x86_feature_detected!("avx512f") {
                 tables.push(Kernels {
@@ -152,6 +166,7 @@ pub(crate) fn available() -> Vec<Kernels> {
                     } else {
                         x86_64::avx2_codes::CODES
                     },
+                    tiles: x86_64::avx512::TILES,
                 });
             }
         }
@@ -162,6 +177,7 @@ pub(crate) fn available() -> Vec<Kernels> {
             level: Level::Neon,
             distances: crate::aarch64::neon::DISTANCES,
             codes: crate::aarch64::neon_codes::CODES,
+            tiles: crate::aarch64::neon::TILES,
         });
     }
     tables
@@ -377,6 +393,52 @@ impl Kernels {
         // SAFETY: the machine has the instructions of every table that `available` gives.
         let (scale, sum) = unsafe { (self.codes.quantise)(numbers, out) };
         Quantised { scale, sum }
+    }
+}
+
+impl Kernels {
+    pub(crate) fn products(
+        &self,
+        rows: &[f32],
+        picked: Option<&[u32]>,
+        columns: &Packed,
+        out: &mut [f32],
+    ) {
+        let mut part = Part {
+            rows,
+            picked,
+            columns,
+            dimensions: 0..columns.dimension,
+        };
+        part.check(out);
+        if columns.dimension <= BLOCK {
+            // SAFETY: the machine has the instructions of every table that `available` gives.
+            unsafe { (self.tiles.products)(&part, out) }
+            return;
+        }
+        let mut sums = vec![0.0f64; out.len()];
+        for from in (0..columns.dimension).step_by(BLOCK) {
+            part.dimensions = from..columns.dimension.min(from + BLOCK);
+            // SAFETY: as above.
+            unsafe { (self.tiles.products)(&part, out) }
+            for (sum, &product) in sums.iter_mut().zip(&*out) {
+                *sum += f64::from(product);
+            }
+        }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = sum as f32;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn lowest_difference(
+        &self,
+        constants: &[f32],
+        products: &[f32],
+    ) -> Option<(usize, f32)> {
+        check_lengths(constants, products);
+        // SAFETY: the machine has the instructions of every table that `available` gives.
+        unsafe { (self.tiles.lowest_difference)(constants, products) }
     }
 }
 

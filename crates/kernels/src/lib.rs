@@ -17,8 +17,10 @@
 #![expect(unsafe_code, reason = "SIMD loads and calls through the kernel table")]
 
 pub mod codes;
+pub mod tiles;
 
 mod dispatch;
+mod fetch;
 mod scalar;
 mod sums;
 
@@ -31,6 +33,7 @@ mod x86_64;
 mod tests;
 
 pub use dispatch::{Level, UnknownLevel, level};
+pub use fetch::prefetch;
 
 use dispatch::kernels;
 

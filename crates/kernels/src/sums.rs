@@ -2,7 +2,8 @@
 //!
 //! What must stay true: `distance_kernels` is used in a module that has, for one instruction set,
 //! `Vector`, `LANES` and the steps `zero`, `load`, `load_part`, `multiply_add`, `subtract`, `sum`.
-//! `code_kernels` likewise, with `block_bounds`, `dot_levels8` and `dot_levels4`.
+//! `code_kernels` likewise, with `block_bounds`, `dot_levels8` and `dot_levels4`; `tile_kernels`
+//! in one that has, beside the vector's steps, `splat` and `store`.
 //! The bodies live in macros and not in generic functions because `target_feature` must stand on
 //! each function that is to be compiled with the wide registers, and takes a literal only.
 //! Several accumulators per row hide the latency of the multiply-add; several rows at a time share
@@ -294,6 +295,137 @@ macro_rules! code_kernels {
     };
 }
 
+/// Writes the functions of a `TileTable` for one instruction set: R rows and V vectors of columns
+/// are held in registers.
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    expect(
+        unused_macros,
+        reason = "this architecture has the scalar kernels only"
+    )
+)]
+macro_rules! tile_kernels {
+    ($features:literal, rows: $rows:literal, vectors: $vectors:literal) => {
+        /// The products of R rows with `VECTORS` vectors of columns of a panel.
+        ///
+        /// # Safety
+        /// Each of `rows` points to `length` numbers, `panel` to as many times the columns of a
+        /// panel, less those before the first column wanted.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn tile<const R: usize>(
+            rows: [*const f32; R],
+            panel: *const f32,
+            length: usize,
+        ) -> [[Vector; VECTORS]; R] {
+            let mut totals = [[zero(); VECTORS]; R];
+            for at in 0..length {
+                let mut columns = [zero(); VECTORS];
+                for (lane, column) in columns.iter_mut().enumerate() {
+                    // SAFETY: `at` is below `length`, and the vectors end within the panel.
+                    *column = unsafe { load(panel.add(at * crate::tiles::PANEL + lane * LANES)) };
+                }
+                for (row, total) in rows.iter().zip(&mut totals) {
+                    // SAFETY: `at` is below `length`.
+                    let number = splat(unsafe { *row.add(at) });
+                    for (total, column) in total.iter_mut().zip(columns) {
+                        *total = multiply_add(number, column, *total);
+                    }
+                }
+            }
+            totals
+        }
+
+        /// Products of R rows from row `at` of those wanted with the columns of a panel from
+        /// column `first`, whose numbers begin at `panel`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn tile_into<const R: usize>(
+            part: &crate::tiles::Part<'_>,
+            at: usize,
+            first: usize,
+            panel: &[f32],
+            out: &mut [f32],
+        ) {
+            let (count, length) = (part.columns.count, part.dimensions.len());
+            assert!(panel.len() + first % crate::tiles::PANEL >= length * crate::tiles::PANEL);
+            assert!(first % crate::tiles::PANEL + VECTORS * LANES <= crate::tiles::PANEL);
+            let rows =
+                std::array::from_fn(|row| part.rows[part.offset(at + row)..][..length].as_ptr());
+            // SAFETY: the slices just taken have `length` numbers, and by the assertions a panel
+            // goes on for as many dimensions and holds the vectors of columns whole.
+            let totals = unsafe { tile::<R>(rows, panel.as_ptr(), length) };
+            let width = (count - first).min(VECTORS * LANES);
+            for (row, total) in totals.iter().enumerate() {
+                let out = &mut out[(at + row) * count + first..][..width];
+                let mut numbers = [0.0f32; VECTORS * LANES];
+                for (numbers, &vector) in numbers.as_chunks_mut::<LANES>().0.iter_mut().zip(total) {
+                    store(numbers, vector);
+                }
+                out.copy_from_slice(&numbers[..width]);
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        fn products(part: &crate::tiles::Part<'_>, out: &mut [f32]) {
+            use crate::tiles::PANEL;
+            part.check(out);
+            let (dimension, wanted) = (part.columns.dimension, part.wanted());
+            // As many rows as stay in a near cache while the panels pass by.
+            let chunk =
+                (TILE_ROWS_BYTES / (4 * part.dimensions.len().max(1))).next_multiple_of(ROWS);
+            for from in (0..wanted).step_by(chunk) {
+                let to = wanted.min(from + chunk);
+                for first in (0..part.columns.count).step_by(VECTORS * LANES) {
+                    let start = first / PANEL * PANEL * dimension;
+                    let start = start + part.dimensions.start * PANEL + first % PANEL;
+                    let panel = &part.columns.panels[start..];
+                    let mut at = from;
+                    while at + ROWS <= to {
+                        tile_into::<ROWS>(part, at, first, panel, out);
+                        at += ROWS;
+                    }
+                    while at + 4 <= to {
+                        tile_into::<4>(part, at, first, panel, out);
+                        at += 4;
+                    }
+                    while at < to {
+                        tile_into::<1>(part, at, first, panel, out);
+                        at += 1;
+                    }
+                }
+            }
+        }
+
+        const ROWS: usize = $rows;
+        const VECTORS: usize = $vectors;
+
+        /// Bytes of rows that are multiplied with one panel after the other.
+        const TILE_ROWS_BYTES: usize = 256 << 10;
+
+        crate::sums::lowest_kernel!(target_feature(enable = $features));
+    };
+}
+
+/// Writes the kernel that finds the lowest difference, and the `TileTable` with it.
+macro_rules! lowest_kernel {
+    ($($attribute:meta)?) => {
+        $(#[$attribute])?
+        fn lowest_difference(constants: &[f32], products: &[f32]) -> Option<(usize, f32)> {
+            crate::scalar::portable::lowest_difference(constants, products)
+        }
+
+        /// The tile kernels of this instruction set.
+        pub(crate) const TILES: crate::dispatch::TileTable = crate::dispatch::TileTable {
+            products,
+            lowest_difference,
+        };
+    };
+}
+
 pub(crate) use code_kernels;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) use distance_kernels;
+pub(crate) use lowest_kernel;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) use tile_kernels;

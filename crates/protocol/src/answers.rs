@@ -7,7 +7,8 @@ use std::io::Write;
 
 use serde::Serialize;
 use vermilion_engine::model::{
-    Embeddings, Fetched, MetadataColumn, Nearest, OptionalStrings, SparseVector, Value,
+    Deleted, Embeddings, Fetched, MetadataColumn, Nearest, OptionalStrings, SeqRange, SparseVector,
+    Value,
 };
 
 use crate::reads::Column;
@@ -240,11 +241,33 @@ impl Writer {
     }
 }
 
-/// Writes the answer to `delete`.
-pub fn write_deleted(count: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(32);
-    write!(out, "{{\"deleted\":{count}}}").expect("memory takes every write");
+/// Writes the answer to `add`, `upsert` and `update`: an object that clients take for an empty one,
+/// with the SeqIds of the batch, if it had records.
+pub fn write_written(seqs: Option<SeqRange>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    out.push(b'{');
+    write_seqs(&mut out, seqs);
+    out.push(b'}');
     out
+}
+
+/// Writes the answer to `delete`.
+pub fn write_deleted(deleted: &Deleted) -> Vec<u8> {
+    let mut out = Vec::with_capacity(96);
+    write!(out, "{{\"deleted\":{}", deleted.count).expect("memory takes every write");
+    if deleted.seqs.is_some() {
+        out.push(b',');
+    }
+    write_seqs(&mut out, deleted.seqs);
+    out.push(b'}');
+    out
+}
+
+fn write_seqs(out: &mut Vec<u8>, seqs: Option<SeqRange>) {
+    if let Some(SeqRange { first, last }) = seqs {
+        write!(out, "\"first_seq_id\":{first},\"last_seq_id\":{last}")
+            .expect("memory takes every write");
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vermilion_engine::model::{
-    Collection, CollectionUpdate, DatabaseInfo, NewCollection, Schema, Tenant,
+    BATCH_INGEST_KEY, BatchIngestChange, Collection, CollectionUpdate, DatabaseInfo, NewCollection,
+    Schema, Tenant,
 };
 
 use crate::configuration::{self, Configuration, ConfigurationChange};
@@ -82,7 +83,12 @@ pub fn decode_new_collection(
     let body: CreateBody = json::decode(body)?;
     names::check_collection_name("name", &body.name)?;
     let metadata = body.metadata.map(CollectionMetadata::check).transpose();
-    let metadata = metadata.map_err(|problem| ApiError::validation("metadata", problem))?;
+    let mut metadata = metadata.map_err(|problem| ApiError::validation("metadata", problem))?;
+    let asked = body.configuration.as_ref().and_then(|one| one.batch_ingest);
+    if let Some(on) = batch_ingest("metadata", metadata.as_ref(), asked)? {
+        let metadata = metadata.get_or_insert_default();
+        metadata.insert(BATCH_INGEST_KEY.to_owned(), on.into());
+    }
     Ok(NewCollection {
         tenant: tenant.to_owned(),
         database: database.to_owned(),
@@ -93,11 +99,37 @@ pub fn decode_new_collection(
     })
 }
 
+/// What metadata and configuration of a request say of `batch_ingest`.
+fn batch_ingest(
+    member: &str,
+    metadata: Option<&Map<String, Value>>,
+    configured: Option<bool>,
+) -> Result<Option<bool>, ApiError> {
+    let told = match metadata.and_then(|metadata| metadata.get(BATCH_INGEST_KEY)) {
+        None => None,
+        Some(Value::Bool(on)) => Some(*on),
+        Some(other) => {
+            return Err(ApiError::validation(
+                member,
+                format_args!("{BATCH_INGEST_KEY} is {other}; it must be true or false"),
+            ));
+        }
+    };
+    match (told, configured) {
+        (Some(told), Some(configured)) if told != configured => Err(ApiError::invalid(format!(
+            "The configuration says that batch_ingest is {configured}, and the metadata, in \
+             {BATCH_INGEST_KEY}, that it is {told}; say it once."
+        ))),
+        (told, configured) => Ok(told.or(configured)),
+    }
+}
+
 /// Changes that a request asks of a collection.
 #[derive(Debug, Default)]
 pub struct CollectionChange {
     name: Option<String>,
     metadata: Option<Map<String, Value>>,
+    batch_ingest: BatchIngestChange,
     configuration: Option<ConfigurationChange>,
 }
 
@@ -122,6 +154,7 @@ impl CollectionChange {
             name: self.name,
             metadata: self.metadata,
             schema,
+            batch_ingest: self.batch_ingest,
         }
     }
 }
@@ -142,14 +175,25 @@ pub fn decode_collection_change(body: &[u8]) -> Result<CollectionChange, ApiErro
     if let Some(name) = &body.name {
         names::check_collection_name("new_name", name)?;
     }
+    let withdrawn = body
+        .metadata
+        .as_ref()
+        .is_some_and(|metadata| metadata.says_null(BATCH_INGEST_KEY));
     let metadata = body.metadata.map(CollectionMetadata::check).transpose();
     let metadata = metadata.map_err(|problem| ApiError::validation("new_metadata", problem))?;
+    let asked = body.configuration.as_ref().and_then(|one| one.batch_ingest);
+    let told = batch_ingest("new_metadata", metadata.as_ref(), asked)?;
     if let Some(change) = &body.configuration {
         change.check()?;
     }
     Ok(CollectionChange {
         name: body.name,
         metadata,
+        batch_ingest: match told {
+            Some(on) => BatchIngestChange::Set(on),
+            None if withdrawn => BatchIngestChange::Follow,
+            None => BatchIngestChange::Keep,
+        },
         configuration: body.configuration,
     })
 }
@@ -170,10 +214,14 @@ struct CollectionAnswer<'a> {
 
 impl<'a> From<&'a Collection> for CollectionAnswer<'a> {
     fn from(collection: &'a Collection) -> Self {
+        let mut configuration = configuration::configuration_json(&collection.schema);
+        if let Some(on) = collection.batch_ingest() {
+            configuration["batch_ingest"] = on.into();
+        }
         Self {
             id: collection.id.0,
             name: &collection.name,
-            configuration_json: configuration::configuration_json(&collection.schema),
+            configuration_json: configuration,
             schema: &collection.schema,
             metadata: collection.metadata.as_ref(),
             dimension: collection.dimension,

@@ -26,6 +26,8 @@ pub(crate) struct Configuration {
     hnsw: Option<HnswBlock>,
     spann: Option<SpannBlock>,
     embedding_function: Option<EmbeddingFunction>,
+    /// Whether writers are answered before readers see what they wrote.
+    pub(crate) batch_ingest: Option<bool>,
 }
 
 /// An index as a configuration describes it.
@@ -252,6 +254,8 @@ pub struct ConfigurationChange {
     hnsw: Option<HnswChange>,
     spann: Option<SpannChange>,
     embedding_function: Option<EmbeddingFunction>,
+    /// The same as in a new collection's configuration.
+    pub(crate) batch_ingest: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -10,6 +10,7 @@ pub mod answers;
 pub mod backups;
 pub mod collections;
 pub mod configuration;
+pub mod control;
 pub mod error;
 mod filters;
 mod json;

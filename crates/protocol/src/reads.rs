@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vermilion_engine::model::{
-    Deletion, GetRequest, Include, QueryRequest, Recall, RecordSelection,
+    Consistency, Deletion, GetRequest, Include, QueryRequest, ReadLevel, Recall, RecordSelection,
 };
 
 use crate::records::{QueryVectors, explain_overflow};
@@ -60,6 +60,8 @@ struct RawGet {
     offset: Option<u32>,
     #[serde(default = "get_columns")]
     include: Vec<Column>,
+    #[serde(default)]
+    read_level: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -77,6 +79,8 @@ struct RawQuery {
     document: Option<Value>,
     #[serde(default = "query_columns")]
     include: Vec<Column>,
+    #[serde(default)]
+    read_level: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -110,6 +114,39 @@ fn include_of(columns: &[Column]) -> Include {
     }
 }
 
+/// The read level that `name` stands for.
+pub fn read_level(name: &str) -> Result<ReadLevel, ApiError> {
+    match name {
+        "index_and_wal" => Ok(ReadLevel::IndexAndWal),
+        "index_only" => Ok(ReadLevel::IndexOnly),
+        "index_and_bounded_wal" => Ok(ReadLevel::IndexAndBoundedWal),
+        _ => Err(unknown_level(&Value::from(name))),
+    }
+}
+
+fn unknown_level(level: &Value) -> ApiError {
+    ApiError::validation(
+        "read_level",
+        format_args!(
+            "{level} is no read level; use \"index_and_wal\", \"index_only\" or \
+             \"index_and_bounded_wal\""
+        ),
+    )
+}
+
+/// What a body says of what must be seen.
+fn consistency(level: Option<Value>) -> Result<Consistency, ApiError> {
+    let read_level = match level {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) => Some(read_level(&name)?),
+        Some(other) => return Err(unknown_level(&other)),
+    };
+    Ok(Consistency {
+        read_level,
+        ..Consistency::default()
+    })
+}
+
 /// Decodes the body of `get`.
 pub fn decode_get(body: &[u8]) -> Result<GetBody, ApiError> {
     let raw: RawGet = json::decode(body)?;
@@ -122,6 +159,7 @@ pub fn decode_get(body: &[u8]) -> Result<GetBody, ApiError> {
             limit: raw.limit,
             offset: raw.offset.unwrap_or(0),
             include: include_of(&raw.include),
+            consistency: consistency(raw.read_level)?,
         },
         include: raw.include,
     })
@@ -141,6 +179,7 @@ pub fn decode_query(body: &[u8]) -> Result<QueryBody, ApiError> {
                 filter: filters::parse(raw.metadata, raw.document)?,
             },
             include: include_of(&raw.include),
+            consistency: consistency(raw.read_level)?,
         },
         include: raw.include,
     })
@@ -224,6 +263,23 @@ mod tests {
             400,
             "Invalid where document clause",
         );
+    }
+
+    #[test]
+    fn read_levels_have_three_names_and_others_are_400() {
+        let level = |body: &str| decode_get(body.as_bytes()).map(|got| got.request.consistency);
+        assert_eq!(level("{}").unwrap().read_level, None);
+        assert_eq!(level(r#"{"read_level":null}"#).unwrap().read_level, None);
+        let body = r#"{"query_embeddings":[],"read_level":"index_and_bounded_wal"}"#;
+        let query = decode_query(body.as_bytes()).unwrap();
+        assert_eq!(
+            query.request.consistency.read_level,
+            Some(ReadLevel::IndexAndBoundedWal)
+        );
+        for wrong in [r#""wal""#, "1", "[]"] {
+            let body = format!(r#"{{"read_level":{wrong}}}"#);
+            fails(level(&body), 400, "is no read level; use \"index_and_wal\"");
+        }
     }
 
     #[test]

@@ -2,18 +2,26 @@
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use vermilion_engine::model::SeqRange;
 use vermilion_protocol::ApiError;
 
 /// What a handler answers.
 pub(crate) type Reply = Result<Answer, Failure>;
+
+/// The last SeqId of what a request wrote.
+pub(crate) const SEQ_ID: HeaderName = HeaderName::from_static("x-vermilion-seq-id");
+/// The first.
+const FIRST_SEQ_ID: HeaderName = HeaderName::from_static("x-vermilion-first-seq-id");
 
 /// JSON text with its status.
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: StatusCode,
     json: Body,
+    /// What was written.
+    seqs: Option<SeqRange>,
 }
 
 impl Answer {
@@ -37,7 +45,14 @@ impl Answer {
         Self {
             status,
             json: json.into(),
+            seqs: None,
         }
+    }
+
+    /// The same, telling in its headers what was written.
+    pub(crate) fn telling(mut self, seqs: Option<SeqRange>) -> Self {
+        self.seqs = seqs;
+        self
     }
 }
 
@@ -47,6 +62,10 @@ impl IntoResponse for Answer {
         *response.status_mut() = self.status;
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(CONTENT_TYPE, json);
+        if let Some(SeqRange { first, last }) = self.seqs {
+            response.headers_mut().insert(SEQ_ID, last.0.into());
+            response.headers_mut().insert(FIRST_SEQ_ID, first.0.into());
+        }
         response
     }
 }

@@ -14,7 +14,7 @@ use vermilion_protocol::ApiError;
 use crate::blocking::{Blocking, Work};
 use crate::config::ServerConfig;
 use crate::metrics::Metrics;
-use crate::observe::{answer_panic, observe};
+use crate::observe::{admit, answer_panic, observe};
 use crate::{handlers, routes};
 
 /// What all requests share.
@@ -84,6 +84,7 @@ pub(crate) fn router(app: &App, cors: Option<CorsLayer>) -> Router {
         router = router.route(path, axum::routing::any(handlers::system::version_one));
     }
     let router = router
+        .layer(from_fn_with_state(app.clone(), admit))
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(from_fn_with_state(app.clone(), observe))
         .with_state(app.clone());

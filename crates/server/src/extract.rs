@@ -30,6 +30,8 @@ pub(crate) struct Names {
     pub(crate) collection: String,
     /// A function attached to a collection.
     pub(crate) function: String,
+    /// A job or a component.
+    pub(crate) target: String,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Names {
@@ -44,6 +46,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
                 "tenant" => &mut names.tenant,
                 "database" => &mut names.database,
                 "function" => &mut names.function,
+                "job" | "component" => &mut names.target,
                 _ => &mut names.collection,
             };
             value.clone_into(place);

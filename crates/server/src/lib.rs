@@ -15,6 +15,7 @@ mod listen;
 mod metrics;
 mod observe;
 mod openapi;
+mod pace;
 mod routes;
 pub mod settings;
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use vermilion_engine::Statistics;
+use vermilion_engine::control::{ComponentState, ComponentStatus};
 
 /// Upper bounds of the histogram's buckets, in microseconds, with the seconds they stand for.
 const BUCKETS: [(u64, &str); 12] = [
@@ -124,6 +125,60 @@ impl Metrics {
                 "Syncs of the log.",
                 statistics.log_syncs,
             ),
+            (
+                "indexing_waiting_collections",
+                "gauge",
+                "Collections that wait for an indexing worker.",
+                statistics.waiting_collections,
+            ),
+            (
+                "indexing_waiting_spans",
+                "gauge",
+                "Spans of SeqIds that are logged and not indexed.",
+                statistics.waiting_spans,
+            ),
+            (
+                "indexing_waiting_bytes",
+                "gauge",
+                "Bytes of batches that are logged and not indexed.",
+                statistics.waiting_bytes,
+            ),
+            (
+                "indexing_waiting_bytes_kept",
+                "gauge",
+                "Of these, bytes kept in memory after their writer was answered.",
+                statistics.waiting_bytes_kept,
+            ),
+            (
+                "indexing_waiting_operations",
+                "gauge",
+                "Operations that are logged and not indexed.",
+                statistics.waiting_operations,
+            ),
+            (
+                "indexing_lag_milliseconds",
+                "gauge",
+                "Age of the oldest batch that is logged and not indexed.",
+                statistics.indexing_lag_milliseconds,
+            ),
+            (
+                "indexing_read_again_total",
+                "counter",
+                "Batches read from the log again to be indexed.",
+                statistics.batches_read_again,
+            ),
+            (
+                "writes_slowed_total",
+                "counter",
+                "Writes held back since memory, log or disk were filling up.",
+                statistics.writes_slowed,
+            ),
+            (
+                "writes_refused_total",
+                "counter",
+                "Writes refused since memory or log were full.",
+                statistics.writes_refused,
+            ),
         ];
         for (name, kind, help, value) in table {
             write_value(&mut page, &format!("vermilion_{name}"), kind, help, value);
@@ -183,6 +238,41 @@ fn write_value(page: &mut String, name: &str, kind: &str, help: &str, value: u64
 
 fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(page, "{text}").expect("a string takes every write");
+}
+
+/// Adds what is told of each component.
+pub(crate) fn write_components(page: &mut String, components: &[ComponentStatus]) {
+    type Value = fn(&ComponentStatus) -> u64;
+    let table: [(&str, &str, Value); 4] = [
+        (
+            "up",
+            "1 where the component works, 0 where it is paused, drained or has failed.",
+            |one| u64::from(one.state == ComponentState::Running),
+        ),
+        ("running", "What is being done in the component.", |one| {
+            one.running
+        }),
+        ("queue", "What waits for the component.", |one| one.queue),
+        (
+            "lag",
+            "How far the component is behind, in its unit.",
+            |one| one.lag,
+        ),
+    ];
+    for (name, help, value) in table {
+        let name = format!("vermilion_component_{name}");
+        line(page, format_args!("# HELP {name} {help}"));
+        line(page, format_args!("# TYPE {name} gauge"));
+        for one in components {
+            let (component, unit) = (one.component, one.lag_unit);
+            let labels = if name.ends_with("lag") {
+                format!("component=\"{component}\",unit=\"{unit}\"")
+            } else {
+                format!("component=\"{component}\"")
+            };
+            line(page, format_args!("{name}{{{labels}}} {}", value(one)));
+        }
+    }
 }
 
 /// Memory of this process in use, where the system tells it.

@@ -21,6 +21,9 @@ const TRACE_ID: &str = "chroma-trace-id";
 /// Bytes of the longest id that is taken from a client.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
+/// Paths of requests that watch the server.
+const ALWAYS_TAKEN: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/openapi.json"];
+
 /// Names the request, runs it, and notes how it went.
 pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = request_id(&request);
@@ -51,6 +54,19 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     }
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// Lets a request in unless the component `api` is paused; those that control or watch the server
+/// are always let in.
+pub(crate) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path.starts_with("/control/") || ALWAYS_TAKEN.contains(&path) {
+        return next.run(request).await;
+    }
+    match app.database.enter_api() {
+        Ok(_inside) => next.run(request).await,
+        Err(error) => Failure(ApiError::new(503, error.message())).into_response(),
+    }
 }
 
 /// Counts a request as running until it is dropped, also when the client goes away.

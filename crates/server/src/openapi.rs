@@ -70,6 +70,7 @@ fn parameters(route: &Route) -> Vec<Value> {
                 "type": "string",
                 "enum": ["index_and_wal", "index_only", "index_and_bounded_wal"],
             }),
+            "job" => text.clone(),
             _ => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
         };
         json!({"name": name, "in": "query", "required": false, "schema": schema})

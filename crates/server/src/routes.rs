@@ -4,7 +4,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::app::App;
-use crate::handlers::{backups, collections, namespaces, pages, records, system};
+use crate::handlers::{backups, collections, control, namespaces, pages, records, system};
 
 /// One route.
 pub(crate) struct Route {
@@ -110,6 +110,18 @@ macro_rules! collections {
             "/api/v2/tenants/{tenant}/databases/{database}/collections",
             $rest
         )
+    };
+}
+
+macro_rules! jobs {
+    ($rest:literal) => {
+        concat!("/control/v1/jobs", $rest)
+    };
+}
+
+macro_rules! components {
+    ($rest:literal) => {
+        concat!("/control/v1/components/{component}", $rest)
     };
 }
 
@@ -399,7 +411,7 @@ pub(crate) const ROUTES: &[Route] = &[
         |f| with(f, records::add),
     )
     .with_body("AddRecords")
-    .answers(201, "Empty"),
+    .answers(201, "Written"),
     route(
         "post",
         collections!("/{collection_id}/upsert"),
@@ -407,7 +419,8 @@ pub(crate) const ROUTES: &[Route] = &[
         "Adds or changes records.",
         |f| with(f, records::upsert),
     )
-    .with_body("UpsertRecords"),
+    .with_body("UpsertRecords")
+    .answers(200, "Written"),
     route(
         "post",
         collections!("/{collection_id}/update"),
@@ -415,7 +428,8 @@ pub(crate) const ROUTES: &[Route] = &[
         "Changes records.",
         |f| with(f, records::update),
     )
-    .with_body("UpdateRecords"),
+    .with_body("UpdateRecords")
+    .answers(200, "Written"),
     route(
         "post",
         collections!("/{collection_id}/delete"),
@@ -433,6 +447,7 @@ pub(crate) const ROUTES: &[Route] = &[
         |f| with(f, records::get),
     )
     .with_body("GetRecords")
+    .with_query(&["read_level"])
     .answers(200, "Records"),
     route(
         "post",
@@ -442,6 +457,7 @@ pub(crate) const ROUTES: &[Route] = &[
         |f| with(f, records::query),
     )
     .with_body("QueryRecords")
+    .with_query(&["read_level"])
     .answers(200, "NearestRecords"),
     route(
         "get",
@@ -460,4 +476,110 @@ pub(crate) const ROUTES: &[Route] = &[
         |f| with(f, records::search),
     )
     .with_body("Object"),
+    route(
+        "get",
+        "/control/v1/status",
+        "control_status",
+        "State, queue and lag of every component.",
+        |f| with(f, control::status),
+    )
+    .answers(200, "ControlStatus"),
+    route(
+        "post",
+        components!("/pause"),
+        "pause_component",
+        "Lets a component do nothing from now on.",
+        |f| with(f, control::pause_component),
+    )
+    .answers(200, "Component"),
+    route(
+        "post",
+        components!("/resume"),
+        "resume_component",
+        "Lets a component work again.",
+        |f| with(f, control::resume_component),
+    )
+    .answers(200, "Component"),
+    route(
+        "post",
+        components!("/drain"),
+        "drain_component",
+        "Has a component finish what it has begun, then pauses it.",
+        |f| with(f, control::drain_component),
+    )
+    .with_body("Drain")
+    .answers(200, "Drained"),
+    route("get", jobs!(""), "list_jobs", "Every job, by name.", |f| {
+        with(f, control::jobs)
+    })
+    .answers(200, "Jobs"),
+    route("get", jobs!("/{job}"), "get_job", "A job.", |f| {
+        with(f, control::job)
+    })
+    .answers(200, "Job"),
+    route(
+        "put",
+        jobs!("/{job}"),
+        "put_job",
+        "Makes or changes a job.",
+        |f| with(f, control::put_job),
+    )
+    .with_body("PutJob")
+    .answers(200, "Job"),
+    route(
+        "delete",
+        jobs!("/{job}"),
+        "delete_job",
+        "Forgets a job and its history.",
+        |f| with(f, control::delete_job),
+    ),
+    route(
+        "post",
+        jobs!("/{job}/run"),
+        "run_job",
+        "Runs a job now; 202 with its number where the answer does not wait.",
+        |f| with(f, control::run_job),
+    )
+    .with_body("RunJob")
+    .answers(200, "Run"),
+    route(
+        "post",
+        jobs!("/{job}/cancel"),
+        "cancel_job",
+        "Asks the run of a job to end.",
+        |f| with(f, control::cancel_job),
+    ),
+    route(
+        "post",
+        jobs!("/{job}/pause"),
+        "pause_job",
+        "Keeps a job from running by itself.",
+        |f| with(f, control::pause_job),
+    )
+    .answers(200, "Job"),
+    route(
+        "post",
+        jobs!("/{job}/resume"),
+        "resume_job",
+        "Lets a job run by itself again.",
+        |f| with(f, control::resume_job),
+    )
+    .answers(200, "Job"),
+    route(
+        "post",
+        "/control/v1/run-due",
+        "begin_due_jobs",
+        "Begins jobs that are due, as many as may run at once.",
+        |f| with(f, control::begin_due_jobs),
+    )
+    .answers(200, "Begun"),
+    route(
+        "get",
+        "/control/v1/history",
+        "job_history",
+        "The newest runs, newest first.",
+        |f| with(f, control::history),
+    )
+    .with_query(&["job", "limit"])
+    .answers(200, "Runs"),
 ];

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vermilion_engine::config::{Limits, Upkeep};
+use vermilion_engine::config::{Ingest, Limits, SchedulerClass, Upkeep};
 
 mod values;
 
@@ -22,6 +22,9 @@ mod tests;
 
 /// The start of the name of every environment variable that is a setting.
 pub const ENVIRONMENT_PREFIX: &str = "VERMILION_";
+
+/// Threads that index at most.
+const INDEXING_WORKERS_MAX: usize = 256;
 
 /// What is known of one setting before anybody says anything.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +107,17 @@ settings! {
     log_format: LogFormat = "text";
     /// Records in one request at most; clients are told.
     batch_records_max: usize = "100000";
-    /// Bytes of the log that no segment holds yet; past them writes get the status 429 for a while.
+    /// Answers writes as soon as they are durable; searches see them a little later. A collection can
+    /// have its own way: see [batch ingest](batch-ingest.md).
+    batch_ingest: bool = "false";
+    /// Threads that index what was written with `batch_ingest`, each one collection at a time.
+    indexing_workers: usize = "2";
+    /// Bytes of such writes that are kept in memory until they are indexed; what is beyond is read
+    /// from the log again.
+    ingest_memory_bytes: ByteCount = "128MiB";
+    /// Bytes of the log that no segment holds yet. From half of it on the writes of collections whose
+    /// indexing is behind are slowed down, from seven eighths on all are; past it they get the status
+    /// 429. One collection may have a quarter of it logged and not indexed.
     log_bytes_max: ByteCount = "4GiB";
     /// Bytes that must stay free on the disk: with less, writes get the status 507.
     free_disk_bytes_min: ByteCount = "16MiB";
@@ -125,6 +138,9 @@ settings! {
     log_file_bytes: ByteCount = "32MiB";
     /// Bytes of log kept before the collections that hold its oldest file are written to segments.
     log_bytes: ByteCount = "128MiB";
+    /// Who begins the jobs that maintain the database: the server itself, or nobody, so that an
+    /// operator's own scheduler asks for them (`vermilion ctl run`).
+    scheduler_class: SchedulerClass = "in_process";
 }
 
 /// Where a value was said.
@@ -220,8 +236,17 @@ impl Settings {
 }
 
 impl Values {
-    /// Refuses what is wrong between settings: today, a public address that nobody asked for twice.
+    /// Refuses what is wrong between settings, such as a public address that nobody asked for twice.
     pub fn validate(&self) -> Result<(), SettingsError> {
+        if self.indexing_workers > INDEXING_WORKERS_MAX {
+            return Err(SettingsError {
+                message: format!(
+                    "indexing_workers is {}; at most {INDEXING_WORKERS_MAX} are allowed",
+                    self.indexing_workers
+                ),
+                hint: Some("more of them than processors index no faster".to_owned()),
+            });
+        }
         if !self.insecure && !is_loopback(&self.host) {
             return Err(SettingsError {
                 message: format!(
@@ -245,6 +270,15 @@ impl Values {
             free_disk_bytes_min: self.free_disk_bytes_min.0,
             backup_log_bytes_max: self.backup_log_bytes_max.0,
             ..Limits::default()
+        }
+    }
+
+    /// When writers are answered, and who indexes what they wrote.
+    pub fn ingest(&self) -> Ingest {
+        Ingest {
+            batch_ingest: self.batch_ingest,
+            workers: self.indexing_workers,
+            kept_bytes: self.ingest_memory_bytes.0,
         }
     }
 

@@ -67,6 +67,7 @@ fn nearest(
             distances: true,
             ..Include::default()
         },
+        ..QueryRequest::default()
     };
     let started = Instant::now();
     let answers = database.query(scope, &request)?;

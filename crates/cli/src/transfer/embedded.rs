@@ -1,8 +1,11 @@
 //! A collection in a data folder that this process opens itself.
 
+use std::time::Duration;
+
+use vermilion_engine::config::SchedulerClass;
 use vermilion_engine::model::{
-    CollectionId, CollectionScope, GetRequest, Include, NewCollection, Operation, RecordSelection,
-    Schema, Space,
+    CollectionId, CollectionScope, Consistency, GetRequest, Include, NewCollection, Operation,
+    ReadLevel, RecordSelection, Schema, Space,
 };
 use vermilion_engine::{Config, Database};
 
@@ -10,6 +13,13 @@ use crate::arguments::{Place, SpaceName};
 use crate::failure::Failure;
 
 use super::record::{Record, from_fetched, to_batch};
+
+/// What is transferred is all that was acknowledged, however long indexing it takes.
+const EVERYTHING: Consistency = Consistency {
+    read_level: Some(ReadLevel::IndexAndWal),
+    min_seq: None,
+    wait_max: Some(Duration::from_hours(1)),
+};
 
 /// The collection and the database that holds it.
 pub(crate) struct Embedded {
@@ -85,7 +95,11 @@ impl Embedded {
     }
 
     pub(crate) fn ids(&self) -> Result<Vec<String>, Failure> {
-        let fetched = self.database.get(self.scope(), &GetRequest::default())?;
+        let request = GetRequest {
+            consistency: EVERYTHING,
+            ..GetRequest::default()
+        };
+        let fetched = self.database.get(self.scope(), &request)?;
         Ok(fetched.ids.iter().map(str::to_owned).collect())
     }
 
@@ -102,6 +116,7 @@ impl Embedded {
                 uris: true,
                 distances: false,
             },
+            consistency: EVERYTHING,
             ..GetRequest::default()
         };
         Ok(from_fetched(&self.database.get(self.scope(), &request)?))
@@ -120,7 +135,13 @@ pub(crate) fn schema_of(space: Space) -> Schema {
 }
 
 fn open(place: &Place) -> Result<Database, Failure> {
-    let opened = Config::at(&place.path).and_then(Database::open);
+    let open = || {
+        let mut config = Config::at(&place.path)?;
+        // A command that is over in a moment is no time for the jobs of a week.
+        config.scheduler_class = SchedulerClass::External;
+        Database::open(config)
+    };
+    let opened = open();
     opened.map_err(|error| {
         let failure = Failure::from(error).context(format!("cannot open {}", place.path.display()));
         failure.hint("if a server has the folder open, name the server with --url instead")

@@ -28,6 +28,7 @@ pub(crate) use import::import;
 pub(crate) use jsonl::{JsonlReader, decode_half};
 pub(crate) use progress::Progress;
 pub(crate) use record::{Record, to_batch};
+pub(crate) use remote::{cannot_reach, encoded, reach, refusal};
 
 use crate::failure::Failure;
 

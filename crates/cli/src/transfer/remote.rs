@@ -19,6 +19,10 @@ use super::Record;
 
 /// How long one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_mins(5);
+/// What is exported is all that was acknowledged; how long the server may index until it answers.
+const READ_LEVEL: &str = "index_and_wal";
+/// See [`READ_LEVEL`]: milliseconds.
+const WAIT_MS: &str = "240000";
 /// How often a busy server is asked again.
 const ATTEMPTS: u32 = 6;
 
@@ -85,22 +89,7 @@ impl Remote {
         place: &Place,
         describe: impl FnOnce(&ureq::Agent, &str) -> Result<Described, Failure>,
     ) -> Result<Self, Failure> {
-        let server = url
-            .trim_end_matches('/')
-            .trim_end_matches("/api/v2")
-            .to_owned();
-        if !server.starts_with("http://") {
-            return Err(
-                Failure::usage(format!("{url} is no address this command can reach"))
-                    .hint("write http://HOST:PORT; https is not spoken"),
-            );
-        }
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(REQUEST_LIMIT))
-            .timeout_connect(Some(Duration::from_secs(10)))
-            .build()
-            .into();
+        let (agent, server) = reach(url)?;
         let limits: PreFlight = get(&agent, &format!("{server}/api/v2/pre-flight-checks"))?;
         let collections = format!(
             "{server}/api/v2/tenants/{}/databases/{}/collections",
@@ -143,13 +132,14 @@ impl Remote {
     }
 
     pub(crate) fn ids(&self) -> Result<Vec<String>, Failure> {
-        let answer: Answer = self.get_records(&json!({"include": []}))?;
+        let answer: Answer = self.get_records(&json!({"include": [], "read_level": READ_LEVEL}))?;
         Ok(answer.ids)
     }
 
     pub(crate) fn records(&self, ids: &[String]) -> Result<Vec<Record>, Failure> {
         let include = ["embeddings", "documents", "metadatas", "uris"];
-        let answer = self.get_records(&json!({"ids": ids, "include": include}))?;
+        let body = json!({"ids": ids, "include": include, "read_level": READ_LEVEL});
+        let answer = self.get_records(&body)?;
         let (mut embeddings, mut documents) = (answer.embeddings, answer.documents);
         let (mut metadatas, mut uris) = (answer.metadatas, answer.uris);
         let records = answer.ids.into_iter().enumerate().map(|(row, id)| Record {
@@ -167,6 +157,27 @@ impl Remote {
     }
 }
 
+/// What sends requests to the server at `url`, and its address without a slash at the end.
+pub(crate) fn reach(url: &str) -> Result<(ureq::Agent, String), Failure> {
+    let server = url
+        .trim_end_matches('/')
+        .trim_end_matches("/api/v2")
+        .to_owned();
+    if !server.starts_with("http://") {
+        return Err(
+            Failure::usage(format!("{url} is no address this command can reach"))
+                .hint("write http://HOST:PORT; https is not spoken"),
+        );
+    }
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(REQUEST_LIMIT))
+        .timeout_connect(Some(Duration::from_secs(10)))
+        .build()
+        .into();
+    Ok((agent, server))
+}
+
 fn take<T>(column: &mut Option<Vec<Option<T>>>, row: usize) -> Option<T> {
     column.as_mut()?.get_mut(row)?.take()
 }
@@ -180,7 +191,7 @@ fn without_nulls(metadata: &Map<String, Value>) -> Map<String, Value> {
 }
 
 /// The text as one part of a path.
-fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     let mut path = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -202,6 +213,7 @@ fn post<T: DeserializeOwned>(agent: &ureq::Agent, url: &str, body: &Value) -> Re
         agent
             .post(url)
             .header("content-type", "application/json")
+            .header("x-vermilion-wait-ms", WAIT_MS)
             .send(&bytes[..])
     })
 }
@@ -213,10 +225,7 @@ fn answer<T: DeserializeOwned>(
 ) -> Result<T, Failure> {
     let mut wait = Duration::from_millis(250);
     for attempt in 1.. {
-        let mut response = send().map_err(|error| {
-            Failure::new(format!("cannot reach {url}: {error}"))
-                .hint("is the server running? `vermilion serve` starts one")
-        })?;
+        let mut response = send().map_err(|error| cannot_reach(url, &error))?;
         let status = response.status().as_u16();
         let body = response
             .body_mut()
@@ -232,7 +241,7 @@ fn answer<T: DeserializeOwned>(
                     ))
                 });
             }
-            429 | 503 if attempt < ATTEMPTS => {
+            429 | 503 | 504 if attempt < ATTEMPTS => {
                 std::thread::sleep(wait);
                 wait *= 2;
             }
@@ -242,7 +251,14 @@ fn answer<T: DeserializeOwned>(
     unreachable!("the loop ends with an answer or a refusal")
 }
 
-fn refusal(status: u16, body: &[u8]) -> Failure {
+/// The failure where no server answers.
+pub(crate) fn cannot_reach(url: &str, error: &ureq::Error) -> Failure {
+    Failure::new(format!("cannot reach {url}: {error}"))
+        .hint("is the server running? `vermilion serve` starts one")
+}
+
+/// What a server refused, in its own words.
+pub(crate) fn refusal(status: u16, body: &[u8]) -> Failure {
     let parsed: Option<Value> = serde_json::from_slice(body).ok();
     let message = parsed
         .as_ref()

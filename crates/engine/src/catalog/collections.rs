@@ -159,6 +159,8 @@ impl Catalog {
             name,
             metadata,
             schema,
+            // The database has put it into the metadata.
+            batch_ingest: _,
         } = update;
         let metadata = match metadata {
             Some(metadata) if metadata.is_empty() => Some(None),

@@ -1,4 +1,4 @@
-//! The catalogue (SysDB): tenants, databases, collections, segments and applied SeqIds, in
+//! The catalogue (SysDB): tenants, databases, collections, segments, applied SeqIds and jobs, in
 //! embedded SQL.
 //!
 //! What must stay true: every change is one durable transaction; every row and every table
@@ -9,8 +9,8 @@
 //! |---|---|
 //! | `types` | what goes in and comes out |
 //! | `open` | [`Catalog`]: opening, verifying, closing, and the one way of a change |
-//! | `names`, `collections`, `manifests` | the methods of [`Catalog`] by subject |
-//! | `copy` | the whole catalogue as data, out of one and into another |
+//! | `names`, `collections`, `manifests`, `jobs` | the methods of [`Catalog`] by subject |
+//! | `copy` | all but jobs and runs as data, out of one and into another |
 //! | `tables` | the tables, their migrations, and changing rows with their checksums |
 //! | `checksums` | checksums of rows, digests of tables |
 //! | `connection` | the settings of the SQL library, on a file and in memory |
@@ -24,6 +24,7 @@ mod connection;
 mod copy;
 mod fault;
 mod image;
+mod jobs;
 mod manifests;
 mod names;
 mod open;
@@ -35,5 +36,6 @@ mod wal;
 
 pub use open::Catalog;
 pub use types::{
-    CatalogCopy, CatalogLocation, CollectionRow, Manifest, ManifestCommit, SegmentRow,
+    CatalogCopy, CatalogLocation, CatalogSize, CollectionRow, JobRow, JobRunRow, Manifest,
+    ManifestCommit, SegmentRow,
 };

@@ -13,7 +13,7 @@ use rusqlite::types::ValueRef;
 
 use super::fault::{Fault, Result};
 use super::tables::{self, Changes, Digests, Table};
-use super::{CatalogLocation, connection, image};
+use super::{CatalogLocation, CatalogSize, connection, image};
 use crate::{Error, ErrorKind};
 
 /// Free pages beyond which closing makes the file smaller.
@@ -135,8 +135,10 @@ impl Catalog {
     fn prepare(&mut self, version: i64) -> Result<()> {
         let state = self.state.get_mut();
         tables::check_pages(state.connection()?)?;
+        if version > 0 {
+            state.digests = tables::check_rows(state.connection()?, version)?;
+        }
         if version == tables::VERSION {
-            state.digests = tables::check_rows(state.connection()?)?;
             return Ok(());
         }
         self.change(|changes| {
@@ -144,7 +146,7 @@ impl Catalog {
             if version == 0 {
                 insert_defaults(changes)
             } else {
-                Ok(())
+                changes.renew_digests()
             }
         })
     }
@@ -196,10 +198,7 @@ impl Catalog {
         make: impl FnOnce(&mut Changes<'_>) -> Result<T>,
     ) -> crate::Result<T> {
         if self.mode == Mode::ReadOnly {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("the catalogue {} is open for reading only", self.name),
-            ));
+            return Err(self.read_only());
         }
         self.change(make).map_err(|fault| fault.told(&self.name))
     }
@@ -224,14 +223,7 @@ impl Catalog {
                 Ok(made)
             }
             Err(fault) => {
-                if fault.ends_writing() {
-                    let message = format!(
-                        "the catalogue {} refuses changes since a sync of its file failed ({fault}); \
-                         restart to find out what the disk holds",
-                        self.name
-                    );
-                    state.refusal = Some(Error::new(ErrorKind::Closed, message));
-                }
+                state.refuse_after(&fault, &self.name);
                 Err(fault)
             }
         }
@@ -245,6 +237,49 @@ impl Catalog {
         })
     }
 
+    /// Makes the file as small as its rows allow. Other calls wait meanwhile.
+    pub fn vacuum(&self) -> crate::Result<()> {
+        if self.mode == Mode::ReadOnly {
+            return Err(self.read_only());
+        }
+        let mut state = self.state.lock();
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
+        let vacuum = |connection: &Connection| -> Result<()> {
+            connection.execute_batch("VACUUM")?;
+            // The log stays, as the mark of an open catalogue asks for.
+            connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+            Ok(())
+        };
+        let result = state.connection().and_then(vacuum);
+        result.map_err(|fault| {
+            state.refuse_after(&fault, &self.name);
+            fault.told(&self.name)
+        })
+    }
+
+    /// Bytes of the catalogue, and how many of them hold nothing.
+    pub fn size(&self) -> crate::Result<CatalogSize> {
+        self.read(|connection| {
+            let count = |name| {
+                let pages = connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+                pages.map(|pages| pages as u64 * connection::PAGE_BYTES as u64)
+            };
+            Ok(CatalogSize {
+                bytes: count("page_count")?,
+                free_bytes: count("freelist_count")?,
+            })
+        })
+    }
+
+    fn read_only(&self) -> Error {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("the catalogue {} is open for reading only", self.name),
+        )
+    }
+
     /// Full verification: every row and table checksum, and SQLite's own integrity check. Pages
     /// held in memory are read again.
     pub fn verify(&self) -> crate::Result<()> {
@@ -254,7 +289,7 @@ impl Catalog {
             connection.release_memory()?;
             tables::version(connection)?;
             tables::check_pages(connection)?;
-            if tables::check_rows(connection)? != state.digests {
+            if tables::check_rows(connection, tables::VERSION)? != state.digests {
                 return Err(Fault::Damaged(
                     "its digests are not those of the last transaction".into(),
                 ));
@@ -293,6 +328,17 @@ impl State {
     fn connection(&self) -> Result<&Connection> {
         let closed = || Error::new(ErrorKind::Closed, "the catalogue is closed");
         Ok(self.connection.as_ref().ok_or_else(closed)?)
+    }
+
+    /// Ends all writing where the fault says that nobody knows what the disk holds.
+    fn refuse_after(&mut self, fault: &Fault, name: &str) {
+        if fault.ends_writing() {
+            let message = format!(
+                "the catalogue {name} refuses changes since a sync of its file failed ({fault}); \
+                 restart to find out what the disk holds"
+            );
+            self.refusal = Some(Error::new(ErrorKind::Closed, message));
+        }
     }
 
     fn transact<T>(&mut self, make: impl FnOnce(&mut Changes<'_>) -> Result<T>) -> Result<T> {

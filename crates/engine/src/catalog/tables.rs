@@ -14,7 +14,8 @@ use crate::{Error, ErrorKind};
 pub(super) const APPLICATION_ID: i64 = 0x5645_524D;
 
 /// Migration `n` brings a catalogue of version `n` to version `n + 1`.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE digest (
         name TEXT NOT NULL PRIMARY KEY, row_count INTEGER NOT NULL, joined INTEGER NOT NULL,
         checksum INTEGER NOT NULL
@@ -43,7 +44,20 @@ const MIGRATIONS: &[&str] = &["
         dead BLOB NOT NULL, checksum INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX segment_of_collection ON segment (collection_id, position);
-"];
+",
+    "
+    CREATE TABLE job (
+        name TEXT NOT NULL PRIMARY KEY, spec TEXT NOT NULL, paused INTEGER NOT NULL,
+        next_at INTEGER, last_at INTEGER, retry_attempt INTEGER NOT NULL, retry_at INTEGER,
+        retry_for INTEGER, checksum INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE job_run (
+        id INTEGER NOT NULL PRIMARY KEY, job TEXT NOT NULL, run TEXT NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX run_of_job ON job_run (job, id);
+",
+];
 
 /// The version that this program writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -61,25 +75,41 @@ pub(super) enum Table {
     Collection,
     /// Segments of the manifests.
     Segment,
+    /// Jobs of the scheduler, with their times.
+    Job,
+    /// Runs of jobs.
+    JobRun,
 }
 
 impl Table {
     /// Every table but `digest`, each at its own number.
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Marker,
         Self::Tenant,
         Self::Database,
         Self::Collection,
         Self::Segment,
+        Self::Job,
+        Self::JobRun,
     ];
 
-    fn name(self) -> &'static str {
+    /// The first version that has the table.
+    fn since(self) -> i64 {
+        match self {
+            Self::Job | Self::JobRun => 2,
+            _ => 1,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Marker => "marker",
             Self::Tenant => "tenant",
             Self::Database => "database",
             Self::Collection => "collection",
             Self::Segment => "segment",
+            Self::Job => "job",
+            Self::JobRun => "job_run",
         }
     }
 
@@ -87,8 +117,8 @@ impl Table {
     fn columns(self) -> usize {
         match self {
             Self::Marker | Self::Tenant => 2,
-            Self::Database => 3,
-            Self::Collection => 8,
+            Self::Database | Self::JobRun => 3,
+            Self::Collection | Self::Job => 8,
             Self::Segment => 6,
         }
     }
@@ -100,6 +130,8 @@ impl Table {
             Self::Database => "SELECT rowid, * FROM database",
             Self::Collection => "SELECT rowid, * FROM collection",
             Self::Segment => "SELECT rowid, * FROM segment",
+            Self::Job => "SELECT rowid, * FROM job",
+            Self::JobRun => "SELECT rowid, * FROM job_run",
         }
     }
 
@@ -110,6 +142,8 @@ impl Table {
             Self::Database => "INSERT INTO database VALUES (?, ?, ?, ?)",
             Self::Collection => "INSERT INTO collection VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             Self::Segment => "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?)",
+            Self::Job => "INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            Self::JobRun => "INSERT INTO job_run VALUES (?, ?, ?, ?)",
         }
     }
 
@@ -131,6 +165,13 @@ impl Table {
                 "UPDATE segment SET (id, collection_id, position, row_count, toc_checksum, dead,
                  checksum) = (?, ?, ?, ?, ?, ?, ?) WHERE rowid = ?"
             }
+            Self::Job => {
+                "UPDATE job SET (name, spec, paused, next_at, last_at, retry_attempt, retry_at,
+                 retry_for, checksum) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE rowid = ?"
+            }
+            Self::JobRun => {
+                "UPDATE job_run SET (id, job, run, checksum) = (?, ?, ?, ?) WHERE rowid = ?"
+            }
         }
     }
 
@@ -141,6 +182,8 @@ impl Table {
             Self::Database => "DELETE FROM database WHERE rowid = ?",
             Self::Collection => "DELETE FROM collection WHERE rowid = ?",
             Self::Segment => "DELETE FROM segment WHERE rowid = ?",
+            Self::Job => "DELETE FROM job WHERE rowid = ?",
+            Self::JobRun => "DELETE FROM job_run WHERE rowid = ?",
         }
     }
 
@@ -265,18 +308,34 @@ impl<'a> Changes<'a> {
     pub(super) fn finish(self, before: &Digests) -> Result<Digests> {
         for (table, (digest, before)) in Table::ALL.iter().zip(self.digests.iter().zip(before)) {
             if digest != before {
-                let (rows, joined) = (digest.rows as i64, digest.joined as i64);
-                let checksum = digest_checksum(VERSION, table.name(), rows, joined) as i64;
-                self.connection
-                    .prepare_cached(
-                        "INSERT INTO digest VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE
-                         SET (row_count, joined, checksum) = (?2, ?3, ?4)",
-                    )?
-                    .execute(params![table.name(), rows, joined, checksum])?;
+                write_digest(self.connection, *table, *digest)?;
             }
         }
         Ok(self.digests)
     }
+
+    /// Writes every digest again: they carry the version, which a migration changes.
+    pub(super) fn renew_digests(&self) -> Result<()> {
+        self.connection.execute("DELETE FROM digest", [])?;
+        for (table, digest) in Table::ALL.iter().zip(self.digests) {
+            if digest != Digest::default() {
+                write_digest(self.connection, *table, digest)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_digest(connection: &Connection, table: Table, digest: Digest) -> Result<()> {
+    let (rows, joined) = (digest.rows as i64, digest.joined as i64);
+    let checksum = digest_checksum(VERSION, table.name(), rows, joined) as i64;
+    connection
+        .prepare_cached(
+            "INSERT INTO digest VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE
+             SET (row_count, joined, checksum) = (?2, ?3, ?4)",
+        )?
+        .execute(params![table.name(), rows, joined, checksum])?;
+    Ok(())
 }
 
 fn parameters<'a>(
@@ -287,7 +346,8 @@ fn parameters<'a>(
     values.chain([ToSqlOutput::Owned((checksum as i64).into())])
 }
 
-fn digest_checksum(version: i64, table: &str, rows: i64, joined: i64) -> u64 {
+/// The checksum of a table's digest in a catalogue of version `version`.
+pub(super) fn digest_checksum(version: i64, table: &str, rows: i64, joined: i64) -> u64 {
     row_checksum(
         "digest",
         [
@@ -323,10 +383,12 @@ pub(super) fn read_digests(connection: &Connection, version: i64) -> Result<Dige
     Ok(digests)
 }
 
-/// Checks every row of every table, and every digest; answers the digests.
-pub(super) fn check_rows(connection: &Connection) -> Result<Digests> {
-    let written = read_digests(connection, VERSION)?;
-    for table in Table::ALL {
+/// Checks every row of every table that a catalogue of version `version` has, and every digest;
+/// answers the digests.
+pub(super) fn check_rows(connection: &Connection, version: i64) -> Result<Digests> {
+    let written = read_digests(connection, version)?;
+    let tables = Table::ALL.into_iter();
+    for table in tables.filter(|table| table.since() <= version) {
         let mut found = Digest::default();
         let mut statement = connection.prepare(table.select())?;
         let mut rows = statement.query([])?;

@@ -32,6 +32,15 @@ impl CatalogLocation {
     }
 }
 
+/// How large a catalogue is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CatalogSize {
+    /// Bytes of all its pages.
+    pub bytes: u64,
+    /// Bytes of pages that hold nothing.
+    pub free_bytes: u64,
+}
+
 /// A published segment of a collection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentRow {
@@ -79,7 +88,7 @@ pub struct CollectionRow {
     pub manifest: Manifest,
 }
 
-/// Everything a catalogue holds, as data.
+/// What a catalogue holds of tenants, databases and collections, as data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CatalogCopy {
     /// Tenants, by name.
@@ -88,4 +97,37 @@ pub struct CatalogCopy {
     pub databases: Vec<DatabaseInfo>,
     /// Collections, by id.
     pub collections: Vec<CollectionRow>,
+}
+
+/// A job of the scheduler, in the scheduler's own words. Times are milliseconds since the Unix
+/// epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobRow {
+    /// Its name.
+    pub name: String,
+    /// What it is and how it is treated, as JSON.
+    pub spec: String,
+    /// Whether it is kept from running by itself.
+    pub paused: bool,
+    /// The next occurrence.
+    pub next_at: Option<i64>,
+    /// The last occurrence that was run or missed.
+    pub last_at: Option<i64>,
+    /// The attempt that follows a failure; 0 where none does.
+    pub retry_attempt: u32,
+    /// When that begins.
+    pub retry_at: Option<i64>,
+    /// The occurrence that it is for.
+    pub retry_for: Option<i64>,
+}
+
+/// One run of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRunRow {
+    /// Its number, rising.
+    pub id: u64,
+    /// The job.
+    pub job: String,
+    /// What is told of it, as JSON.
+    pub run: String,
 }

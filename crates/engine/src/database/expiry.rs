@@ -1,9 +1,12 @@
 //! Expiry of records in the open database.
 //!
-//! What must stay true: records go by ordinary deletions, in batches of a bounded size, each only
-//! while no other write to its collection is under way.
+//! What must stay true: records go by ordinary deletions, in batches of a bounded size; none goes
+//! that was written again, indexed yet or not. A collection that fails keeps no other waiting.
+
+use std::sync::Arc;
 
 use super::{Database, Inner};
+use crate::control::Component;
 use crate::expiry::{ExpiryReport, ended, has_ends, life, unwritten};
 use crate::indexing::LiveCollection;
 use crate::model::SeqId;
@@ -14,8 +17,8 @@ const BATCH_RECORDS: usize = 1000;
 
 impl Database {
     /// Deletes at most `limit` records that are past their time at `now` (nanoseconds since the
-    /// Unix epoch). A collection that is written to or deleted at that moment is left to the next
-    /// round; so is everything where writes are refused for now.
+    /// Unix epoch). A collection that is deleted at that moment, or whose batches cannot be indexed
+    /// for now, is left to the next round; so is everything where writes are refused for now.
     pub fn expire(&self, now: u64, limit: usize) -> Result<ExpiryReport> {
         self.inner.expire(now, limit)
     }
@@ -43,21 +46,23 @@ impl Inner {
         let alive = |id| collections.iter().any(|collection| collection.id == id);
         marks.retain(alive);
         marks.write(self.config.storage.as_ref())?;
+        let mut failed = None;
         for (collection, bound, ends) in due {
             let round = self.expire_in(collection, bound, ends, now, limit, &mut report);
             match round {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Busy) => {
                     report.busy += 1;
                 }
-                round => round?,
+                Err(error) => drop(failed.get_or_insert(error)),
+                Ok(()) => {}
             }
         }
-        Ok(report)
+        failed.map_or(Ok(report), Err)
     }
 
     fn expire_in(
         &self,
-        collection: &LiveCollection,
+        collection: &Arc<LiveCollection>,
         bound: Option<SeqId>,
         ends: bool,
         now: u64,
@@ -81,10 +86,9 @@ impl Inner {
             report.more |= ids.len() > allowed;
             ids.truncate(allowed);
             for ids in ids.chunks(BATCH_RECORDS) {
-                self.admit_write()?;
-                let monotonic = self.config.clock.monotonic();
-                let gone =
-                    collection.delete_unchanged(storage, &self.log, ids, bound, monotonic)?;
+                self.await_room(collection)?;
+                let _writing = self.controls.enter(Component::Producer)?;
+                let gone = self.delete_expired(collection, ids, bound)?;
                 let Some(gone) = gone else {
                     report.busy += 1;
                     return Ok(());
@@ -93,5 +97,25 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Deletes those of `ids` that nobody wrote behind `bound`; `None` where that waits until the
+    /// collection's batches are indexed.
+    fn delete_expired(
+        &self,
+        collection: &Arc<LiveCollection>,
+        ids: &[String],
+        bound: SeqId,
+    ) -> Result<Option<u64>> {
+        let make_room = |one: &LiveCollection| self.make_room(one);
+        // Who paused the indexing must not see it done by this.
+        let go_on = || !self.is_closing() && !self.handoff.is_paused();
+        let answered = self.answered(collection);
+        let applier = self.applier(&make_room);
+        let gone = collection.delete_unchanged(applier, ids, bound, answered, &go_on);
+        if self.has_workers() && collection.has_backlog() {
+            self.handoff.offer(collection);
+        }
+        gone
     }
 }

@@ -12,8 +12,8 @@ use crate::backup::Change;
 use crate::catalog::{CollectionRow, Manifest};
 use crate::indexing::LiveCollection;
 use crate::model::{
-    Collection, CollectionId, CollectionScope, CollectionUpdate, DatabaseInfo, NewCollection, Page,
-    Recall, Tenant,
+    BATCH_INGEST_KEY, BatchIngestChange, Collection, CollectionId, CollectionScope,
+    CollectionUpdate, DatabaseInfo, NewCollection, Page, Recall, Tenant,
 };
 use crate::{Error, Result};
 
@@ -132,7 +132,7 @@ impl Database {
             collection: collection.clone(),
             manifest,
         };
-        let live = Arc::new(LiveCollection::new(row, inner.memory.clone()));
+        let live = Arc::new(LiveCollection::new(row, inner.gauges.clone()));
         inner.log.register(live.id, live.published_applied());
         inner.collections.write().insert(live);
         Ok(collection)
@@ -182,7 +182,7 @@ impl Database {
     pub fn update_collection(
         &self,
         scope: CollectionScope<'_>,
-        update: CollectionUpdate,
+        mut update: CollectionUpdate,
     ) -> Result<()> {
         let inner = &self.inner;
         Recall::of_metadata(update.metadata.as_ref())?;
@@ -200,6 +200,7 @@ impl Database {
         {
             return Err(taken_name(name));
         }
+        update.metadata = metadata_after(&info, &update);
         inner.catalog.update_collection(live.id, &update)?;
         let mut collections = inner.collections.write();
         collections.remove(&live);
@@ -276,6 +277,8 @@ impl Inner {
                 .for_each(|collection| collections.remove(collection));
         }
         for collection in gone {
+            // Before its log goes, or a worker would take that for damage.
+            collection.abandon();
             self.log.drop_collection(collection.id)?;
             let folder = format!("segments/{}", collection.id);
             if let Err(error) = self.config.storage.remove_dir(&folder) {
@@ -284,6 +287,29 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// The metadata that a collection gets by `update`, if it changes: a setting in it stays until it
+/// is changed itself.
+fn metadata_after(
+    info: &Collection,
+    update: &CollectionUpdate,
+) -> Option<serde_json::Map<String, serde_json::Value>> {
+    if update.metadata.is_none() && update.batch_ingest == BatchIngestChange::Keep {
+        return None;
+    }
+    let old = info.metadata.clone().unwrap_or_default();
+    let mut metadata = update.metadata.clone().unwrap_or(old);
+    let own = match update.batch_ingest {
+        BatchIngestChange::Keep => info.batch_ingest(),
+        BatchIngestChange::Follow => None,
+        BatchIngestChange::Set(on) => Some(on),
+    };
+    match own {
+        Some(on) => metadata.insert(BATCH_INGEST_KEY.to_owned(), on.into()),
+        None => metadata.remove(BATCH_INGEST_KEY),
+    };
+    Some(metadata)
 }
 
 fn taken_name(name: &str) -> Error {

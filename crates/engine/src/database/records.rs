@@ -3,23 +3,37 @@
 //! What must stay true: a batch is validated whole before it is logged; each read answers from one
 //! snapshot.
 
-use super::Database;
+use std::sync::Arc;
+
 use super::validate::validate_batch;
-use crate::database::IndexingStatus;
-use crate::indexing::wrong_dimension;
+use super::{Database, Inner};
+use crate::control::Component;
+use crate::indexing::{Answered, LiveCollection, wrong_dimension};
 use crate::model::{
-    CollectionScope, Deletion, Fetched, GetRequest, Include, Nearest, QueryRequest, Recall,
-    RecordBatch, RecordSelection, SeqId, SeqRange, Strings,
+    CollectionScope, Consistency, Deleted, Deletion, Fetched, GetRequest, Include, Nearest,
+    QueryRequest, ReadLevel, Recall, RecordBatch, RecordSelection, SeqRange, Strings,
 };
 use crate::{Error, Result, query};
 
 impl Database {
-    /// Validates the batch, logs it durably, applies it. All or nothing. Answers its SeqIds
-    /// (an empty range for an empty batch).
+    /// Validates the batch and logs it durably. Readers see it when this answers, or a little
+    /// later where the collection or the database is set to `batch_ingest`. All or nothing.
+    /// Answers its SeqIds (an empty range for an empty batch). Waits while there is no room.
     ///
     /// Rows that insert need a vector; vectors have one dimension, the collection's.
     pub fn write(&self, scope: CollectionScope<'_>, batch: RecordBatch) -> Result<SeqRange> {
+        self.inner.await_room(&*self.inner.scoped(scope)?)?;
+        self.write_at_once(scope, batch)
+    }
+
+    /// The same, for a writer that was held back already: see [`Self::hold_back`].
+    pub fn write_at_once(
+        &self,
+        scope: CollectionScope<'_>,
+        batch: RecordBatch,
+    ) -> Result<SeqRange> {
         let inner = &self.inner;
+        let _writing = inner.controls.enter(Component::Producer)?;
         let collection = inner.scoped(scope)?;
         validate_batch(&batch, &inner.config.limits)?;
         if batch.is_empty() {
@@ -29,38 +43,52 @@ impl Database {
                 last: seen,
             });
         }
-        inner.admit_write()?;
-        let now = inner.config.clock.monotonic();
-        collection.write(inner.config.storage.as_ref(), &inner.log, batch, now)
+        inner.check_open()?;
+        inner.log_batch(&collection, batch)
     }
 
-    /// Deletes the records a request means; answers how many there were.
-    pub fn delete(&self, scope: CollectionScope<'_>, request: &Deletion) -> Result<u64> {
-        let collection = self.inner.scoped(scope)?;
+    /// Deletes the records a request means: those of everything acknowledged before.
+    pub fn delete(&self, scope: CollectionScope<'_>, request: &Deletion) -> Result<Deleted> {
+        let inner = &self.inner;
+        let collection = inner.scoped(scope)?;
         let selection = &request.selection;
         if selection.ids.is_none() && selection.filter.is_none() {
-            return Ok(0);
+            return Ok(Deleted::default());
         }
-        let snapshot = collection.snapshot(self.inner.config.storage.as_ref())?;
-        let get = GetRequest {
-            selection: RecordSelection::clone(selection),
-            limit: request.limit,
-            offset: 0,
-            include: Include::default(),
+        let _writing = inner.controls.enter(Component::Producer)?;
+        inner.check_open()?;
+        let ids = match (&selection.ids, &selection.filter, request.limit) {
+            (Some(ids), None, None) if inner.answered(&collection) == Answered::WhenDurable => {
+                // Deleting what is not there does nothing, so nobody needs to wait until it shows
+                // what is there.
+                let longest = inner.config.limits.id_bytes_max;
+                let sound = |id: &&String| !id.is_empty() && id.len() <= longest;
+                ids.iter().filter(sound).map(String::as_str).collect()
+            }
+            _ => inner.meant(&collection, request)?,
         };
-        let ids: Strings = query::get(&snapshot, &get)?.ids;
-        let count = ids.len() as u64;
+        let mut deleted = Deleted {
+            count: ids.len() as u64,
+            seqs: None,
+        };
         // Batches stay within what the log takes; each is all or nothing.
         let all: Vec<&str> = ids.iter().collect();
-        for part in all.chunks(self.inner.config.limits.batch_records_max.max(1)) {
-            self.write(scope, RecordBatch::deletion(part.iter().copied().collect()))?;
+        for part in all.chunks(inner.config.limits.batch_records_max.max(1)) {
+            let batch = RecordBatch::deletion(part.iter().copied().collect());
+            let seqs = inner.log_batch(&collection, batch)?;
+            deleted.seqs = Some(SeqRange {
+                first: deleted.seqs.map_or(seqs.first, |earlier| earlier.first),
+                last: seqs.last,
+            });
         }
-        Ok(count)
+        Ok(deleted)
     }
 
     /// Records in `get` order.
     pub fn get(&self, scope: CollectionScope<'_>, request: &GetRequest) -> Result<Fetched> {
+        let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
+        self.inner.await_sight(&collection, request.consistency)?;
         query::get(
             &*collection.snapshot(self.inner.config.storage.as_ref())?,
             request,
@@ -73,6 +101,7 @@ impl Database {
         scope: CollectionScope<'_>,
         request: &QueryRequest,
     ) -> Result<Vec<Nearest>> {
+        let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
         if request
             .embeddings
@@ -84,6 +113,7 @@ impl Database {
                 "Query embeddings must not contain NaN or Infinity values",
             ));
         }
+        self.inner.await_sight(&collection, request.consistency)?;
         let snapshot = collection.snapshot(self.inner.config.storage.as_ref())?;
         if let Some(expected) = snapshot.dimension
             && !request.embeddings.is_empty()
@@ -106,21 +136,50 @@ impl Database {
 
     /// How many records are alive; constant time.
     pub fn count(&self, scope: CollectionScope<'_>) -> Result<u64> {
-        self.inner.scoped(scope)?.count()
+        self.count_seeing(scope, Consistency::default())
     }
 
-    /// How far searches are behind the log.
-    pub fn indexing_status(&self, scope: CollectionScope<'_>) -> Result<IndexingStatus> {
+    /// How many records are alive, seen as `consistency` says.
+    pub fn count_seeing(
+        &self,
+        scope: CollectionScope<'_>,
+        consistency: Consistency,
+    ) -> Result<u64> {
         let collection = self.inner.scoped(scope)?;
-        let indexed = collection.visible();
-        let logged = self
-            .inner
-            .log
-            .head(collection.id)
-            .map_or(SeqId(0), |head| head.highest);
-        Ok(IndexingStatus {
-            total_operations: logged.max(indexed).0,
-            indexed_operations: indexed.0,
-        })
+        self.inner.await_sight(&collection, consistency)?;
+        collection.count()
+    }
+}
+
+impl Inner {
+    /// Logs a batch that was validated; answers when the collection's writers are answered.
+    fn log_batch(&self, collection: &Arc<LiveCollection>, batch: RecordBatch) -> Result<SeqRange> {
+        let answered = self.answered(collection);
+        let make_room = |one: &LiveCollection| self.make_room(one);
+        let applier = self.applier(&make_room);
+        let seqs = collection.write(applier, batch, answered)?;
+        // Workers also take over where a disk that failed kept the writer from indexing.
+        if self.has_workers() && collection.visible() < seqs.last {
+            self.handoff.offer(collection);
+        }
+        Ok(seqs)
+    }
+
+    /// The ids of the records that a deletion means.
+    fn meant(&self, collection: &Arc<LiveCollection>, request: &Deletion) -> Result<Strings> {
+        let consistency = Consistency {
+            read_level: Some(ReadLevel::IndexAndWal),
+            ..Consistency::default()
+        };
+        self.await_sight(collection, consistency)?;
+        let snapshot = collection.snapshot(self.config.storage.as_ref())?;
+        let get = GetRequest {
+            selection: RecordSelection::clone(&request.selection),
+            limit: request.limit,
+            offset: 0,
+            include: Include::default(),
+            consistency,
+        };
+        Ok(query::get(&snapshot, &get)?.ids)
     }
 }

@@ -2,26 +2,30 @@
 //!
 //! What must stay true:
 //!
-//! - Locks are taken in this order: `sealing`, `published`, `writer`, `working`, `pending`; none
-//!   is held while a batch waits for the log. `sealing` and `published` alone are held across I/O
-//!   (writing a segment, committing the catalogue), and no request waits for them.
+//! - Locks are taken in this order: `sealing`, `published`, `writer`, `applying`, `working`,
+//!   `queue`; none is held while a batch waits for the log. `sealing` and `published` alone are
+//!   held across writing (a segment, the catalogue), and no request waits for them; `applying`
+//!   alone across reading the log again.
 //! - Whatever can be wrong with a batch is found before it is logged.
 //! - After an apply failed (a damaged segment could not be read) the collection refuses reads and
 //!   writes and says why; other collections do not notice.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use hashbrown::HashSet;
 use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
 
 use super::WorkingSet;
+use super::queue::{Gauges, Kept, Queue, Submitted};
+use super::settle::Applier;
+use super::sight::Watchers;
 use crate::catalog::{CollectionRow, Manifest};
-use crate::log::{Log, Ticket};
-use crate::model::{Collection, CollectionId, RecordBatch, SeqId, SeqRange, Strings};
+use crate::log::{ReadMark, Ticket};
+use crate::model::{Collection, CollectionId, RecordBatch, SeqId, SeqRange};
 use crate::query::{Part, Snapshot};
 use crate::segments::{Segment, Source};
 use crate::storage::Storage;
@@ -36,19 +40,42 @@ pub(crate) struct LiveCollection {
     pub(super) sealing: Mutex<()>,
     /// What the catalogue holds of the collection's records.
     pub(super) published: Mutex<Manifest>,
-    writer: Mutex<Writer>,
+    pub(super) writer: Mutex<Writer>,
     loaded: OnceLock<Loaded>,
-    pending: Mutex<VecDeque<Arc<Pending>>>,
-    failure: OnceLock<Error>,
+    /// Held by whoever applies; where reading the log again goes on.
+    pub(super) applying: Mutex<Option<ReadMark>>,
+    /// What is logged and not applied.
+    pub(super) queue: Mutex<Queue>,
+    pub(super) watchers: Watchers,
+    /// See [`Self::acknowledged`].
+    pub(super) acknowledged: AtomicU64,
+    /// Deleted for good: nothing is applied any more.
+    pub(super) abandoned: AtomicBool,
+    /// Whether the workers have it on their list.
+    pub(super) listed: AtomicBool,
+    /// Monotonic milliseconds before which no worker tries again what failed.
+    pub(super) retry_at: AtomicU64,
+    pub(super) failure: OnceLock<Error>,
     /// Bytes in memory after the last change, for upkeep to read without a lock.
     memory_bytes: AtomicU64,
     memory_rows: AtomicU64,
-    /// Bytes in memory of all collections together.
-    memory_total: Arc<AtomicU64>,
+    /// Bytes of all collections together.
+    pub(super) gauges: Arc<Gauges>,
     /// Monotonic milliseconds of the last write.
     written_at: AtomicU64,
+    /// Whether a snapshot was asked for since [`Self::release`] looked last.
+    pub(super) asked: AtomicBool,
     /// Whether vectors were searched since the last seal.
     pub(super) searched: AtomicBool,
+}
+
+/// When a writer is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// Once its batch is durable; workers apply it.
+    WhenDurable,
+    /// Once its batch is visible as well.
+    WhenVisible,
 }
 
 /// The records, once something asked for them.
@@ -58,27 +85,23 @@ pub(super) struct Loaded {
 }
 
 #[derive(Default)]
-struct Writer {
+pub(super) struct Writer {
     deleted: bool,
     /// The dimension that the batches admitted so far have.
-    dimension: Option<u32>,
+    pub(super) dimension: Option<u32>,
     /// Batches admitted and not yet applied or failed.
-    in_flight: usize,
-}
-
-/// A batch on its way through the log.
-struct Pending {
-    ticket: Ticket,
-    batch: Arc<RecordBatch>,
-    applied: AtomicBool,
+    pub(super) in_flight: usize,
+    /// Ids that are about to be deleted unless somebody writes them: see `unchanged`.
+    pub(super) watched: Option<HashSet<String>>,
 }
 
 impl LiveCollection {
     /// A collection as the catalogue has it; nothing is read until it is asked for.
-    /// What it holds in memory is added to `memory_total`.
-    pub(crate) fn new(row: CollectionRow, memory_total: Arc<AtomicU64>) -> Self {
+    /// What it holds in memory is added to `gauges`.
+    pub(crate) fn new(row: CollectionRow, gauges: Arc<Gauges>) -> Self {
         Self {
-            memory_total,
+            queue: Mutex::new(Queue::new(gauges.clone())),
+            gauges,
             id: row.collection.id,
             writer: Mutex::new(Writer {
                 dimension: row.collection.dimension,
@@ -88,11 +111,17 @@ impl LiveCollection {
             sealing: Mutex::new(()),
             published: Mutex::new(row.manifest),
             loaded: OnceLock::new(),
-            pending: Mutex::new(VecDeque::new()),
+            applying: Mutex::new(None),
+            watchers: Watchers::default(),
+            acknowledged: AtomicU64::new(0),
+            abandoned: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
+            retry_at: AtomicU64::new(0),
             failure: OnceLock::new(),
             memory_bytes: AtomicU64::new(0),
             memory_rows: AtomicU64::new(0),
             written_at: AtomicU64::new(0),
+            asked: AtomicBool::new(false),
             searched: AtomicBool::new(false),
         }
     }
@@ -129,6 +158,7 @@ impl LiveCollection {
     /// The records as they are now.
     pub(crate) fn snapshot(&self, storage: &dyn Storage) -> Result<Arc<Snapshot>> {
         self.check_failure()?;
+        self.asked.store(true, Ordering::Relaxed);
         Ok(self.load(storage)?.snapshot.load_full())
     }
 
@@ -200,102 +230,65 @@ impl LiveCollection {
         self.writer.lock().deleted
     }
 
-    /// Logs `batch` and, once it is durable, applies it.
-    pub(crate) fn write(
-        &self,
-        storage: &dyn Storage,
-        log: &Log,
-        batch: RecordBatch,
-        now: Duration,
-    ) -> Result<SeqRange> {
-        self.check_failure()?;
-        let loaded = self.load(storage)?;
-        let batch = Arc::new(batch);
-        let pending = self.submit(log, &batch)?;
-        self.finish(loaded, &pending, now)
-    }
-
-    /// Waits until a batch is durable and applied.
-    fn finish(&self, loaded: &Loaded, pending: &Arc<Pending>, now: Duration) -> Result<SeqRange> {
-        let durable = pending.ticket.wait();
-        self.settle(loaded, pending);
+    /// Notes when the collection was last written to.
+    pub(super) fn touch(&self, now: Duration) {
         self.written_at
             .store(now.as_millis() as u64, Ordering::Relaxed);
-        let seqs = durable?;
+    }
+
+    /// Logs `batch`. Answers once it is durable, and visible if that is asked for.
+    pub(crate) fn write(
+        &self,
+        applier: Applier<'_>,
+        batch: RecordBatch,
+        answered: Answered,
+    ) -> Result<SeqRange> {
         self.check_failure()?;
+        let loaded = self.load(applier.storage)?;
+        let ticket = self.submit(applier, Arc::new(batch), answered)?;
+        self.answer(applier, loaded, &ticket, answered)
+    }
+
+    /// Waits until an admitted batch is durable, and visible if that is asked for.
+    pub(super) fn answer(
+        &self,
+        applier: Applier<'_>,
+        loaded: &Loaded,
+        ticket: &Ticket,
+        answered: Answered,
+    ) -> Result<SeqRange> {
+        let durable = ticket.wait();
+        match (answered, &durable) {
+            (Answered::WhenVisible, Ok(seqs)) => self.settle(applier, seqs.last),
+            _ => self.collect(loaded),
+        }
+        self.touch(applier.now);
         if self.is_deleted() {
             return Err(self.gone());
         }
+        let seqs = durable?;
+        self.check_failure()?;
+        self.acknowledge(seqs.last);
         Ok(seqs)
     }
 
-    /// Applies a batch that the log replays.
-    pub(crate) fn replay(&self, storage: &dyn Storage, batch: &Arc<RecordBatch>, seqs: SeqRange) {
-        if self.failure.get().is_some() {
-            return;
-        }
-        let applied = self.load(storage).and_then(|loaded| {
-            let mut working = loaded.working.lock();
-            let result = working.apply(batch, seqs);
-            self.publish_snapshot(loaded, &working);
-            result
-        });
-        // A collection whose segments are damaged must not keep the others from opening.
-        if let Err(error) = applied {
-            self.fail(error);
-        } else if let Some(loaded) = self.loaded.get() {
-            self.writer.lock().dimension = loaded.snapshot.load().dimension;
-        }
-    }
-
-    /// Deletes those of `ids` that nobody wrote behind `bound`; answers how many, or `None` where
-    /// another write is under way, which may be one of theirs.
-    pub(crate) fn delete_unchanged(
+    fn submit(
         &self,
-        storage: &dyn Storage,
-        log: &Log,
-        ids: &[String],
-        bound: SeqId,
-        now: Duration,
-    ) -> Result<Option<u64>> {
-        self.check_failure()?;
-        let loaded = self.load(storage)?;
-        let (pending, count) = {
-            // While the lock is held no other batch is submitted.
-            let mut writer = self.writer.lock();
-            if writer.in_flight > 0 {
-                return Ok(None);
-            }
-            let mut unchanged = Strings::default();
-            {
-                let working = loaded.working.lock();
-                for id in ids {
-                    if working.written(id)?.is_some_and(|seq| seq <= bound) {
-                        unchanged.push(id);
-                    }
-                }
-            }
-            let count = unchanged.len() as u64;
-            if count == 0 {
-                return Ok(Some(0));
-            }
-            let batch = Arc::new(RecordBatch::deletion(unchanged));
-            (self.submit_as(&mut writer, log, &batch)?, count)
-        };
-        self.finish(loaded, &pending, now)?;
-        Ok(Some(count))
+        applier: Applier<'_>,
+        batch: Arc<RecordBatch>,
+        answered: Answered,
+    ) -> Result<Ticket> {
+        self.admit(&mut self.writer.lock(), applier, batch, answered)
     }
 
-    fn submit(&self, log: &Log, batch: &Arc<RecordBatch>) -> Result<Arc<Pending>> {
-        self.submit_as(&mut self.writer.lock(), log, batch)
-    }
-
-    fn submit_as(
+    /// Submits a batch to the log, for whoever holds the writers' lock.
+    pub(super) fn admit(
         &self,
         writer: &mut Writer,
-        log: &Log,
-        batch: &Arc<RecordBatch>,
-    ) -> Result<Arc<Pending>> {
+        applier: Applier<'_>,
+        batch: Arc<RecordBatch>,
+        answered: Answered,
+    ) -> Result<Ticket> {
         if writer.deleted {
             return Err(self.gone());
         }
@@ -308,51 +301,34 @@ impl LiveCollection {
                 _ => {}
             }
         }
-        let ticket = log.submit(self.id, batch.clone(), None)?;
+        let ticket = applier.log.submit(self.id, batch.clone(), None)?;
         if dimension > 0 {
             writer.dimension = Some(dimension);
         }
         writer.in_flight += 1;
-        let pending = Arc::new(Pending {
-            ticket,
-            batch: batch.clone(),
-            applied: AtomicBool::new(false),
+        if let Some(watched) = &mut writer.watched {
+            for id in batch.ids.iter() {
+                watched.remove(id);
+            }
+        }
+        let bytes = batch.heap_bytes() as u64;
+        let kept = match answered {
+            Answered::WhenVisible => Some(Kept {
+                batch,
+                _lease: None,
+            }),
+            Answered::WhenDurable => self.gauges.lease(bytes).map(|lease| Kept {
+                batch,
+                _lease: Some(lease),
+            }),
+        };
+        self.queue.lock().submitted(Submitted {
+            ticket: ticket.clone(),
+            batch: kept,
+            bytes,
+            since: applier.now,
         });
-        self.pending.lock().push_back(pending.clone());
-        Ok(pending)
-    }
-
-    /// Applies every batch up to `last`, in order. The log finishes the batches of a collection
-    /// in order, so that all before `last` are done as well.
-    fn settle(&self, loaded: &Loaded, last: &Arc<Pending>) {
-        let mut done = 0;
-        {
-            let mut working = loaded.working.lock();
-            while !last.applied.load(Ordering::Acquire) {
-                let Some(next) = self.pending.lock().pop_front() else {
-                    break;
-                };
-                if let Ok(seqs) = next.ticket.wait()
-                    && self.failure.get().is_none()
-                    && let Err(error) = working.apply(&next.batch, seqs)
-                {
-                    self.fail(error);
-                }
-                next.applied.store(true, Ordering::Release);
-                done += 1;
-            }
-            if done > 0 {
-                self.publish_snapshot(loaded, &working);
-            }
-        }
-        if done > 0 {
-            let mut writer = self.writer.lock();
-            writer.in_flight -= done;
-            if writer.in_flight == 0 {
-                // Where the first batch failed, its dimension binds nobody.
-                writer.dimension = loaded.snapshot.load().dimension;
-            }
-        }
+        Ok(ticket)
     }
 
     pub(super) fn publish_snapshot(&self, loaded: &Loaded, working: &WorkingSet) {
@@ -360,10 +336,12 @@ impl LiveCollection {
         let bytes = working.memory_bytes() as u64;
         let before = self.memory_bytes.swap(bytes, Ordering::Relaxed);
         // Wraps on purpose: the sum of all additions is what counts.
-        self.memory_total
+        self.gauges
+            .memory
             .fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
         self.memory_rows
             .store(working.memory_rows() as u64, Ordering::Relaxed);
+        self.watchers.advance(working.applied);
     }
 
     /// The records, opened at the first call.
@@ -414,13 +392,7 @@ impl LiveCollection {
         self.loaded.get()
     }
 
-    fn fail(&self, error: Error) {
-        tracing::error!(collection = %self.id, %error, "collection refuses requests");
-        // The first failure is the cause; later ones follow from it.
-        let _ = self.failure.set(error);
-    }
-
-    fn check_failure(&self) -> Result<()> {
+    pub(super) fn check_failure(&self) -> Result<()> {
         self.failure
             .get()
             .map_or(Ok(()), |error| Err(error.clone()))
@@ -435,7 +407,7 @@ impl LiveCollection {
 impl Drop for LiveCollection {
     fn drop(&mut self) {
         let bytes = self.memory_bytes.load(Ordering::Relaxed);
-        self.memory_total.fetch_sub(bytes, Ordering::Relaxed);
+        self.gauges.memory.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

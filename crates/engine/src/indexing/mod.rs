@@ -8,15 +8,29 @@
 //!   log after it, always give the same records. That is why the catalogue keeps, for each
 //!   segment, the rows that are dead *at the applied SeqId*, and not those dead now.
 //! - What readers see changes in one step, by swapping an immutable [`crate::query::Snapshot`].
+//!
+//! Where to look: `collection` takes writes, `queue` has what is logged and not applied, `settle`
+//! applies it, `handoff` is the pool of workers that do so for writers that were answered already,
+//! `sight` is what a reader waits on, `apply` the working set, `publish` seals and merges,
+//! `unchanged` deletes what nobody has written since it was looked at.
 
 mod apply;
 mod collection;
+mod handoff;
 mod publish;
+mod queue;
+mod release;
+mod settle;
+mod sight;
+mod unchanged;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use apply::WorkingSet;
-pub(crate) use collection::LiveCollection;
-pub(crate) use collection::{missing, wrong_dimension};
-pub(crate) use publish::Publisher;
+pub(crate) use collection::{Answered, LiveCollection, missing, wrong_dimension};
+pub(crate) use handoff::Handoff;
+pub(crate) use publish::{MergeChoice, Publisher};
+pub(crate) use queue::Gauges;
+pub(crate) use settle::{Applier, late};
+pub use sight::Sight;

@@ -9,11 +9,11 @@ use parking_lot::{Condvar, Mutex};
 
 use super::consumer::Subscriptions;
 use super::payload::encode;
-use super::recovery::recover;
+use super::recovery::{Logged, recover};
 use super::state::{Ending, Flushed, Pending, Shared, State};
 use super::ticket::Ticket;
 use super::writer::{Writer, unknown_collection};
-use super::{Keep, LogBatch, LogHead, LogOptions, LogStatistics};
+use super::{Keep, LogHead, LogOptions, LogStatistics};
 use crate::clock::Clock;
 use crate::model::{CollectionId, FlushKey, RecordBatch, SeqId, SeqRange};
 use crate::storage::Storage;
@@ -40,7 +40,7 @@ impl Log {
         storage: Arc<dyn Storage>,
         options: LogOptions,
         applied: &dyn Fn(CollectionId) -> Option<SeqId>,
-        replay: &mut dyn FnMut(LogBatch) -> Result<()>,
+        replay: &mut dyn FnMut(Logged<'_>) -> Result<()>,
     ) -> Result<Self> {
         let recovered = recover(storage.as_ref(), applied, replay)?;
         let shared = Arc::new(Shared {
@@ -187,6 +187,12 @@ impl Log {
     pub fn head(&self, collection: CollectionId) -> Option<LogHead> {
         let state = self.shared.state.lock();
         state.heads.get(&collection).map(|head| head.public())
+    }
+
+    /// Batches that wait for the log's thread, and their bytes.
+    pub fn queued(&self) -> (u64, u64) {
+        let state = self.shared.state.lock();
+        (state.queue.len() as u64, state.queue_bytes)
     }
 
     /// Lets every group of batches from now on tell the time by `clock`. The first call counts.

@@ -12,8 +12,8 @@
 //!
 //! Where to look: [`format`] draws every byte and argues the crash cases, `payload` is the form
 //! of a batch, `journal` the public [`Log`], `writer` its thread, `recovery` the opening, `reader`
-//! the walk over a file, `consumer` subscriptions, `archive` frames on their way to a backup and
-//! back.
+//! the walk over a file, `consumer` subscriptions, `readback` what indexing reads again, `archive`
+//! frames on their way to a backup and back.
 
 pub mod archive;
 mod clean_end;
@@ -22,6 +22,7 @@ pub mod format;
 mod group;
 mod journal;
 mod payload;
+mod readback;
 mod reader;
 mod recovery;
 mod state;
@@ -33,7 +34,8 @@ mod writer;
 pub use consumer::{Consumer, Delivery, Producer, SubscriptionId};
 pub use journal::Log;
 pub use payload::{Encoded, decode, encode};
-pub use recovery::{LogFile, Scan, scan};
+pub use readback::ReadMark;
+pub use recovery::{LogFile, Logged, Scan, scan};
 pub use ticket::Ticket;
 
 use std::sync::Arc;

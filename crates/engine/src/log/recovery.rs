@@ -43,11 +43,54 @@ struct OpenedFile {
     bytes: u64,
 }
 
+/// A whole frame that opening the log found, with records that no segment holds. Its batch is
+/// decoded only when it is asked for.
+pub struct Logged<'a> {
+    path: &'a str,
+    frame: &'a FrameHeader,
+    payload: &'a [u8],
+    applied: SeqId,
+}
+
+impl Logged<'_> {
+    /// The collection it is for.
+    pub fn collection(&self) -> CollectionId {
+        self.frame.collection
+    }
+
+    /// The SeqIds of its records that no segment holds.
+    pub fn seqs(&self) -> SeqRange {
+        SeqRange {
+            first: self.frame.first.max(self.applied.plus(1)),
+            last: self.frame.last(),
+        }
+    }
+
+    /// Bytes that the batch takes in the log.
+    pub fn bytes(&self) -> u64 {
+        self.payload.len() as u64
+    }
+
+    /// Those records.
+    pub fn read(&self) -> Result<LogBatch> {
+        let frame = self.frame;
+        let batch = payload::decode(self.payload, frame.count)
+            .map_err(|detail| Error::corrupted(self.path, frame.offset, detail))?;
+        let seqs = SeqRange::of(frame.first, frame.count as usize);
+        let (batch, seqs) = after(batch, seqs, self.applied);
+        Ok(LogBatch {
+            collection: frame.collection,
+            seqs,
+            batch: Arc::new(batch),
+        })
+    }
+}
+
 /// Opens the log: see [`super::Log::open`].
 pub(super) fn recover(
     storage: &dyn Storage,
     applied: &dyn Fn(CollectionId) -> Option<SeqId>,
-    replay: &mut dyn FnMut(LogBatch) -> Result<()>,
+    replay: &mut dyn FnMut(Logged<'_>) -> Result<()>,
 ) -> Result<Recovered> {
     if !storage.exists(FOLDER)? {
         storage.create_dir(FOLDER)?;
@@ -231,7 +274,7 @@ fn reopen(storage: &dyn Storage, opened: &OpenedFile, walked: WalkEnd) -> Result
 /// Hands frames on, and checks that no SeqId is missing or stands there twice.
 struct Replayer<'a> {
     applied: &'a dyn Fn(CollectionId) -> Option<SeqId>,
-    replay: &'a mut dyn FnMut(LogBatch) -> Result<()>,
+    replay: &'a mut dyn FnMut(Logged<'_>) -> Result<()>,
     /// What each collection seen so far had applied at first sight, and its last SeqId since.
     known: HashMap<CollectionId, Option<Progress>>,
     flushes: Flushes,
@@ -322,13 +365,11 @@ impl Replayer<'_> {
         if seqs.last <= progress.applied {
             return Ok(());
         }
-        let batch = payload::decode(payload, frame.count)
-            .map_err(|detail| Error::corrupted(path, frame.offset, detail))?;
-        let (batch, seqs) = after(batch, seqs, progress.applied);
-        (self.replay)(LogBatch {
-            collection: frame.collection,
-            seqs,
-            batch: Arc::new(batch),
+        (self.replay)(Logged {
+            path,
+            frame,
+            payload,
+            applied: progress.applied,
         })
     }
 

@@ -20,6 +20,7 @@ mod archive;
 mod codec;
 mod crash;
 mod damage;
+mod readback;
 mod subscriptions;
 
 pub(super) fn options() -> LogOptions {
@@ -71,7 +72,13 @@ pub(super) fn open_with(
         storage,
         options,
         &|id| applied.get(&id).copied(),
-        &mut |batch| {
+        &mut |frame| {
+            let batch = frame.read()?;
+            assert_eq!(
+                (frame.collection(), frame.seqs()),
+                (batch.collection, batch.seqs)
+            );
+            assert!(frame.bytes() > 0);
             replayed.push(batch);
             Ok(())
         },
@@ -199,7 +206,7 @@ fn an_error_of_the_replayer_ends_the_opening() {
     let (log, _) = open(storage.clone(), options());
     append(&log, collection(0), &batch(1, 1)).unwrap();
     drop(log);
-    let refuse = &mut |_| Err(crate::Error::internal("no"));
+    let refuse = &mut |_: Logged<'_>| Err(crate::Error::internal("no"));
     let error = Log::open(storage, options(), &|_| Some(SeqId(0)), refuse);
     assert_eq!(error.err().unwrap().message(), "no");
 }

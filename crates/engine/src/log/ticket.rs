@@ -61,6 +61,11 @@ impl Ticket {
         }
     }
 
+    /// What became of the batch, without a wait; `None` while that is open.
+    pub fn outcome(&self) -> Option<Result<SeqRange>> {
+        self.shared.state.lock().outcome.clone()
+    }
+
     /// Waits until the batch is durable, or has failed.
     pub fn wait(&self) -> Result<SeqRange> {
         let mut state = self.shared.state.lock();

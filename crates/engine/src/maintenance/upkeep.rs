@@ -40,7 +40,9 @@ pub(crate) fn seal_round(
         }
     }
     let holders = match publisher.log {
-        Some(log) if log.bytes() > upkeep.log_bytes => log.holders_of_oldest(),
+        Some(log) if indexed_bytes(log.bytes(), collections) > upkeep.log_bytes => {
+            log.holders_of_oldest()
+        }
         _ => Vec::new(),
     };
     let by_id: HashMap<_, _> = collections.iter().map(|one| (one.id, one)).collect();
@@ -49,10 +51,19 @@ pub(crate) fn seal_round(
     let mut sealed = HashSet::new();
     for collection in due {
         if sealed.insert(collection.id) && (publisher.go_on)() && !collection.is_deleted() {
-            any |= forgive_deletion(collection.seal(publisher), false)?;
+            let sealed = collection.seal(publisher);
+            sweep_if_gone(collection, publisher.storage);
+            any |= forgive_deletion(sealed, false)?;
         }
     }
     Ok(any)
+}
+
+/// Bytes of the log that sealing can give back: not those of batches that are yet to be indexed,
+/// for which it would make many small segments to no avail.
+fn indexed_bytes(log_bytes: u64, collections: &[Arc<LiveCollection>]) -> u64 {
+    let backlog = |one: &Arc<LiveCollection>| one.backlog().bytes;
+    log_bytes.saturating_sub(collections.iter().map(backlog).sum())
 }
 
 /// Merges one group of segments; whether there was one.
@@ -77,15 +88,28 @@ pub(crate) fn merge_round(
                 tracing::warn!(free, "no merge while the disk is nearly full");
                 return Ok(false);
             }
-            forgive_deletion(collection.merge(publisher, &choice), ())?;
+            let merged = collection.merge(publisher, &choice);
+            sweep_if_gone(collection, publisher.storage);
+            forgive_deletion(merged, ())?;
             return Ok(true);
         }
     }
     Ok(false)
 }
 
+/// Removes what a seal or merge has written for a collection that was deleted meanwhile.
+fn sweep_if_gone(collection: &LiveCollection, storage: &dyn Storage) {
+    if !collection.is_over() || !collection.is_deleted() {
+        return;
+    }
+    let folder = format!("segments/{}", collection.id);
+    if let Err(error) = storage.remove_dir(&folder) {
+        tracing::warn!(folder, %error, "files of a deleted collection stay for now");
+    }
+}
+
 /// A collection that was deleted meanwhile, or work that was called off, is no failure.
-fn forgive_deletion<T>(result: Result<T>, otherwise: T) -> Result<T> {
+pub(crate) fn forgive_deletion<T>(result: Result<T>, otherwise: T) -> Result<T> {
     match result {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Busy) => {
             Ok(otherwise)
@@ -97,8 +121,17 @@ fn forgive_deletion<T>(result: Result<T>, otherwise: T) -> Result<T> {
 /// Removes the folders of segments and collections that the catalogue does not name: what a crash
 /// left between writing files and committing them, or between forgetting and removing them.
 pub(crate) fn sweep_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Result<usize> {
+    let orphans = find_orphans(storage, rows)?;
+    orphans
+        .iter()
+        .try_for_each(|folder| storage.remove_dir(folder))?;
+    Ok(orphans.len())
+}
+
+/// The folders that the catalogue does not name.
+pub(crate) fn find_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Result<Vec<String>> {
     if !storage.exists("segments")? {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let named: HashMap<String, HashSet<String>> = rows
         .iter()
@@ -112,20 +145,18 @@ pub(crate) fn sweep_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Re
             (row.collection.id.to_string(), segments)
         })
         .collect();
-    let mut removed = 0;
+    let mut orphans = Vec::new();
     for collection in storage.list("segments")? {
         let folder = format!("segments/{}", collection.name);
         let Some(segments) = named.get(&collection.name) else {
-            storage.remove_dir(&folder)?;
-            removed += 1;
+            orphans.push(folder);
             continue;
         };
         for segment in storage.list(&folder)? {
             if !segments.contains(&segment.name) {
-                storage.remove_dir(&format!("{folder}/{}", segment.name))?;
-                removed += 1;
+                orphans.push(format!("{folder}/{}", segment.name));
             }
         }
     }
-    Ok(removed)
+    Ok(orphans)
 }

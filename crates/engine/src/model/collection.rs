@@ -44,6 +44,18 @@ pub struct Collection {
     pub dimension: Option<u32>,
 }
 
+/// The key of a collection's metadata that says whether its writers are answered before readers
+/// see what they wrote.
+pub const BATCH_INGEST_KEY: &str = "vermilion:batch_ingest";
+
+impl Collection {
+    /// Whether writers are answered once their batch is durable; `None` where the collection does
+    /// not say and follows the database.
+    pub fn batch_ingest(&self) -> Option<bool> {
+        self.metadata.as_ref()?.get(BATCH_INGEST_KEY)?.as_bool()
+    }
+}
+
 /// What a new collection is to be.
 #[derive(Clone, Debug)]
 pub struct NewCollection {
@@ -70,6 +82,21 @@ pub struct CollectionUpdate {
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
     /// The new schema as a whole.
     pub schema: Option<Schema>,
+    /// Whether writers are answered once their batch is durable. New metadata alone does not
+    /// change it.
+    pub batch_ingest: BatchIngestChange,
+}
+
+/// What becomes of a collection's word on when its writers are answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BatchIngestChange {
+    /// It stays.
+    #[default]
+    Keep,
+    /// The collection follows the database again.
+    Follow,
+    /// Writers are answered once their batch is durable, or once it is visible.
+    Set(bool),
 }
 
 /// Where a record request looks: a collection, which must belong to this tenant and database.

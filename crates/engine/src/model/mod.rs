@@ -14,7 +14,8 @@ mod request;
 mod schema;
 
 pub use collection::{
-    Collection, CollectionScope, CollectionUpdate, DatabaseInfo, NewCollection, Page, Tenant,
+    BATCH_INGEST_KEY, BatchIngestChange, Collection, CollectionScope, CollectionUpdate,
+    DatabaseInfo, NewCollection, Page, Tenant,
 };
 pub use columns::{Embeddings, OptionalStrings, Strings};
 pub use filter::{Comparison, DocumentTest, Filter, Number, Scalar};
@@ -22,5 +23,8 @@ pub use ids::{CollectionId, FlushKey, SegmentId, SeqId, SeqRange};
 pub use metadata::{MetadataColumn, SparseVector, Value};
 pub use operation::{Operation, RecordBatch};
 pub use recall::{RECALL_KEY, Recall};
-pub use request::{Deletion, Fetched, GetRequest, Include, Nearest, QueryRequest, RecordSelection};
+pub use request::{
+    Consistency, Deleted, Deletion, Fetched, GetRequest, Include, Nearest, QueryRequest, ReadLevel,
+    RecordSelection,
+};
 pub use schema::*;

@@ -107,7 +107,7 @@ mod tests {
             let error = Recall::read(&wrong).unwrap_err();
             assert!(error.message().contains("from 0.8 to 0.999"), "{error}");
         }
-        assert_eq!(Recall::read(&json!(0.9)).unwrap().share(), 0.9);
+        assert_eq!(Recall::read(&json!(0.9)).unwrap(), Recall(0.9));
         assert!(!Recall::read(&json!(0.999)).unwrap().is_exact());
         for exact in [json!(1), json!(1.0), json!("exact"), json!(0.9999)] {
             assert!(Recall::read(&exact).unwrap().is_exact());
@@ -125,12 +125,12 @@ mod tests {
                 hnsw: Some(hnsw),
                 ..VectorSettings::default()
             };
-            Recall::of_settings(Some(&settings)).share()
+            Recall::of_settings(Some(&settings))
         };
-        assert_eq!(share(None), 0.95);
-        assert_eq!(share(Some(1)), 0.95);
-        assert_eq!(share(Some(100)), 0.95);
-        assert_eq!(share(Some(200)), 0.98);
-        assert_eq!(share(Some(100_000)), 0.999);
+        assert_eq!(share(None), Recall(0.95));
+        assert_eq!(share(Some(1)), Recall(0.95));
+        assert_eq!(share(Some(100)), Recall(0.95));
+        assert_eq!(share(Some(200)), Recall(0.98));
+        assert_eq!(share(Some(100_000)), Recall(0.999));
     }
 }

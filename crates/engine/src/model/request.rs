@@ -1,6 +1,52 @@
 //! What can be asked of records, and what comes back, in columns.
 
-use super::{Embeddings, Filter, MetadataColumn, OptionalStrings, Recall, Strings};
+use std::time::Duration;
+
+use super::{
+    Embeddings, Filter, MetadataColumn, OptionalStrings, Recall, SeqId, SeqRange, Strings,
+};
+
+/// How much of what is in the log a read sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadLevel {
+    /// Everything that was acknowledged before the read began; the read waits for indexing.
+    IndexAndWal,
+    /// What is indexed; the read never waits.
+    IndexOnly,
+    /// What is indexed, and a bounded part of what is not: the read waits for it.
+    IndexAndBoundedWal,
+}
+
+/// What a read must see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Consistency {
+    /// Where nothing is said: everything acknowledged, or what is indexed if the collection's
+    /// writers are answered before readers see what they wrote.
+    pub read_level: Option<ReadLevel>,
+    /// And everything up to this SeqId.
+    pub min_seq: Option<SeqId>,
+    /// How long the read may wait for that; half a minute where nothing is said.
+    pub wait_max: Option<Duration>,
+}
+
+impl Consistency {
+    /// Sees what is indexed, without a wait.
+    pub fn at_once() -> Self {
+        Self {
+            read_level: Some(ReadLevel::IndexOnly),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a deletion did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// Records that were meant.
+    pub count: u64,
+    /// The SeqIds of the deletions in the log; `None` where there was nothing to delete.
+    pub seqs: Option<SeqRange>,
+}
 
 /// Which columns an answer holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +87,8 @@ pub struct GetRequest {
     pub offset: u32,
     /// Which columns.
     pub include: Include,
+    /// What must be seen.
+    pub consistency: Consistency,
 }
 
 /// Asks for the nearest records to each of some vectors.
@@ -56,6 +104,8 @@ pub struct QueryRequest {
     pub selection: RecordSelection,
     /// Which columns.
     pub include: Include,
+    /// What must be seen.
+    pub consistency: Consistency,
 }
 
 /// Asks for records to be deleted.

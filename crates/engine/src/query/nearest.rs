@@ -6,12 +6,14 @@
 //! indexes of a snapshot share one list of candidates, so that what one finds narrows the search
 //! of the next; the largest is searched first.
 
+use vermilion_kernels::prefetch;
+
 use super::distance::QueryVector;
 use super::plan::{Chosen, live};
 use super::top::{Candidate, Top};
 use super::{Location, Part, Snapshot};
 use crate::model::{Embeddings, Recall};
-use crate::segments::vector::{Best, Effort, IndexFile, VectorIndex};
+use crate::segments::vector::{Best, Effort, IndexFile, Mask, VectorIndex};
 use crate::segments::{RowSet, Source};
 use crate::{ErrorKind, Result};
 
@@ -66,13 +68,17 @@ fn attempt(
             && let Some(index) = file.index()
             && queries.iter().all(|query| index.can_rank(query.values))
         {
-            let rows = rows.into_set(part.source.rows());
+            let mask = rows.into_set(part.source.rows());
+            let mask = mask.map(|rows| index.mask(&rows));
+            let Some(mask) = unless_damaged(file, mask.transpose())? else {
+                return Ok(None);
+            };
             indexed.push(Indexed {
                 number,
                 part,
                 file,
                 index,
-                rows,
+                mask,
             });
         } else {
             rows.offer(part, number, queries, &mut tops)?;
@@ -89,7 +95,18 @@ struct Indexed<'a> {
     file: &'a IndexFile,
     index: &'a VectorIndex,
     /// The rows that may answer; `None` for all.
-    rows: Option<RowSet>,
+    mask: Option<Mask>,
+}
+
+/// What an index gave; `None` where it is damaged, and is set aside.
+fn unless_damaged<T>(file: &IndexFile, given: Result<T>) -> Result<Option<T>> {
+    match given {
+        Err(error) if error.kind() == ErrorKind::Corrupted => {
+            file.set_aside(&error);
+            Ok(None)
+        }
+        given => given.map(Some),
+    }
 }
 
 /// Offers the rows that the indexes find to the `tops` of `queries`; `false` where one is damaged.
@@ -109,17 +126,17 @@ fn search_indexes(
     for (query, top) in queries.iter().zip(tops) {
         let mut best = Best::new(depth);
         for (at, (one, effort)) in indexed.iter().zip(&efforts).enumerate() {
-            let mask = one.rows.as_ref();
+            let mask = one.mask.as_ref();
             let found = one
                 .index
                 .search_into(query.values, effort, mask, at as u32, &mut best);
-            match found {
-                Err(error) if error.kind() == ErrorKind::Corrupted => {
-                    one.file.set_aside(&error);
-                    return Ok(false);
-                }
-                found => found?,
+            if unless_damaged(one.file, found)?.is_none() {
+                return Ok(false);
             }
+        }
+        for (at, row) in best.rows() {
+            let vector = indexed[at as usize].part.source.vector(row)?;
+            prefetch(bytemuck::cast_slice(vector));
         }
         for (at, row) in best.rows() {
             let one = &indexed[at as usize];
@@ -206,10 +223,10 @@ impl Rows {
         let mask = match self {
             Self::All => {
                 all = RowSet::all(part.source.rows());
-                Mask::Set(&all)
+                Listing::Set(&all)
             }
-            Self::Set(set) => Mask::Set(set),
-            Self::Few(few) => Mask::Few(few),
+            Self::Set(set) => Listing::Set(set),
+            Self::Few(few) => Listing::Few(few),
         };
         nearest_in_source(&part.source, number, queries, mask, tops)
     }
@@ -217,7 +234,7 @@ impl Rows {
 
 /// The rows of a source that may answer.
 #[derive(Clone, Copy)]
-enum Mask<'a> {
+enum Listing<'a> {
     /// Those in the set.
     Set(&'a RowSet),
     /// These, ascending.
@@ -230,7 +247,7 @@ fn nearest_in_source(
     source: &Source,
     part: usize,
     queries: &[QueryVector<'_>],
-    mask: Mask<'_>,
+    mask: Listing<'_>,
     tops: &mut [Top],
 ) -> Result<()> {
     let births = source.births()?;
@@ -269,12 +286,12 @@ struct Span<'a> {
 /// Calls `look` with spans of at most `block_words * 64` rows that cover the mask. A block of
 /// which half passes or more is taken whole: its other rows cost less than the gaps.
 fn for_each_span<'a>(
-    mask: Mask<'a>,
+    mask: Listing<'a>,
     block_words: usize,
     mut look: impl FnMut(Span<'a>) -> Result<()>,
 ) -> Result<()> {
     let set = match mask {
-        Mask::Few(rows) => {
+        Listing::Few(rows) => {
             for run in rows.chunk_by(|a, b| a + 1 == *b) {
                 for run in run.chunks(block_words * 64) {
                     look(Span {
@@ -286,7 +303,7 @@ fn for_each_span<'a>(
             }
             return Ok(());
         }
-        Mask::Set(set) => set,
+        Listing::Set(set) => set,
     };
     for (block, words) in set.words().chunks(block_words).enumerate() {
         let first = (block * block_words * 64) as u32;
@@ -337,7 +354,7 @@ mod tests {
             let mut set = RowSet::none(rows);
             members.iter().for_each(|member| set.insert(u32::from(*member) % rows));
             let listed: Vec<u32> = set.iter().collect();
-            let mask = if as_list { Mask::Few(&listed) } else { Mask::Set(&set) };
+            let mask = if as_list { Listing::Few(&listed) } else { Listing::Set(&set) };
             let mut covered = Vec::new();
             for_each_span(mask, block_words, |span| {
                 assert!(span.count > 0 && span.count as usize <= block_words * 64);

@@ -14,6 +14,9 @@ use crate::{Error, Result};
 /// Bytes that one checksum covers.
 pub const BLOCK_BYTES: usize = 64 << 10;
 
+/// Blocks that are checked without asking whether to go on.
+const BLOCKS_AT_ONCE: usize = 16;
+
 /// The checksums of `bytes`, one for each block.
 pub fn checksums(bytes: &[u8]) -> Vec<u64> {
     bytes.chunks(BLOCK_BYTES).map(xxh3_64).collect()
@@ -93,10 +96,17 @@ impl Blocks {
 
     /// Checks every block, whether or not it was checked before; the damaged ones as errors.
     pub fn damage(&self) -> Vec<Error> {
+        self.damage_while(&|| true)
+    }
+
+    /// The same, as far as it gets while `go_on`, which is asked for each [`BLOCKS_AT_ONCE`], is
+    /// true.
+    pub fn damage_while(&self, go_on: &dyn Fn() -> bool) -> Vec<Error> {
         self.checked
             .iter()
             .for_each(|word| word.store(0, Ordering::Relaxed));
         (0..self.checksums.len())
+            .take_while(|block| block % BLOCKS_AT_ONCE != 0 || go_on())
             .filter_map(|block| self.check(block).err())
             .collect()
     }

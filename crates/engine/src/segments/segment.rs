@@ -116,9 +116,15 @@ impl Segment {
 
     /// Checks every block of every file; the damaged ones as errors.
     pub fn verify(&self) -> Vec<Error> {
+        self.verify_while(&|| true)
+    }
+
+    /// The same, as far as it gets while `go_on`, which is asked now and then, is true.
+    pub fn verify_while(&self, go_on: &dyn Fn() -> bool) -> Vec<Error> {
         let toc = Toc::decode(&self.toc_path, &self.toc_bytes, self.toc_checksum);
         let mut damage: Vec<Error> = toc.err().into_iter().collect();
-        self.files().for_each(|file| damage.extend(file.damage()));
+        self.files()
+            .for_each(|file| damage.extend(file.damage_while(go_on)));
         damage.extend(self.vector_index.iter().flat_map(IndexFile::damage));
         damage
     }

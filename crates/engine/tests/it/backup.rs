@@ -223,6 +223,56 @@ fn backups_beside_a_writer_are_restored_to_random_seq_ids_equal_to_the_model() {
     assert_eq!(write(&restored, "a", batch), last + 1);
 }
 
+#[test]
+fn batches_that_are_not_indexed_yet_are_backed_up_and_restored_to_seq_ids_inside_them() {
+    for kept_bytes in [0, 1 << 20] {
+        let bench = Bench::new();
+        let mut config = bench.config("data");
+        config.ingest.batch_ingest = true;
+        config.ingest.kept_bytes = kept_bytes;
+        let database = Database::open(config).expect("the folder opens");
+        create(&database, "a").expect("the name is free");
+        let (mut choices, mut history) = (Choices(kept_bytes + 9), History::default());
+        let mut write_some = |history: &mut History| {
+            for _ in 0..30 {
+                let batch = random_batch(&mut choices, 100, 20);
+                let first = write(&database, "a", batch.clone());
+                history.push(first, batch);
+            }
+            let scope = scope_of(&database, "a");
+            let status = database.indexing_status(scope.get()).expect("known");
+            assert_eq!(status.total_operations, history.last());
+            assert!(status.indexed_operations < history.last(), "{status:?}");
+        };
+        write_some(&mut history);
+        // The first batches are in segments, so that only the others are in the log alone.
+        database.seal_all().expect("sealing works");
+        let sealed = history.last();
+        write_some(&mut history);
+        let full = bench.backup(&database, BackupKind::Full);
+        assert!(full.log_batches >= 30, "{full:?}");
+        let at_full = history.last();
+        write_some(&mut history);
+        let more = bench.backup(&database, BackupKind::Incremental);
+        assert_eq!((more.kind, more.log_batches), (BackupKind::Incremental, 30));
+        let last = history.last();
+        for (round, seq) in [sealed, sealed + 1, at_full - 3, at_full, at_full + 7, last]
+            .into_iter()
+            .enumerate()
+        {
+            let target = Target::Seqs(vec![("a".to_owned(), SeqId(seq))]);
+            let restored = bench
+                .restore(&format!("restored{round}"), &target)
+                .expect("it is restored");
+            let found = read_all(&restored, "a").expect("reading works");
+            assert!(found == history.at(seq), "SeqId {seq} of {last}");
+        }
+        // What was backed up is indexed as if nothing had happened.
+        let found = read_all(&database, "a").expect("reading works");
+        assert!(found == history.at(last));
+    }
+}
+
 struct Scope {
     id: vermilion_engine::model::CollectionId,
 }

@@ -1,6 +1,7 @@
 //! Expiry: records past their time go, no other does, whatever happens around them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use vermilion_engine::clock::{Clock, ManualClock};
@@ -29,13 +30,26 @@ impl Bench {
     }
 
     fn open(&self) -> Database {
+        Database::open(self.config()).expect("the folder opens")
+    }
+
+    /// A database that answers writers before it indexes, by `workers` or by whoever reads.
+    fn open_behind(&self, workers: bool, kept_bytes: u64) -> Database {
+        let mut config = self.config();
+        config.ingest.batch_ingest = true;
+        config.ingest.kept_bytes = kept_bytes;
+        config.upkeep.background = workers;
+        Database::open(config).expect("the folder opens")
+    }
+
+    fn config(&self) -> Config {
         let path = self.folder.path();
         let storage = Arc::new(DiskStorage::open(path).expect("the folder is free"));
         let mut config = small(Config::with_storage(storage));
         config.catalog =
             vermilion_engine::catalog::CatalogLocation::File(path.join("catalog.sqlite"));
         config.clock = self.clock.clone();
-        Database::open(config).expect("the folder opens")
+        config
     }
 
     fn pass(&self, seconds: u64) {
@@ -239,4 +253,75 @@ fn no_record_that_is_written_again_is_lost_to_expiry() {
         }
         assert!(expiring.join().expect("it ends well") <= 300);
     });
+}
+
+#[test]
+fn what_is_logged_and_not_indexed_counts_before_a_record_expires() {
+    for kept_bytes in [0, 1 << 20] {
+        let bench = Bench::new();
+        let database = bench.open_behind(false, kept_bytes);
+        create(&database, "a").expect("the name is free");
+        let end = bench.seconds() + 10;
+        let ending = || upsert(&["again", "gone"], Some(Value::Int(end)));
+        write(&database, "a", ending());
+        database.seal_all().expect("sealing works");
+        bench.pass(10);
+        // Only the log knows of these when the records are found to be past their time.
+        write(
+            &database,
+            "a",
+            upsert(&["again"], Some(Value::Int(end + 50))),
+        );
+        write(&database, "a", upsert(&["new"], None));
+        database.pause_indexing();
+        let now = bench.clock.wall_nanoseconds();
+        let report = database.expire(now, 100).expect("expiry works");
+        assert_eq!((report.expired, report.busy), (0, 1), "paused is paused");
+        database.resume_indexing();
+        assert_eq!(bench.expire(&database, 100), (1, false));
+        assert_eq!(ids(&database, "a"), ["again", "new"]);
+        bench.pass(50);
+        assert_eq!(bench.expire(&database, 100), (1, false));
+        assert_eq!(ids(&database, "a"), ["new"]);
+    }
+}
+
+#[test]
+fn a_collection_that_is_always_written_to_is_not_kept_from_expiring() {
+    for kept_bytes in [0, 1 << 20] {
+        let bench = Bench::new();
+        let database = bench.open_behind(true, kept_bytes);
+        create(&database, "a").expect("the name is free");
+        let past = bench.seconds() - 1;
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..3)
+                .map(|writer| {
+                    let (stop, database) = (&stop, &database);
+                    scope.spawn(move || {
+                        let mut round = 0;
+                        while !stop.load(Ordering::SeqCst) {
+                            let id = format!("busy{writer}-{}", round % 50);
+                            write(database, "a", upsert(&[&id], None));
+                            round += 1;
+                        }
+                        round
+                    })
+                })
+                .collect();
+            for round in 0..10 {
+                let id = format!("ends{round}");
+                write(&database, "a", upsert(&[&id], Some(Value::Int(past))));
+                // Reading waits until the record is indexed, so that expiry can find it.
+                ids(&database, "a");
+                bench.expire(&database, 100);
+                assert!(!ids(&database, "a").contains(&id), "round {round}");
+            }
+            stop.store(true, Ordering::SeqCst);
+            for writer in writers {
+                assert!(writer.join().expect("it ends well") > 0);
+            }
+        });
+        assert!(ids(&database, "a").iter().all(|id| id.starts_with("busy")));
+    }
 }

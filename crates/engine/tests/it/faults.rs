@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use vermilion_engine::catalog::CatalogLocation;
+use vermilion_engine::model::GetRequest;
 use vermilion_engine::storage::MemoryStorage;
 use vermilion_engine::storage::sim::{Fault, FaultyStorage};
 use vermilion_engine::{Config, Database, ErrorKind};
@@ -18,7 +19,7 @@ type Model = BTreeMap<String, ModelCollection>;
 
 /// Does a fixed piece of work; answers what was acknowledged, and what one refused batch may have
 /// left where its fate is unknown (a failing fsync).
-fn work(database: &Database, steps: usize) -> (Model, Option<Model>) {
+fn work(database: &Database, steps: usize, batch_ingest: bool) -> (Model, Option<Model>) {
     let mut choices = Choices(5);
     let mut model = Model::new();
     let mut unknown = None;
@@ -51,6 +52,13 @@ fn work(database: &Database, steps: usize) -> (Model, Option<Model>) {
             let _ = database.upkeep();
         }
         for (name, expected) in &model {
+            if batch_ingest {
+                // What is to be indexed may have to be read from the very disk that fails.
+                let request = GetRequest::default();
+                with_scope(database, name, |scope| database.get(scope, &request))
+                    .expect("reads go on");
+                continue;
+            }
             let found = read_all(database, name).expect("reads go on");
             assert_eq!(
                 &found, expected,
@@ -63,8 +71,10 @@ fn work(database: &Database, steps: usize) -> (Model, Option<Model>) {
 
 type Image = Arc<Mutex<Vec<u8>>>;
 
-fn config(storage: &FaultyStorage, image: &Image) -> Config {
+fn config(storage: &FaultyStorage, image: &Image, batch_ingest: bool) -> Config {
     let mut config = small(Config::with_storage(Arc::new(storage.clone())));
+    config.ingest.batch_ingest = batch_ingest;
+    config.ingest.kept_bytes = 2 << 10;
     let start = image.lock().expect("no test panicked").clone();
     let start = (!start.is_empty()).then(|| Arc::new(start));
     let kept = image.clone();
@@ -80,14 +90,20 @@ fn storage() -> FaultyStorage {
     FaultyStorage::new(Arc::new(MemoryStorage::default()))
 }
 
-/// Does the work with `fault` at every `stride`-th call, once or from then on.
+/// The same, answering writers when readers see their batch, and before.
 fn run(fault: Fault, lasting: bool, stride: usize) {
+    run_either(fault, lasting, stride, false);
+    run_either(fault, lasting, stride + 2, true);
+}
+
+/// Does the work with `fault` at every `stride`-th call, once or from then on.
+fn run_either(fault: Fault, lasting: bool, stride: usize, batch_ingest: bool) {
     let steps = 40;
     let calls = {
         let (storage, image) = (storage(), Image::default());
         storage.fail_once(fault, u64::MAX);
-        let database = Database::open(config(&storage, &image)).expect("it opens");
-        work(&database, steps);
+        let database = Database::open(config(&storage, &image, batch_ingest)).expect("it opens");
+        work(&database, steps, batch_ingest);
         storage.calls()
     };
     assert!(calls > 20, "the work makes {calls} calls");
@@ -99,16 +115,16 @@ fn run(fault: Fault, lasting: bool, stride: usize) {
             storage.fail_once(fault, nth);
         }
         let what = format!("{fault:?} at call {nth} of {calls}");
-        let Ok(database) = Database::open(config(&storage, &image)) else {
+        let Ok(database) = Database::open(config(&storage, &image, batch_ingest)) else {
             storage.heal();
-            let database = Database::open(config(&storage, &image));
+            let database = Database::open(config(&storage, &image, batch_ingest));
             database.unwrap_or_else(|error| panic!("{what}: does not open when healed: {error}"));
             continue;
         };
-        let (model, unknown) = work(&database, steps);
+        let (model, unknown) = work(&database, steps, batch_ingest);
         drop(database);
         storage.heal();
-        let database = Database::open(config(&storage, &image))
+        let database = Database::open(config(&storage, &image, batch_ingest))
             .unwrap_or_else(|error| panic!("{what}: does not open again: {error}"));
         let found: Model = model
             .keys()

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use vermilion_engine::model::{
-    CollectionScope, Embeddings, GetRequest, Include, MetadataColumn, NewCollection, Operation,
-    RecordBatch, Schema, Value,
+    CollectionScope, Consistency, Embeddings, GetRequest, Include, MetadataColumn, NewCollection,
+    Operation, ReadLevel, RecordBatch, Schema, Value,
 };
 use vermilion_engine::{Config, Database};
 
@@ -242,6 +242,14 @@ pub(crate) fn everything() -> Include {
     }
 }
 
+/// Sees everything that was acknowledged, whatever the collection's way is.
+pub(crate) fn everything_acknowledged() -> Consistency {
+    Consistency {
+        read_level: Some(ReadLevel::IndexAndWal),
+        ..Consistency::default()
+    }
+}
+
 /// The records of the collection called `name` as the engine answers them.
 pub(crate) fn read_all(
     database: &Database,
@@ -249,10 +257,13 @@ pub(crate) fn read_all(
 ) -> vermilion_engine::Result<ModelCollection> {
     let request = GetRequest {
         include: everything(),
+        consistency: everything_acknowledged(),
         ..GetRequest::default()
     };
     let got = with_scope(database, name, |scope| database.get(scope, &request))?;
-    let count = with_scope(database, name, |scope| database.count(scope))?;
+    let count = with_scope(database, name, |scope| {
+        database.count_seeing(scope, everything_acknowledged())
+    })?;
     assert_eq!(
         count,
         got.ids.len() as u64,

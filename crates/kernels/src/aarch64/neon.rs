@@ -1,8 +1,10 @@
 //! Kernels for NEON: four numbers at a time.
 
-use std::arch::aarch64::{float32x4_t, vaddvq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vsubq_f32};
+use std::arch::aarch64::{
+    float32x4_t, vaddvq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vst1q_f32, vsubq_f32,
+};
 
-use crate::sums::distance_kernels;
+use crate::sums::{distance_kernels, tile_kernels};
 
 type Vector = float32x4_t;
 const LANES: usize = 4;
@@ -55,4 +57,18 @@ fn sum(vector: Vector) -> f32 {
     vaddvq_f32(vector)
 }
 
+#[inline]
+#[target_feature(enable = "neon")]
+fn splat(number: f32) -> Vector {
+    vdupq_n_f32(number)
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn store(to: &mut [f32; LANES], vector: Vector) {
+    // SAFETY: the array has the numbers that are written; the store needs no alignment.
+    unsafe { vst1q_f32(to.as_mut_ptr(), vector) }
+}
+
 distance_kernels!("neon", rows: 4, rows_with_norms: 4);
+tile_kernels!("neon", rows: 6, vectors: 4);

@@ -5,3 +5,4 @@
 pub(crate) mod codes;
 pub(crate) mod distances;
 pub(crate) mod portable;
+pub(crate) mod tiles;

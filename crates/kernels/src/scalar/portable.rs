@@ -175,3 +175,38 @@ pub(crate) fn quantise(numbers: &[f32], out: &mut [i8]) -> (f32, i32) {
     }
     (largest / 127.0, sum)
 }
+
+/// Where `constants` less `products` is lowest, the first of equals.
+#[inline(always)]
+pub(crate) fn lowest_difference(constants: &[f32], products: &[f32]) -> Option<(usize, f32)> {
+    const LANES: usize = 16;
+    let mut lowest = [f32::INFINITY; LANES];
+    let mut places = [0u32; LANES];
+    let (constant_chunks, constants) = constants.as_chunks::<LANES>();
+    let (product_chunks, products) = products.as_chunks::<LANES>();
+    for (chunk, (constants, products)) in constant_chunks.iter().zip(product_chunks).enumerate() {
+        for at in 0..LANES {
+            let difference = constants[at] - products[at];
+            let lower = difference < lowest[at];
+            lowest[at] = if lower { difference } else { lowest[at] };
+            places[at] = if lower { chunk as u32 } else { places[at] };
+        }
+    }
+    // Without branches, since there are as many lanes as a row has chunks.
+    let mut least = lowest.into_iter().fold(f32::INFINITY, f32::min);
+    let mut first = u32::MAX;
+    for at in 0..LANES {
+        let own = places[at] * LANES as u32 + at as u32;
+        let own = if lowest[at] <= least { own } else { u32::MAX };
+        first = first.min(own);
+    }
+    let mut place = first as usize;
+    let before = constant_chunks.len() * LANES;
+    for (at, (constant, product)) in constants.iter().zip(products).enumerate() {
+        let difference = constant - product;
+        if difference < least {
+            (place, least) = (before + at, difference);
+        }
+    }
+    (least < f32::INFINITY).then_some((place, least))
+}

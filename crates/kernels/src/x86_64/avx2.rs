@@ -3,10 +3,11 @@
 use std::arch::x86_64::{
     __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
     _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_maskload_ps, _mm256_setzero_ps, _mm256_sub_ps,
+    _mm256_loadu_si256, _mm256_maskload_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+    _mm256_sub_ps,
 };
 
-use crate::sums::distance_kernels;
+use crate::sums::{distance_kernels, tile_kernels};
 
 type Vector = __m256;
 const LANES: usize = 8;
@@ -67,4 +68,18 @@ fn sum(vector: Vector) -> f32 {
     _mm_cvtss_f32(_mm_add_ss(quarter, _mm_shuffle_ps::<1>(quarter, quarter)))
 }
 
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn splat(number: f32) -> Vector {
+    _mm256_set1_ps(number)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn store(to: &mut [f32; LANES], vector: Vector) {
+    // SAFETY: the array has the numbers that are written; the store needs no alignment.
+    unsafe { _mm256_storeu_ps(to.as_mut_ptr(), vector) }
+}
+
 distance_kernels!("avx2,fma", rows: 4, rows_with_norms: 2);
+tile_kernels!("avx2,fma", rows: 6, vectors: 2);

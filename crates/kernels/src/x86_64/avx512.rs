@@ -2,10 +2,10 @@
 
 use std::arch::x86_64::{
     __m512, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_reduce_add_ps,
-    _mm512_setzero_ps, _mm512_sub_ps,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
-use crate::sums::distance_kernels;
+use crate::sums::{distance_kernels, tile_kernels};
 
 type Vector = __m512;
 const LANES: usize = 16;
@@ -55,4 +55,18 @@ fn sum(vector: Vector) -> f32 {
     _mm512_reduce_add_ps(vector)
 }
 
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn splat(number: f32) -> Vector {
+    _mm512_set1_ps(number)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store(to: &mut [f32; LANES], vector: Vector) {
+    // SAFETY: the array has the numbers that are written; the store needs no alignment.
+    unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) }
+}
+
 distance_kernels!("avx512f", rows: 4, rows_with_norms: 4);
+tile_kernels!("avx512f", rows: 12, vectors: 2);

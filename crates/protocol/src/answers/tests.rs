@@ -1,6 +1,6 @@
 //! Tests of the answer writers, which compare whole texts.
 
-use vermilion_engine::model::Strings;
+use vermilion_engine::model::{SeqId, Strings};
 
 use super::*;
 
@@ -117,5 +117,12 @@ fn every_number_reads_back_as_it_was() {
 
 #[test]
 fn deleted_counts_are_an_object() {
-    assert_eq!(write_deleted(3), br#"{"deleted":3}"#);
+    let deleted = |seqs| write_deleted(&Deleted { count: 3, seqs });
+    assert_eq!(deleted(None), br#"{"deleted":3}"#);
+    let seqs = Some(SeqRange::of(SeqId(5), 3));
+    let expected = br#"{"deleted":3,"first_seq_id":5,"last_seq_id":7}"#;
+    assert_eq!(deleted(seqs), expected);
+    assert_eq!(write_written(None), b"{}");
+    let expected = br#"{"first_seq_id":5,"last_seq_id":7}"#;
+    assert_eq!(write_written(seqs), expected);
 }

@@ -204,3 +204,48 @@ fn new_configuration_changes_both_places_of_the_schema() {
     let spann = change(json!({"new_configuration": {"spann": {"ef_search": 7}}})).unwrap();
     assert!(!spann.needs_schema());
 }
+
+#[test]
+fn batch_ingest_is_said_in_configuration_or_metadata_and_told_in_both() {
+    let new = |body: &str| decode_new_collection("t", "d", body.as_bytes());
+    for body in [
+        r#"{"name":"abc","configuration":{"batch_ingest":true}}"#,
+        r#"{"name":"abc","metadata":{"vermilion:batch_ingest":true}}"#,
+        r#"{"name":"abc","metadata":{"vermilion:batch_ingest":true},
+            "configuration":{"batch_ingest":true}}"#,
+    ] {
+        let metadata = new(body).unwrap().metadata.unwrap();
+        assert_eq!(metadata[BATCH_INGEST_KEY], true, "{body}");
+    }
+    assert!(new(r#"{"name":"abc"}"#).unwrap().metadata.is_none());
+    let both = r#"{"name":"abc","metadata":{"vermilion:batch_ingest":true},
+        "configuration":{"batch_ingest":false}}"#;
+    let error = new(both).unwrap_err();
+    assert_eq!(error.status, 400, "{error}");
+    let wrong = r#"{"name":"abc","metadata":{"vermilion:batch_ingest":"yes"}}"#;
+    let error = new(wrong).unwrap_err();
+    assert_eq!(error.status, 400);
+    assert!(error.message.contains("must be true or false"), "{error}");
+    let wrong = r#"{"name":"abc","configuration":{"batch_ingest":3}}"#;
+    assert_eq!(new(wrong).unwrap_err().status, 422);
+}
+
+#[test]
+fn batch_ingest_is_changed_withdrawn_or_left_alone() {
+    let change = |body: &str| {
+        let change = decode_collection_change(body.as_bytes()).unwrap();
+        change.into_update(None).batch_ingest
+    };
+    assert_eq!(
+        change(r#"{"new_metadata":{"k":1}}"#),
+        BatchIngestChange::Keep
+    );
+    assert_eq!(
+        change(r#"{"new_configuration":{"batch_ingest":false}}"#),
+        BatchIngestChange::Set(false)
+    );
+    let metadata = r#"{"new_metadata":{"vermilion:batch_ingest":true}}"#;
+    assert_eq!(change(metadata), BatchIngestChange::Set(true));
+    let metadata = r#"{"new_metadata":{"k":1,"vermilion:batch_ingest":null}}"#;
+    assert_eq!(change(metadata), BatchIngestChange::Follow);
+}

@@ -334,6 +334,11 @@ impl<'de, const NULLS: bool> Deserialize<'de> for CollectionValue<NULLS> {
 }
 
 impl<const NULLS: bool> CollectionMetadata<NULLS> {
+    /// Whether the object has `key`, with null as its value.
+    pub(crate) fn says_null(&self, key: &str) -> bool {
+        self.0.get(key).is_some_and(|value| value.0.is_null())
+    }
+
     /// The object without its nulls, if its keys keep the rules; says otherwise what is wrong.
     pub(crate) fn check(self) -> Result<serde_json::Map<String, serde_json::Value>, String> {
         if self.0.is_empty() {

@@ -3,28 +3,40 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
 use vermilion_engine::Database;
-use vermilion_engine::model::Operation;
+use vermilion_engine::model::{Consistency, Deleted, Operation, SeqRange};
 use vermilion_protocol::{ApiError, answers, reads, records};
 
 use crate::answer::{Answer, Reply};
 use crate::app::App;
-use crate::extract::{Asked, JsonBody, Scope};
+use crate::extract::{JsonBody, Scope};
+use crate::pace::{HeldBack, Sees, read_once_visible};
 
-pub(crate) async fn add(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
-    write(&app, scope, body, Operation::Add).await?;
-    Ok(Answer::with_status(StatusCode::CREATED, "{}"))
+pub(crate) async fn add(
+    State(app): State<App>,
+    scope: Scope,
+    _: HeldBack,
+    body: JsonBody,
+) -> Reply {
+    write(&app, scope, body, Operation::Add, StatusCode::CREATED).await
 }
 
-pub(crate) async fn upsert(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
-    write(&app, scope, body, Operation::Upsert).await?;
-    Ok(Answer::empty())
+pub(crate) async fn upsert(
+    State(app): State<App>,
+    scope: Scope,
+    _: HeldBack,
+    body: JsonBody,
+) -> Reply {
+    write(&app, scope, body, Operation::Upsert, StatusCode::OK).await
 }
 
-pub(crate) async fn update(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
-    write(&app, scope, body, Operation::Update).await?;
-    Ok(Answer::empty())
+pub(crate) async fn update(
+    State(app): State<App>,
+    scope: Scope,
+    _: HeldBack,
+    body: JsonBody,
+) -> Reply {
+    write(&app, scope, body, Operation::Update, StatusCode::OK).await
 }
 
 async fn write(
@@ -32,73 +44,82 @@ async fn write(
     scope: Scope,
     body: JsonBody,
     operation: Operation,
-) -> Result<(), ApiError> {
-    app.write(move |database| {
+    status: StatusCode,
+) -> Reply {
+    let write = move |database: &Database| {
         let records_max = database.limits().batch_records_max;
         let batch = records::decode(&body.0, operation, records_max)?;
         drop(body);
-        database.write(scope.get(), batch)?;
-        Ok(())
-    })
-    .await
+        Ok(database.write_at_once(scope.get(), batch)?)
+    };
+    let seqs: SeqRange = app.write(write).await?;
+    let seqs = Some(seqs).filter(|seqs| seqs.count() > 0);
+    Ok(Answer::with_status(status, answers::write_written(seqs)).telling(seqs))
 }
 
-pub(crate) async fn delete(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
+pub(crate) async fn delete(
+    State(app): State<App>,
+    scope: Scope,
+    _: HeldBack,
+    body: JsonBody,
+) -> Reply {
     let delete = move |database: &Database| {
         if let Some(deletion) = reads::decode_delete(&body.0)? {
             return Ok(database.delete(scope.get(), &deletion)?);
         }
         database.collection_by_id(scope.get())?;
-        Ok(0)
+        Ok(Deleted::default())
     };
-    Ok(Answer::json(answers::write_deleted(
-        app.write(delete).await?,
-    )))
+    let deleted = app.write(delete).await?;
+    Ok(Answer::json(answers::write_deleted(&deleted)).telling(deleted.seqs))
 }
 
-pub(crate) async fn get(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
-    let get = move |database: &Database| {
+pub(crate) async fn get(State(app): State<App>, scope: Scope, sees: Sees, body: JsonBody) -> Reply {
+    let decode = move || {
         let asked = reads::decode_get(&body.0)?;
+        let consistency = sees.or(asked.request.consistency);
+        Ok((asked, consistency))
+    };
+    let answer = |database: &Database, scope: &Scope, mut asked: reads::GetBody| {
+        asked.request.consistency = Consistency::at_once();
         let fetched = database.get(scope.get(), &asked.request)?;
         Ok(answers::write_fetched(&fetched, &asked.include))
     };
-    Ok(Answer::json(app.read(get).await?))
+    Ok(Answer::json(
+        read_once_visible(&app, scope, decode, answer).await?,
+    ))
 }
 
-pub(crate) async fn query(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
-    let query = move |database: &Database| {
+pub(crate) async fn query(
+    State(app): State<App>,
+    scope: Scope,
+    sees: Sees,
+    body: JsonBody,
+) -> Reply {
+    let decode = move || {
         let asked = reads::decode_query(&body.0)?;
+        let consistency = sees.or(asked.request.consistency);
+        Ok((asked, consistency))
+    };
+    let answer = |database: &Database, scope: &Scope, mut asked: reads::QueryBody| {
+        asked.request.consistency = Consistency::at_once();
         let nearest = database.query(scope.get(), &asked.request)?;
         Ok(answers::write_nearest(&nearest, &asked.include))
     };
-    Ok(Answer::json(app.read(query).await?))
+    Ok(Answer::json(
+        read_once_visible(&app, scope, decode, answer).await?,
+    ))
 }
 
-/// How much of what was written a read must see. All of it is seen today at every level.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(clippy::enum_variant_names, reason = "the names are the API's")]
-enum ReadLevel {
-    IndexAndWal,
-    IndexOnly,
-    IndexAndBoundedWal,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct CountQuery {
-    #[serde(rename = "read_level")]
-    _read_level: Option<ReadLevel>,
-}
-
-pub(crate) async fn count(
-    State(app): State<App>,
-    scope: Scope,
-    _level: Asked<CountQuery>,
-) -> Reply {
-    let count = app
-        .read(move |database| Ok(database.count(scope.get())?))
-        .await?;
-    Ok(Answer::json(count.to_string()))
+pub(crate) async fn count(State(app): State<App>, scope: Scope, sees: Sees) -> Reply {
+    let decode = move || Ok(((), sees.or(Consistency::default())));
+    let answer = |database: &Database, scope: &Scope, ()| {
+        let count = database.count_seeing(scope.get(), Consistency::at_once())?;
+        Ok(count.to_string())
+    };
+    Ok(Answer::json(
+        read_once_visible(&app, scope, decode, answer).await?,
+    ))
 }
 
 pub(crate) async fn search(State(app): State<App>, scope: Scope) -> Reply {

@@ -9,6 +9,7 @@ use vermilion_protocol::ApiError;
 
 use crate::answer::{Answer, Failure, Reply};
 use crate::app::App;
+use crate::handlers::control::takes_requests;
 use crate::metrics;
 
 /// The tenant that is there from the start.
@@ -77,7 +78,12 @@ pub(crate) async fn healthz() -> Answer {
 /// Whether requests will be answered, and if not, why not.
 pub(crate) async fn readyz(State(app): State<App>) -> Answer {
     let health = app.database.health();
-    let ready = health.readable && health.writable;
+    let taken = takes_requests(&app.database);
+    let ready = health.readable && health.writable && taken;
+    let reason = health.reason.or_else(|| {
+        let paused = "requests are not taken: the component `api` is paused";
+        (!taken).then(|| paused.to_owned())
+    });
     let status = if ready {
         StatusCode::OK
     } else {
@@ -87,7 +93,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Answer {
         "ready": ready,
         "readable": health.readable,
         "writable": health.writable,
-        "reason": health.reason,
+        "reason": reason,
     });
     Answer::with_status(status, body.to_string())
 }
@@ -95,7 +101,9 @@ pub(crate) async fn readyz(State(app): State<App>) -> Answer {
 /// The page that Prometheus reads.
 pub(crate) async fn metrics_page(State(app): State<App>) -> Result<Response, Failure> {
     let statistics = app.read(|database| Ok(database.statistics())).await?;
-    let page = app.metrics.page(&statistics, metrics::resident_bytes());
+    let components = app.read(|database| Ok(database.components())).await?;
+    let mut page = app.metrics.page(&statistics, metrics::resident_bytes());
+    metrics::write_components(&mut page, &components);
     let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((headers, page).into_response())
 }

@@ -18,7 +18,12 @@ fn every_default_is_readable_and_is_the_engines_own() {
     let (limits, upkeep) = (values.limits(), values.upkeep());
     assert_eq!(format!("{limits:?}"), format!("{:?}", Limits::default()));
     assert_eq!(format!("{upkeep:?}"), format!("{:?}", Upkeep::default()));
+    assert_eq!(
+        format!("{:?}", values.ingest()),
+        format!("{:?}", Ingest::default())
+    );
     assert_eq!(values.body_bytes_max.0, 41_943_040);
+    assert_eq!(values.scheduler_class, SchedulerClass::default());
     values.validate().expect("the defaults go together");
 }
 
@@ -110,6 +115,12 @@ fn a_wrong_value_names_its_place_and_what_is_allowed() {
             "a list of origins",
         ),
         ("allow_reset", "maybe", Source::Flag, "`true` or `false`"),
+        (
+            "scheduler_class",
+            "cron",
+            Source::Flag,
+            "`in_process` or `external`",
+        ),
     ] {
         let error = values(&[(name, text, source)]).expect_err(name);
         assert!(error.message.contains(expected), "{error} lacks {expected}");
@@ -154,6 +165,17 @@ fn a_public_address_needs_insecure() {
         let own = values(&[("host", host, Source::Flag)]).expect("readable");
         own.validate().expect(host);
     }
+}
+
+#[test]
+fn more_indexing_workers_than_any_machine_uses_are_refused() {
+    let with = |workers: &str| {
+        let said = values(&[("indexing_workers", workers, Source::Flag)]);
+        said.expect("readable").validate()
+    };
+    with("256").expect("it is allowed");
+    let error = with("257").expect_err("too many");
+    assert!(error.message.contains("at most 256 are allowed"), "{error}");
 }
 
 #[test]

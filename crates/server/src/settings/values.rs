@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vermilion_engine::config::SchedulerClass;
+
 /// A type that a setting can have.
 pub trait SettingValue: Sized {
     /// What a text must be, to end the sentence "which is not ...".
@@ -161,6 +163,17 @@ impl SettingValue for LogLevel {
         ]
         .into_iter()
         .find(|level| level.name() == text)
+    }
+}
+
+impl SettingValue for SchedulerClass {
+    const EXPECTS: &'static str = "`in_process` or `external`";
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "in_process" => Some(Self::InProcess),
+            "external" => Some(Self::External),
+            _ => None,
+        }
     }
 }
 

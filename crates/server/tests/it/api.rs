@@ -165,7 +165,7 @@ fn records_are_written_read_searched_and_deleted() {
         json!({"ids": ["a", "b", "c"], "embeddings": [[1, 0], [0, 2], [3, 4]],
             "documents": ["one fox", null, "three"], "metadatas": [{"n": 1}, {"n": 2}, null]}),
     )
-    .is(201, "{}");
+    .is(201, r#"{"first_seq_id":1,"last_seq_id":3}"#);
     server.get(&format!("{records}/count")).is(200, "3");
     post("get", json!({"where": {"n": {"$gt": 1}}})).is(
         200,
@@ -189,15 +189,18 @@ fn records_are_written_read_searched_and_deleted() {
         "update",
         json!({"ids": ["a", "zz"], "documents": ["new", "x"]}),
     )
-    .is(200, "{}");
-    post("upsert", json!({"ids": ["d"], "embeddings": [[5, 5]]})).is(200, "{}");
+    .is(200, r#"{"first_seq_id":4,"last_seq_id":5}"#);
+    post("upsert", json!({"ids": ["d"], "embeddings": [[5, 5]]}))
+        .is(200, r#"{"first_seq_id":6,"last_seq_id":6}"#);
+    post("upsert", json!({"ids": [], "embeddings": []})).is(200, "{}");
     let found = post(
         "get",
         json!({"where_document": {"$contains": "new"}, "include": []}),
     );
     assert_eq!(found.json()["ids"], json!(["a"]));
     post("delete", json!({})).is(200, r#"{"deleted":0}"#);
-    post("delete", json!({"where": {"n": 2}})).is(200, r#"{"deleted":1}"#);
+    post("delete", json!({"where": {"n": 2}}))
+        .is(200, r#"{"deleted":1,"first_seq_id":7,"last_seq_id":7}"#);
     server
         .get(&format!("{records}/count?read_level=index_only"))
         .is(200, "3");
@@ -309,7 +312,7 @@ fn pages_description_and_metrics_are_served() {
     assert_eq!(document["info"]["title"], "Vermilion");
     let records = server.collection("abc");
     let add = json!({"ids": ["a"], "embeddings": [[1]]});
-    server.post(&format!("{records}/add"), &add).is(201, "{}");
+    assert_eq!(server.post(&format!("{records}/add"), &add).status, 201);
     let metrics = server.get("/metrics");
     let page = metrics.text();
     for line in [

@@ -28,13 +28,17 @@ impl TestServer {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::over(Config::in_memory(), change)
+    }
+
+    pub(crate) fn over(database: Config, change: impl FnOnce(&mut ServerConfig)) -> Self {
         let mut config = ServerConfig {
             port: 0,
             allow_reset: true,
             ..ServerConfig::default()
         };
         change(&mut config);
-        let database = Arc::new(Database::open(Config::in_memory()).unwrap());
+        let database = Arc::new(Database::open(database).unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

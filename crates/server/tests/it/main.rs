@@ -4,6 +4,8 @@
 
 mod api;
 mod backups;
+mod control;
 mod harness;
+mod ingest;
 mod limits;
 mod ways_to_stop;

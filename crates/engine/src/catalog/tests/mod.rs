@@ -2,6 +2,7 @@
 
 mod copying;
 mod damage;
+mod jobs;
 mod manifests;
 mod names;
 mod reading;

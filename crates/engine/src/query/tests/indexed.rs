@@ -97,7 +97,11 @@ fn recall(world: &World, space: Space, request: &QueryRequest, asked: Recall) ->
         assert!(found.distances.is_sorted());
         for (id, distance) in found.records.ids.iter().zip(&found.distances) {
             if let Some(at) = truth.records.ids.iter().position(|other| other == id) {
-                assert_eq!(truth.distances[at], *distance, "distances are exact");
+                assert_eq!(
+                    truth.distances[at].to_bits(),
+                    distance.to_bits(),
+                    "distances are exact"
+                );
                 hits += 1;
             }
         }
@@ -167,7 +171,7 @@ fn damaged_index_is_set_aside_and_the_answer_is_exact() {
     }
     let snapshot = reopened.snapshot(Space::L2);
     let found = recall(&reopened, Space::L2, &request(None, 10), Recall::default());
-    assert_eq!(found, 1.0);
+    assert!(found >= 1.0, "{found}");
     let set_aside = |part: &crate::query::Part| {
         let file = part.source.vector_index();
         file.is_some_and(crate::segments::vector::IndexFile::is_damaged)

@@ -244,7 +244,7 @@ proptest! {
             .skip(offset as usize)
             .take(limit.map_or(usize::MAX, |limit| limit as usize))
             .collect();
-        let request = GetRequest { selection, limit, offset, include };
+        let request = GetRequest { selection, limit, offset, include, ..GetRequest::default() };
         check_columns(&get(&snapshot, &request).unwrap(), &page, include);
     }
 
@@ -272,7 +272,7 @@ proptest! {
         if world.parts.is_empty() {
             candidates.clear();
         }
-        let request = QueryRequest { embeddings, n_results, selection, include, recall: None };
+        let request = QueryRequest { embeddings, n_results, selection, include, ..QueryRequest::default() };
         let answers = query(&snapshot, &request, Recall::EXACT).unwrap();
         prop_assert_eq!(answers.len(), rows);
         for (row, answer) in answers.iter().enumerate() {

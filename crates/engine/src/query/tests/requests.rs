@@ -84,6 +84,7 @@ fn get_by_ids_answers_in_insertion_order_each_once_and_skips_the_missing() {
         limit,
         offset,
         include: Include::default(),
+        ..GetRequest::default()
     };
     let selection = ids(&["z", "missing", "a", "z", "b"]);
     assert_eq!(

@@ -18,9 +18,9 @@ use crate::segments::column::typed;
 use crate::{Error, Result};
 
 /// Decoded batches kept for the next call.
-const KEPT_BATCHES: usize = 4;
+const KEPT_BATCHES: usize = 16;
 /// Bytes of text beyond which a decoded batch is not kept.
-const KEPT_BYTES: usize = 256 << 10;
+const KEPT_BYTES: usize = 64 << 10;
 
 thread_local! {
     /// The decompressor of this thread; making one costs as much as a small batch.

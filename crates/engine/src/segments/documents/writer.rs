@@ -18,7 +18,7 @@ use crate::storage::Storage;
 use crate::{Error, Result};
 
 /// Bytes of text at which a batch is full.
-const BATCH_BYTES: usize = 16 << 10;
+const BATCH_BYTES: usize = 4 << 10;
 /// Rows at which a batch is full.
 const BATCH_ROWS: usize = 4096;
 /// Level of the compression: the one that costs least for nearly all of the gain.

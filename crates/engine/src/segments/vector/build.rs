@@ -11,7 +11,7 @@ use vermilion_kernels::codes::{
 };
 
 use bytes::Bytes;
-use vermilion_kernels::squared_norm;
+use vermilion_kernels::{prefetch, squared_norm};
 
 use super::SQUARED_NORM_MAX;
 use super::cluster::{Random, SAMPLE_PER_CENTROID, Scratch, Tree};
@@ -39,6 +39,15 @@ const SAMPLE_BYTES: usize = 256 << 20;
 
 /// Rows after which `go_on` is asked again.
 const ROWS_PER_QUESTION: usize = 4096;
+
+/// Rows between one that is turned and one that is asked from memory.
+const ROWS_AHEAD: usize = 4;
+
+/// Rows whose numbers are added up in `f32` before the sums go on in `f64`.
+const ROWS_PER_SUM: usize = 64;
+
+/// Bytes of turned rows that are put into partitions together.
+const BATCH_BYTES: usize = 16 << 20;
 
 /// How an index is made.
 #[derive(Clone, Copy, Debug)]
@@ -156,6 +165,7 @@ impl<'a> Coder<'a> {
     ) -> Result<Option<Self>> {
         let padded = dimension.next_multiple_of(DIMENSION_STEP);
         let mut sums = vec![0.0f64; dimension];
+        let mut few = vec![0.0f32; dimension];
         let mut copy = vec![0.0; dimension];
         for (at, row) in rows.chunks_exact(dimension).enumerate() {
             ask(go_on, at)?;
@@ -167,10 +177,14 @@ impl<'a> Coder<'a> {
             if !(0.0..=SQUARED_NORM_MAX).contains(&squared_norm(&copy)) {
                 return Ok(None);
             }
-            sums.iter_mut()
+            few.iter_mut()
                 .zip(&copy)
-                .for_each(|(sum, &number)| *sum += f64::from(number));
+                .for_each(|(sum, &number)| *sum += number);
+            if (at + 1).is_multiple_of(ROWS_PER_SUM) {
+                add_up(&mut sums, &mut few);
+            }
         }
+        add_up(&mut sums, &mut few);
         let count = rows.len() / dimension;
         if count == 0 {
             return Ok(None);
@@ -197,10 +211,14 @@ impl<'a> Coder<'a> {
         self.rows.len() / self.dimension
     }
 
+    fn row(&self, row: usize) -> &[f32] {
+        &self.rows[row * self.dimension..(row + 1) * self.dimension]
+    }
+
     /// Turns `row` and takes the mean off; whether it was a vector of zeros.
     fn turn(&self, row: usize, out: &mut [f32]) -> bool {
         let (own, padding) = out.split_at_mut(self.dimension);
-        own.copy_from_slice(&self.rows[row * self.dimension..(row + 1) * self.dimension]);
+        own.copy_from_slice(self.row(row));
         padding.fill(0.0);
         let zero = self.options.space == Space::Cosine && normalise(own) == 0.0;
         self.rotation.apply(out);
@@ -225,27 +243,37 @@ impl<'a> Coder<'a> {
             ask(self.go_on, at)?;
             self.turn(row, out);
         }
-        let mut tree = Tree::train(&sample, padded, partitions, &mut random);
+        let tree = Tree::train(&sample, padded, partitions, &mut random);
         drop(sample);
 
         let mut sums = vec![0.0f32; tree.len() * padded];
         let mut counts = vec![0u32; tree.len()];
         let mut assigned = Vec::with_capacity(self.count());
         let mut scratch = Scratch::default();
-        let mut turned = vec![0.0; padded];
-        for row in 0..self.count() {
-            ask(self.go_on, row)?;
-            self.turn(row, &mut turned);
-            let own = tree.assign(&turned, &mut scratch);
-            counts[own] += 1;
-            let sums = &mut sums[own * padded..(own + 1) * padded];
-            sums.iter_mut()
-                .zip(&turned)
-                .for_each(|(sum, number)| *sum += number);
-            assigned.push(own as u32);
+        let batch = (BATCH_BYTES / (padded * 4)).clamp(1, ROWS_PER_QUESTION);
+        let mut turned = vec![0.0; batch * padded];
+        for from in (0..self.count()).step_by(batch) {
+            let turned = &mut turned[..batch.min(self.count() - from) * padded];
+            for (row, out) in (from..).zip(turned.chunks_exact_mut(padded)) {
+                ask(self.go_on, row)?;
+                self.turn(row, out);
+            }
+            let own = tree.assign(turned, &mut scratch);
+            for (vector, &own) in turned.chunks_exact(padded).zip(&own) {
+                counts[own as usize] += 1;
+                let sums = &mut sums[own as usize * padded..][..padded];
+                sums.iter_mut()
+                    .zip(vector)
+                    .for_each(|(sum, number)| *sum += number);
+            }
+            assigned.extend(own);
         }
-        tree.settle(&sums, &counts);
-        Ok(gather(&tree.leaves.values, padded, &assigned, &counts))
+        // The sums become the means of what was assigned.
+        for (sum, &count) in sums.chunks_exact_mut(padded).zip(&counts) {
+            sum.iter_mut()
+                .for_each(|number| *number /= count.max(1) as f32);
+        }
+        Ok(gather(&sums, padded, &assigned, &counts))
     }
 
     /// The bytes of the index.
@@ -270,35 +298,34 @@ impl<'a> Coder<'a> {
         })?;
         let mut bytes = vec![0; sections.levels.end];
         put_floats(&mut bytes[sections.mean.clone()], &self.mean);
-        let centroids = if parting.rows.len() > 1 {
-            let padded = self.padded();
-            let moved = parting.centroids.chunks_exact(padded);
-            moved
-                .flat_map(|c| c.iter().zip(&self.mean).map(|(a, b)| a + b))
-                .collect()
-        } else {
-            Vec::new()
-        };
+        let centroids = self.turned_centroids(parting);
         put_floats(&mut bytes[sections.centroids.clone()], &centroids);
-        self.write_levels(&mut bytes[sections.levels.clone()], header.level_bytes())?;
         let mut first_blocks = vec![0];
-        let mut spreads = Vec::new();
+        let (mut spreads, mut radii) = (Vec::new(), Vec::new());
         let mut next = 0;
         for (partition, rows) in parting.rows.iter().enumerate() {
             let end = next + rows.len().div_ceil(BLOCK_ROWS);
             let size = block_bytes(self.padded());
+            let (front, levels) = bytes.split_at_mut(sections.levels.start);
             let from = sections.blocks.start;
-            let own = &mut bytes[from + next * size..from + end * size];
-            spreads.push(self.write_partition(own, parting, partition)?);
+            let own = &mut front[from + next * size..from + end * size];
+            let from = next * BLOCK_ROWS * header.level_bytes();
+            let levels = &mut levels[from..];
+            let (spread, radius) = self.write_partition(own, levels, parting, partition)?;
+            spreads.push(spread);
+            radii.push(radius);
             if parting.rows.len() > 1 {
                 let slots = (next * BLOCK_ROWS * 4)..(end * BLOCK_ROWS * 4);
                 put_rows(&mut bytes[sections.slot_rows.clone()][slots], rows);
+                let slots = &mut bytes[sections.row_slots.clone()];
+                put_slots(slots, rows, (next * BLOCK_ROWS) as u32);
             }
             first_blocks.push(end as u32);
             next = end;
         }
         if parting.rows.len() > 1 {
-            spreads.push(self.write_centroids(&mut bytes, &sections, &parting.centroids)?);
+            put_floats(&mut bytes[sections.radii.clone()], &radii);
+            spreads.push(self.write_centroids(&mut bytes, &sections, &parting.centroids));
         }
         put_floats(&mut bytes[sections.spreads.clone()], &spreads);
         for (to, first) in bytes[sections.first_blocks.clone()]
@@ -317,13 +344,19 @@ impl<'a> Coder<'a> {
         Ok(bytes)
     }
 
+    /// The centroids, turned, one after the other; none where there is one partition.
+    fn turned_centroids(&self, parting: &Parting) -> Vec<f32> {
+        if parting.rows.len() == 1 {
+            return Vec::new();
+        }
+        let relative = parting.centroids.chunks_exact(self.padded());
+        relative
+            .flat_map(|centroid| centroid.iter().zip(&self.mean).map(|(a, b)| a + b))
+            .collect()
+    }
+
     /// Writes the codes of the centroids, which are given relative to the mean; gives their spread.
-    fn write_centroids(
-        &self,
-        bytes: &mut [u8],
-        sections: &Sections,
-        centroids: &[f32],
-    ) -> Result<f32> {
+    fn write_centroids(&self, bytes: &mut [u8], sections: &Sections, centroids: &[f32]) -> f32 {
         let padded = self.padded();
         let size = block_bytes(padded);
         let blocks = &mut bytes[sections.centroid_blocks.clone()];
@@ -346,18 +379,7 @@ impl<'a> Coder<'a> {
         for (out, centroid) in rows.zip(centroids.chunks_exact(padded)) {
             self.write_row_levels(out, centroid, LevelBits::Eight, false);
         }
-        Ok(spread.sqrt())
-    }
-
-    /// Writes the levels of all rows with their factors.
-    fn write_levels(&self, section: &mut [u8], level_bytes: usize) -> Result<()> {
-        let mut turned = vec![0.0; self.padded()];
-        for (row, out) in section.chunks_exact_mut(level_bytes).enumerate() {
-            ask(self.go_on, row)?;
-            let zero = self.turn(row, &mut turned);
-            self.write_row_levels(out, &turned, self.options.bits, zero);
-        }
-        Ok(())
+        spread.sqrt()
     }
 
     /// Writes factors and levels of a vector relative to the mean.
@@ -421,9 +443,16 @@ impl<'a> Coder<'a> {
         }
     }
 
-    /// Writes the blocks of a partition; gives its spread: how much the true product of a row can
-    /// differ from what its signs say, in units of the row's slope.
-    fn write_partition(&self, own: &mut [u8], parting: &Parting, partition: usize) -> Result<f32> {
+    /// Writes the blocks and the levels of a partition; gives its spread (how much the true product
+    /// of a row can differ from what its signs say, in units of the row's slope) and its radius:
+    /// the root of the mean squared distance of its rows from the centroid.
+    fn write_partition(
+        &self,
+        own: &mut [u8],
+        levels: &mut [u8],
+        parting: &Parting,
+        partition: usize,
+    ) -> Result<(f32, f32)> {
         let padded = self.padded();
         let rows = &parting.rows[partition];
         let centroid = parting
@@ -431,6 +460,9 @@ impl<'a> Coder<'a> {
             .get(partition * padded..(partition + 1) * padded);
         let mut turned = vec![0.0; padded];
         let mut spread = 0.0f32;
+        let mut squares = 0.0f64;
+        let level_bytes = LEVEL_FACTOR_BYTES + self.options.bits.bytes(padded);
+        let mut levels = levels.chunks_exact_mut(level_bytes);
         for (at, block) in own.chunks_exact_mut(block_bytes(padded)).enumerate() {
             for slot in 0..BLOCK_ROWS {
                 let Some(&row) = rows.get(at * BLOCK_ROWS + slot) else {
@@ -438,17 +470,33 @@ impl<'a> Coder<'a> {
                     continue;
                 };
                 ask(self.go_on, at * BLOCK_ROWS + slot)?;
+                if let Some(&ahead) = rows.get(at * BLOCK_ROWS + slot + ROWS_AHEAD) {
+                    prefetch(bytemuck::cast_slice(self.row(ahead as usize)));
+                }
                 let zero = self.turn(row as usize, &mut turned);
+                if let Some(levels) = levels.next() {
+                    self.write_row_levels(levels, &turned, self.options.bits, zero);
+                }
                 if let Some(centroid) = centroid {
                     turned
                         .iter_mut()
                         .zip(centroid)
                         .for_each(|(number, c)| *number -= c);
                 }
+                squares += f64::from(squared_norm(&turned));
                 spread = spread.max(self.write_signs(block, slot, &turned, centroid, zero));
             }
         }
-        Ok(spread.sqrt())
+        let radius = (squares / rows.len().max(1) as f64).sqrt() as f32;
+        Ok((spread.sqrt(), radius))
+    }
+}
+
+/// Adds `few` to `sums` and sets it to zeros.
+fn add_up(sums: &mut [f64], few: &mut [f32]) {
+    for (sum, few) in sums.iter_mut().zip(few) {
+        *sum += f64::from(*few);
+        *few = 0.0;
     }
 }
 
@@ -505,6 +553,14 @@ fn ask(go_on: &dyn Fn() -> bool, row: usize) -> Result<()> {
 fn put_floats(to: &mut [u8], floats: &[f32]) {
     for (to, float) in to.chunks_exact_mut(4).zip(floats) {
         to.copy_from_slice(&float.to_le_bytes());
+    }
+}
+
+/// Writes for each of `rows` its slot, counted from `first`.
+fn put_slots(to: &mut [u8], rows: &[u32], first: u32) {
+    let (to, _) = to.as_chunks_mut::<4>();
+    for (slot, &row) in (first..).zip(rows) {
+        to[row as usize] = slot.to_le_bytes();
     }
 }
 

@@ -1,16 +1,20 @@
 //! Finds out, when an index is built, what a recall needs: how many partitions, how deep a list of
 //! candidates, how wide a bound.
 //!
-//! What must stay true: some rows of the index are the queries, each without itself. Their true
-//! neighbours are taken from the best rows by levels, compared exactly. What may be missed at a
-//! recall is divided among partitions, levels and signs, so that together they keep it. Rows at
+//! What must stay true: the queries are some rows of the index, each without itself, and as many
+//! points between two rows, because queries often are no records and then lie apart from them.
+//! Their true neighbours are taken from the best rows by levels, compared exactly. What may be missed
+//! at a recall is divided among partitions, levels and signs, so that together they keep it. Rows at
 //! the same distance as the last neighbour count as neighbours, or duplicates would ask for
 //! everything.
+
+use std::ops::Range;
 
 use vermilion_kernels::codes::{BLOCK_ROWS, scan_blocks};
 
 use super::cluster::Random;
-use super::layout::{Knobs, RECALLS, VectorIndex};
+use super::layout::{Knobs, RECALLS, VectorIndex, row_of_slot};
+use super::order::Order;
 use super::search::{Best, Prepared, Scored};
 use super::space::exact_distance;
 use crate::Result;
@@ -20,6 +24,12 @@ const QUERIES: usize = 64;
 
 /// Neighbours of each that must be found.
 pub(super) const NEIGHBOURS: usize = 10;
+
+/// How far from one row to another the points between them are.
+const STRANGENESS: f32 = 0.4;
+
+/// Partitions in which neighbours are looked for.
+const PARTITIONS_MAX: usize = 1024;
 
 /// Best rows by levels among which the neighbours are looked for.
 const CANDIDATES: usize = 256;
@@ -35,8 +45,21 @@ const DEVIATIONS_MORE: f32 = 0.1;
 struct Needs {
     /// Scores by levels, best first.
     scores: Vec<f32>,
-    /// For each neighbour its score by signs, and what one deviation of it is.
-    signs: Vec<(f32, f32)>,
+    /// The neighbours.
+    neighbours: Vec<Neighbour>,
+}
+
+/// What finding one row takes.
+struct Neighbour {
+    /// Its rank by levels.
+    rank: usize,
+    /// Its partition, and the score of the centroid.
+    partition: usize,
+    centroid_score: f32,
+    /// How many partitions are nearer.
+    nearer: usize,
+    /// Its score by signs, and what one deviation of it is.
+    signs: (f32, f32),
 }
 
 impl VectorIndex {
@@ -44,46 +67,105 @@ impl VectorIndex {
     pub(super) fn calibrate(&self, rows: &[f32]) -> Result<[Knobs; RECALLS.len()]> {
         let slots = self.slots()?;
         let dimension = self.header.dimension;
-        let (mut depths, mut probes, mut needs) = (Vec::new(), Vec::new(), Vec::new());
-        for at in Random::new(self.header.seed).sample(QUERIES, self.header.rows as usize) {
-            let query = &rows[at * dimension..(at + 1) * dimension];
-            let prepared = self.prepare(query);
-            let others = (0..self.header.rows).filter(|&other| other as usize != at);
-            let mut best = Best::new(CANDIDATES);
-            self.search_rows(&prepared, others, &mut best)?;
-            let best = best.heap.into_sorted_vec();
-            let exact = |scored: &Scored| {
-                let from = scored.row as usize * dimension;
-                exact_distance(self.header.space, query, &rows[from..from + dimension])
-            };
-            let neighbours = neighbours(&best.iter().map(exact).collect::<Vec<_>>());
-            depths.extend(neighbours.iter().map(|&rank| rank as f32 + 1.0));
-            let centroids = self.partition_scores(&prepared);
-            let mut signs = Vec::new();
-            for &rank in &neighbours {
-                let slot = slots[best[rank].row as usize];
-                let own = self.partition_of(slot);
-                let nearer = centroids.iter().filter(|&&score| score < centroids[own]);
-                probes.push(nearer.count() as f32 + 1.0);
-                signs.push(self.sign_score(&prepared, slot, own, centroids[own])?);
-            }
-            let scores = best.iter().map(|scored| scored.score).collect();
-            needs.push(Needs { scores, signs });
+        let row = |at: usize| &rows[at * dimension..(at + 1) * dimension];
+        let mut random = Random::new(self.header.seed);
+        let own = random.sample(QUERIES, self.header.rows as usize);
+        let (mut needs, mut strange) = (Vec::new(), Vec::new());
+        for &at in &own {
+            needs.push(self.needs(row(at), Some(at as u32), rows, &slots)?);
+            let other = row(random.below(self.header.rows as usize));
+            let between = row(at).iter().zip(other);
+            let between: Vec<f32> = between.map(|(a, b)| a + STRANGENESS * (b - a)).collect();
+            strange.push(self.needs(&between, None, rows, &slots)?);
         }
-        depths.sort_unstable_by(f32::total_cmp);
-        probes.sort_unstable_by(f32::total_cmp);
+        let own = needs.len();
+        needs.extend(strange);
         Ok(RECALLS.map(|recall| {
-            let missed = 1.0 - recall;
-            let flat = self.header.partitions == 1;
-            let part = if flat { missed / 2.0 } else { missed / 4.0 };
-            let depth = at_share(&depths, 1.0 - part) as u32;
-            let extra = depth.saturating_sub(NEIGHBOURS as u32) + CANDIDATES_MORE;
-            Knobs {
-                probes: (at_share(&probes, 1.0 - missed / 2.0) as u32).max(1),
-                extra,
-                deviations: deviations(&needs, NEIGHBOURS + extra as usize, 1.0 - part),
-            }
+            // What one setting misses another often misses too, so each may miss more than its share
+            // as long as all together keep the recall.
+            let shares = [0.7, 0.55, 0.4, 0.25];
+            let knobs = shares.map(|share| self.knobs(&needs, own, (1.0 - recall) * share));
+            let kept = knobs.iter().find(|knobs| kept(&needs, knobs) >= recall);
+            *kept.unwrap_or(&knobs[shares.len() - 1])
         }))
+    }
+
+    /// The knobs of which each misses `missed` of the neighbours; the first `own` of `needs` are
+    /// those of rows.
+    fn knobs(&self, needs: &[Needs], own: usize, missed: f32) -> Knobs {
+        let depth = at_share(
+            all(needs).map(|(_, one)| one.rank as f32 + 1.0),
+            1.0 - missed,
+        );
+        let extra = (depth as u32).saturating_sub(NEIGHBOURS as u32) + CANDIDATES_MORE;
+        let depth = NEIGHBOURS + extra as usize;
+        let wanted = all(needs).map(|(need, one)| one.deviations(need.limit(depth)));
+        let deviations = at_share(wanted, 1.0 - missed) + DEVIATIONS_MORE;
+        let probes = at_share(
+            all(needs).map(|(_, one)| one.nearer as f32 + 1.0),
+            1.0 - missed,
+        );
+        // A query is to the rows that a mask admits what a stranger is to all.
+        let cosines = all(&needs[own..]).map(|(need, one)| {
+            self.needed_cosine(one.centroid_score, one.partition, need.limit(depth))
+        });
+        Knobs {
+            probes: probes.max(1.0) as u32,
+            cosine: at_share(cosines, 1.0 - missed),
+            extra,
+            deviations,
+        }
+    }
+
+    /// What `query` needs; `own` is the row that it is, if any, which is no neighbour.
+    fn needs(&self, query: &[f32], own: Option<u32>, rows: &[f32], slots: &[u32]) -> Result<Needs> {
+        let dimension = self.header.dimension;
+        let prepared = self.prepare(query);
+        let centroids = self.partition_scores(&prepared);
+        let mut best = Best::new(CANDIDATES);
+        let mut order = Order::new(self, &prepared, PARTITIONS_MAX, None)?;
+        for _ in 0..PARTITIONS_MAX {
+            let Some((_, partition)) = order.next()? else {
+                break;
+            };
+            let partition = partition as usize;
+            let blocks = self.first_blocks[partition]..self.first_blocks[partition + 1];
+            self.search_slots(&prepared, self.slots_of(blocks), &mut best)?;
+        }
+        let mut best = best.heap.into_sorted_vec();
+        best.retain(|scored| Some(scored.row) != own);
+        let exact = |scored: &Scored| {
+            let from = scored.row as usize * dimension;
+            exact_distance(self.header.space, query, &rows[from..from + dimension])
+        };
+        let ranks = neighbours(&best.iter().map(exact).collect::<Vec<_>>());
+        let neighbours = ranks.into_iter().map(|rank| {
+            let slot = slots[best[rank].row as usize];
+            let partition = self.partition_of(slot);
+            let score = centroids[partition];
+            Ok(Neighbour {
+                rank,
+                partition,
+                centroid_score: score,
+                nearer: centroids.iter().filter(|&&other| other < score).count(),
+                signs: self.sign_score(&prepared, slot, partition, score)?,
+            })
+        });
+        Ok(Needs {
+            neighbours: neighbours.collect::<Result<_>>()?,
+            scores: best.iter().map(|scored| scored.score).collect(),
+        })
+    }
+
+    /// The slots of `blocks` that have a row.
+    fn slots_of(&self, blocks: Range<u32>) -> impl Iterator<Item = u32> {
+        let slots = blocks.start * BLOCK_ROWS as u32..blocks.end * BLOCK_ROWS as u32;
+        let rows = self.slot_rows(blocks.clone()).ok().flatten();
+        let first = blocks.start;
+        slots.filter(move |slot| {
+            let at = slot - first * BLOCK_ROWS as u32;
+            row_of_slot(rows, first, at) < self.header.rows
+        })
     }
 
     /// For each row its slot.
@@ -145,27 +227,49 @@ fn neighbours(distances: &[f32]) -> Vec<usize> {
     ranks.map(|(rank, _)| rank).take(NEIGHBOURS).collect()
 }
 
-/// How wide the bound must be so that `share` of the neighbours pass a limit at `depth`.
-fn deviations(needs: &[Needs], depth: usize, share: f32) -> f32 {
-    let mut wanted = Vec::new();
-    for need in needs {
-        let limit = need.scores.get(depth - 1).copied().unwrap_or(f32::INFINITY);
-        wanted.extend(need.signs.iter().map(|&(score, one)| {
-            if score <= limit {
-                0.0
-            } else if one > 0.0 {
-                ((score - limit) / one).min(DEVIATIONS_MAX)
-            } else {
-                DEVIATIONS_MAX
-            }
-        }));
+impl Neighbour {
+    /// How wide the bound must be for it to pass `limit`.
+    fn deviations(&self, limit: f32) -> f32 {
+        let (score, deviation) = self.signs;
+        if score <= limit {
+            0.0
+        } else if deviation > 0.0 {
+            ((score - limit) / deviation).min(DEVIATIONS_MAX)
+        } else {
+            DEVIATIONS_MAX
+        }
     }
-    wanted.sort_unstable_by(f32::total_cmp);
-    at_share(&wanted, share) + DEVIATIONS_MORE
 }
 
-/// The number that `share` of the ascending `numbers` do not exceed; 0 where there are none.
-fn at_share(numbers: &[f32], share: f32) -> f32 {
+/// The share of the neighbours that a search with `knobs` finds.
+fn kept(needs: &[Needs], knobs: &Knobs) -> f32 {
+    let depth = NEIGHBOURS + knobs.extra as usize;
+    let found = all(needs).filter(|(need, one)| {
+        one.rank < depth
+            && one.nearer < knobs.probes as usize
+            && one.deviations(need.limit(depth)) <= knobs.deviations
+    });
+    found.count() as f32 / all(needs).count().max(1) as f32
+}
+
+/// Every neighbour, with the needs of its query.
+fn all(needs: &[Needs]) -> impl Iterator<Item = (&Needs, &Neighbour)> {
+    needs
+        .iter()
+        .flat_map(|need| need.neighbours.iter().map(move |one| (need, one)))
+}
+
+impl Needs {
+    /// The score that a search which keeps `depth` rows ends with.
+    fn limit(&self, depth: usize) -> f32 {
+        self.scores.get(depth - 1).copied().unwrap_or(f32::INFINITY)
+    }
+}
+
+/// The number that `share` of `numbers` do not exceed; 0 where there are none.
+fn at_share(numbers: impl Iterator<Item = f32>, share: f32) -> f32 {
+    let mut numbers: Vec<f32> = numbers.collect();
+    numbers.sort_unstable_by(f32::total_cmp);
     let at = (numbers.len() as f32 * share).ceil() as usize;
     numbers.get(at.saturating_sub(1)).copied().unwrap_or(0.0)
 }

@@ -3,11 +3,11 @@
 //! What must stay true: every result depends on the vectors and the seed alone. Distances are
 //! compared through `|c|² / 2 - <x, c>`, which orders centroids as the distance to x does.
 //! Two levels because a flat search of C centroids for each row would cost C products; groups of
-//! about √C centroids, the nearest few of which are searched, cost a fraction of it.
+//! about √C centroids, the nearest few of which are searched, cost a fraction of it. Vectors come
+//! many at a time, so that each centroid is read once for many of them.
 
-use std::ops::Range;
-
-use vermilion_kernels::{inner_product_rows, squared_norm};
+use vermilion_kernels::squared_norm;
+use vermilion_kernels::tiles::{Packed, lowest_difference, products, products_of};
 
 /// Rounds of k-means.
 const ROUNDS: usize = 7;
@@ -15,8 +15,17 @@ const ROUNDS: usize = 7;
 /// Groups whose centroids are compared with a vector.
 const GROUPS_SEARCHED: usize = 8;
 
+/// Groups of which it is first asked whether any is near enough.
+const GROUPS_TOGETHER: usize = 8;
+
 /// Sample vectors for each centroid that training looks at.
 pub(super) const SAMPLE_PER_CENTROID: usize = 64;
+
+/// Products that are looked at while they are in a near cache.
+const PRODUCTS: usize = 1 << 17;
+
+/// Sample vectors for each group that training looks at.
+const GROUP_SAMPLE: usize = 128;
 
 /// A sequence of pseudo-random numbers.
 pub(super) struct Random(u64);
@@ -49,48 +58,53 @@ impl Random {
     }
 }
 
-/// Centroids, one after the other, with half of their squared norms.
+/// Centroids, with half of their squared norms.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Centroids {
-    pub(super) values: Vec<f32>,
+struct Centroids {
+    columns: Packed,
     halves: Vec<f32>,
 }
 
 impl Centroids {
-    fn new(values: Vec<f32>, dimension: usize) -> Self {
-        let halves = values
-            .chunks_exact(dimension)
-            .map(|c| squared_norm(c) / 2.0)
-            .collect();
-        Self { values, halves }
-    }
-
-    /// For each centroid of `range`, what orders it by distance to `vector`.
-    fn scores(&self, vector: &[f32], range: Range<usize>, scores: &mut Vec<f32>) {
-        let dimension = vector.len();
-        scores.clear();
-        scores.resize(range.len(), 0.0);
-        let values = &self.values[range.start * dimension..range.end * dimension];
-        inner_product_rows(vector, values, scores);
-        for (score, half) in scores.iter_mut().zip(&self.halves[range]) {
-            *score = half - *score;
+    fn new(values: &[f32], dimension: usize) -> Self {
+        let halves = values.chunks_exact(dimension);
+        Self {
+            columns: Packed::new(values, dimension),
+            halves: halves.map(|c| squared_norm(c) / 2.0).collect(),
         }
     }
 
-    /// The nearest centroid of `range` with its score.
-    fn nearest(
+    /// How many vectors are to be compared at a time.
+    fn run(&self) -> usize {
+        (PRODUCTS / self.halves.len().max(1)).max(1)
+    }
+
+    /// Gives for each of `vectors`, one after the other, its products with all centroids.
+    fn each(
         &self,
-        vector: &[f32],
-        range: Range<usize>,
-        scores: &mut Vec<f32>,
-    ) -> Option<(f32, usize)> {
-        let first = range.start;
-        self.scores(vector, range, scores);
-        let numbered = scores
-            .iter()
-            .enumerate()
-            .map(|(at, &score)| (score, first + at));
-        numbered.min_by(|a, b| a.0.total_cmp(&b.0))
+        vectors: &[f32],
+        dimension: usize,
+        room: &mut Vec<f32>,
+        mut with: impl FnMut(&[f32]),
+    ) {
+        for run in vectors.chunks(self.run() * dimension) {
+            room.clear();
+            room.resize(run.len() / dimension * self.halves.len(), 0.0);
+            products(run, &self.columns, room);
+            for products in room.chunks_exact(self.halves.len()) {
+                with(products);
+            }
+        }
+    }
+
+    /// For each of `vectors`, one after the other, the number of the nearest centroid.
+    fn nearest(&self, vectors: &[f32], dimension: usize, room: &mut Vec<f32>) -> Vec<usize> {
+        let mut nearest = Vec::with_capacity(vectors.len() / dimension);
+        self.each(vectors, dimension, room, |products| {
+            let lowest = lowest_difference(&self.halves, products);
+            nearest.push(lowest.map_or(0, |lowest| lowest.0));
+        });
+        nearest
     }
 }
 
@@ -99,8 +113,9 @@ impl Centroids {
 pub(super) struct Tree {
     dimension: usize,
     groups: Centroids,
-    members: Vec<Range<usize>>,
-    pub(super) leaves: Centroids,
+    /// For each group the number of its first centroid, and its centroids.
+    members: Vec<(usize, Centroids)>,
+    count: usize,
 }
 
 impl Tree {
@@ -114,84 +129,134 @@ impl Tree {
     ) -> Self {
         let vectors = sample.len() / dimension;
         let group_count = count.isqrt().clamp(1, vectors);
-        let picked = random.sample(group_count * SAMPLE_PER_CENTROID * 2, vectors);
-        let groups = k_means(
-            &gather(sample, dimension, &picked),
-            dimension,
-            group_count,
-            random,
-        );
-        let mut scores = Vec::new();
+        let picked = random.sample(group_count * GROUP_SAMPLE, vectors);
+        let own = gather(sample, dimension, &picked);
+        let groups = Centroids::new(&k_means(&own, dimension, group_count, random), dimension);
         let mut of_group = vec![Vec::new(); group_count];
-        for (at, vector) in sample.chunks_exact(dimension).enumerate() {
-            let nearest = groups.nearest(vector, 0..group_count, &mut scores);
-            of_group[nearest.map_or(0, |nearest| nearest.1)].push(at);
+        let nearest = groups.nearest(sample, dimension, &mut Vec::new());
+        for (at, group) in nearest.into_iter().enumerate() {
+            of_group[group].push(at);
         }
-        let mut values = Vec::with_capacity(count * dimension);
-        let mut members = Vec::with_capacity(group_count);
+        let mut tree = Self {
+            dimension,
+            groups,
+            members: Vec::with_capacity(group_count),
+            count: 0,
+        };
         for own in &of_group {
-            let first = values.len() / dimension;
+            let first = tree.count;
+            let mut members = Centroids::default();
             if !own.is_empty() {
                 let share = (own.len() * count).div_ceil(vectors).clamp(1, own.len());
                 let own = gather(sample, dimension, own);
-                values.extend(k_means(&own, dimension, share, random).values);
+                members = Centroids::new(&k_means(&own, dimension, share, random), dimension);
             }
-            members.push(first..values.len() / dimension);
+            tree.count += members.halves.len();
+            tree.members.push((first, members));
         }
-        Self {
-            dimension,
-            groups,
-            members,
-            leaves: Centroids::new(values, dimension),
-        }
+        tree
     }
 
     /// How many centroids there are.
     pub(super) fn len(&self) -> usize {
-        self.leaves.halves.len()
+        self.count
     }
 
-    /// The centroid nearest to `vector`, as far as the nearest groups tell.
-    pub(super) fn assign(&self, vector: &[f32], scratch: &mut Scratch) -> usize {
-        let Scratch { scores, order } = scratch;
-        self.groups.scores(vector, 0..self.members.len(), scores);
-        order.clear();
-        order.extend(scores.iter().copied().zip(0..));
-        let searched = GROUPS_SEARCHED.min(order.len());
-        if searched < order.len() {
-            order.select_nth_unstable_by(searched, |a, b| a.0.total_cmp(&b.0));
-        }
-        let mut best = (f32::INFINITY, 0);
-        for &(_, group) in &order[..searched] {
-            let members = self.members[group].clone();
-            if let Some(nearest) = self.leaves.nearest(vector, members, scores)
-                && nearest.0 < best.0
-            {
-                best = nearest;
+    /// For each of `vectors`, one after the other, the number of the centroid nearest to it, as far
+    /// as the nearest groups tell. They are compared group by group.
+    pub(super) fn assign(&self, vectors: &[f32], scratch: &mut Scratch) -> Vec<u32> {
+        let Scratch { room, of_group } = scratch;
+        of_group.resize(self.members.len(), Vec::new());
+        of_group.iter_mut().for_each(Vec::clear);
+        let mut vector = 0;
+        self.groups.each(vectors, self.dimension, room, |products| {
+            for &(_, group) in nearest_few(&self.groups.halves, products).iter() {
+                of_group[group].push(vector);
             }
-        }
-        best.1
-    }
-
-    /// Replaces each centroid by the mean of the vectors that were assigned to it: `sums` has the
-    /// sums, `counts` how many there were.
-    pub(super) fn settle(&mut self, sums: &[f32], counts: &[u32]) {
-        let rows = self.leaves.values.chunks_exact_mut(self.dimension);
-        for ((centroid, sums), &count) in rows.zip(sums.chunks_exact(self.dimension)).zip(counts) {
-            if count > 0 {
-                for (number, sum) in centroid.iter_mut().zip(sums) {
-                    *number = sum / count as f32;
+            vector += 1;
+        });
+        let mut best = vec![(f32::INFINITY, 0); vector as usize];
+        for ((first, members), own) in self.members.iter().zip(of_group) {
+            if members.halves.is_empty() {
+                continue;
+            }
+            for own in own.chunks(members.run()) {
+                room.clear();
+                room.resize(own.len() * members.halves.len(), 0.0);
+                products_of(vectors, own, &members.columns, room);
+                let products = room.chunks_exact(members.halves.len());
+                for (&vector, products) in own.iter().zip(products) {
+                    let best = &mut best[vector as usize];
+                    if let Some((at, score)) = lowest_difference(&members.halves, products)
+                        && score < best.0
+                    {
+                        *best = (score, (first + at) as u32);
+                    }
                 }
             }
         }
+        best.into_iter().map(|best| best.1).collect()
     }
 }
 
 /// Room for [`Tree::assign`].
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    scores: Vec<f32>,
-    order: Vec<(f32, usize)>,
+    room: Vec<f32>,
+    /// For each group the vectors near to it.
+    of_group: Vec<Vec<u32>>,
+}
+
+/// The few groups nearest to a vector, the nearest first.
+struct Few {
+    nearest: [(f32, usize); GROUPS_SEARCHED],
+    count: usize,
+}
+
+impl Few {
+    /// Puts a group at its place if it is among the nearest.
+    fn put(&mut self, score: f32, group: usize) {
+        let nearest = &mut self.nearest;
+        if score < nearest[GROUPS_SEARCHED - 1].0 {
+            let mut at = GROUPS_SEARCHED - 1;
+            while at > 0 && score < nearest[at - 1].0 {
+                nearest[at] = nearest[at - 1];
+                at -= 1;
+            }
+            nearest[at] = (score, group);
+        }
+    }
+
+    fn iter(&self) -> std::slice::Iter<'_, (f32, usize)> {
+        self.nearest[..self.count].iter()
+    }
+}
+
+/// The groups nearest to a vector by `halves` less `products`.
+fn nearest_few(halves: &[f32], products: &[f32]) -> Few {
+    let mut few = Few {
+        nearest: [(f32::INFINITY, 0); GROUPS_SEARCHED],
+        count: halves.len().min(GROUPS_SEARCHED),
+    };
+    // Most groups are farther than those found, so runs of them are looked at together first.
+    let runs = halves
+        .chunks(GROUPS_TOGETHER)
+        .zip(products.chunks(GROUPS_TOGETHER));
+    for (run, (halves, products)) in runs.enumerate() {
+        let scores = halves.iter().zip(products);
+        let scores = scores.map(|(half, product)| half - product);
+        let last = few.nearest[GROUPS_SEARCHED - 1].0;
+        if scores
+            .clone()
+            .fold(0, |near, score| near | u32::from(score < last))
+            != 0
+        {
+            for (group, score) in (run * GROUPS_TOGETHER..).zip(scores) {
+                few.put(score, group);
+            }
+        }
+    }
+    few
 }
 
 fn gather(sample: &[f32], dimension: usize, rows: &[usize]) -> Vec<f32> {
@@ -204,20 +269,19 @@ fn gather(sample: &[f32], dimension: usize, rows: &[usize]) -> Vec<f32> {
 
 /// `count` centroids of `sample`, which has at least as many vectors. A centroid that nothing is
 /// nearest to moves beside the one with the most.
-fn k_means(sample: &[f32], dimension: usize, count: usize, random: &mut Random) -> Centroids {
+fn k_means(sample: &[f32], dimension: usize, count: usize, random: &mut Random) -> Vec<f32> {
     let vectors = sample.len() / dimension;
     let first = random.sample(count, vectors);
-    let mut centroids = Centroids::new(gather(sample, dimension, &first), dimension);
+    let mut centroids = gather(sample, dimension, &first);
     if count == vectors {
         return centroids;
     }
-    let mut scores = Vec::new();
+    let mut room = Vec::new();
     for _ in 0..ROUNDS {
+        let nearest = Centroids::new(&centroids, dimension).nearest(sample, dimension, &mut room);
         let mut sums = vec![0.0f32; count * dimension];
         let mut counts = vec![0u32; count];
-        for vector in sample.chunks_exact(dimension) {
-            let nearest = centroids.nearest(vector, 0..count, &mut scores);
-            let nearest = nearest.map_or(0, |nearest| nearest.1);
+        for (vector, nearest) in sample.chunks_exact(dimension).zip(nearest) {
             counts[nearest] += 1;
             let sum = &mut sums[nearest * dimension..(nearest + 1) * dimension];
             sum.iter_mut()
@@ -238,7 +302,7 @@ fn k_means(sample: &[f32], dimension: usize, count: usize, random: &mut Random) 
             counts[most] /= 2;
             counts[empty] = counts[most];
         }
-        centroids = Centroids::new(sums, dimension);
+        centroids = sums;
     }
     centroids
 }

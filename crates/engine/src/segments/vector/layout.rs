@@ -4,10 +4,10 @@
 //! [`ALIGNMENT`] that follows from the counts in the header alone. Every byte is read through
 //! [`Blocks`], which checks it against the checksum written with the file.
 //!
-//! Sections: header; mean; centroids; spreads; first blocks; blocks and levels of the centroids;
-//! rows of slots; blocks; levels. An index of one partition has no centroids (its only one is the
-//! mean) and no rows of slots (slot and row are the same); of more it has a further spread, that
-//! of the centroids.
+//! Sections: header; mean; centroids; spreads; radii; first blocks; blocks and levels of the
+//! centroids; rows of slots; slots of rows; blocks; levels. An index of one partition has no
+//! centroids (its only one is the mean), and its slots are its rows; of more it has a further
+//! spread, that of the centroids.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,6 +37,9 @@ pub(super) const NO_ROW: u32 = u32::MAX;
 pub(super) struct Knobs {
     /// Partitions to search.
     pub(super) probes: u32,
+    /// With a mask: the cosine between the way to a partition's centroid and the way from there to
+    /// its rows, up to which a partition is searched where a better row takes as much.
+    pub(super) cosine: f32,
     /// Candidates to keep beyond those wanted, for ten wanted.
     pub(super) extra: u32,
     /// How far below its estimate a row's score may lie, in deviations of the estimate.
@@ -45,7 +48,7 @@ pub(super) struct Knobs {
 
 /// Words of the header before the knobs, then those of the knobs of a recall.
 const HEAD_WORDS: usize = 7;
-const KNOB_WORDS: usize = 3;
+const KNOB_WORDS: usize = 4;
 
 /// The counts and settings that everything else follows from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,10 +70,12 @@ pub(super) struct Sections {
     pub(super) mean: Range<usize>,
     pub(super) centroids: Range<usize>,
     pub(super) spreads: Range<usize>,
+    pub(super) radii: Range<usize>,
     pub(super) first_blocks: Range<usize>,
     pub(super) centroid_blocks: Range<usize>,
     pub(super) centroid_levels: Range<usize>,
     pub(super) slot_rows: Range<usize>,
+    pub(super) row_slots: Range<usize>,
     pub(super) blocks: Range<usize>,
     pub(super) levels: Range<usize>,
 }
@@ -94,10 +99,12 @@ impl Header {
     /// Where the sections are; `None` where they would be larger than memory can be.
     pub(super) fn sections(&self) -> Option<Sections> {
         let partitions = self.partitions as usize;
-        let (centroids, slots) = if partitions == 1 {
-            (0, 0)
+        let rows = self.rows as usize;
+        let all_slots = (self.blocks as usize).checked_mul(BLOCK_ROWS)?;
+        let (centroids, slots, row_slots, levels) = if partitions == 1 {
+            (0, 0, 0, rows)
         } else {
-            (partitions, (self.blocks as usize).checked_mul(BLOCK_ROWS)?)
+            (partitions, all_slots, rows, all_slots)
         };
         let mut end = HEADER_BYTES;
         let mut section = |count: usize, bytes: usize| {
@@ -109,12 +116,14 @@ impl Header {
             mean: section(self.padded(), 4)?,
             centroids: section(centroids, self.padded() * 4)?,
             spreads: section(partitions + usize::from(partitions > 1), 4)?,
+            radii: section(centroids, 4)?,
             first_blocks: section(partitions + 1, 4)?,
             centroid_blocks: section(centroids.div_ceil(BLOCK_ROWS), block_bytes(self.padded()))?,
             centroid_levels: section(centroids, self.centroid_level_bytes())?,
             slot_rows: section(slots, 4)?,
+            row_slots: section(row_slots, 4)?,
             blocks: section(self.blocks as usize, block_bytes(self.padded()))?,
-            levels: section(self.rows as usize, self.level_bytes())?,
+            levels: section(levels, self.level_bytes())?,
         })
     }
 
@@ -132,10 +141,10 @@ impl Header {
             LevelBits::Eight => 8,
         };
         let counts = [self.rows, self.partitions, self.blocks];
-        let knobs = self
-            .knobs
-            .iter()
-            .flat_map(|knobs| [knobs.probes, knobs.extra, knobs.deviations.to_bits()]);
+        let knobs = self.knobs.iter().flat_map(|knobs| {
+            let floats = [knobs.cosine.to_bits(), knobs.deviations.to_bits()];
+            [knobs.probes, knobs.extra, floats[0], floats[1]]
+        });
         let head = [FORMAT, self.dimension as u32, space, bits];
         for number in head.into_iter().chain(counts).chain(knobs) {
             bytes.extend(number.to_le_bytes());
@@ -202,7 +211,8 @@ impl Header {
                 Knobs {
                     probes: word(at),
                     extra: word(at + 1),
-                    deviations: f32::from_bits(word(at + 2)),
+                    cosine: f32::from_bits(word(at + 2)),
+                    deviations: f32::from_bits(word(at + 3)),
                 }
             }),
         };
@@ -225,6 +235,7 @@ pub struct VectorIndex {
     pub(super) mean: Vec<f32>,
     pub(super) centroids: Vec<f32>,
     pub(super) spreads: Vec<f32>,
+    pub(super) radii: Vec<f32>,
     pub(super) first_blocks: Vec<u32>,
     blocks: Arc<Blocks>,
 }
@@ -255,6 +266,7 @@ impl VectorIndex {
             mean: floats(blocks.get(sections.mean.clone())?),
             centroids: floats(blocks.get(sections.centroids.clone())?),
             spreads: floats(blocks.get(sections.spreads.clone())?),
+            radii: floats(blocks.get(sections.radii.clone())?),
             first_blocks,
             header,
             sections,
@@ -284,7 +296,7 @@ impl VectorIndex {
 
     /// Bytes held in memory beside the index's own.
     pub fn heap_bytes(&self) -> usize {
-        let floats = self.mean.len() + self.centroids.len() + self.spreads.len();
+        let floats = self.mean.len() + self.centroids.len() + 2 * self.spreads.len();
         // The rotation has up to four rounds of signs.
         (floats + self.first_blocks.len() + 4 * self.mean.len()) * 4
     }
@@ -318,10 +330,23 @@ impl VectorIndex {
         Ok(Some(self.blocks.get(range)?.as_chunks().0))
     }
 
-    /// The factors and the levels of `row`.
-    pub(super) fn levels(&self, row: u32) -> Result<&[u8]> {
+    /// For each row its slot; `None` where they are the same.
+    pub(super) fn row_slots(&self) -> Result<Option<&[[u8; 4]]>> {
+        if self.header.partitions == 1 {
+            return Ok(None);
+        }
+        Ok(Some(
+            self.blocks
+                .get(self.sections.row_slots.clone())?
+                .as_chunks()
+                .0,
+        ))
+    }
+
+    /// The factors and the levels of the row in `slot`.
+    pub(super) fn levels(&self, slot: u32) -> Result<&[u8]> {
         let bytes = self.header.level_bytes();
-        let from = self.sections.levels.start + row as usize * bytes;
+        let from = self.sections.levels.start + slot as usize * bytes;
         self.blocks.get(from..from + bytes)
     }
 

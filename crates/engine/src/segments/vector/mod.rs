@@ -18,6 +18,7 @@ mod calibrate;
 mod cluster;
 mod file;
 mod layout;
+mod mask;
 mod order;
 mod search;
 mod space;
@@ -28,6 +29,7 @@ mod tests;
 pub use build::{BuildOptions, build, pays};
 pub use file::IndexFile;
 pub use layout::VectorIndex;
+pub use mask::Mask;
 pub use search::{Best, Candidate, Effort, SearchOptions};
 pub use space::exact_distance;
 

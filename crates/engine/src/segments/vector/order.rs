@@ -5,9 +5,10 @@
 //! then by their levels, since a query needs few of them; only those few are compared exactly.
 
 use vermilion_kernels::codes::{BLOCK_ROWS, LevelBits, scan_blocks};
-use vermilion_kernels::{inner_product, inner_product_rows, l2_squared, l2_squared_rows};
+use vermilion_kernels::{inner_product, inner_product_rows, l2_squared, l2_squared_rows, prefetch};
 
 use super::layout::VectorIndex;
+use super::mask::{Mask, bits, count};
 use super::search::{Best, Prepared};
 use crate::Result;
 use crate::model::Space;
@@ -16,7 +17,7 @@ use crate::model::Space;
 const CODES_FROM: usize = 8;
 
 /// How far below its estimate a centroid's score may lie, in deviations of the estimate.
-const DEVIATIONS: f32 = 1.5;
+const DEVIATIONS: f32 = 0.2;
 
 /// Blocks of centroids scanned between two looks at the limit.
 const RUN_BLOCKS: u32 = 8;
@@ -25,83 +26,98 @@ const RUN_BLOCKS: u32 = 8;
 pub(super) struct Order<'a> {
     index: &'a VectorIndex,
     query: &'a Prepared,
+    /// A bit for each partition that is wanted; `None` where all are.
+    wanted: Option<Vec<u32>>,
+    /// How many are wanted.
+    count: usize,
     /// Scores and partitions; those before `sorted` are in their order.
     partitions: Vec<(f32, u32)>,
     sorted: usize,
     given: usize,
-    /// Whether `partitions` has every one.
-    whole: bool,
 }
 
 impl<'a> Order<'a> {
-    /// An order of which about `expected` will be asked.
+    /// An order of the partitions with rows that `mask` admits, of which about `expected` will be
+    /// asked.
     pub(super) fn new(
         index: &'a VectorIndex,
         query: &'a Prepared,
         expected: usize,
+        mask: Option<&Mask>,
     ) -> Result<Self> {
-        let count = index.header.partitions as usize;
+        let wanted = mask.map(|mask| index.partitions_of(mask));
+        let all = index.header.partitions as usize;
+        let count = wanted.as_deref().map_or(all, |words| count(words) as usize);
         let mut order = Self {
             index,
             query,
+            wanted,
+            count,
             partitions: Vec::new(),
-            sorted: expected.clamp(1, count),
+            sorted: expected.max(1),
             given: 0,
-            whole: false,
         };
-        if expected.saturating_mul(CODES_FROM) < count {
-            order.partitions = index.nearest_by_codes(query, expected)?;
-            order.sorted = order.partitions.len();
-            order.partitions.sort_unstable_by(nearer);
-        } else {
-            order.partitions = index.partition_scores(query).into_iter().zip(0..).collect();
-            order.whole = true;
-            order.sort(0);
-        }
+        order.find()?;
         Ok(order)
     }
 
     /// The next partition, with the score of its centroid.
-    pub(super) fn next(&mut self) -> Option<(f32, u32)> {
-        if self.given == self.sorted {
-            if !self.whole {
-                self.complete();
-            }
-            if self.given == self.partitions.len() {
-                return None;
-            }
-            self.sorted = self.partitions.len().min(self.sorted * 2);
-            self.sort(self.given);
+    pub(super) fn next(&mut self) -> Result<Option<(f32, u32)>> {
+        if self.given == self.sorted && self.given < self.count {
+            self.sorted = self.sorted.saturating_mul(4);
+            self.find()?;
         }
-        self.given += 1;
-        self.partitions.get(self.given - 1).copied()
+        let next = self.partitions.get(self.given).copied();
+        self.given += usize::from(next.is_some());
+        Ok(next)
     }
 
-    /// Adds the partitions that are not there yet.
-    fn complete(&mut self) {
+    /// The partition that comes after the one given last, where it is known.
+    pub(super) fn peek(&self) -> Option<u32> {
+        let known = self.given < self.sorted;
+        known.then(|| self.partitions[self.given].1)
+    }
+
+    /// Finds the nearest partitions, as many as are to be sorted, after those given before.
+    fn find(&mut self) -> Result<()> {
+        self.sorted = self.sorted.min(self.count);
+        let by_codes = self.sorted.saturating_mul(CODES_FROM) < self.count;
+        if by_codes {
+            let found =
+                self.index
+                    .nearest_by_codes(self.query, self.sorted, self.wanted.as_deref())?;
+            self.add(found.into_iter());
+        } else if self.partitions.len() < self.count {
+            let found = self.index.scores_of(self.query, self.wanted.as_deref());
+            self.add(found.into_iter());
+        }
+        // A code may give the same partitions again; then the next are found by a longer look.
+        self.sorted = self.sorted.min(self.partitions.len());
+        let rest = &mut self.partitions[self.given..];
+        let wanted = self.sorted - self.given;
+        if wanted < rest.len() {
+            rest.select_nth_unstable_by(wanted, |a, b| nearer(*a, *b));
+        }
+        rest[..wanted].sort_unstable_by(|a, b| nearer(*a, *b));
+        Ok(())
+    }
+
+    /// Adds those of `found` that are not there yet.
+    fn add(&mut self, found: impl Iterator<Item = (f32, u32)>) {
+        if self.partitions.is_empty() {
+            self.partitions = found.collect();
+            return;
+        }
         let mut there = vec![false; self.index.header.partitions as usize];
         for &(_, partition) in &self.partitions {
             there[partition as usize] = true;
         }
-        let scores = self.index.partition_scores(self.query);
-        let others = scores.into_iter().zip(0..);
         self.partitions
-            .extend(others.filter(|&(_, partition)| !there[partition as usize]));
-        self.whole = true;
-    }
-
-    /// Brings those from `from` to `sorted` to their places.
-    fn sort(&mut self, from: usize) {
-        let rest = &mut self.partitions[from..];
-        let wanted = self.sorted - from;
-        if wanted < rest.len() {
-            rest.select_nth_unstable_by(wanted, nearer);
-        }
-        rest[..wanted].sort_unstable_by(nearer);
+            .extend(found.filter(|&(_, partition)| !there[partition as usize]));
     }
 }
 
-fn nearer(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
+fn nearer(a: (f32, u32), b: (f32, u32)) -> std::cmp::Ordering {
     a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
 }
 
@@ -128,8 +144,41 @@ impl VectorIndex {
         }
     }
 
-    /// About the `count` nearest partitions.
-    fn nearest_by_codes(&self, query: &Prepared, count: usize) -> Result<Vec<(f32, u32)>> {
+    /// The scores of the centroids of the partitions that are `wanted`.
+    fn scores_of(&self, query: &Prepared, wanted: Option<&[u32]>) -> Vec<(f32, u32)> {
+        match wanted {
+            None => self.partition_scores(query).into_iter().zip(0..).collect(),
+            Some(words) => bits(words)
+                .map(|partition| (self.score_of_centroid(query, partition), partition))
+                .collect(),
+        }
+    }
+
+    fn score_of_centroid(&self, query: &Prepared, partition: u32) -> f32 {
+        let padded = self.header.padded();
+        let from = partition as usize * padded;
+        self.score(query, &self.centroids()[from..from + padded])
+    }
+
+    /// A bit for each partition that has a row which `mask` admits.
+    fn partitions_of(&self, mask: &Mask) -> Vec<u32> {
+        let partitions = self.header.partitions;
+        let mut words = vec![0; partitions.div_ceil(32) as usize];
+        for (partition, ends) in self.first_blocks.windows(2).enumerate() {
+            if mask.words(ends[0]..ends[1]).iter().any(|&word| word != 0) {
+                words[partition / 32] |= 1 << (partition % 32);
+            }
+        }
+        words
+    }
+
+    /// About the `count` nearest of the partitions that are `wanted`.
+    fn nearest_by_codes(
+        &self,
+        query: &Prepared,
+        count: usize,
+        wanted: Option<&[u32]>,
+    ) -> Result<Vec<(f32, u32)>> {
         let score = self.score(query, &self.mean);
         let own = self.header.partitions as usize;
         let scan = self.scan(query, DEVIATIONS, (score, own));
@@ -138,12 +187,13 @@ impl VectorIndex {
         let blocks = self.header.partitions.div_ceil(BLOCK_ROWS as u32);
         for first in (0..blocks).step_by(RUN_BLOCKS as usize) {
             let run = first..blocks.min(first + RUN_BLOCKS);
+            let wanted = wanted.map(|words| &words[run.start as usize..run.end as usize]);
             survivors.clear();
             let limit = best.limit() - score;
             scan_blocks(
                 &scan,
                 self.centroid_blocks(run)?,
-                None,
+                wanted,
                 limit,
                 &mut survivors,
             );
@@ -151,20 +201,21 @@ impl VectorIndex {
                 if survivor.bound + score < best.limit() {
                     let partition = first * BLOCK_ROWS as u32 + survivor.slot;
                     let levels = self.centroid_levels(partition)?;
-                    best.push(
-                        self.score_of_levels(query, levels, LevelBits::Eight),
-                        partition,
-                    );
+                    best.push(query.score_of_levels(levels, LevelBits::Eight), partition);
                 }
             }
         }
+        let nearest = best.rows();
         let padded = self.header.padded();
-        let exact = best.rows().map(|(_, partition)| {
+        for (_, partition) in best.rows() {
             let from = partition as usize * padded;
-            let centroid = &self.centroids[from..from + padded];
-            (self.score(query, centroid), partition)
-        });
-        Ok(exact.collect())
+            prefetch(bytemuck::cast_slice(
+                &self.centroids[from..from + padded.min(64)],
+            ));
+        }
+        Ok(nearest
+            .map(|(_, partition)| (self.score_of_centroid(query, partition), partition))
+            .collect())
     }
 
     /// The score of a turned vector.

@@ -12,26 +12,42 @@ use vermilion_kernels::codes::{
     BLOCK_ROWS, LevelBits, Quantised, Scan, Survivor, dot_levels, line_bytes, quantise,
     scan_blocks, scan_table,
 };
-use vermilion_kernels::{inner_product, squared_norm};
+use vermilion_kernels::{inner_product, prefetch, squared_norm};
 
 use super::SQUARED_NORM_MAX;
 use super::calibrate::{DEVIATIONS_MAX, NEIGHBOURS};
 use super::layout::{Knobs, LEVEL_FACTOR_BYTES, RECALLS, VectorIndex, row_of_slot};
+use super::mask::{Mask, bits, count};
 use super::order::Order;
 use super::space::{exact_distance, normalise};
 use crate::model::Space;
-use crate::segments::RowSet;
 use crate::{Error, Result};
 
 /// Blocks scanned between two looks at the limit.
-const RUN_BLOCKS: usize = 8;
+const RUN_BLOCKS: u32 = 8;
 
 /// Admitted rows up to which each one's levels are read, and no block is scanned, where there are
 /// partitions.
 const LISTED_ROWS: u32 = 1_000;
 
-/// Partitions in turn without a better row, after which a masked search may end.
-const PATIENCE_MIN: usize = 4;
+/// Partitions in turn that are not worth a search, after which none is looked for: they come by
+/// the distances of their centroids, and their radii differ.
+const PASSED_OVER_MAX: usize = 16;
+
+/// A mask whose rows are at most so many times as dense in the partitions that have some, as they
+/// are in all, has little to do with the vectors.
+const SPREAD_OUT: f32 = 1.3;
+
+/// What is left of the cosine asked of a partition for such a mask: it needs fewer partitions, as
+/// the query lies among its rows as it does among all.
+const SPREAD_OUT_COSINE: f32 = 0.6;
+
+/// What the cosine becomes for other masks, whose rows may all be far from the query.
+const CORNER_COSINE: f32 = 1.2;
+
+/// Admitted rows for each block of a partition, up to which their levels are read at once, and no
+/// block is scanned.
+const LISTED_PER_BLOCK: u32 = 2;
 
 /// What a search is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +57,7 @@ pub struct SearchOptions<'a> {
     /// The share of the true nearest rows that should be found, 0 to 1.
     pub recall: f32,
     /// The rows that may be found; `None` for all.
-    pub mask: Option<&'a RowSet>,
+    pub mask: Option<&'a Mask>,
 }
 
 /// A row that was found.
@@ -62,6 +78,8 @@ pub struct Effort {
     pub(super) depth: usize,
     /// Partitions to search.
     pub(super) probes: usize,
+    /// See [`Knobs::cosine`].
+    pub(super) cosine: f32,
 }
 
 impl Effort {
@@ -85,6 +103,18 @@ pub(super) struct Prepared {
     level_base: f32,
 }
 
+impl Prepared {
+    /// The score of a vector with these levels and factors.
+    pub(super) fn score_of_levels(&self, levels: &[u8], bits: LevelBits) -> f32 {
+        let (factors, codes) = levels.split_at(LEVEL_FACTOR_BYTES);
+        let (factors, _) = factors.as_chunks::<4>();
+        let [offset, slope] = [0, 1].map(|at| f32::from_le_bytes(factors[at]));
+        let dot = dot_levels(codes, bits, &self.whole) as f32;
+        let middle = (bits.half() - 0.5) * self.quantised.sum as f32;
+        offset + self.level_base - 2.0 * self.quantised.scale * slope * (dot - middle)
+    }
+}
+
 impl VectorIndex {
     /// Whether codes can rank rows for `query`: not where its length is none, so that all rows are
     /// equally far, or so great that every distance is infinite. An exact search does that.
@@ -102,16 +132,16 @@ impl VectorIndex {
         &self,
         query: &[f32],
         effort: &Effort,
-        mask: Option<&RowSet>,
+        mask: Option<&Mask>,
         part: u32,
         best: &mut Best,
     ) -> Result<()> {
-        self.check(query, mask)?;
+        self.check(query)?;
         best.part = part;
         let prepared = self.prepare(query);
         match mask {
-            Some(mask) if mask.len() <= self.listed_rows() => {
-                self.search_rows(&prepared, mask.iter(), best)
+            Some(mask) if mask.rows() <= self.listed_rows() => {
+                self.search_slots(&prepared, mask.slots(), best)
             }
             mask => self.search_partitions(&prepared, effort, mask, best),
         }
@@ -132,6 +162,9 @@ impl VectorIndex {
         }
         let mut found = Vec::with_capacity(effort.depth);
         for (_, row) in best.rows() {
+            prefetch(bytemuck::cast_slice(vector(row)?));
+        }
+        for (_, row) in best.rows() {
             let distance = exact_distance(self.header.space, query, vector(row)?);
             found.push(Candidate { row, distance });
         }
@@ -140,7 +173,7 @@ impl VectorIndex {
         Ok(found)
     }
 
-    fn check(&self, query: &[f32], mask: Option<&RowSet>) -> Result<()> {
+    fn check(&self, query: &[f32]) -> Result<()> {
         if query.len() != self.header.dimension {
             return Err(Error::invalid(format!(
                 "the query has {} numbers, the index vectors of {}",
@@ -148,14 +181,7 @@ impl VectorIndex {
                 self.header.dimension
             )));
         }
-        match mask {
-            Some(mask) if mask.rows() != self.header.rows => Err(Error::internal(format!(
-                "the mask is over {} rows, the index has {}",
-                mask.rows(),
-                self.header.rows
-            ))),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Admitted rows up to which reading each one's levels costs less than scanning blocks.
@@ -176,6 +202,7 @@ impl VectorIndex {
                 let most = self.header.knobs[RECALLS.len() - 1];
                 Knobs {
                     probes: self.header.partitions,
+                    cosine: f32::INFINITY,
                     extra: most.extra.saturating_mul(2),
                     deviations: DEVIATIONS_MAX,
                 }
@@ -188,6 +215,7 @@ impl VectorIndex {
             deviations: knobs.deviations,
             depth: k.saturating_add(extra).min(self.header.rows as usize),
             probes: knobs.probes as usize,
+            cosine: knobs.cosine,
         }
     }
 
@@ -223,80 +251,133 @@ impl VectorIndex {
         }
     }
 
-    /// The score of `row` by its levels.
-    fn level_score(&self, query: &Prepared, row: u32) -> Result<f32> {
-        Ok(self.score_of_levels(query, self.levels(row)?, self.header.bits))
+    /// The score of the row in `slot` by its levels.
+    fn level_score(&self, query: &Prepared, slot: u32) -> Result<f32> {
+        Ok(query.score_of_levels(self.levels(slot)?, self.header.bits))
     }
 
-    /// The score of a vector with these levels and factors.
-    pub(super) fn score_of_levels(&self, query: &Prepared, levels: &[u8], bits: LevelBits) -> f32 {
-        let (factors, codes) = levels.split_at(LEVEL_FACTOR_BYTES);
-        let (factors, _) = factors.as_chunks::<4>();
-        let [offset, slope] = [0, 1].map(|at| f32::from_le_bytes(factors[at]));
-        let dot = dot_levels(codes, bits, &query.whole) as f32;
-        let middle = (bits.half() - 0.5) * query.quantised.sum as f32;
-        offset + query.level_base - 2.0 * query.quantised.scale * slope * (dot - middle)
-    }
-
-    /// Offers `rows` to `best` by their levels.
-    pub(super) fn search_rows(
+    /// Offers the rows in `slots` to `best` by their levels.
+    pub(super) fn search_slots(
         &self,
         query: &Prepared,
-        rows: impl Iterator<Item = u32>,
+        slots: impl Iterator<Item = u32>,
         best: &mut Best,
     ) -> Result<()> {
-        for row in rows {
-            best.push(self.level_score(query, row)?, row);
+        for slot in slots {
+            let score = self.level_score(query, slot)?;
+            if score <= best.limit() {
+                let block = slot / BLOCK_ROWS as u32;
+                let rows = self.slot_rows(block..block + 1)?;
+                best.push(score, row_of_slot(rows, block, slot % BLOCK_ROWS as u32));
+            }
         }
         Ok(())
     }
 
-    /// Offers the rows of the nearest partitions to `best`.
+    /// Offers the rows of the nearest partitions to `best`. With a mask, how many are near enough is
+    /// not known before: a query may be far from all rows that are admitted, and then many
+    /// partitions are about as near. So it goes on while better rows are likely.
     pub(super) fn search_partitions(
         &self,
         query: &Prepared,
         effort: &Effort,
-        mask: Option<&RowSet>,
+        mask: Option<&Mask>,
         best: &mut Best,
     ) -> Result<()> {
-        let share = mask.map_or(1.0, |mask| mask.len() as f32 / self.header.rows as f32);
-        // A filter thins the neighbourhood out, so more partitions hold it, and each fewer of it.
-        let partition_rows = self.header.rows as f32 / self.header.partitions as f32;
-        let wanted_rows = effort.probes as f32 * partition_rows * share.sqrt();
-        let expected = (effort.probes as f32 / share.sqrt()).ceil() as usize;
-        // Calibration says nothing of a query far from the rows of its filter: many partitions may
-        // be about as near. So go on until several in turn had nothing better.
-        let patience = effort.probes.max(PATIENCE_MIN);
-        let mut order = Order::new(self, query, expected)?;
-        let mut idle = 0;
-        let mut admitted_rows = 0;
+        let share = mask.map_or(1.0, |mask| mask.rows() as f32 / self.header.rows as f32);
+        // A filter thins the neighbourhood out, so more partitions hold it.
+        let expected = (effort.probes as f32 / share.max(1e-6).sqrt()).ceil() as usize;
+        let mut order = Order::new(self, query, expected, mask)?;
         let mut survivors = Vec::new();
-        let mut searched = 0;
+        let (mut searched, mut passed_over) = (0, 0);
+        // Rows and slots of the partitions so far that have rows which the mask admits.
+        let mut seen = (0, 0);
         loop {
-            let enough = searched >= effort.probes && admitted_rows as f32 >= wanted_rows;
-            if enough && best.is_full() && (mask.is_none() || idle >= patience) {
+            if mask.is_none() && searched >= effort.probes {
                 break;
             }
-            let Some((score, partition)) = order.next() else {
+            let Some((score, partition)) = order.next()? else {
                 break;
             };
-            let kept = best.kept;
-            let admitted = self.search_partition(
+            if let Some(next) = order.peek() {
+                let first = self.first_blocks[next as usize];
+                prefetch(self.blocks(first..first + 1)?);
+            }
+            let partition = partition as usize;
+            let blocks = self.first_blocks[partition]..self.first_blocks[partition + 1];
+            let admitted = match mask {
+                None => None,
+                Some(mask) => {
+                    let words = mask.words(blocks.clone());
+                    if words.iter().all(|&word| word == 0) {
+                        continue;
+                    }
+                    Some(words)
+                }
+            };
+            if let Some(words) = admitted {
+                seen.0 += count(words);
+                seen.1 += words.len() as u32 * BLOCK_ROWS as u32;
+            }
+            let spread_out = seen.0 as f32 <= SPREAD_OUT * share * seen.1 as f32;
+            let cosine = effort.cosine
+                * if spread_out {
+                    SPREAD_OUT_COSINE
+                } else {
+                    CORNER_COSINE
+                };
+            if searched >= effort.probes
+                && self.needed_cosine(score, partition, best.limit()) > cosine
+            {
+                passed_over += 1;
+                if passed_over == PASSED_OVER_MAX {
+                    break;
+                }
+                continue;
+            }
+            passed_over = 0;
+            searched += 1;
+            if let Some(words) = admitted
+                && count(words) <= words.len() as u32 * LISTED_PER_BLOCK
+            {
+                let first = blocks.start * BLOCK_ROWS as u32;
+                self.search_slots(query, bits(words).map(|slot| first + slot), best)?;
+                continue;
+            }
+            let scan = self.scan(query, effort.deviations, (score, partition));
+            self.search_blocks(
                 query,
-                effort,
-                (score, partition as usize),
-                mask,
+                (&scan, score),
+                blocks,
+                admitted,
                 (best, &mut survivors),
             )?;
-            searched += 1;
-            admitted_rows += admitted;
-            if best.kept != kept {
-                idle = 0;
-            } else if admitted > 0 {
-                idle += 1;
-            }
         }
         Ok(())
+    }
+
+    /// What the cosine between the way from the query to the centroid of a partition, which has
+    /// `score`, and the way from there to a row must be for a row at the partition's radius to
+    /// score `limit`. Where a query and its neighbours lie as others do, it says how likely the
+    /// partition has one of them, whatever the scale of distances.
+    pub(super) fn needed_cosine(&self, score: f32, partition: usize, limit: f32) -> f32 {
+        let Some(&radius) = self.radii.get(partition) else {
+            return f32::NEG_INFINITY;
+        };
+        let (missing, reach) = match self.header.space {
+            Space::Ip => (score - limit, 2.0 * radius),
+            Space::L2 | Space::Cosine => (
+                score + radius * radius - limit,
+                2.0 * radius * score.max(0.0).sqrt(),
+            ),
+        };
+        if reach > 0.0 {
+            missing / reach
+        } else if missing < 0.0 {
+            f32::NEG_INFINITY
+        } else {
+            f32::INFINITY
+        }
     }
 
     /// The scan of a partition, whose centroid has `score`, with bounds that many deviations wide.
@@ -319,77 +400,43 @@ impl VectorIndex {
         }
     }
 
-    /// Searches one partition, whose centroid has `score`; how many admitted rows it has.
-    fn search_partition(
+    /// Searches `blocks` of one partition, whose centroid has `score`; `admitted` has the rows that
+    /// may be found.
+    fn search_blocks(
         &self,
         query: &Prepared,
-        effort: &Effort,
-        (score, partition): (f32, usize),
-        mask: Option<&RowSet>,
+        (scan, score): (&Scan<'_>, f32),
+        blocks: Range<u32>,
+        admitted: Option<&[u32]>,
         (best, survivors): (&mut Best, &mut Vec<Survivor>),
-    ) -> Result<u32> {
-        let scan = self.scan(query, effort.deviations, (score, partition));
-        let mut admitted_rows = 0;
-        let mut words = [0; RUN_BLOCKS];
-        let mut first = self.first_blocks[partition];
-        let end = self.first_blocks[partition + 1];
-        while first < end {
-            let run = first..end.min(first + RUN_BLOCKS as u32);
+    ) -> Result<()> {
+        let mut first = blocks.start;
+        while first < blocks.end {
+            let run = first..blocks.end.min(first + RUN_BLOCKS);
             first = run.end;
-            let rows = self.slot_rows(run.clone())?;
-            let mut admitted = None;
-            if let Some(mask) = mask {
-                let count = self.admitted(mask, run.clone(), rows, &mut words);
-                admitted_rows += count;
-                if count == 0 {
-                    continue;
-                }
-                admitted = Some(&words[..]);
-            } else {
-                admitted_rows += run.len() as u32 * BLOCK_ROWS as u32;
-            }
+            let from = (run.start - blocks.start) as usize;
+            let admitted = admitted.map(|words| &words[from..from + run.len()]);
             survivors.clear();
             let limit = best.limit() - score;
-            scan_blocks(&scan, self.blocks(run.clone())?, admitted, limit, survivors);
+            scan_blocks(scan, self.blocks(run.clone())?, admitted, limit, survivors);
+            if survivors.is_empty() {
+                continue;
+            }
+            let first_slot = run.start * BLOCK_ROWS as u32;
+            for survivor in survivors.iter() {
+                prefetch(self.levels(first_slot + survivor.slot)?);
+            }
+            let rows = self.slot_rows(run.clone())?;
             for survivor in survivors.iter() {
                 if survivor.bound + score < best.limit() {
                     let row = row_of_slot(rows, run.start, survivor.slot);
                     if row < self.header.rows {
-                        best.push(self.level_score(query, row)?, row);
+                        best.push(self.level_score(query, first_slot + survivor.slot)?, row);
                     }
                 }
             }
         }
-        Ok(admitted_rows)
-    }
-
-    /// For each block of `run`, whose slots have `rows`, the rows that `mask` admits, as bits; how
-    /// many they are.
-    fn admitted(
-        &self,
-        mask: &RowSet,
-        run: Range<u32>,
-        rows: Option<&[[u8; 4]]>,
-        words: &mut [u32; RUN_BLOCKS],
-    ) -> u32 {
-        words.fill(0);
-        match rows {
-            None => {
-                for (block, word) in run.zip(words.iter_mut()) {
-                    *word = (mask.words()[block as usize / 2] >> (block % 2 * 32)) as u32;
-                }
-            }
-            Some(rows) => {
-                for (rows, word) in rows.chunks(BLOCK_ROWS).zip(words.iter_mut()) {
-                    *word = rows.iter().enumerate().fold(0, |word, (bit, &row)| {
-                        let row = u32::from_le_bytes(row);
-                        let admitted = row < self.header.rows && mask.contains(row);
-                        word | u32::from(admitted) << bit
-                    });
-                }
-            }
-        }
-        words.iter().map(|word| word.count_ones()).sum()
+        Ok(())
     }
 }
 
@@ -431,8 +478,6 @@ pub struct Best {
     depth: usize,
     /// The part whose rows are offered.
     part: u32,
-    /// How often a row was kept, for a while at least.
-    kept: usize,
 }
 
 impl Best {
@@ -442,7 +487,6 @@ impl Best {
             heap: BinaryHeap::new(),
             depth: depth.max(1),
             part: 0,
-            kept: 0,
         }
     }
 
@@ -468,12 +512,10 @@ impl Best {
         let scored = Scored { score, part, row };
         if !self.is_full() {
             self.heap.push(scored);
-            self.kept += 1;
         } else if let Some(mut worst) = self.heap.peek_mut()
             && scored < *worst
         {
             *worst = scored;
-            self.kept += 1;
         }
     }
 }

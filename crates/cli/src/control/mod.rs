@@ -1,0 +1,147 @@
+//! `vermilion ctl`, and the tasks that can be run on a folder or behind a server.
+//!
+//! What must stay true: with `--json`, standard output is the server's own answer; a run that did
+//! not succeed is a failure of the command.
+
+mod client;
+mod show;
+mod top;
+mod upkeep;
+
+use serde_json::{Value, json};
+
+pub(crate) use upkeep::{prune, rebuild, vacuum};
+
+use crate::arguments::{Ctl, CtlCommand, CtlRun};
+use crate::console::{say, write};
+use crate::failure::Failure;
+use crate::transfer::encoded;
+use client::Client;
+
+/// Runs `vermilion ctl`.
+pub(crate) fn ctl(ctl: &Ctl) -> Result<(), Failure> {
+    let client = Client::new(&ctl.url)?;
+    match &ctl.what {
+        CtlCommand::Status => {
+            let status = client.get("/control/v1/status")?;
+            tell(ctl, &status, || show::components(&status["components"]))
+        }
+        CtlCommand::Pause { name } => switch(ctl, &client, name, "pause"),
+        CtlCommand::Resume { name } => switch(ctl, &client, name, "resume"),
+        CtlCommand::Drain { component, limit } => drain(ctl, &client, component, *limit),
+        CtlCommand::Run(run) => run_job(ctl, &client, run),
+        CtlCommand::Cancel { job } => {
+            let path = format!("/control/v1/jobs/{}/cancel", encoded(job));
+            let answer = client.post(&path, &json!({}))?;
+            tell(ctl, &answer, || format!("{job} was asked to end\n"))
+        }
+        CtlCommand::Jobs => {
+            let jobs = client.get("/control/v1/jobs")?;
+            tell(ctl, &jobs, || show::jobs(&jobs))
+        }
+        CtlCommand::History { job, limit } => {
+            let of_job = job.as_deref().map(|job| format!("&job={}", encoded(job)));
+            let of_job = of_job.unwrap_or_default();
+            let runs = client.get(&format!("/control/v1/history?limit={limit}{of_job}"))?;
+            tell(ctl, &runs, || show::runs(&runs))
+        }
+        CtlCommand::Top { every, looks } => top::top(ctl, &client, *every, *looks),
+    }
+}
+
+/// Prints an answer: as it is, or as `text` makes it readable.
+fn tell(ctl: &Ctl, answer: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    if ctl.json {
+        return say(&pretty(answer));
+    }
+    write(text().as_bytes())
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).expect("a JSON value is always writable")
+}
+
+/// Pauses or resumes what is called `name`: a component, else a job.
+fn switch(ctl: &Ctl, client: &Client, name: &str, how: &str) -> Result<(), Failure> {
+    let status = client.get("/control/v1/status")?;
+    let mut components = status["components"].as_array().into_iter().flatten();
+    let kind = if components.any(|one| one["component"] == name) {
+        "components"
+    } else {
+        "jobs"
+    };
+    let path = format!("/control/v1/{kind}/{}/{how}", encoded(name));
+    let answer = client.post(&path, &json!({}))?;
+    tell(ctl, &answer, || match kind {
+        "components" => show::components(&json!([answer])),
+        _ => show::jobs(&json!([answer])),
+    })
+}
+
+fn drain(ctl: &Ctl, client: &Client, component: &str, limit: u64) -> Result<(), Failure> {
+    let path = format!("/control/v1/components/{}/drain", encoded(component));
+    let answer = client.post(&path, &json!({"limit_ms": limit * 1000}))?;
+    tell(ctl, &answer, || {
+        show::components(&json!([answer["component"]]))
+    })?;
+    if answer["drained"] == true {
+        return Ok(());
+    }
+    Err(
+        Failure::new(format!("{component} was not done within {limit} seconds"))
+            .hint("it takes nothing new and goes on draining; `vermilion ctl status` tells when it is paused"),
+    )
+}
+
+fn run_job(ctl: &Ctl, client: &Client, run: &CtlRun) -> Result<(), Failure> {
+    let Some(job) = run.job.as_deref().filter(|_| !run.due) else {
+        let runs = run_due(client)?;
+        tell(ctl, &runs, || show::runs(&runs))?;
+        let mut outcomes = runs.as_array().into_iter().flatten();
+        return match outcomes.find(|run| run["outcome"] == "failed") {
+            Some(failed) => succeeded(failed),
+            None => Ok(()),
+        };
+    };
+    let mut arguments = json!({});
+    if let Some(collection) = &run.collection {
+        arguments["collection"] = json!(collection);
+    }
+    if run.no_wait {
+        let begun = client.begin(job, run.dry_run, &arguments)?;
+        let id = &begun["id"];
+        return tell(ctl, &begun, || format!("run {id} of {job} has begun\n"));
+    }
+    let run = client.run(job, run.dry_run, &arguments)?;
+    tell(ctl, &run, || show::run(&run))?;
+    succeeded(&run)
+}
+
+/// Has the server run what is due, some at a time, until nothing is; answers the runs.
+fn run_due(client: &Client) -> Result<Value, Failure> {
+    let mut runs = Vec::new();
+    loop {
+        let begun = client.post("/control/v1/run-due", &json!({}))?;
+        let begun = begun.as_array().cloned().unwrap_or_default();
+        if begun.is_empty() {
+            return Ok(Value::Array(runs));
+        }
+        for one in &begun {
+            let job = one["job"].as_str().unwrap_or_default();
+            runs.push(client.wait(job, &one["id"])?);
+        }
+    }
+}
+
+/// Fails where a run did.
+fn succeeded(run: &Value) -> Result<(), Failure> {
+    let text = |name: &str| run[name].as_str().unwrap_or_default().to_owned();
+    match text("outcome").as_str() {
+        "succeeded" => Ok(()),
+        outcome => Err(Failure::new(format!(
+            "the run of {} is {outcome}: {}",
+            text("job"),
+            run["message"].as_str().unwrap_or("it was asked to end")
+        ))),
+    }
+}

@@ -1,0 +1,214 @@
+//! What holds writers back before memory, log or disk are full: first a short delay, then a
+//! longer wait, then a refusal that says when to come back.
+//!
+//! What must stay true: a writer is never held back for longer than [`PRESSURE_WAIT`]; a
+//! collection whose indexing is behind is held back before others are, and by what it has in the
+//! log itself, so that it cannot fill the log that all share.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Database, Inner};
+use crate::indexing::{Answered, LiveCollection};
+use crate::model::CollectionScope;
+use crate::{Error, ErrorKind, Result};
+
+/// How long a write waits for room before it is refused.
+const PRESSURE_WAIT: Duration = Duration::from_secs(10);
+/// How long a write is delayed just before there is no room.
+const DELAY_MAX: Duration = Duration::from_millis(500);
+/// How long until a writer that waits for room looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// A collection is behind if its unindexed log is this part of what the log may have.
+const BEHIND_PART: u64 = 32;
+/// The part of the log that the unindexed batches of one collection may take.
+const OWN_PART: u64 = 4;
+
+/// Something that fills up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fill {
+    what: &'static str,
+    used: u64,
+    /// From here on writers are slowed down.
+    soft: u64,
+    /// From here on they are refused.
+    hard: u64,
+}
+
+impl Fill {
+    /// 0 at the soft limit and below, 1 at the hard one.
+    fn degree(&self) -> f64 {
+        let span = self.hard.saturating_sub(self.soft).max(1);
+        self.used.saturating_sub(self.soft) as f64 / span as f64
+    }
+
+    fn refusal(&self) -> Error {
+        Error::new(
+            ErrorKind::Busy,
+            format!(
+                "Writes come faster than they can be stored: {} bytes {}, at most {} are allowed. \
+                 Retry later.",
+                self.used, self.what, self.hard
+            ),
+        )
+    }
+}
+
+impl Database {
+    /// How long a writer that has been held back for `waited` must be held back further; nothing
+    /// where it may write ([`Self::write_at_once`]). `Busy` where it must come back later.
+    pub fn hold_back(&self, scope: CollectionScope<'_>, waited: Duration) -> Result<Duration> {
+        let collection = self.inner.scoped(scope)?;
+        self.inner.hold_back(&collection, waited)
+    }
+}
+
+impl Inner {
+    /// Waits until `collection` may be written to.
+    pub(super) fn await_room(&self, collection: &LiveCollection) -> Result<()> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let delay = self.hold_back(collection, waited)?;
+            if delay.is_zero() {
+                return Ok(());
+            }
+            let mut guard = self.freed.0.lock();
+            self.freed.1.wait_for(&mut guard, delay);
+            // By the delays asked for and not by the clock, which a test may hold.
+            waited += delay;
+        }
+    }
+
+    fn hold_back(&self, collection: &LiveCollection, waited: Duration) -> Result<Duration> {
+        self.check_open()?;
+        let Some(fullest) = self.fullest(collection) else {
+            return Ok(Duration::ZERO);
+        };
+        let degree = fullest.degree();
+        if degree >= 1.0 {
+            if waited >= PRESSURE_WAIT || !self.has_workers() {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                return Err(fullest.refusal());
+            }
+            self.slowed
+                .fetch_add(u64::from(waited.is_zero()), Ordering::Relaxed);
+            return Ok(LOOK_AGAIN);
+        }
+        if !self.has_workers() {
+            return Ok(Duration::ZERO);
+        }
+        let delay = DELAY_MAX.mul_f64(degree * degree);
+        let rest = delay.saturating_sub(waited);
+        if rest < Duration::from_millis(1) {
+            return Ok(Duration::ZERO);
+        }
+        self.slowed
+            .fetch_add(u64::from(waited.is_zero()), Ordering::Relaxed);
+        Ok(rest.min(LOOK_AGAIN))
+    }
+
+    /// Refuses writes while the database closes.
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                "The database is closing; retry later.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What is nearest to its limit for a writer to `collection`, of what is beyond the soft one.
+    fn fullest(&self, collection: &LiveCollection) -> Option<Fill> {
+        let fills = [
+            self.memory_fill(collection),
+            Some(self.log_fill(collection)),
+            Some(self.own_fill(collection)),
+            self.disk_fill(),
+        ];
+        fills
+            .into_iter()
+            .flatten()
+            .filter(|fill| fill.used > fill.soft)
+            .max_by(|one, other| one.degree().total_cmp(&other.degree()))
+    }
+
+    /// Records in memory. Writers that do not index are not concerned: the workers wait.
+    fn memory_fill(&self, collection: &LiveCollection) -> Option<Fill> {
+        let hard = self.memory_max();
+        (self.answered(collection) == Answered::WhenVisible).then(|| Fill {
+            what: "of records are in memory",
+            used: self.gauges.memory.load(Ordering::Relaxed),
+            soft: hard / 4 * 3,
+            hard,
+        })
+    }
+
+    /// The log as a whole: the last eighth is for collections that are not behind.
+    fn log_fill(&self, collection: &LiveCollection) -> Fill {
+        let hard = self.config.limits.log_bytes_max;
+        let behind = collection.backlog().bytes > hard / BEHIND_PART;
+        let eighths = |count| hard / 8 * count;
+        Fill {
+            what: "of log are held by no segment",
+            used: self.log.bytes(),
+            soft: if behind { eighths(4) } else { eighths(7) },
+            hard: if behind { eighths(7) } else { hard },
+        }
+    }
+
+    /// What the collection itself has in the log and not indexed.
+    fn own_fill(&self, collection: &LiveCollection) -> Fill {
+        let hard = self.config.limits.log_bytes_max / OWN_PART;
+        Fill {
+            what: "of this collection are logged and not indexed",
+            used: collection.backlog().bytes,
+            soft: hard / 2,
+            hard,
+        }
+    }
+
+    /// The disk, from twice what must stay free down. Where that itself is not free, the log
+    /// refuses with an error of its own.
+    fn disk_fill(&self) -> Option<Fill> {
+        let min = self.config.limits.free_disk_bytes_min;
+        if min == 0 || !self.has_workers() {
+            return None;
+        }
+        let now = self.config.clock.monotonic().as_millis() as u64;
+        let looked = self.disk_looked_at.load(Ordering::Relaxed);
+        if looked == 0 || now.saturating_sub(looked) > 250 {
+            self.disk_looked_at.store(now.max(1), Ordering::Relaxed);
+            // What cannot be told now shows when it is written.
+            let free = self.config.storage.free_bytes().unwrap_or(u64::MAX);
+            self.disk_free.store(free, Ordering::Relaxed);
+        }
+        let free = self.disk_free.load(Ordering::Relaxed);
+        (free > min).then(|| Fill {
+            what: "of the disk's last space are used",
+            used: (2 * min).saturating_sub(free),
+            soft: 0,
+            hard: min,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn degree_rises_from_the_soft_limit_to_the_hard_one() {
+        let fill = |used| Fill {
+            what: "",
+            used,
+            soft: 100,
+            hard: 200,
+        };
+        assert!(fill(0).degree() <= 0.0 && fill(100).degree() <= 0.0);
+        assert!((fill(150).degree() - 0.5).abs() < 1e-9);
+        assert!(fill(200).degree() >= 1.0);
+        let message = fill(250).refusal();
+        assert!(message.message().contains("250") && message.message().contains("200"));
+    }
+}

@@ -1,0 +1,231 @@
+//! Tasks about segments: merged, built anew, swept; and collections that nobody asks for unloaded.
+
+use std::time::Duration;
+
+use roaring::RoaringBitmap;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Inner, asked_collection, told};
+use crate::catalog::CollectionRow;
+use crate::control::Component;
+use crate::indexing::MergeChoice;
+use crate::maintenance::{find_orphans, forgive_deletion, merge_round};
+use crate::model::CollectionId;
+use crate::schedule::Run;
+use crate::{Error, ErrorKind, Result};
+
+/// A collection is built anew by itself when one row in so many is dead.
+const DEAD_SHARE: u64 = 10;
+/// How long the sweep waits for running seals and merges.
+const SWEEP_WAIT: Duration = Duration::from_secs(5);
+
+#[derive(Default, Serialize)]
+struct MergeReport {
+    segments_before: usize,
+    segments_after: usize,
+    /// Collections that are due for a merge.
+    due: u64,
+    /// Merges done.
+    merges: u64,
+}
+
+#[derive(Default, Serialize)]
+struct RebuildReport {
+    rebuilt: Vec<Rebuilt>,
+}
+
+#[derive(Serialize)]
+struct Rebuilt {
+    collection: String,
+    name: String,
+    segments: usize,
+    rows: u64,
+    dead_rows: u64,
+}
+
+#[derive(Default, Serialize)]
+struct SweepReport {
+    /// Folders that the catalogue does not name.
+    found: Vec<String>,
+    removed: usize,
+}
+
+#[derive(Default, Serialize)]
+struct UnloadReport {
+    /// Collections whose records were asked for since the start.
+    loaded: u64,
+    /// Of these, collections that nobody asked for since the run before.
+    idle: u64,
+    unloaded: u64,
+}
+
+impl Inner {
+    /// Merges until nothing is due.
+    pub(super) fn merge_segments(&self, run: &Run<'_>) -> Result<Value> {
+        let count = |inner: &Self| -> usize {
+            let collections = inner.all_collections();
+            collections.iter().map(|one| one.segment_count()).sum()
+        };
+        let mut report = MergeReport {
+            segments_before: count(self),
+            due: self.due_merges(),
+            ..MergeReport::default()
+        };
+        let go_on = || !run.is_cancelled();
+        while !run.dry_run && run.go_on() && self.merge_while(&go_on)? {
+            report.merges += 1;
+        }
+        report.segments_after = count(self);
+        told(&report)
+    }
+
+    /// One merge, unless the index builder is paused; whether there was one.
+    pub(in crate::database) fn merge_while(
+        &self,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<bool> {
+        let _inside = self.controls.enter(Component::IndexBuilder)?;
+        let _publishing = self.publishing.read();
+        merge_round(
+            &self.all_collections(),
+            self.publisher(go_on),
+            &self.config.upkeep,
+            &self.config.limits,
+        )
+    }
+
+    /// Collections that are due for a merge.
+    pub(in crate::database) fn due_merges(&self) -> u64 {
+        let upkeep = &self.config.upkeep;
+        let collections = self.all_collections();
+        let due = collections.iter().filter(|collection| {
+            let choice = collection.due_merge(upkeep.merge_fan_out, upkeep.segment_rows_max);
+            choice.is_some()
+        });
+        due.count() as u64
+    }
+
+    /// Writes the segments of collections anew, with their indexes and without dead rows: of the
+    /// one that was named, of all where that was asked, else of those with many dead rows.
+    pub(super) fn rebuild_indexes(&self, run: &Run<'_>) -> Result<Value> {
+        let asked = asked_collection(run)?;
+        let all = run.arguments.get("all") == Some(&Value::Bool(true));
+        let rows = self.catalog.load()?;
+        if let Some(id) = asked
+            && !rows.iter().any(|row| row.collection.id == id)
+        {
+            return Err(crate::indexing::missing(id));
+        }
+        let mut report = RebuildReport::default();
+        for row in &rows {
+            let (count, dead) = rows_of(row)?;
+            let wanted = match asked {
+                Some(id) => row.collection.id == id,
+                None => all || dead * DEAD_SHARE >= count,
+            };
+            if !wanted || row.manifest.segments.is_empty() {
+                continue;
+            }
+            if !run.go_on() {
+                break;
+            }
+            if run.dry_run || self.rebuild(row, count, run)? {
+                report.rebuilt.push(Rebuilt {
+                    collection: row.collection.id.to_string(),
+                    name: row.collection.name.clone(),
+                    segments: row.manifest.segments.len(),
+                    rows: count,
+                    dead_rows: dead,
+                });
+            }
+        }
+        told(&report)
+    }
+
+    /// Whether the collection was still there to be built anew.
+    fn rebuild(&self, row: &CollectionRow, count: u64, run: &Run<'_>) -> Result<bool> {
+        let live = self.live(row.collection.id);
+        let Some(live) = live else {
+            return Ok(false);
+        };
+        let ids: Vec<_> = row.manifest.segments.iter().map(|one| one.id).collect();
+        let choices: Vec<MergeChoice> = if count <= self.config.upkeep.segment_rows_max as u64 {
+            vec![MergeChoice { segments: ids }]
+        } else {
+            let single = |id| MergeChoice { segments: vec![id] };
+            ids.into_iter().map(single).collect()
+        };
+        let go_on = || !run.is_cancelled() && !self.is_closing();
+        for choice in choices {
+            let _inside = self.controls.enter(Component::IndexBuilder)?;
+            let _publishing = self.publishing.read();
+            let free = self.config.storage.free_bytes()?;
+            if free < self.config.limits.free_disk_bytes_min.saturating_mul(4) {
+                let message = "The disk is nearly full: what is left is kept for writes.";
+                return Err(Error::new(ErrorKind::OutOfSpace, message));
+            }
+            // A merge is of records that are at hand.
+            live.snapshot(self.config.storage.as_ref())?;
+            forgive_deletion(live.merge(self.publisher(&go_on), &choice), ())?;
+        }
+        Ok(true)
+    }
+
+    fn live(&self, id: CollectionId) -> Option<std::sync::Arc<crate::indexing::LiveCollection>> {
+        self.collections.read().by_id.get(&id).cloned()
+    }
+
+    /// Removes folders that the catalogue does not name. No segment is being written meanwhile.
+    pub(super) fn sweep_folders(&self, run: &Run<'_>) -> Result<Value> {
+        let Some(_publishing) = self.publishing.try_write_for(SWEEP_WAIT) else {
+            let message = "A segment is being written; the sweep waits for a quieter moment.";
+            return Err(Error::new(ErrorKind::Busy, message));
+        };
+        let storage = self.config.storage.as_ref();
+        let mut report = SweepReport {
+            found: find_orphans(storage, &self.catalog.load()?)?,
+            removed: 0,
+        };
+        for folder in &report.found {
+            if run.dry_run || !run.go_on() {
+                break;
+            }
+            storage.remove_dir(folder)?;
+            report.removed += 1;
+        }
+        told(&report)
+    }
+
+    /// Lets go of what collections hold in memory that nobody asked for since the run before.
+    pub(super) fn unload_idle(&self, run: &Run<'_>) -> Result<Value> {
+        let mut report = UnloadReport::default();
+        for collection in self.all_collections() {
+            if !collection.is_loaded() {
+                continue;
+            }
+            report.loaded += 1;
+            report.idle += u64::from(!collection.was_asked());
+            if !run.dry_run && run.go_on() {
+                let released = collection.release(self.config.storage.as_ref())?;
+                report.unloaded += u64::from(released);
+            }
+        }
+        told(&report)
+    }
+}
+
+/// Rows and dead rows in the segments of a collection.
+fn rows_of(row: &CollectionRow) -> Result<(u64, u64)> {
+    let segments = &row.manifest.segments;
+    let rows = segments.iter().map(|one| u64::from(one.rows)).sum();
+    let dead = segments.iter().try_fold(0, |sum, one| -> Result<u64> {
+        if one.dead.is_empty() {
+            return Ok(sum);
+        }
+        let dead = RoaringBitmap::deserialize_from(&one.dead[..])
+            .map_err(|cause| Error::corrupted(crate::inspect::CATALOG_FILE, 0, cause))?;
+        Ok(sum + dead.len())
+    })?;
+    Ok((rows, dead))
+}

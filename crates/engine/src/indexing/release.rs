@@ -1,0 +1,48 @@
+//! Lets go of what reading an idle collection has left in memory.
+//!
+//! What must stay true: readers notice nothing; a snapshot that somebody holds keeps its segments
+//! as they are. Rows that no segment holds stay in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::LiveCollection;
+use crate::Result;
+use crate::segments::{Segment, Source};
+use crate::storage::Storage;
+
+impl LiveCollection {
+    /// Whether a snapshot was asked for since the last call of [`Self::release`].
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Opens every segment anew, so that tables read from the old ones and pages mapped by them
+    /// are given back once their readers have gone; not where a snapshot was asked for since the
+    /// last call. Whether that was done.
+    pub(crate) fn release(&self, storage: &dyn Storage) -> Result<bool> {
+        if self.asked.swap(false, Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let Some(loaded) = self.loaded() else {
+            return Ok(false);
+        };
+        // Segments come and go under this lock alone.
+        let _sealing = self.sealing.lock();
+        let published = self.published.lock().segments.clone();
+        let mut opened = Vec::with_capacity(published.len());
+        for row in &published {
+            let folder = Segment::folder(self.id, row.id);
+            let segment = Segment::open(storage, &folder, row.toc_checksum)?;
+            opened.push((row.id, Source::Segment(Arc::new(segment))));
+        }
+        let mut working = loaded.working.lock();
+        for (id, part) in &mut working.segments {
+            if let Some((_, source)) = opened.iter().find(|(other, _)| other == id) {
+                part.source = source.clone();
+            }
+        }
+        self.publish_snapshot(loaded, &working);
+        Ok(!opened.is_empty())
+    }
+}

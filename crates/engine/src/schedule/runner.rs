@@ -1,0 +1,316 @@
+//! What goes on behind the scheduler: the thread that begins due jobs, the threads that run them,
+//! and the notes of how they ended.
+//!
+//! What must stay true: see `scheduler`, whose locks these are. A run that has begun is noted when
+//! it has ended, however it ended.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use parking_lot::{Condvar, Mutex, RwLock};
+use serde_json::Value;
+
+use super::plan::{Due, Ended, Planner, Start};
+use super::store::{job_row, run_row};
+use super::task::{IsBusy, Run, Task, lower_priority};
+use super::{Moment, Outcome, Reason, RunRecord, RunRequest};
+use crate::catalog::{Catalog, JobRow};
+use crate::clock::Clock;
+use crate::{Error, ErrorKind, Result};
+
+/// Runs of a job that are kept.
+const RUNS_KEPT: u32 = 100;
+/// Runs that begin by themselves and are under way at the same time.
+const RUNS_AT_ONCE: usize = 2;
+/// The clock is looked at so often, since it can be set while nobody waits for a moment near.
+const LOOK_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// What the scheduler and its threads share.
+pub(super) struct Shared {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) is_busy: IsBusy,
+    pub(super) tasks: RwLock<HashMap<String, Task>>,
+    pub(super) order: Mutex<()>,
+    pub(super) state: Mutex<State>,
+    /// Told when a job, a run or a switch changes.
+    pub(super) changed: Condvar,
+}
+
+/// The jobs and the runs under way.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) planner: Planner,
+    /// Runs under way, by job, each with what cancels it.
+    pub(super) live: HashMap<String, Arc<AtomicBool>>,
+    pub(super) threads: Vec<JoinHandle<()>>,
+    /// Jobs that the catalogue does not have yet.
+    pub(super) unsaved: Vec<String>,
+    pub(super) last_run: u64,
+    /// Nothing begins by itself.
+    pub(super) paused: bool,
+    /// Nothing begins at all.
+    pub(super) closed: bool,
+    pub(super) stopping: bool,
+    pub(super) last_error: Option<String>,
+}
+
+/// A run that has begun, with what it was asked.
+pub(super) struct Begun {
+    pub(super) id: u64,
+    pub(super) start: Start,
+    pub(super) request: RunRequest,
+    pub(super) cancelled: Arc<AtomicBool>,
+}
+
+impl Shared {
+    pub(super) fn now(&self) -> Moment {
+        Moment::of_nanoseconds(self.clock.wall_nanoseconds())
+    }
+
+    /// How many more runs may begin by themselves.
+    pub(super) fn room(&self) -> usize {
+        RUNS_AT_ONCE.saturating_sub(self.state.lock().live.len())
+    }
+
+    pub(super) fn run_loop(self: Arc<Self>) {
+        lower_priority();
+        self.save_new_jobs();
+        loop {
+            for begun in self.take_due(self.room()) {
+                self.spawn(begun);
+            }
+            let mut state = self.state.lock();
+            if state.stopping {
+                return;
+            }
+            let room = state.live.len() < RUNS_AT_ONCE && !state.paused && !state.closed;
+            let wake = state.planner.wake().filter(|_| room);
+            let pause = wake.map_or(LOOK_AFTER_MAX, |wake| wake.since(self.now()));
+            if !pause.is_zero() {
+                self.changed.wait_for(&mut state, pause.min(LOOK_AFTER_MAX));
+            }
+        }
+    }
+
+    /// Stores the jobs that the catalogue does not have yet. Until that works they run from memory.
+    pub(super) fn save_new_jobs(&self) {
+        let _order = self.order.lock();
+        let names = std::mem::take(&mut self.state.lock().unsaved);
+        let rows: Vec<_> = {
+            let state = self.state.lock();
+            let jobs = names.iter().filter_map(|name| state.planner.job(name));
+            jobs.map(|job| job_row(&job.spec, job.times)).collect()
+        };
+        if rows.is_empty() {
+            return;
+        }
+        if let Err(error) = self.catalog.put_jobs(&rows) {
+            tracing::warn!(%error, "new jobs cannot be stored yet");
+            self.state.lock().unsaved = names;
+        }
+    }
+
+    /// Begins what is due, at most `room` runs.
+    pub(super) fn take_due(&self, room: usize) -> Vec<Begun> {
+        let now = self.now();
+        let mut missed = Vec::new();
+        let mut begun = Vec::new();
+        {
+            let mut state = self.state.lock();
+            if state.paused || state.closed || room == 0 {
+                return begun;
+            }
+            for due in state.planner.due(now, room) {
+                let id = state.next_run();
+                match due {
+                    Due::Start(start) => {
+                        begun.push(state.live_run(id, start, RunRequest::default()));
+                    }
+                    Due::Missed { job, last, count } => missed.push((id, job, last, count)),
+                }
+            }
+        }
+        for (id, job, last, count) in missed {
+            self.note_missed(id, job, last, count, now);
+        }
+        begun
+    }
+
+    pub(super) fn begin(&self, job: &str, request: RunRequest) -> Result<Begun> {
+        let now = self.now();
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(Error::new(
+                ErrorKind::Busy,
+                "No job can be run now: maintenance is paused, or the database is closing.",
+            ));
+        }
+        let start = state.planner.begin(job, now)?;
+        let id = state.next_run();
+        Ok(state.live_run(id, start, request))
+    }
+
+    /// Runs it on a thread of its own, of low priority.
+    pub(super) fn spawn(self: &Arc<Self>, begun: Begun) {
+        let shared = self.clone();
+        let name = format!("vermilion-job-{}", begun.start.job);
+        // The run is handed over by this slot, so that it is not lost where no thread can start.
+        let slot = Arc::new(Mutex::new(Some(begun)));
+        let taken = slot.clone();
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            lower_priority();
+            let begun = taken.lock().take();
+            begun.map(|begun| shared.execute(&begun));
+        });
+        match thread {
+            Ok(thread) => {
+                let mut state = self.state.lock();
+                state.threads.retain(|thread| !thread.is_finished());
+                state.threads.push(thread);
+            }
+            Err(cause) => {
+                let begun = slot.lock().take();
+                if let Some(begun) = begun {
+                    let message = format!("cannot start a thread: {cause}");
+                    self.finish(&begun, Err(Error::internal(message)));
+                }
+            }
+        }
+    }
+
+    pub(super) fn execute(&self, begun: &Begun) -> RunRecord {
+        let task = self.tasks.read().get(&begun.start.task).cloned();
+        let result = match task {
+            None => Err(self.no_task(&begun.start.task)),
+            Some(task) => {
+                let run = Run {
+                    dry_run: begun.request.dry_run,
+                    arguments: &begun.request.arguments,
+                    cancelled: &begun.cancelled,
+                    is_busy: &*self.is_busy,
+                };
+                std::panic::catch_unwind(AssertUnwindSafe(|| task(&run)))
+                    .unwrap_or_else(|_| Err(Error::internal("The task panicked; see the log.")))
+            }
+        };
+        self.finish(begun, result)
+    }
+
+    /// Notes how a run ended, in the planner and in the catalogue.
+    fn finish(&self, begun: &Begun, result: Result<Value>) -> RunRecord {
+        let now = self.now();
+        let cancelled = begun.cancelled.load(Ordering::SeqCst);
+        let (ended, outcome) = match (&result, cancelled) {
+            (_, true) => (Ended::Cancelled, Outcome::Cancelled),
+            (Ok(_), false) => (Ended::Well, Outcome::Succeeded),
+            (Err(_), false) => (Ended::Badly, Outcome::Failed),
+        };
+        let start = &begun.start;
+        let (report, message) = match result {
+            Ok(report) => (Some(report), None),
+            Err(error) => (None, Some(error.message().to_owned())),
+        };
+        let record = RunRecord {
+            id: begun.id,
+            job: start.job.clone(),
+            reason: start.reason,
+            dry_run: begun.request.dry_run,
+            scheduled_for: start.scheduled_for,
+            started: start.started,
+            finished: now,
+            outcome,
+            attempt: start.attempt,
+            missed: start.missed,
+            message,
+            report,
+        };
+        let _order = self.order.lock();
+        let row = {
+            let mut state = self.state.lock();
+            state.live.remove(&start.job);
+            let times = state.planner.finish(start, ended, now);
+            if outcome == Outcome::Failed {
+                let why = record.message.as_deref().unwrap_or_default();
+                tracing::warn!(
+                    job = start.job,
+                    attempt = start.attempt,
+                    why,
+                    "a job failed"
+                );
+                state.last_error = Some(format!("{}: {why}", start.job));
+            }
+            // A run that ends with the process is due again at the next start.
+            let kept = times.filter(|_| !(state.stopping && outcome == Outcome::Cancelled));
+            let job = state.planner.job(&start.job);
+            job.zip(kept).map(|(job, times)| job_row(&job.spec, times))
+        };
+        self.store_run(row.as_ref(), &record);
+        self.changed.notify_all();
+        record
+    }
+
+    fn note_missed(&self, id: u64, job: String, last: Moment, count: u32, now: Moment) {
+        tracing::warn!(job, count, "occurrences of a job went by without a run");
+        let _order = self.order.lock();
+        let row = {
+            let state = self.state.lock();
+            let known = state.planner.job(&job);
+            known.map(|job| job_row(&job.spec, job.times))
+        };
+        let record = RunRecord {
+            id,
+            job,
+            reason: Reason::Schedule,
+            dry_run: false,
+            scheduled_for: last,
+            started: now,
+            finished: now,
+            outcome: Outcome::Missed,
+            attempt: 1,
+            missed: count,
+            message: None,
+            report: None,
+        };
+        self.store_run(row.as_ref(), &record);
+    }
+
+    /// A run that cannot be stored (a full disk) has still taken place: its job goes on from memory.
+    fn store_run(&self, row: Option<&JobRow>, record: &RunRecord) {
+        if let Err(error) = self.catalog.note_run(row, &run_row(record), RUNS_KEPT) {
+            tracing::warn!(job = record.job, %error, "a run cannot be noted");
+            self.state.lock().last_error = Some(error.message().to_owned());
+        }
+    }
+
+    pub(super) fn no_task(&self, task: &str) -> Error {
+        let mut known: Vec<String> = self.tasks.read().keys().cloned().collect();
+        known.sort();
+        Error::invalid(format!(
+            "There is no task `{task}`; there are {}.",
+            known.join(", ")
+        ))
+    }
+}
+
+impl State {
+    fn next_run(&mut self) -> u64 {
+        self.last_run += 1;
+        self.last_run
+    }
+
+    fn live_run(&mut self, id: u64, start: Start, request: RunRequest) -> Begun {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        self.live.insert(start.job.clone(), cancelled.clone());
+        Begun {
+            id,
+            start,
+            request,
+            cancelled,
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! The jobs of a database: what each task does to a real folder, dry and in earnest, and what the
+//! switches of its components do to requests.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vermilion_engine::catalog::CatalogLocation;
+use vermilion_engine::clock::ManualClock;
+use vermilion_engine::config::SchedulerClass;
+use vermilion_engine::control::{Component, ComponentState};
+use vermilion_engine::model::{GetRequest, RecordBatch};
+use vermilion_engine::schedule::{Outcome, Policy, Reason, RunRecord, RunRequest};
+use vermilion_engine::storage::DiskStorage;
+use vermilion_engine::{Config, Database, ErrorKind};
+
+use crate::support::{
+    Choices, DATABASE, ModelCollection, TENANT, create, random_batch, read_all, small, with_scope,
+};
+
+struct Bench {
+    folder: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+    database: Database,
+    model: ModelCollection,
+    choices: Choices,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::default());
+        clock.advance(Duration::from_secs(1_790_000_000));
+        let storage = Arc::new(DiskStorage::open(folder.path()).unwrap());
+        let mut config = small(Config::with_storage(storage));
+        config.catalog = CatalogLocation::File(folder.path().join("catalog.sqlite"));
+        config.clock = clock.clone();
+        let database = Database::open(config).unwrap();
+        create(&database, "things").unwrap();
+        Self {
+            folder,
+            clock,
+            database,
+            model: ModelCollection::default(),
+            choices: Choices(7),
+        }
+    }
+
+    fn write(&mut self, batches: usize) {
+        for _ in 0..batches {
+            let batch = random_batch(&mut self.choices, 60, 20);
+            self.model.apply(&batch);
+            with_scope(&self.database, "things", |scope| {
+                self.database.write(scope, batch.clone())
+            })
+            .unwrap();
+        }
+    }
+
+    /// Runs a job, which must succeed; answers its report.
+    fn run(&self, job: &str, dry_run: bool, arguments: Value) -> Value {
+        let run = self.try_run(job, dry_run, arguments);
+        assert_eq!(run.outcome, Outcome::Succeeded, "{run:?}");
+        assert_eq!(run.dry_run, dry_run);
+        run.report.unwrap()
+    }
+
+    fn try_run(&self, job: &str, dry_run: bool, arguments: Value) -> RunRecord {
+        let request = RunRequest { dry_run, arguments };
+        self.database.jobs().run(job, request).unwrap()
+    }
+
+    /// Every file of the segments with its length.
+    fn files(&self) -> BTreeMap<PathBuf, u64> {
+        fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, u64>) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    walk(&path, found);
+                } else {
+                    let bytes = path.metadata().unwrap().len();
+                    found.insert(path, bytes);
+                }
+            }
+        }
+        let mut found = BTreeMap::new();
+        walk(&self.folder.path().join("segments"), &mut found);
+        found
+    }
+
+    #[track_caller]
+    fn is_sound(&self) {
+        assert_eq!(read_all(&self.database, "things").unwrap(), self.model);
+    }
+}
+
+#[test]
+fn dry_run_of_every_job_changes_no_file_and_every_job_keeps_the_records() {
+    let mut bench = Bench::new();
+    bench.write(60);
+    bench.database.seal_all().unwrap();
+    bench.write(60);
+    let jobs = bench.database.jobs().jobs().unwrap();
+    assert_eq!(jobs.len(), 9);
+    for job in &jobs {
+        assert!(job.built_in && job.next.is_some(), "{job:?}");
+        let before = bench.files();
+        bench.run(&job.name, true, Value::Null);
+        assert_eq!(bench.files(), before, "{}", job.name);
+    }
+    for _ in 0..2 {
+        for job in &jobs {
+            bench.run(&job.name, false, Value::Null);
+            bench.is_sound();
+            bench.write(5);
+        }
+    }
+    bench.database.close().unwrap();
+}
+
+#[test]
+fn jobs_that_are_due_run_and_their_runs_can_be_read_later() {
+    let mut bench = Bench::new();
+    bench.write(10);
+    assert!(bench.database.jobs().run_due().is_empty());
+    bench.clock.advance(Duration::from_hours(24 * 8));
+    let runs = bench.database.jobs().run_due();
+    assert_eq!(runs.len(), 9, "{runs:?}");
+    for run in &runs {
+        assert_eq!(
+            (run.outcome, run.reason),
+            (Outcome::Succeeded, Reason::Schedule)
+        );
+    }
+    let history = bench.database.jobs().history(Some("log_sync"), 5).unwrap();
+    assert_eq!(history.len(), 1);
+    assert!(
+        history[0].missed > 100,
+        "an hourly job of eight days: {history:?}"
+    );
+    assert!(bench.database.jobs().run_due().is_empty());
+    bench.is_sound();
+}
+
+#[test]
+fn pruned_log_keeps_one_file_and_a_reopened_folder_keeps_the_records() {
+    let mut bench = Bench::new();
+    bench.write(150);
+    let told = bench.run("log_prune", true, Value::Null);
+    assert!(told["files_before"].as_u64().unwrap() > 2, "{told}");
+    assert_eq!(told["files_before"], told["files_after"]);
+    assert_eq!(told["held_by"].as_array().unwrap().len(), 1);
+    let done = bench.run("log_prune", false, Value::Null);
+    assert!(done["files_after"].as_u64().unwrap() <= 2, "{done}");
+    assert!(done["sealed"].as_u64().unwrap() >= 1, "{done}");
+    bench.is_sound();
+    let Bench {
+        folder,
+        database,
+        model,
+        ..
+    } = bench;
+    database.close().unwrap();
+    drop(database);
+    let reopened = Database::open(small(Config::at(folder.path()).unwrap())).unwrap();
+    assert_eq!(read_all(&reopened, "things").unwrap(), model);
+}
+
+#[test]
+fn log_is_synced_to_segments_so_that_nothing_is_behind() {
+    let mut bench = Bench::new();
+    bench.write(5);
+    let behind = |bench: &Bench| bench.database.component(Component::Indexing).lag;
+    assert!(behind(&bench) > 0);
+    let told = bench.run("log_sync", true, Value::Null);
+    assert_eq!(told["operations"], behind(&bench));
+    bench.run("log_sync", false, Value::Null);
+    assert_eq!(behind(&bench), 0);
+    bench.is_sound();
+}
+
+#[test]
+fn rebuild_drops_dead_rows_of_the_collection_that_is_named() {
+    let mut bench = Bench::new();
+    bench.write(40);
+    bench.database.seal_all().unwrap();
+    bench.write(40);
+    bench.database.seal_all().unwrap();
+    let id = bench
+        .database
+        .collection(TENANT, DATABASE, "things")
+        .unwrap()
+        .id;
+    let named = json!({"collection": id.to_string()});
+    let before = bench.run("index_rebuild", true, named.clone());
+    assert!(
+        before["rebuilt"][0]["dead_rows"].as_u64().unwrap() > 0,
+        "{before}"
+    );
+    bench.run("index_rebuild", false, named.clone());
+    let after = bench.run("index_rebuild", true, named);
+    assert_eq!(after["rebuilt"][0]["dead_rows"], 0, "{after}");
+    assert_eq!(after["rebuilt"][0]["segments"], 1, "{after}");
+    bench.is_sound();
+    let nothing = bench.run("index_rebuild", true, Value::Null);
+    assert_eq!(nothing["rebuilt"], json!([]));
+    let unknown = json!({"collection": "00000000-0000-4000-8000-000000000000"});
+    let run = bench.try_run("index_rebuild", false, unknown);
+    assert_eq!(run.outcome, Outcome::Failed);
+    let run = bench.try_run("index_rebuild", false, json!({"collection": "things"}));
+    assert!(run.message.unwrap().contains("UUID"));
+}
+
+#[test]
+fn sweep_removes_folders_that_nobody_names_and_no_others() {
+    let mut bench = Bench::new();
+    bench.write(20);
+    bench.database.seal_all().unwrap();
+    let named = bench.files();
+    let id = bench
+        .database
+        .collection(TENANT, DATABASE, "things")
+        .unwrap()
+        .id;
+    let inside = bench.folder.path().join(format!("segments/{id}/stray"));
+    let outside = bench.folder.path().join("segments/stray");
+    for folder in [&inside, &outside] {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join("toc.bin"), b"x").unwrap();
+    }
+    let told = bench.run("orphan_sweep", true, Value::Null);
+    assert_eq!(told["found"].as_array().unwrap().len(), 2, "{told}");
+    assert!(inside.exists() && outside.exists());
+    let done = bench.run("orphan_sweep", false, Value::Null);
+    assert_eq!(done["removed"], 2);
+    assert_eq!(bench.files(), named);
+    bench.is_sound();
+}
+
+#[test]
+fn scrub_names_a_damaged_file_and_is_well_again_once_it_is_mended() {
+    let mut bench = Bench::new();
+    bench.write(40);
+    bench.database.seal_all().unwrap();
+    let report = bench.run("scrub", false, Value::Null);
+    assert!(
+        report["bytes"].as_u64().unwrap() > 0 && report["complete"] == true,
+        "{report}"
+    );
+    let files = bench.files();
+    let (victim, _) = files
+        .iter()
+        .find(|(path, _)| path.ends_with("vectors.f32"))
+        .unwrap();
+    let sound = std::fs::read(victim).unwrap();
+    let mut bytes = sound.clone();
+    bytes[11] ^= 4;
+    std::fs::write(victim, bytes).unwrap();
+    let run = bench.try_run("scrub", false, Value::Null);
+    assert_eq!(run.outcome, Outcome::Failed);
+    assert!(run.message.unwrap().contains("vectors.f32"));
+    let status = bench.database.component(Component::Maintenance);
+    assert_eq!(
+        status
+            .last_error
+            .as_deref()
+            .map(|error| error.contains("scrub")),
+        Some(true)
+    );
+    std::fs::write(victim, sound).unwrap();
+    bench.run("scrub", false, Value::Null);
+}
+
+#[test]
+fn vacuum_gives_back_the_space_of_deleted_collections() {
+    let mut bench = Bench::new();
+    bench.write(3);
+    for number in 0..300 {
+        create(&bench.database, &format!("short-lived-{number}")).unwrap();
+    }
+    for number in 0..300 {
+        let name = format!("short-lived-{number}");
+        bench
+            .database
+            .delete_collection(TENANT, DATABASE, &name)
+            .unwrap();
+    }
+    let told = bench.run("catalog_vacuum", true, Value::Null);
+    assert!(told["free_bytes"].as_u64().unwrap() > 100_000, "{told}");
+    let done = bench.run("catalog_vacuum", false, Value::Null);
+    let bytes = |name: &str| done[name].as_u64().unwrap();
+    assert!(
+        bytes("bytes_after") + 100_000 < bytes("bytes_before"),
+        "{done}"
+    );
+    bench.run("catalog_check", false, Value::Null);
+    bench.is_sound();
+    // A process that dies now leaves a catalogue that opens.
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["catalog.sqlite", "catalog.sqlite-wal"] {
+        std::fs::copy(bench.folder.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let location = CatalogLocation::File(copy.path().join("catalog.sqlite"));
+    let catalog = vermilion_engine::catalog::Catalog::open(&location).unwrap();
+    assert_eq!(catalog.load().unwrap().len(), 1);
+}
+
+#[test]
+fn idle_collection_is_unloaded_and_answers_as_before() {
+    let mut bench = Bench::new();
+    bench.write(40);
+    bench.database.seal_all().unwrap();
+    bench.is_sound();
+    let first = bench.run("idle_unload", false, Value::Null);
+    assert_eq!((&first["idle"], &first["unloaded"]), (&json!(0), &json!(0)));
+    let second = bench.run("idle_unload", false, Value::Null);
+    assert_eq!(
+        (&second["idle"], &second["unloaded"]),
+        (&json!(1), &json!(1))
+    );
+    bench.is_sound();
+    bench.write(10);
+    bench.database.seal_all().unwrap();
+    bench.is_sound();
+}
+
+#[track_caller]
+fn busy<T: std::fmt::Debug>(result: vermilion_engine::Result<T>, words: &str) {
+    let error = result.expect_err(words);
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(error.message().contains(words), "{error}");
+}
+
+#[test]
+fn paused_components_refuse_their_work_and_take_it_again() {
+    let mut bench = Bench::new();
+    bench.write(2);
+    let database = &bench.database;
+    let write = || {
+        let batch = RecordBatch::deletion(["none"].into_iter().collect());
+        with_scope(database, "things", |scope| database.write(scope, batch))
+    };
+    let read = || {
+        with_scope(database, "things", |scope| {
+            database.get(scope, &GetRequest::default())
+        })
+    };
+    database.pause(Component::Producer);
+    busy(write(), "ctl resume producer");
+    read().unwrap();
+    database.resume(Component::Producer);
+    write().unwrap();
+    assert!(
+        database
+            .drain(Component::Query, Duration::from_secs(5))
+            .unwrap()
+    );
+    busy(read(), "ctl resume query");
+    assert_eq!(
+        database.component(Component::Query).state,
+        ComponentState::Paused
+    );
+    database.resume(Component::Query);
+    database.pause(Component::Maintenance);
+    busy(
+        database.jobs().run("scrub", RunRequest::default()),
+        "paused",
+    );
+    database.resume(Component::Maintenance);
+    database.pause(Component::Scheduler);
+    bench.clock.advance(Duration::from_hours(2));
+    assert!(database.jobs().run_due().is_empty());
+    assert!(database.component(Component::Scheduler).queue > 0);
+    database.resume(Component::Scheduler);
+    assert!(!database.jobs().run_due().is_empty());
+    assert!(database.component(Component::Indexing).lag == 0);
+    bench.write(3);
+    let database = &bench.database;
+    assert!(
+        database
+            .drain(Component::Indexing, Duration::from_mins(1))
+            .unwrap()
+    );
+    let indexing = database.component(Component::Indexing);
+    assert_eq!((indexing.lag, indexing.state), (0, ComponentState::Paused));
+    bench.write(30);
+    bench.database.upkeep().unwrap();
+    assert!(bench.database.component(Component::Indexing).lag > 0);
+    bench.is_sound();
+}
+
+#[test]
+fn scheduler_of_the_process_runs_by_itself_and_an_external_one_does_not() {
+    for class in [SchedulerClass::InProcess, SchedulerClass::External] {
+        let mut config = Config::in_memory();
+        config.scheduler_class = class;
+        let database = Database::open(config).unwrap();
+        let jobs = database.jobs();
+        let now = Some(Duration::ZERO);
+        jobs.schedule_once("now", "catalog_check", now, None, Policy::default())
+            .unwrap();
+        let mut runs = Vec::new();
+        for _ in 0..100 {
+            runs = jobs.history(Some("now"), 9).unwrap();
+            if !runs.is_empty() || class == SchedulerClass::External {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let expected = usize::from(class == SchedulerClass::InProcess);
+        assert_eq!(runs.len(), expected, "{class:?}");
+        assert_eq!(jobs.run_due().len(), 1 - expected, "{class:?}");
+        database.close().unwrap();
+        let late = jobs.run("catalog_check", RunRequest::default());
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::Busy);
+    }
+}

@@ -1,0 +1,286 @@
+//! Collections, databases and everything deleted, renamed and made again with a log that is not
+//! indexed, and under load: no error reaches other collections, nothing is left, nothing hangs.
+
+#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use vermilion_engine::clock::{Clock, SystemClock};
+use vermilion_engine::model::{
+    CollectionScope, CollectionUpdate, Consistency, NewCollection, Page, ReadLevel, Schema,
+};
+use vermilion_engine::storage::{MemoryStorage, Storage};
+use vermilion_engine::{Config, Database, ErrorKind};
+
+use crate::batch_ingest::{count, insertion, seeing, status, with_workers, write};
+use crate::support::{DATABASE, TENANT, create, with_scope};
+
+fn on(storage: &Arc<MemoryStorage>) -> Config {
+    let mut config = with_workers();
+    config.storage = storage.clone();
+    config
+}
+
+/// Checks that the folder holds files of the collections that are there, and of no other.
+#[track_caller]
+fn check_no_leftover(database: &Database, storage: &MemoryStorage) {
+    let mut known = Vec::new();
+    for tenant in [TENANT, "other"] {
+        for place in [DATABASE, "second"] {
+            let inside = database
+                .collections(tenant, place, Page::default())
+                .unwrap();
+            known.extend(inside.iter().map(|one| one.id.to_string()));
+        }
+    }
+    if storage.exists("segments").unwrap() {
+        for entry in storage.list("segments").unwrap() {
+            assert!(known.contains(&entry.name), "{} is left", entry.name);
+        }
+    }
+}
+
+#[test]
+fn a_collection_made_again_sees_nothing_of_what_the_old_one_had_in_the_log() {
+    let storage = Arc::new(MemoryStorage::default());
+    let database = Database::open(on(&storage)).unwrap();
+    create(&database, "records").unwrap();
+    create(&database, "other").unwrap();
+    database.pause_indexing();
+    for batch in 0..50 {
+        write(
+            &database,
+            "records",
+            insertion(&format!("old{batch}"), 20, 3),
+        );
+        write(&database, "other", insertion(&format!("b{batch}"), 20, 3));
+    }
+    database
+        .delete_collection(TENANT, DATABASE, "records")
+        .unwrap();
+    create(&database, "records").unwrap();
+    // Another dimension: the old one binds nobody.
+    write(&database, "records", insertion("new", 7, 5));
+    database.resume_indexing();
+    assert_eq!(
+        count(&database, "records", seeing(ReadLevel::IndexAndWal)),
+        7
+    );
+    assert_eq!(
+        count(&database, "other", seeing(ReadLevel::IndexAndWal)),
+        1000
+    );
+    assert_eq!(status(&database, "records").total_operations, 7);
+    let statistics = database.statistics();
+    assert_eq!((statistics.waiting_bytes, statistics.waiting_spans), (0, 0));
+    database.seal_all().unwrap();
+    check_no_leftover(&database, &storage);
+}
+
+#[test]
+fn the_log_of_a_deleted_collection_is_given_back_though_it_was_never_indexed() {
+    let storage = Arc::new(MemoryStorage::default());
+    let database = Database::open(on(&storage)).unwrap();
+    create(&database, "records").unwrap();
+    database.pause_indexing();
+    for batch in 0..200 {
+        write(
+            &database,
+            "records",
+            insertion(&format!("b{batch}"), 100, 8),
+        );
+    }
+    let before = database.statistics().log_bytes;
+    database
+        .delete_collection(TENANT, DATABASE, "records")
+        .unwrap();
+    let clock = SystemClock::new();
+    while database.statistics().log_bytes > before / 10 {
+        assert!(clock.monotonic() < Duration::from_secs(20), "the log stays");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_renamed_collection_keeps_what_it_has_in_the_log() {
+    let database = Database::open(with_workers()).unwrap();
+    create(&database, "before").unwrap();
+    database.pause_indexing();
+    for batch in 0..20 {
+        write(&database, "before", insertion(&format!("b{batch}"), 10, 3));
+    }
+    let update = CollectionUpdate {
+        name: Some("after".to_owned()),
+        ..CollectionUpdate::default()
+    };
+    with_scope(&database, "before", |scope| {
+        database.update_collection(scope, update)
+    })
+    .unwrap();
+    create(&database, "before").unwrap();
+    write(&database, "after", insertion("later", 1, 3));
+    database.resume_indexing();
+    assert_eq!(
+        count(&database, "after", seeing(ReadLevel::IndexAndWal)),
+        201
+    );
+    assert_eq!(
+        count(&database, "before", seeing(ReadLevel::IndexAndWal)),
+        0
+    );
+}
+
+#[test]
+fn readers_that_wait_are_told_when_the_collection_goes_or_the_database_closes() {
+    let database = Database::open(with_workers()).unwrap();
+    for name in ["going", "staying"] {
+        create(&database, name).unwrap();
+    }
+    database.pause_indexing();
+    let wait = |name: &str| {
+        write(&database, name, insertion("a", 1, 2));
+        let id = database.collection(TENANT, DATABASE, name).unwrap().id;
+        let scope = CollectionScope {
+            tenant: TENANT,
+            database: DATABASE,
+            id,
+        };
+        database
+            .sight(scope, seeing(ReadLevel::IndexAndWal))
+            .unwrap()
+    };
+    let (going, staying) = (wait("going"), wait("staying"));
+    database
+        .delete_collection(TENANT, DATABASE, "going")
+        .unwrap();
+    let told = going.wait(Duration::from_secs(20)).expect("it is told");
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(
+        staying.wait(Duration::from_millis(10)).is_none(),
+        "others wait on"
+    );
+    database.close().unwrap();
+    let told = staying.wait(Duration::from_secs(20)).expect("it is told");
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+/// Writes to collections by name until told to stop; only what deleting explains may go wrong.
+fn write_until(database: &Database, name: &str, place: &str, stop: &AtomicBool) -> u64 {
+    let mut written = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let made = database.create_collection(NewCollection {
+            tenant: TENANT.to_owned(),
+            database: place.to_owned(),
+            name: name.to_owned(),
+            metadata: None,
+            schema: Schema::default(),
+            get_or_create: true,
+        });
+        let id = match made {
+            Ok(made) => made.id,
+            Err(error) => {
+                // Its database is being deleted.
+                assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+                continue;
+            }
+        };
+        let scope = CollectionScope {
+            tenant: TENANT,
+            database: place,
+            id,
+        };
+        for batch in 0..5 {
+            match database.write(scope, insertion(&format!("b{batch}"), 30, 4)) {
+                Ok(_) => written += 1,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+                    assert!(error.message().contains("does not exist"), "{error}");
+                }
+            }
+            let read = database.count_seeing(scope, seeing(ReadLevel::IndexAndWal));
+            if let Err(error) = read {
+                assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+            }
+        }
+    }
+    written
+}
+
+/// Lets writers work while `act` is done again and again.
+fn under_load(batch_ingest: bool, act: impl Fn(&Database)) {
+    let storage = Arc::new(MemoryStorage::default());
+    let mut config = on(&storage);
+    config.ingest.batch_ingest = batch_ingest;
+    let database = Database::open(config).unwrap();
+    let _ = database.create_database(TENANT, "second");
+    create(&database, "bystander").unwrap();
+    let stop = AtomicBool::new(false);
+    let written = AtomicU64::new(0);
+    std::thread::scope(|threads| {
+        for (number, place) in [DATABASE, "second", DATABASE].into_iter().enumerate() {
+            let (database, stop, written) = (&database, &stop, &written);
+            threads.spawn(move || {
+                let name = format!("load{number}");
+                written.fetch_add(write_until(database, &name, place, stop), Ordering::SeqCst);
+            });
+        }
+        for _ in 0..30 {
+            act(&database);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    assert!(written.into_inner() > 0, "the load was no load");
+    for _ in 0..2 {
+        database.seal_all().unwrap();
+    }
+    assert_eq!(database.statistics().waiting_bytes, 0);
+    check_no_leftover(&database, &storage);
+    // What is there still works.
+    let _ = create(&database, "afterwards");
+    write(&database, "afterwards", insertion("a", 3, 2));
+    assert_eq!(
+        count(&database, "afterwards", seeing(ReadLevel::IndexAndWal)),
+        3
+    );
+    database.close().unwrap();
+}
+
+#[test]
+fn collections_deleted_under_load_disturb_nobody() {
+    for batch_ingest in [true, false] {
+        under_load(batch_ingest, |database| {
+            let deleted = database.delete_collection(TENANT, DATABASE, "load0");
+            assert!(deleted.is_ok() || deleted.unwrap_err().kind() == ErrorKind::NotFound);
+            write(database, "bystander", insertion("b", 10, 3));
+            let seen = Consistency::default();
+            with_scope(database, "bystander", |scope| {
+                database.count_seeing(scope, seen)
+            })
+            .unwrap();
+        });
+    }
+}
+
+#[test]
+fn databases_deleted_under_load_disturb_nobody() {
+    for batch_ingest in [true, false] {
+        under_load(batch_ingest, |database| {
+            database.delete_database(TENANT, "second").unwrap();
+            database.create_database(TENANT, "second").unwrap();
+            write(database, "bystander", insertion("b", 10, 3));
+        });
+    }
+}
+
+#[test]
+fn a_reset_under_load_neither_hangs_nor_leaves_anything() {
+    for batch_ingest in [true, false] {
+        under_load(batch_ingest, |database| {
+            database.reset().unwrap();
+            database.create_database(TENANT, "second").unwrap();
+        });
+    }
+}

@@ -1,0 +1,140 @@
+//! The bodies of requests that control a server: runs of jobs, jobs themselves, drains.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use vermilion_engine::schedule::{Policy, RunRequest, TriggerText};
+
+use crate::{ApiError, json};
+
+/// How long a drain may take unless the request says otherwise.
+const DRAIN_LIMIT: Duration = Duration::from_mins(1);
+/// The longest that it may take.
+const DRAIN_LIMIT_MAX: Duration = Duration::from_hours(1);
+
+/// A run that is asked for.
+#[derive(Clone, Debug)]
+pub struct RunBody {
+    /// What it is to do.
+    pub request: RunRequest,
+    /// Whether the answer waits for its end.
+    pub wait: bool,
+}
+
+/// A job that is made or changed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobBody {
+    /// The task that it runs; the job's name where none is given.
+    #[serde(default)]
+    pub task: Option<String>,
+    /// When it is due.
+    pub trigger: TriggerText,
+    /// How it is treated.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+/// Decodes a run that is asked for; an empty body asks for a plain one.
+pub fn decode_run(body: &[u8]) -> Result<RunBody, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Body {
+        dry_run: bool,
+        wait: bool,
+        arguments: Value,
+    }
+    impl Default for Body {
+        fn default() -> Self {
+            Self {
+                dry_run: false,
+                wait: true,
+                arguments: Value::Null,
+            }
+        }
+    }
+    let body: Body = if body.is_empty() {
+        Body::default()
+    } else {
+        json::decode(body)?
+    };
+    if !matches!(body.arguments, Value::Null | Value::Object(_)) {
+        return Err(ApiError::validation("arguments", "they are an object"));
+    }
+    Ok(RunBody {
+        request: RunRequest {
+            dry_run: body.dry_run,
+            arguments: body.arguments,
+        },
+        wait: body.wait,
+    })
+}
+
+/// Decodes a job that is made or changed.
+pub fn decode_job(body: &[u8]) -> Result<JobBody, ApiError> {
+    json::decode(body)
+}
+
+/// Decodes how long a drain may take; an empty body leaves it at a minute.
+pub fn decode_drain(body: &[u8]) -> Result<Duration, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        limit_ms: Option<u64>,
+    }
+    if body.is_empty() {
+        return Ok(DRAIN_LIMIT);
+    }
+    let Body { limit_ms } = json::decode(body)?;
+    let limit = limit_ms.map_or(DRAIN_LIMIT, Duration::from_millis);
+    if limit > DRAIN_LIMIT_MAX {
+        return Err(ApiError::validation(
+            "limit_ms",
+            format_args!("it is at most {}", DRAIN_LIMIT_MAX.as_millis()),
+        ));
+    }
+    Ok(limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_body_asks_for_a_plain_run_and_a_minute_of_draining() {
+        let run = decode_run(b"").unwrap();
+        assert!(run.wait && !run.request.dry_run && run.request.arguments.is_null());
+        assert_eq!(decode_drain(b"").unwrap(), DRAIN_LIMIT);
+        assert_eq!(decode_drain(b"{}").unwrap(), DRAIN_LIMIT);
+        let limit = decode_drain(br#"{"limit_ms": 5}"#).unwrap();
+        assert_eq!(limit, Duration::from_millis(5));
+    }
+
+    #[test]
+    fn strange_members_and_values_are_refused_by_name() {
+        let refused = |result: Result<RunBody, ApiError>, status: u16, words: &str| {
+            let error = result.expect_err(words);
+            assert_eq!(error.status, status, "{error}");
+            assert!(error.message.contains(words), "{error}");
+        };
+        refused(decode_run(br#"{"dryrun": true}"#), 422, "dryrun");
+        refused(decode_run(br#"{"arguments": [1]}"#), 400, "arguments");
+        refused(decode_run(b"[true]"), 422, "expected an object");
+        let error = decode_drain(br#"{"limit_ms": 99999999999}"#).expect_err("too long");
+        assert!(error.message.contains("3600000"), "{error}");
+    }
+
+    #[test]
+    fn a_job_has_a_trigger_and_may_have_the_rest() {
+        let job = decode_job(br#"{"trigger": {"type": "interval", "every_ms": 60000}}"#).unwrap();
+        assert_eq!((job.task, job.policy), (None, Policy::default()));
+        let trigger = br#"{"trigger": {"type": "cron", "expression": "0 3 * * *"}}"#;
+        let TriggerText::Cron { time_zone, .. } = decode_job(trigger).unwrap().trigger else {
+            panic!("it is a cron expression");
+        };
+        assert_eq!(time_zone, "UTC");
+        decode_job(b"{}").expect_err("no trigger");
+        decode_job(br#"{"trigger": {"type": "moon"}}"#).expect_err("no such type");
+    }
+}
