@@ -68,6 +68,10 @@ impl Bench {
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a test makes the value where it passes it"
+)]
 fn upsert(ids: &[&str], ends: Option<Value>) -> RecordBatch {
     let mut metadata = MetadataColumn::default();
     for _ in ids {
