@@ -82,6 +82,8 @@ fn help_teaches_and_completion_scripts_are_printed() {
         "export",
         "inspect",
         "verify",
+        "backup",
+        "restore",
         "ctl",
         "vacuum",
         "rebuild",
@@ -384,6 +386,108 @@ fn the_demo_shows_searches_and_the_way_of_its_writes() {
         again.contains("SeqIds 3 001 to 6 000") && again.contains("Live records: 3 000"),
         "{again}"
     );
+}
+
+#[test]
+fn a_folder_is_backed_up_listed_and_restored_to_a_seq_id_and_damage_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (data, shelf) = (file("data"), file("backups"));
+    write_records(Path::new(&file("in.jsonl")), 900);
+    let import = |restart: &str, collection: &str| {
+        let place = [
+            "--collection",
+            collection,
+            "--path",
+            &data,
+            "--batch",
+            "300",
+        ];
+        succeed(&[&["import", &file("in.jsonl"), restart], &place[..]].concat());
+    };
+    import("--restart", "first");
+    let said = succeed(&["backup", &shelf, "--path", &data]);
+    assert!(
+        said.contains("backup 1 (full)") && said.contains("no earlier backup"),
+        "{said}"
+    );
+    import("--restart", "second");
+    let made: Value =
+        serde_json::from_str(&succeed(&["backup", &shelf, "--path", &data, "--json"])).unwrap();
+    assert_eq!(
+        (&made["kind"], &made["number"]),
+        (&json!("incremental"), &json!(2))
+    );
+    let listed: Value = serde_json::from_str(&succeed(&["backups", &shelf, "--json"])).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert_eq!(listed[1]["continues"], 1);
+    assert!(succeed(&["backups", &shelf, "--check"]).contains("incremental"));
+
+    let restore = |to: &str, target: &[&str]| {
+        let restored = file(to);
+        let said = succeed(&[&["restore", &shelf, &restored, "--json"], target].concat());
+        let out = file(&format!("{to}.jsonl"));
+        succeed(&["verify", "--path", &restored]);
+        succeed(&["export", &out, "--collection", "first", "--path", &restored]);
+        (
+            serde_json::from_str::<Value>(&said).unwrap(),
+            records(Path::new(&out)),
+        )
+    };
+    let expected = numbers_as_floats(records(Path::new(&file("in.jsonl"))));
+    let (said, newest) = restore("newest", &[]);
+    assert_eq!(said["backups"], json!([1, 2]));
+    assert_eq!(numbers_as_floats(newest), expected);
+    let (_, cut) = restore("cut", &["--to-seq", "first=450"]);
+    let first: BTreeMap<_, _> = expected.clone().into_iter().take(450).collect();
+    assert_eq!(numbers_as_floats(cut), first);
+    let time = listed[0]["time_nanoseconds"].to_string();
+    let (said, then) = restore("then", &["--to-time", &time]);
+    assert_eq!(said["collections"].as_array().unwrap().len(), 1);
+    assert_eq!(numbers_as_floats(then), expected);
+
+    refuses_what_it_cannot_restore(folder.path());
+}
+
+/// Asks for what the backups of `folder` do not have, then damages one of them.
+fn refuses_what_it_cannot_restore(folder: &Path) {
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (data, shelf) = (file("data"), file("backups"));
+    let taken = fail(1, &["restore", &shelf, &data]);
+    assert!(taken.contains("is not empty"), "{taken}");
+    let never = file("never");
+    for (status, target, part) in [
+        (2, ["--to-seq", "first"], "COLLECTION=SEQID"),
+        (1, ["--to-seq", "first=901"], "[first] up to 900"),
+        (
+            1,
+            ["--to-seq", "third=1"],
+            "No backup has a collection [third]",
+        ),
+        (2, ["--to-time", "yesterday"], "no time in UTC"),
+        (1, ["--to-time", "1970-01-02T00:00:00Z"], "is before that"),
+    ] {
+        let refused = fail(
+            status,
+            &[&["restore", &shelf, &never], &target[..]].concat(),
+        );
+        assert!(refused.contains(part), "{refused}");
+    }
+    let victim = files(Path::new(&shelf))
+        .into_keys()
+        .find(|path| path.extension().is_some_and(|ending| ending == "log"))
+        .expect("the backups have batches");
+    let mut bytes = fs::read(&victim).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&victim, bytes).unwrap();
+    let name = victim.file_name().unwrap().to_str().unwrap();
+    let damaged = fail(1, &["restore", &shelf, &never]);
+    assert!(damaged.contains(name), "{damaged}");
+    let (status, out, _) = output(vermilion().args(["backups", &shelf, "--check"]));
+    assert!(status == 1 && out.contains(name), "{out}");
+    assert!(!Path::new(&never).exists());
+    fail(1, &["backup", &shelf, "--path", &file("nowhere")]);
 }
 
 #[test]

@@ -66,6 +66,22 @@ pub(crate) enum Command {
             vermilion export - --collection my --url http://localhost:8000 | head\n\n\
             A JSONL export that was cut off goes on where it stopped when it is run again.")]
     Export(Export),
+    /// Back up a data folder that no server has open: in full at first, then what is new.
+    #[command(after_help = "Examples:\n  \
+            vermilion backup ./backups --path ./data\n  \
+            vermilion backup ./backups --path ./data --full\n\n\
+            A server backs itself up: see the setting backup_folder and POST /control/v1/backups.\n\
+            An incremental backup becomes a full one, and says so, where it cannot carry on the one before.")]
+    Backup(Backup),
+    /// Build a data folder from backups: the newest state, a SeqId of a collection, or a time.
+    #[command(after_help = "Examples:\n  \
+            vermilion restore ./backups ./restored\n  \
+            vermilion restore ./backups ./restored --to-seq notes=1200\n  \
+            vermilion restore ./backups ./restored --to-time 2026-11-21T03:55:00Z\n\n\
+            The folder must not be there yet. Every file is checked; nothing damaged is restored.")]
+    Restore(Restore),
+    /// List the backups in a folder; the exit status is 1 where any is damaged.
+    Backups(Backups),
     /// Show what a data folder holds, without a lock and without changing a byte.
     Inspect(Inspect),
     /// Check every checksum in a data folder; the exit status is 1 where anything is damaged.
@@ -365,6 +381,53 @@ pub(crate) struct Rebuild {
 pub(crate) struct Inspect {
     #[command(flatten)]
     pub(crate) folder: Folder,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The folder of the backups of this database; it is made if it is not there.
+    #[arg(value_name = "DEST")]
+    pub(crate) destination: PathBuf,
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    /// Make a full backup even where an incremental one would do.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The folder of the backups.
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// The data folder to build, which must not be there yet.
+    #[arg(value_name = "DEST")]
+    pub(crate) destination: PathBuf,
+    /// Up to and with this SeqId of a collection (by name or id); more than one may be given.
+    #[arg(long, value_name = "COLLECTION=SEQID", conflicts_with = "to_time")]
+    pub(crate) to_seq: Vec<String>,
+    /// As of this time in UTC, such as 2026-11-21T03:55:00Z, or nanoseconds since 1970.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to_time: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backups {
+    /// The folder of the backups.
+    #[arg(value_name = "DEST")]
+    pub(crate) destination: PathBuf,
+    /// Read every file and check it.
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -5,6 +5,7 @@
 //! failure and 2 for a command that cannot be understood.
 
 mod arguments;
+mod backup;
 mod configuration;
 mod console;
 mod control;
@@ -14,6 +15,7 @@ mod inspect;
 mod logging;
 mod serve;
 mod transfer;
+mod utc;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -45,6 +47,9 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Demo(demo)) => demo::demo(&demo),
         Some(Command::Import(import)) => transfer::import(&import),
         Some(Command::Export(export)) => transfer::export(&export),
+        Some(Command::Backup(request)) => backup::backup(&request),
+        Some(Command::Restore(request)) => backup::restore(&request),
+        Some(Command::Backups(request)) => backup::list(&request),
         Some(Command::Inspect(request)) => inspect::inspect(&request),
         Some(Command::Verify(request)) => inspect::verify(&request),
         Some(Command::Ctl(ctl)) => control::ctl(&ctl),

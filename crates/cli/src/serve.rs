@@ -64,6 +64,7 @@ fn server_config(values: &Values) -> ServerConfig {
         host: values.host.clone(),
         port: values.port,
         allow_reset: values.allow_reset,
+        backup_folder: values.backup_folder.0.clone(),
         body_bytes_max: values.body_bytes_max.0 as usize,
         cors_allow_origins: values.cors_allow_origins.0.clone(),
         ..ServerConfig::default()

@@ -82,6 +82,8 @@ pub struct Limits {
     pub log_bytes_max: u64,
     /// Bytes that must stay free on the disk for writes; merges stop at four times as much.
     pub free_disk_bytes_min: u64,
+    /// Bytes of the log kept for the next incremental backup once segments hold them.
+    pub backup_log_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -95,6 +97,7 @@ impl Default for Limits {
             metadata_cells_max: 10_000,
             log_bytes_max: 4 << 30,
             free_disk_bytes_min: 16 << 20,
+            backup_log_bytes_max: 1 << 30,
         }
     }
 }

@@ -6,7 +6,9 @@
 //! catalogue does not name yet shares `publishing`; who looks for folders that it does not name has
 //! it alone, and no request waits for it.
 
+mod backups;
 mod control;
+mod expiry;
 mod ingest;
 mod namespaces;
 mod pressure;
@@ -21,18 +23,26 @@ use std::time::Duration;
 use hashbrown::{HashMap, HashSet};
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use crate::backup::{BackupState, Journal};
 use crate::catalog::Catalog;
 use crate::config::{Config, Limits, SchedulerClass};
 use crate::control::{Component, Controls};
+use crate::expiry::Marks;
 use crate::indexing::{Gauges, Handoff, LiveCollection, Publisher};
-use crate::log::{Log, LogOptions};
+use crate::log::{Keep, Log, LogOptions};
 use crate::maintenance::{Worker, forgive_deletion, seal_round, sweep_orphans};
 use crate::model::{CollectionId, CollectionScope, SeqId};
 use crate::schedule::Scheduler;
+use crate::storage::DeferringStorage;
 use crate::{Error, ErrorKind, Result};
 
 /// Memory beyond which writes wait, as a multiple of what upkeep aims at.
 const PRESSURE_FACTOR: u64 = 2;
+
+/// How often expired records are looked for.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
+/// Records that one round of expiry deletes at most.
+const EXPIRY_RECORDS: usize = 10_000;
 
 /// An open database. All methods can be called from any thread; share it in an `Arc`.
 ///
@@ -65,6 +75,14 @@ struct Inner {
     publishing: RwLock<()>,
     /// Held by whatever creates, renames or deletes tenants, databases or collections.
     changes: Mutex<()>,
+    /// The storage of `config`, which a backup can ask to leave folders in place.
+    folders: Arc<DeferringStorage>,
+    /// When the catalogue changed, for the next backup.
+    journal: Journal,
+    /// When records were written, for those that have a life; held while records expire.
+    expiry: Mutex<Marks>,
+    /// Held while a backup is made.
+    backing_up: Mutex<()>,
     closing: AtomicBool,
     /// Told whenever a seal has freed memory.
     freed: (Mutex<()>, Condvar),
@@ -143,7 +161,9 @@ pub struct Statistics {
 impl Database {
     /// Opens the database, made if it is not there, and replays what the log has beyond the
     /// segments.
-    pub fn open(config: Config) -> Result<Self> {
+    pub fn open(mut config: Config) -> Result<Self> {
+        let folders = DeferringStorage::new(config.storage.clone());
+        config.storage = folders.clone();
         let catalog = Arc::new(Catalog::open(&config.catalog)?);
         let rows = catalog.load()?;
         let swept = sweep_orphans(config.storage.as_ref(), &rows)?;
@@ -153,7 +173,6 @@ impl Database {
                 "removed folders of segments that were never published"
             );
         }
-        let mut config = config;
         // Sealing must give log back long before writes are refused for want of it.
         let half = config.limits.log_bytes_max / 2;
         config.upkeep.log_bytes = config.upkeep.log_bytes.min(half);
@@ -162,10 +181,22 @@ impl Database {
         for row in rows {
             collections.insert(Arc::new(LiveCollection::new(row, gauges.clone())));
         }
-        let log = open_log(&config, &collections)?;
+        let backups = read_backup_state(&config);
+        let journal = Journal::open(config.storage.as_ref(), backups.is_some())?;
+        let mut keep = Keep {
+            from: None,
+            bytes_max: config.limits.backup_log_bytes_max,
+        };
+        if let Some(backups) = backups {
+            keep.from = backups.first_log_file();
+            journal.resume_at(backups.next_change());
+        }
+        let expiry = Mutex::new(Marks::read(config.storage.as_ref())?);
+        let log = open_log(&config, &collections, keep)?;
         for (id, collection) in &collections.by_id {
             log.register(*id, collection.published_applied());
         }
+        log.set_clock(config.clock.clone());
         let background = config.upkeep.background;
         let inner = Arc::new(Inner {
             config,
@@ -177,6 +208,10 @@ impl Database {
             controls: Controls::default(),
             publishing: RwLock::new(()),
             changes: Mutex::new(()),
+            folders,
+            journal,
+            expiry,
+            backing_up: Mutex::new(()),
             closing: AtomicBool::new(false),
             freed: (Mutex::new(()), Condvar::new()),
             slowed: AtomicU64::new(0),
@@ -249,7 +284,7 @@ impl Database {
     pub fn statistics(&self) -> Statistics {
         let log = self.inner.log.statistics();
         let mut statistics = Statistics {
-            log_bytes: self.inner.log.bytes(),
+            log_bytes: self.inner.log.bytes() + self.inner.log.kept_bytes(),
             log_syncs: log.syncs,
             log_appends: log.appends,
             waiting_collections: self.inner.handoff.len() as u64,
@@ -415,14 +450,24 @@ impl Collections {
     }
 }
 
+/// What the folder remembers of its backups. Where that is damaged, the next backup says so; it
+/// must not keep the database from opening.
+fn read_backup_state(config: &Config) -> Option<BackupState> {
+    BackupState::read(config.storage.as_ref()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "no log is kept for backups");
+        None
+    })
+}
+
 /// Opens the log. Applies what it has beyond the segments as far as memory goes, and leaves the
 /// rest to be indexed later, so that a start takes no longer than reading the log.
-fn open_log(config: &Config, collections: &Collections) -> Result<Log> {
+fn open_log(config: &Config, collections: &Collections, keep: Keep) -> Result<Log> {
     let storage = config.storage.as_ref();
     let options = LogOptions {
         file_bytes: config.upkeep.log_file_bytes,
         batch_records_max: config.limits.batch_records_max,
         free_disk_bytes_min: config.limits.free_disk_bytes_min,
+        keep,
     };
     let applied = |id: CollectionId| -> Option<SeqId> {
         collections
@@ -465,7 +510,7 @@ fn open_jobs(inner: &Arc<Inner>) -> Result<Scheduler> {
 }
 
 fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
-    let (sealing, merging) = (inner.clone(), inner.clone());
+    let (sealing, merging, expiring) = (inner.clone(), inner.clone(), inner.clone());
     let sealer = Worker::start("vermilion-seal", Duration::from_millis(250), move || {
         sealing.seal_round().unwrap_or_else(|error| {
             tracing::warn!(%error, "sealing failed and will be tried again");
@@ -478,7 +523,17 @@ fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
             false
         })
     })?;
-    let mut workers = vec![sealer, merger];
+    let expirer = Worker::start("vermilion-expire", EXPIRY_INTERVAL, move || {
+        let now = expiring.config.clock.wall_nanoseconds();
+        match expiring.expire(now, EXPIRY_RECORDS) {
+            Ok(report) => report.more && report.expired > 0,
+            Err(error) => {
+                tracing::warn!(%error, "expiry failed and will be tried again");
+                false
+            }
+        }
+    })?;
+    let mut workers = vec![sealer, merger, expirer];
     workers.extend(ingest::start_indexing(inner)?);
     for collection in inner.all_collections() {
         if collection.has_backlog() {

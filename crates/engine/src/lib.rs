@@ -4,12 +4,14 @@
 //! HTTP or wire bodies. Every byte goes through [`storage`]; every change goes through [`log`]
 //! before it reaches a segment. Start reading at [`Database`].
 
+pub mod backup;
 pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod control;
 mod database;
 pub mod error;
+pub mod expiry;
 pub mod indexing;
 pub mod inspect;
 pub mod log;

@@ -1,5 +1,6 @@
 //! What the server itself must be told; the engine has its own configuration.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Everything [`crate::Server::bind`] needs besides the database.
@@ -11,6 +12,8 @@ pub struct ServerConfig {
     pub port: u16,
     /// Whether clients may delete everything with one request.
     pub allow_reset: bool,
+    /// The folder in which clients may have backups made; none refuses them.
+    pub backup_folder: Option<PathBuf>,
     /// The largest request body.
     pub body_bytes_max: usize,
     /// Origins whose web pages may send requests; `*` means any. Empty sends no CORS headers.
@@ -31,6 +34,7 @@ impl Default for ServerConfig {
             host: "127.0.0.1".to_owned(),
             port: 8000,
             allow_reset: false,
+            backup_folder: None,
             body_bytes_max: 41_943_040,
             cors_allow_origins: Vec::new(),
             connections_max: 4096,

@@ -4,7 +4,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::app::App;
-use crate::handlers::{collections, control, namespaces, pages, records, system};
+use crate::handlers::{backups, collections, control, namespaces, pages, records, system};
 
 /// One route.
 pub(crate) struct Route {
@@ -227,6 +227,15 @@ pub(crate) const ROUTES: &[Route] = &[
         |f| with(f, system::reset),
     )
     .answers(200, "Boolean"),
+    route(
+        "post",
+        "/control/v1/backups",
+        "make_backup",
+        "Makes a backup in a folder of the setting backup_folder.",
+        |f| with(f, backups::make),
+    )
+    .with_body("MakeBackup")
+    .answers(200, "Backup"),
     route(
         "get",
         "/api/v2/collections/{crn}",

@@ -15,7 +15,7 @@ use vermilion_engine::config::{Ingest, Limits, SchedulerClass, Upkeep};
 
 mod values;
 
-pub use values::{ByteCount, LogFormat, LogLevel, Origins, SettingValue};
+pub use values::{ByteCount, LogFormat, LogLevel, OptionalPath, Origins, SettingValue};
 
 #[cfg(test)]
 mod tests;
@@ -121,6 +121,11 @@ settings! {
     log_bytes_max: ByteCount = "4GiB";
     /// Bytes that must stay free on the disk: with less, writes get the status 507.
     free_disk_bytes_min: ByteCount = "16MiB";
+    /// The folder that `POST /control/v1/backups` makes backups in, each destination a folder of it;
+    /// none refuses them.
+    backup_folder: OptionalPath = "";
+    /// Bytes of the log kept for the next incremental backup; past them it becomes a full one.
+    backup_log_bytes_max: ByteCount = "1GiB";
     /// Records in memory at which a collection is written to a segment.
     seal_rows: usize = "65536";
     /// Bytes in memory at which a collection is written to a segment.
@@ -263,6 +268,7 @@ impl Values {
             batch_records_max: self.batch_records_max,
             log_bytes_max: self.log_bytes_max.0,
             free_disk_bytes_min: self.free_disk_bytes_min.0,
+            backup_log_bytes_max: self.backup_log_bytes_max.0,
             ..Limits::default()
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::console::{grouped, note};
+use crate::console::{grouped, note, size};
 
 /// How often a plain line is written.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -40,6 +40,29 @@ impl Progress {
             records: 0,
             started: now,
             last_line: now,
+        }
+    }
+
+    /// Starts to show `what`, whose way is bytes of which only [`Self::at_bytes`] tells how many.
+    pub(crate) fn start_of_bytes(what: &str) -> Self {
+        Self::start(what, 0)
+    }
+
+    /// Shows that the command has done `bytes` of `total`, which may grow.
+    pub(crate) fn at_bytes(&mut self, bytes: u64, total: u64) {
+        self.total = total;
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_message(size(bytes));
+            bar.set_position(bytes.min(total));
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            note(&format!(
+                "{}: {} of {}",
+                self.what,
+                size(bytes),
+                size(total)
+            ));
         }
     }
 

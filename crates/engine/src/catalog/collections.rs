@@ -101,33 +101,7 @@ impl Stored {
 impl Catalog {
     /// Every collection, by id.
     pub fn load(&self) -> crate::Result<Vec<CollectionRow>> {
-        self.read(|connection| {
-            let databases = Table::Database.rows(connection, "", [], database_of)?;
-            let databases: HashMap<Uuid, DatabaseInfo> = databases
-                .into_iter()
-                .map(|(_, database)| (database.id, database))
-                .collect();
-            let stored = Table::Collection.rows(connection, "ORDER BY id", [], Stored::of)?;
-            let mut collections = Vec::with_capacity(stored.len());
-            for (_, stored) in stored {
-                let database = databases.get(&stored.database).ok_or_else(|| {
-                    Fault::Damaged(format!("collection {} is in no database", stored.id))
-                })?;
-                collections.push(stored.told(database)?);
-            }
-            let order = "ORDER BY collection_id, position";
-            let segments = Table::Segment.rows(connection, order, [], |row| {
-                Ok((CollectionId(uuid_at(row, 2)?), segment_of(row)?))
-            })?;
-            for (_, (id, segment)) in segments {
-                let at = collections.binary_search_by_key(&id, |row| row.collection.id);
-                let at = at.map_err(|_| {
-                    Fault::Damaged(format!("segment {} is in no collection", segment.id))
-                })?;
-                collections[at].manifest.segments.push(segment);
-            }
-            Ok(collections)
-        })
+        self.read(load)
     }
 
     /// Makes a collection. Fails with `AlreadyExists` where the name is taken (the caller deals
@@ -226,6 +200,34 @@ impl Catalog {
             changes.delete(place)
         })
     }
+}
+
+/// Every collection, by id.
+pub(super) fn load(connection: &Connection) -> Result<Vec<CollectionRow>> {
+    let databases = Table::Database.rows(connection, "", [], database_of)?;
+    let databases: HashMap<Uuid, DatabaseInfo> = databases
+        .into_iter()
+        .map(|(_, database)| (database.id, database))
+        .collect();
+    let stored = Table::Collection.rows(connection, "ORDER BY id", [], Stored::of)?;
+    let mut collections = Vec::with_capacity(stored.len());
+    for (_, stored) in stored {
+        let database = databases
+            .get(&stored.database)
+            .ok_or_else(|| Fault::Damaged(format!("collection {} is in no database", stored.id)))?;
+        collections.push(stored.told(database)?);
+    }
+    let order = "ORDER BY collection_id, position";
+    let segments = Table::Segment.rows(connection, order, [], |row| {
+        Ok((CollectionId(uuid_at(row, 2)?), segment_of(row)?))
+    })?;
+    for (_, (id, segment)) in segments {
+        let at = collections.binary_search_by_key(&id, |row| row.collection.id);
+        let at =
+            at.map_err(|_| Fault::Damaged(format!("segment {} is in no collection", segment.id)))?;
+        collections[at].manifest.segments.push(segment);
+    }
+    Ok(collections)
 }
 
 fn is_taken(connection: &Connection, database: Uuid, name: &str) -> Result<bool> {

@@ -89,7 +89,7 @@ pub(super) fn segment_of(row: &Row<'_>) -> Result<SegmentRow> {
     })
 }
 
-fn segment_values<'a>(
+pub(super) fn segment_values<'a>(
     collection: &'a CollectionId,
     position: i64,
     segment: &'a SegmentRow,

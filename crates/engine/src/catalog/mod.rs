@@ -10,6 +10,7 @@
 //! | `types` | what goes in and comes out |
 //! | `open` | [`Catalog`]: opening, verifying, closing, and the one way of a change |
 //! | `names`, `collections`, `manifests`, `jobs` | the methods of [`Catalog`] by subject |
+//! | `copy` | all but jobs and runs as data, out of one and into another |
 //! | `tables` | the tables, their migrations, and changing rows with their checksums |
 //! | `checksums` | checksums of rows, digests of tables |
 //! | `connection` | the settings of the SQL library, on a file and in memory |
@@ -20,6 +21,7 @@
 mod checksums;
 mod collections;
 mod connection;
+mod copy;
 mod fault;
 mod image;
 mod jobs;
@@ -34,6 +36,6 @@ mod wal;
 
 pub use open::Catalog;
 pub use types::{
-    CatalogLocation, CatalogSize, CollectionRow, JobRow, JobRunRow, Manifest, ManifestCommit,
-    SegmentRow,
+    CatalogCopy, CatalogLocation, CatalogSize, CollectionRow, JobRow, JobRunRow, Manifest,
+    ManifestCommit, SegmentRow,
 };

@@ -127,11 +127,14 @@ impl Catalog {
 }
 
 fn find_tenant(connection: &Connection, name: &str) -> Result<Option<(Place, Tenant)>> {
-    Table::Tenant.first(connection, "WHERE name = ?1", [name], |row| {
-        Ok(Tenant {
-            name: row.get(1)?,
-            resource_name: row.get(2)?,
-        })
+    Table::Tenant.first(connection, "WHERE name = ?1", [name], tenant_of)
+}
+
+/// The tenant in a row.
+pub(super) fn tenant_of(row: &Row<'_>) -> Result<Tenant> {
+    Ok(Tenant {
+        name: row.get(1)?,
+        resource_name: row.get(2)?,
     })
 }
 

@@ -232,17 +232,7 @@ impl Catalog {
     /// Deletes everything, then makes the default tenant and database again.
     pub fn reset(&self) -> crate::Result<()> {
         self.write(|changes| {
-            // What refers to others goes before them.
-            for table in [
-                Table::Segment,
-                Table::Collection,
-                Table::Database,
-                Table::Tenant,
-            ] {
-                for (place, ()) in table.rows(changes.connection, "", [], |_| Ok(()))? {
-                    changes.delete(place)?;
-                }
-            }
+            delete_all(changes)?;
             insert_defaults(changes)
         })
     }
@@ -363,6 +353,22 @@ impl State {
         self.digests = digests;
         Ok(made)
     }
+}
+
+/// Deletes every tenant, database, collection and segment.
+pub(super) fn delete_all(changes: &mut Changes<'_>) -> Result<()> {
+    // What refers to others goes before them.
+    for table in [
+        Table::Segment,
+        Table::Collection,
+        Table::Database,
+        Table::Tenant,
+    ] {
+        for (place, ()) in table.rows(changes.connection, "", [], |_| Ok(()))? {
+            changes.delete(place)?;
+        }
+    }
+    Ok(())
 }
 
 /// The tenant and the database that exist from the start.

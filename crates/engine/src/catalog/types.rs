@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::{Collection, CollectionId, Schema, SegmentId, SeqId};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Collection, CollectionId, DatabaseInfo, Schema, SegmentId, SeqId, Tenant};
 
 /// Where a catalogue lives.
 #[derive(Clone)]
@@ -40,7 +42,7 @@ pub struct CatalogSize {
 }
 
 /// A published segment of a collection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentRow {
     /// Its id; its files are in `segments/<collection>/<id>/`.
     pub id: SegmentId,
@@ -49,11 +51,12 @@ pub struct SegmentRow {
     /// Checksum of its table of contents, so that another folder's file is noticed.
     pub toc_checksum: u64,
     /// Rows that are dead at the collection's applied SeqId, as a serialised roaring bitmap.
+    #[serde(with = "super::copy::hexadecimal")]
     pub dead: Vec<u8>,
 }
 
 /// What the catalogue knows of a collection's records.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Rises with each change.
     pub version: u64,
@@ -77,12 +80,23 @@ pub struct ManifestCommit {
 }
 
 /// A collection with its manifest, as loaded when a database opens.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CollectionRow {
     /// The collection.
     pub collection: Collection,
     /// Its manifest.
     pub manifest: Manifest,
+}
+
+/// What a catalogue holds of tenants, databases and collections, as data.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CatalogCopy {
+    /// Tenants, by name.
+    pub tenants: Vec<Tenant>,
+    /// Databases, by tenant and name.
+    pub databases: Vec<DatabaseInfo>,
+    /// Collections, by id.
+    pub collections: Vec<CollectionRow>,
 }
 
 /// A job of the scheduler, in the scheduler's own words. Times are milliseconds since the Unix

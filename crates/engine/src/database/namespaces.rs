@@ -8,6 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{Database, Inner};
+use crate::backup::Change;
 use crate::catalog::{CollectionRow, Manifest};
 use crate::indexing::LiveCollection;
 use crate::model::{
@@ -29,13 +30,18 @@ impl Database {
                 .for_each(|collection| collection.mark_deleted(false));
             return Err(error);
         }
+        if let Ok(new) = inner.catalog.export() {
+            inner.note(|| Change::Reset(Box::new(new)));
+        }
         inner.forget(&all)
     }
 
     /// Makes a tenant; `AlreadyExists`.
     pub fn create_tenant(&self, name: &str) -> Result<()> {
         let _changes = self.inner.changes.lock();
-        self.inner.catalog.create_tenant(name)
+        self.inner.catalog.create_tenant(name)?;
+        self.inner.note_tenant(name);
+        Ok(())
     }
 
     /// A tenant by name; `NotFound`.
@@ -46,13 +52,17 @@ impl Database {
     /// Gives a tenant its resource name; a missing tenant is passed over.
     pub fn update_tenant(&self, name: &str, resource_name: &str) -> Result<()> {
         let _changes = self.inner.changes.lock();
-        self.inner.catalog.update_tenant(name, resource_name)
+        self.inner.catalog.update_tenant(name, resource_name)?;
+        self.inner.note_tenant(name);
+        Ok(())
     }
 
     /// Makes a database; the tenant need not exist.
     pub fn create_database(&self, tenant: &str, name: &str) -> Result<Uuid> {
         let _changes = self.inner.changes.lock();
-        Ok(self.inner.catalog.create_database(tenant, name)?.id)
+        let made = self.inner.catalog.create_database(tenant, name)?;
+        self.inner.note(|| Change::Database(made.clone()));
+        Ok(made.id)
     }
 
     /// A database by name.
@@ -79,6 +89,10 @@ impl Database {
                 .for_each(|collection| collection.mark_deleted(false));
             return Err(error);
         }
+        inner.note(|| Change::DatabaseDeleted {
+            tenant: tenant.to_owned(),
+            name: name.to_owned(),
+        });
         inner.forget(&inside)
     }
 
@@ -90,6 +104,7 @@ impl Database {
     pub fn create_collection(&self, new: NewCollection) -> Result<Collection> {
         let inner = &self.inner;
         Recall::of_metadata(new.metadata.as_ref())?;
+        crate::expiry::life(new.metadata.as_ref())?;
         if new.get_or_create
             && let Ok(found) = self.collection(&new.tenant, &new.database, &new.name)
         {
@@ -111,6 +126,7 @@ impl Database {
         let collection = inner
             .catalog
             .create_collection(CollectionId::random(), &new)?;
+        inner.note(|| Change::Collection(Box::new(collection.clone())));
         let manifest = Manifest::default();
         let row = CollectionRow {
             collection: collection.clone(),
@@ -170,6 +186,7 @@ impl Database {
     ) -> Result<()> {
         let inner = &self.inner;
         Recall::of_metadata(update.metadata.as_ref())?;
+        crate::expiry::life(update.metadata.as_ref())?;
         let _changes = inner.changes.lock();
         let live = inner.scoped(scope)?;
         let mut info = live.describe();
@@ -196,8 +213,10 @@ impl Database {
         if let Some(schema) = update.schema {
             info.schema = schema;
         }
-        live.set_info(info);
+        live.set_info(info.clone());
         collections.insert(live);
+        drop(collections);
+        inner.note(|| Change::Collection(Box::new(info)));
         Ok(())
     }
 
@@ -220,11 +239,26 @@ impl Database {
             live.mark_deleted(false);
             return Err(error);
         }
+        inner.note(|| Change::CollectionDeleted(live.id));
         inner.forget(&[live])
     }
 }
 
 impl Inner {
+    /// Notes a change that the catalogue has committed, for the next backup. The caller holds
+    /// `changes`.
+    fn note(&self, change: impl FnOnce() -> Change) {
+        let time = self.config.clock.wall_nanoseconds();
+        self.journal
+            .note(self.config.storage.as_ref(), time, change);
+    }
+
+    fn note_tenant(&self, name: &str) {
+        if let Ok(tenant) = self.catalog.tenant(name) {
+            self.note(|| Change::Tenant(tenant));
+        }
+    }
+
     fn in_database(&self, tenant: &str, database: &str) -> Vec<Arc<LiveCollection>> {
         let collections = self.collections.read();
         let inside = collections.by_id.values().filter(|collection| {

@@ -1,6 +1,7 @@
 //! What a batch must be before it may be logged: applying a logged batch cannot fail.
 
 use crate::config::Limits;
+use crate::expiry::EXPIRES_AT;
 use crate::model::{Operation, RecordBatch, Value};
 use crate::{Error, Result};
 
@@ -79,6 +80,13 @@ fn validate_row(batch: &RecordBatch, row: usize, limits: &Limits) -> Result<()> 
     }
     for (key, value) in batch.metadata.row(row) {
         at_most("A metadata key", row, key.len(), limits.key_bytes_max)?;
+        let number = matches!(value, Value::Int(_) | Value::Float(_) | Value::Null);
+        if key == EXPIRES_AT && !number {
+            return Err(Error::invalid(format!(
+                "The metadata {EXPIRES_AT} of record {row} is no number; seconds since 1970 are \
+                 allowed."
+            )));
+        }
         let finite = match value {
             Value::Float(number) => number.is_finite(),
             Value::Floats(numbers) => numbers.iter().all(|number| number.is_finite()),

@@ -199,6 +199,18 @@ impl WorkingSet {
         Ok(plan)
     }
 
+    /// When the live record `id` was last written.
+    pub(super) fn written(&self, id: &str) -> Result<Option<SeqId>> {
+        let Some(place) = self.find(id)? else {
+            return Ok(None);
+        };
+        let (part, row) = match place {
+            Place::Segment(at, row) => (&self.segments[at].1, row),
+            Place::Chunk(at, row) => (&self.chunks[at], row),
+        };
+        Ok(Some(SeqId(part.source.seqs()?[row as usize])))
+    }
+
     /// Finds the live record `id`, newest sources first.
     fn find(&self, id: &str) -> Result<Option<Place>> {
         for (at, part) in self.chunks.iter().enumerate().rev() {

@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use hashbrown::HashSet;
 use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
 
@@ -90,6 +91,8 @@ pub(super) struct Writer {
     pub(super) dimension: Option<u32>,
     /// Batches admitted and not yet applied or failed.
     pub(super) in_flight: usize,
+    /// Ids that are about to be deleted unless somebody writes them: see `unchanged`.
+    pub(super) watched: Option<HashSet<String>>,
 }
 
 impl LiveCollection {
@@ -243,6 +246,17 @@ impl LiveCollection {
         self.check_failure()?;
         let loaded = self.load(applier.storage)?;
         let ticket = self.submit(applier, Arc::new(batch), answered)?;
+        self.answer(applier, loaded, &ticket, answered)
+    }
+
+    /// Waits until an admitted batch is durable, and visible if that is asked for.
+    pub(super) fn answer(
+        &self,
+        applier: Applier<'_>,
+        loaded: &Loaded,
+        ticket: &Ticket,
+        answered: Answered,
+    ) -> Result<SeqRange> {
         let durable = ticket.wait();
         match (answered, &durable) {
             (Answered::WhenVisible, Ok(seqs)) => self.settle(applier, seqs.last),
@@ -264,7 +278,17 @@ impl LiveCollection {
         batch: Arc<RecordBatch>,
         answered: Answered,
     ) -> Result<Ticket> {
-        let mut writer = self.writer.lock();
+        self.admit(&mut self.writer.lock(), applier, batch, answered)
+    }
+
+    /// Submits a batch to the log, for whoever holds the writers' lock.
+    pub(super) fn admit(
+        &self,
+        writer: &mut Writer,
+        applier: Applier<'_>,
+        batch: Arc<RecordBatch>,
+        answered: Answered,
+    ) -> Result<Ticket> {
         if writer.deleted {
             return Err(self.gone());
         }
@@ -282,6 +306,11 @@ impl LiveCollection {
             writer.dimension = Some(dimension);
         }
         writer.in_flight += 1;
+        if let Some(watched) = &mut writer.watched {
+            for id in batch.ids.iter() {
+                watched.remove(id);
+            }
+        }
         let bytes = batch.heap_bytes() as u64;
         let kept = match answered {
             Answered::WhenVisible => Some(Kept {

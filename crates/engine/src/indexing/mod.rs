@@ -11,7 +11,8 @@
 //!
 //! Where to look: `collection` takes writes, `queue` has what is logged and not applied, `settle`
 //! applies it, `handoff` is the pool of workers that do so for writers that were answered already,
-//! `sight` is what a reader waits on, `apply` the working set, `publish` seals and merges.
+//! `sight` is what a reader waits on, `apply` the working set, `publish` seals and merges,
+//! `unchanged` deletes what nobody has written since it was looked at.
 
 mod apply;
 mod collection;
@@ -21,6 +22,7 @@ mod queue;
 mod release;
 mod settle;
 mod sight;
+mod unchanged;
 
 #[cfg(test)]
 mod tests;

@@ -99,6 +99,14 @@ pub(super) enum Next {
     InLog(SeqRange),
 }
 
+/// Where the newest batch stands.
+pub(super) enum Newest {
+    /// On its way through the log.
+    Submitted(Ticket),
+    /// Durable up to here.
+    Durable(SeqId),
+}
+
 /// See the file's comment.
 pub(super) struct Queue {
     durable: VecDeque<Span>,
@@ -231,6 +239,17 @@ impl Queue {
         let freed = before - self.bytes;
         self.gauges.backlog.fetch_sub(freed, Ordering::Relaxed);
         done
+    }
+
+    /// The batch that was admitted last, where it is not applied.
+    pub(super) fn newest(&self) -> Option<Newest> {
+        match self.submitted.back() {
+            Some(one) => Some(Newest::Submitted(one.ticket.clone())),
+            None => self
+                .durable
+                .back()
+                .map(|span| Newest::Durable(span.seqs.last)),
+        }
     }
 
     /// Whether there is something to apply.

@@ -18,13 +18,15 @@
 //! 48 16  zero                                         frame was written
 //!                                              40 16  collection
 //!                                              56 16  flush key; zero where there is none
-//!                                              72  8  first SeqId
+//!                                              72  8  first SeqId; in a mark the time, or zero
 //!                                              80  4  records
 //!                                              84  4  checksum of the payload
 //!                                              88  8  bytes of the payload, which follows
 //! ```
 //!
-//! A batch's payload is drawn in `payload.rs`. A mark has no payload and no records.
+//! A batch's payload is drawn in `payload.rs`. A mark has no payload and no records. Each group of
+//! batches (see below) begins with a mark that tells when it was written, in nanoseconds since the
+//! Unix epoch, so that a backup can be restored as of a time.
 //!
 //! # Writing
 //!
@@ -188,6 +190,21 @@ pub(super) struct FrameHeader {
 }
 
 impl FrameHeader {
+    /// A mark of the time (nanoseconds since the Unix epoch) at which the frames behind it are
+    /// written, at `offset` of a file that is durable up to `synced`.
+    pub(super) fn time_mark(chain: u32, salt: u64, offset: u64, synced: u64, time: u64) -> Self {
+        Self {
+            synced,
+            first: SeqId(time),
+            ..Self::mark(chain, salt, offset)
+        }
+    }
+
+    /// The time that a mark tells, where it tells one.
+    pub(super) fn time(&self) -> Option<u64> {
+        (self.kind == FrameKind::Mark && self.first.0 > 0).then_some(self.first.0)
+    }
+
     /// A mark at `offset`.
     pub(super) fn mark(chain: u32, salt: u64, offset: u64) -> Self {
         Self {

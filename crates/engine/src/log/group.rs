@@ -14,6 +14,7 @@ use crate::model::SeqRange;
 const GROUP_BYTES: u64 = 8 << 20;
 /// Batches of a group at most.
 const GROUP_BATCHES: usize = 1024;
+
 /// Takes the next group from the queue.
 pub(super) fn take_group(state: &mut State) -> Vec<Pending> {
     let mut group = Vec::new();
@@ -29,13 +30,23 @@ pub(super) fn take_group(state: &mut State) -> Vec<Pending> {
     group
 }
 
-/// Writes the frames in one call; answers the file's end and the chain there.
+/// Writes the frames in one call, behind a mark of the time where there is a clock; answers the
+/// file's end and the chain there.
 pub(super) fn write_frames(
     active: &mut Active,
     group: &[Pending],
     ranges: &[Option<SeqRange>],
+    time: Option<u64>,
 ) -> Result<(u64, u32)> {
     let (mut end, mut chain) = (active.end, active.chain);
+    let mut mark = Vec::new();
+    if let Some(time) = time {
+        let salt = active.header.salt;
+        let header = FrameHeader::time_mark(chain, salt, end, active.synced, time);
+        let (bytes, checksum) = header.encode();
+        mark.extend_from_slice(&bytes);
+        (end, chain) = (header.end(), checksum);
+    }
     let mut headers = Vec::with_capacity(group.len());
     let mut written: Vec<&Encoded> = Vec::with_capacity(group.len());
     for (pending, seqs) in group.iter().zip(ranges) {
@@ -60,7 +71,8 @@ pub(super) fn write_frames(
         written.push(&pending.encoded);
         (end, chain) = (header.end(), checksum);
     }
-    let mut parts: Vec<&[u8]> = Vec::with_capacity(headers.len() * 7);
+    let mut parts: Vec<&[u8]> = Vec::with_capacity(headers.len() * 7 + 1);
+    parts.push(&mark);
     for (header, encoded) in headers.iter().zip(written) {
         parts.push(header);
         parts.extend(encoded.parts());

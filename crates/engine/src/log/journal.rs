@@ -2,7 +2,7 @@
 //!
 //! What must stay true: no call here does I/O but `open`; all of it is left to the log's thread.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
@@ -13,7 +13,8 @@ use super::recovery::{Logged, recover};
 use super::state::{Ending, Flushed, Pending, Shared, State};
 use super::ticket::Ticket;
 use super::writer::{Writer, unknown_collection};
-use super::{LogHead, LogOptions, LogStatistics};
+use super::{Keep, LogHead, LogOptions, LogStatistics};
+use crate::clock::Clock;
 use crate::model::{CollectionId, FlushKey, RecordBatch, SeqId, SeqRange};
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
@@ -45,7 +46,9 @@ impl Log {
         let shared = Arc::new(Shared {
             storage,
             options,
+            clock: OnceLock::new(),
             state: Mutex::new(State {
+                keep: options.keep,
                 heads: recovered.heads,
                 files: recovered.files,
                 flushes: recovered.flushes,
@@ -177,10 +180,7 @@ impl Log {
     }
 
     fn wake_for_upkeep(&self, state: &mut State) {
-        if !state.upkeep_due {
-            state.upkeep_due = true;
-            self.shared.work.notify_one();
-        }
+        self.shared.wake_for_upkeep(state);
     }
 
     /// Lowest and highest SeqId of a collection.
@@ -195,10 +195,28 @@ impl Log {
         (state.queue.len() as u64, state.queue_bytes)
     }
 
-    /// Bytes of all log files.
+    /// Lets every group of batches from now on tell the time by `clock`. The first call counts.
+    pub fn set_clock(&self, clock: Arc<dyn Clock>) {
+        let _ = self.shared.clock.set(clock);
+    }
+
+    /// Keeps files for the next incremental backup, or lets go of what was kept.
+    pub fn keep(&self, keep: Keep) {
+        let mut state = self.shared.state.lock();
+        state.keep = keep;
+        self.wake_for_upkeep(&mut state);
+    }
+
+    /// Bytes of the log files that some segment does not hold yet.
     pub fn bytes(&self) -> u64 {
         let state = self.shared.state.lock();
-        state.files.iter().map(|file| file.end).sum()
+        let all: u64 = state.files.iter().map(|file| file.end).sum();
+        all - state.kept_bytes()
+    }
+
+    /// Bytes of the log files that are there for the next backup alone.
+    pub fn kept_bytes(&self) -> u64 {
+        self.shared.state.lock().kept_bytes()
     }
 
     /// How many log files there are.
@@ -211,10 +229,11 @@ impl Log {
         self.shared.state.lock().statistics
     }
 
-    /// The collections whose records keep the oldest log file from being removed.
+    /// The collections whose records keep the oldest log file that is needed from being removed.
     pub fn holders_of_oldest(&self) -> Vec<CollectionId> {
         let state = self.shared.state.lock();
-        state.files.front().map_or_else(Vec::new, |file| {
+        let needed = state.files.iter().find(|file| !state.is_free(file));
+        needed.map_or_else(Vec::new, |file| {
             file.highest
                 .iter()
                 .filter(|(collection, highest)| state.holds(**collection, **highest))

@@ -12,8 +12,10 @@
 //!
 //! Where to look: [`format`] draws every byte and argues the crash cases, `payload` is the form
 //! of a batch, `journal` the public [`Log`], `writer` its thread, `recovery` the opening, `reader`
-//! the walk over a file, `consumer` subscriptions, `readback` what indexing reads again.
+//! the walk over a file, `consumer` subscriptions, `readback` what indexing reads again, `archive`
+//! frames on their way to a backup and back.
 
+pub mod archive;
 mod clean_end;
 mod consumer;
 pub mod format;
@@ -52,6 +54,17 @@ pub struct LogOptions {
     pub batch_records_max: usize,
     /// Bytes that must stay free on the disk; below, an append fails with `OutOfSpace`.
     pub free_disk_bytes_min: u64,
+    /// Files that are kept for backups from the start.
+    pub keep: Keep,
+}
+
+/// Which files are kept for the next incremental backup although segments hold their records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// The number of the first file to keep; `None` keeps none.
+    pub from: Option<u64>,
+    /// Bytes kept at most; beyond, the oldest files go, and the next backup is a full one.
+    pub bytes_max: u64,
 }
 
 /// A batch with the SeqIds it was given (the sources' LogRecords).

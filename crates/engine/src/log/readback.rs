@@ -26,7 +26,8 @@ pub struct ReadMark {
 impl Log {
     /// The batches of `collection` behind `start` up to and with `end`, in order, without a gap:
     /// as many as have `bytes_max` bytes in the log, and one at least. `end` must be durable.
-    /// `mark` comes from the call before, which ended where this one starts.
+    /// `mark` comes from the call before, which ended where this one starts; an error leaves it, so
+    /// that the call can be made again.
     pub fn read(
         &self,
         collection: CollectionId,
@@ -37,13 +38,14 @@ impl Log {
     ) -> Result<Vec<LogBatch>> {
         let mut found = Vec::new();
         let (mut seen, mut bytes) = (start, 0);
+        let mut place = *mark;
         while seen < end && bytes < bytes_max {
             let file = self.file_behind(collection, seen)?;
             let storage = self.shared.storage.as_ref();
             let mut reader = FrameReader::new(storage, &file.header, file.chain, file.end);
             let number = file.header.number;
-            if let Some(mark) = mark.filter(|mark| mark.file == number) {
-                (reader.offset, reader.chain) = (mark.offset, mark.chain);
+            if let Some(place) = place.filter(|place| place.file == number) {
+                (reader.offset, reader.chain) = (place.offset, place.chain);
             }
             let path = file_path(number);
             let before = seen;
@@ -78,7 +80,7 @@ impl Log {
                 }
                 reader.pass(&frame);
             }
-            *mark = Some(ReadMark {
+            place = Some(ReadMark {
                 file: number,
                 offset: reader.offset,
                 chain: reader.chain,
@@ -88,6 +90,7 @@ impl Log {
                 return Err(missing(&path, reader.offset, collection, seen));
             }
         }
+        *mark = place;
         Ok(found)
     }
 

@@ -4,14 +4,15 @@
 //! that are on disk, oldest first, their numbers without a gap, each with its durable bytes only.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex};
 
 use super::payload::Encoded;
 use super::ticket::{Completion, Ticket};
-use super::{LogHead, LogOptions, LogStatistics};
+use super::{Keep, LogHead, LogOptions, LogStatistics};
+use crate::clock::Clock;
 use crate::model::{CollectionId, FlushKey, SeqId, SeqRange};
 use crate::storage::Storage;
 use crate::{Error, ErrorKind};
@@ -23,11 +24,23 @@ const FLUSH_KEYS_KEPT: usize = 10_000;
 pub(super) struct Shared {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) options: LogOptions,
+    /// Tells when groups are written, once there is one.
+    pub(super) clock: OnceLock<Arc<dyn Clock>>,
     pub(super) state: Mutex<State>,
     /// The log's thread waits here for work.
     pub(super) work: Condvar,
     /// Subscribers wait here for durable frames, others for the log's thread to be idle.
     pub(super) progress: Condvar,
+}
+
+impl Shared {
+    /// Lets the log's thread look for files that can go.
+    pub(super) fn wake_for_upkeep(&self, state: &mut State) {
+        if !state.upkeep_due {
+            state.upkeep_due = true;
+            self.work.notify_one();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -45,6 +58,10 @@ pub(super) struct State {
     pub(super) files: VecDeque<LiveFile>,
     pub(super) flushes: Flushes,
     pub(super) statistics: LogStatistics,
+    /// What is kept for backups.
+    pub(super) keep: Keep,
+    /// Backups that read the files now; none is removed meanwhile.
+    pub(super) readers: usize,
 }
 
 /// How the log's thread is to end, once the queue is empty.
@@ -122,6 +139,31 @@ impl State {
             .highest
             .iter()
             .any(|(collection, highest)| self.holds(*collection, *highest))
+    }
+
+    /// Whether files that no segment waits for are kept for backups.
+    fn keeps_any(&self) -> bool {
+        self.readers > 0 || self.keep.from.is_some()
+    }
+
+    /// Bytes of the oldest files, which are there for backups alone.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        if !self.keeps_any() {
+            return 0;
+        }
+        let free = self.files.iter().take_while(|file| self.is_free(file));
+        free.map(|file| file.end).sum()
+    }
+
+    /// Whether the oldest file stays for a backup, needed otherwise or not.
+    pub(super) fn keeps_oldest(&self) -> bool {
+        let wanted = |file: &LiveFile| {
+            self.keep
+                .from
+                .is_some_and(|from| file.header.number >= from)
+        };
+        self.readers > 0
+            || self.files.front().is_some_and(wanted) && self.kept_bytes() <= self.keep.bytes_max
     }
 
     /// Notes a durable frame.

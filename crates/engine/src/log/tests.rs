@@ -16,6 +16,7 @@ use crate::model::{Embeddings, FlushKey, MetadataColumn, Operation, OptionalStri
 use crate::storage::sim::{Fault, FaultyStorage};
 use crate::storage::{DiskStorage, MemoryStorage, Storage};
 
+mod archive;
 mod codec;
 mod crash;
 mod damage;
@@ -27,6 +28,7 @@ pub(super) fn options() -> LogOptions {
         file_bytes: 32 << 20,
         batch_records_max: 1000,
         free_disk_bytes_min: 0,
+        keep: Keep::default(),
     }
 }
 

@@ -178,8 +178,13 @@ impl Writer {
         {
             self.begin_file()?;
         }
+        let time = self
+            .shared
+            .clock
+            .get()
+            .map(|clock| clock.wall_nanoseconds());
         let active = self.active.as_mut().expect("a file was begun");
-        let (end, chain) = match write_frames(active, group, &ranges) {
+        let (end, chain) = match write_frames(active, group, &ranges, time) {
             Ok(written) => written,
             Err(error) => {
                 active.torn = true;
@@ -377,7 +382,7 @@ impl Writer {
         loop {
             let number = {
                 let mut state = self.shared.state.lock();
-                if state.failure.is_some() {
+                if state.failure.is_some() || state.keeps_oldest() {
                     return;
                 }
                 match state.files.front() {

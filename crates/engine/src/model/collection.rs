@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{CollectionId, Schema};
 
 /// A tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {
     /// Its name, unique.
     pub name: String,
@@ -15,7 +15,7 @@ pub struct Tenant {
 }
 
 /// A database of a tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseInfo {
     /// Its id.
     pub id: Uuid,

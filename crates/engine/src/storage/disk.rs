@@ -61,6 +61,42 @@ impl DiskStorage {
         })
     }
 
+    /// Gives the folder the name `path`, where nothing or an empty folder may be, and lets go of it.
+    pub fn move_to(self, path: &Path) -> Result<()> {
+        let sync_above = |place: &Path| {
+            let above = match place.parent() {
+                Some(above) if !above.as_os_str().is_empty() => above,
+                _ => Path::new("."),
+            };
+            sync_folder(above).map_err(|cause| explain("sync the folder", above, &cause))
+        };
+        sync_folder(&self.root).map_err(|cause| explain("sync the folder", &self.root, &cause))?;
+        fs::rename(&self.root, path).map_err(|cause| {
+            explain(
+                &format!("rename to {}:", path.display()),
+                &self.root,
+                &cause,
+            )
+        })?;
+        sync_above(path)
+    }
+
+    /// Whether nothing or an empty folder is at `path`.
+    pub fn is_free(path: &Path) -> Result<bool> {
+        match fs::read_dir(path) {
+            Ok(mut entries) => Ok(entries.next().is_none()),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(cause) if cause.kind() == io::ErrorKind::NotADirectory => Ok(false),
+            Err(cause) => Err(explain("look into", path, &cause)),
+        }
+    }
+
+    /// Removes the folder and all in it.
+    pub fn remove(self) -> Result<()> {
+        passing_over_missing(fs::remove_dir_all(&self.root))
+            .map_err(|cause| explain("remove the folder", &self.root, &cause))
+    }
+
     /// The place of `path`, which must stay inside the data folder.
     fn place(&self, path: &str) -> Result<PathBuf> {
         super::check_path(path)?;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::{Error, Result};
 
+mod deferring;
 mod disk;
 mod mapped;
 mod memory;
@@ -16,6 +17,7 @@ pub mod sim;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use deferring::DeferringStorage;
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
 

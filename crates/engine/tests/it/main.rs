@@ -1,8 +1,10 @@
 //! Behaviour tests of the engine, one binary; a module for each area.
 
+mod backup;
 mod batch_ingest;
 mod crash_database;
 mod damage;
+mod expiry;
 mod faults;
 mod jobs;
 mod model;

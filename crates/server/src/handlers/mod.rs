@@ -1,5 +1,6 @@
 //! What each route does: decode, call the engine, answer.
 
+pub(crate) mod backups;
 pub(crate) mod collections;
 pub(crate) mod control;
 pub(crate) mod namespaces;

@@ -65,6 +65,17 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins(pub Vec<String>);
 
+/// A path, or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OptionalPath(pub Option<PathBuf>);
+
+impl SettingValue for OptionalPath {
+    const EXPECTS: &'static str = "a path, or nothing";
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self((!text.is_empty()).then(|| PathBuf::from(text))))
+    }
+}
+
 impl SettingValue for PathBuf {
     const EXPECTS: &'static str = "a path";
     fn parse(text: &str) -> Option<Self> {

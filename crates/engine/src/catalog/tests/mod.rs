@@ -1,5 +1,6 @@
 //! Tests of the catalogue: what it answers, what survives, and what it notices.
 
+mod copying;
 mod damage;
 mod jobs;
 mod manifests;

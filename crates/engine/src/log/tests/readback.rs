@@ -76,3 +76,28 @@ fn a_collection_that_is_dropped_or_records_that_are_gone_are_an_error() {
     log.drop_collection(collection(0)).unwrap();
     assert_eq!(read(SeqId(100)).unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[test]
+fn a_read_that_a_disk_ended_in_a_later_file_can_be_made_again_with_its_mark() {
+    let storage = FaultyStorage::new(memory());
+    let (log, _) = open(Arc::new(storage.clone()), small_files());
+    for tag in 0..60 {
+        append(&log, collection(0), &batch(tag, 3)).unwrap();
+    }
+    assert!(log.files() > 3, "{} files", log.files());
+    log.settle();
+    let mut failures = 0;
+    for nth in 1.. {
+        let mut mark = None;
+        storage.fail_once(Fault::InputOutput, nth);
+        let upto = SeqId(180);
+        let read = log.read(collection(0), SeqId(0), upto, 1 << 30, &mut mark);
+        storage.heal();
+        let Err(error) = read else { break };
+        assert_ne!(error.kind(), ErrorKind::Corrupted, "{error}");
+        failures += 1;
+        let again = log.read(collection(0), SeqId(0), upto, 1 << 30, &mut mark);
+        assert_eq!(again.unwrap().len(), 60, "call {nth}");
+    }
+    assert!(failures > 3, "{failures} reads failed");
+}

@@ -1,0 +1,235 @@
+//! `vermilion backup`, `restore` and `backups`: a data folder that no server has open, kept and
+//! brought back.
+//!
+//! What must stay true: standard output has the report and nothing else, so that `--json` can be
+//! read by a program; times are told and understood in UTC.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use vermilion_engine::backup::{
+    self, BackupKind, BackupManifest, BackupProgress, Folder, ListedBackup, Target,
+};
+use vermilion_engine::model::SeqId;
+use vermilion_engine::{Config, Database};
+
+use crate::arguments::{Backup, Backups, Restore};
+use crate::console::{grouped, say, size};
+use crate::failure::Failure;
+use crate::transfer::Progress;
+use crate::utc;
+
+/// Runs `vermilion backup`.
+pub(crate) fn backup(arguments: &Backup) -> Result<(), Failure> {
+    let path = &arguments.folder.path;
+    must_be_there(path)?;
+    let mut config = Config::at(path)?;
+    // A backup copies what is there; it is no time to seal or merge.
+    config.upkeep.background = false;
+    let database = Database::open(config)?;
+    let destination = Folder::open(&arguments.destination)?;
+    let kind = if arguments.full {
+        BackupKind::Full
+    } else {
+        BackupKind::Incremental
+    };
+    let mut shown = Shown::new("backing up");
+    let made = database.backup(&destination, kind, &mut |step| shown.at(step))?;
+    database.close()?;
+    shown.finish();
+    if arguments.json {
+        return say(&describe(&made).to_string());
+    }
+    let reason = made.reason.as_ref().map_or_else(String::new, |reason| {
+        format!("; it is a full one because {reason}")
+    });
+    say(&format!(
+        "backup {} ({}) in {}: {} in {} files, {} collections, as of {}{reason}",
+        made.number,
+        made.kind.name(),
+        arguments.destination.display(),
+        size(made.bytes()),
+        grouped(made.files.len() as u64),
+        grouped(made.collections),
+        utc::text(made.time),
+    ))
+}
+
+/// Runs `vermilion restore`.
+pub(crate) fn restore(arguments: &Restore) -> Result<(), Failure> {
+    must_be_there(&arguments.source)?;
+    let target = target(arguments)?;
+    let source = Folder::open_read_only(&arguments.source)?;
+    let mut shown = Shown::new("restoring");
+    let made = backup::restore(&source, &arguments.destination, &target, &mut |step| {
+        shown.at(step);
+    });
+    let made = made.map_err(|error| {
+        let corrupted = error.kind() == vermilion_engine::ErrorKind::Corrupted;
+        let failure = Failure::new(error.message());
+        if corrupted {
+            failure.hint("`vermilion backups DEST --check` lists every damaged file")
+        } else {
+            failure
+        }
+    })?;
+    shown.finish();
+    if arguments.json {
+        let value = serde_json::to_value(&made).expect("a report has string keys only");
+        return say(&value.to_string());
+    }
+    say(&format!(
+        "{} is restored from {} backup{}: {} collections, {}",
+        arguments.destination.display(),
+        made.backups.len(),
+        if made.backups.len() == 1 { "" } else { "s" },
+        grouped(made.collections.len() as u64),
+        size(made.bytes)
+    ))?;
+    for collection in &made.collections {
+        say(&format!(
+            "  {} ({}): up to SeqId {}",
+            collection.name,
+            collection.id,
+            grouped(collection.last_seq_id)
+        ))?;
+    }
+    Ok(())
+}
+
+/// Runs `vermilion backups`.
+pub(crate) fn list(arguments: &Backups) -> Result<(), Failure> {
+    must_be_there(&arguments.destination)?;
+    let source = Folder::open_read_only(&arguments.destination)?;
+    let mut damaged = 0;
+    let mut values = Vec::new();
+    for backup in backup::list(&source)? {
+        let mut damage: Vec<String> = Vec::new();
+        match &backup.manifest {
+            Err(error) => damage.push(error.message().to_owned()),
+            Ok(_) if arguments.check => {
+                let found = backup::check(&source, backup.number, &mut |_| {})?;
+                damage.extend(found.iter().map(|error| error.message().to_owned()));
+            }
+            Ok(_) => {}
+        }
+        damaged += damage.len();
+        if arguments.json {
+            let mut value = backup
+                .manifest
+                .as_ref()
+                .map_or_else(|_| json!({"number": backup.number}), describe);
+            value["damage"] = json!(damage);
+            values.push(value);
+        } else {
+            say(&line(&backup))?;
+            damage
+                .iter()
+                .try_for_each(|damage| say(&format!("  {damage}")))?;
+        }
+    }
+    if arguments.json {
+        say(&Value::Array(values).to_string())?;
+    }
+    if damaged == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "{damaged} damaged place{} in {}",
+        if damaged == 1 { "" } else { "s" },
+        arguments.destination.display()
+    );
+    Err(Failure::new(message).hint("make a full backup to another destination"))
+}
+
+fn line(backup: &ListedBackup) -> String {
+    match &backup.manifest {
+        Ok(manifest) => format!(
+            "{:>6}  {:<11}  {}  {:>10}  {} collections",
+            manifest.number,
+            manifest.kind.name(),
+            utc::text(manifest.time),
+            size(manifest.bytes()),
+            grouped(manifest.collections)
+        ),
+        Err(_) => format!("{:>6}  damaged", backup.number),
+    }
+}
+
+fn describe(manifest: &BackupManifest) -> Value {
+    json!({
+        "number": manifest.number,
+        "kind": manifest.kind.name(),
+        "reason": manifest.reason,
+        "time": utc::text(manifest.time),
+        "time_nanoseconds": manifest.time,
+        "continues": manifest.continues,
+        "collections": manifest.collections,
+        "log_batches": manifest.log_batches,
+        "files": manifest.files.len(),
+        "bytes": manifest.bytes(),
+    })
+}
+
+fn target(arguments: &Restore) -> Result<Target, Failure> {
+    if let Some(text) = &arguments.to_time {
+        let time = utc::parse(text).ok_or_else(|| {
+            Failure::usage(format!("--to-time is `{text}`, which is no time in UTC"))
+                .hint("write 2026-11-21T03:55:00Z, or nanoseconds since 1970")
+        })?;
+        return Ok(Target::Time(time));
+    }
+    if arguments.to_seq.is_empty() {
+        return Ok(Target::Newest);
+    }
+    let parse = |text: &String| {
+        let (name, seq) = text.rsplit_once('=')?;
+        let seq = seq.parse().ok()?;
+        (!name.is_empty()).then(|| (name.to_owned(), SeqId(seq)))
+    };
+    let seqs = arguments.to_seq.iter().map(|text| {
+        parse(text).ok_or_else(|| {
+            Failure::usage(format!(
+                "--to-seq is `{text}`, which is not COLLECTION=SEQID"
+            ))
+            .hint("write --to-seq notes=1200; more than one may be given")
+        })
+    });
+    Ok(Target::Seqs(seqs.collect::<Result<_, _>>()?))
+}
+
+fn must_be_there(path: &Path) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let message = format!("there is no folder {}", path.display());
+    Err(Failure::new(message).hint("name a folder that is there"))
+}
+
+/// Progress of a backup or a restore.
+struct Shown {
+    what: &'static str,
+    progress: Option<Progress>,
+}
+
+impl Shown {
+    fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            progress: None,
+        }
+    }
+
+    fn at(&mut self, step: BackupProgress<'_>) {
+        let progress = self
+            .progress
+            .get_or_insert_with(|| Progress::start_of_bytes(self.what));
+        progress.at_bytes(step.bytes, step.bytes_total);
+    }
+
+    fn finish(self) {
+        if let Some(progress) = self.progress {
+            progress.finish();
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! Builds a data folder from backups.
+//!
+//! What must stay true: the folder has its name only once it is whole and passes `verify`; nothing
+//! is read from a backup but plain files that its manifest names, each checked; batches follow on
+//! each other by SeqId, and a batch that is missing is an error that names it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use serde::Serialize;
+
+use super::batches::read_batches;
+use super::manifest::{
+    BackupFile, BackupManifest, BackupNumber, folder, object_path, read_checked,
+};
+use super::plan::{Plan, Target, plan};
+use super::{BackupProgress, Destination};
+use crate::catalog::{Catalog, CatalogCopy, CatalogLocation, CollectionRow};
+use crate::inspect::{self, CATALOG_FILE};
+use crate::log::archive::{FrameEncoder, LoggedBatch};
+use crate::log::encode;
+use crate::model::{CollectionId, SeqId, SeqRange};
+use crate::segments::Segment;
+use crate::storage::{DiskStorage, Storage, StorageFile};
+use crate::{Error, ErrorKind, Result};
+
+/// What the name of a folder ends with while it is being built.
+const UNFINISHED: &str = ".restoring";
+/// Bytes of a log file at which the next is begun.
+const LOG_FILE_BYTES: u64 = 32 << 20;
+
+/// What was restored.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestoreReport {
+    /// The backups that were read, the full one first.
+    pub backups: Vec<BackupNumber>,
+    /// Collections, by id.
+    pub collections: Vec<RestoredCollection>,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// A collection that was restored.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestoredCollection {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The last SeqId that it has.
+    pub last_seq_id: u64,
+}
+
+/// Checks every file of a backup; answers what is damaged.
+pub fn check(
+    from: &dyn Destination,
+    number: BackupNumber,
+    progress: &mut dyn FnMut(BackupProgress<'_>),
+) -> Result<Vec<Error>> {
+    let manifest = match BackupManifest::read(from, number) {
+        Err(error) if error.kind() == ErrorKind::Corrupted => return Ok(vec![error]),
+        manifest => manifest?,
+    };
+    let mut damaged = Vec::new();
+    let found = plain_files(from, &folder(number))?;
+    let (mut bytes, bytes_total) = (0, manifest.bytes());
+    for file in &manifest.files {
+        let checked = check_plain(&found, number, file)
+            .and_then(|()| read_checked(from, number, file, &mut |_| Ok(())));
+        match checked {
+            Err(error) if error.kind() == ErrorKind::Corrupted => damaged.push(error),
+            checked => checked?,
+        }
+        bytes += file.bytes;
+        progress(BackupProgress {
+            what: &file.path,
+            bytes,
+            bytes_total,
+        });
+    }
+    if damaged.is_empty() {
+        let read = read_batches(from, &manifest, &mut |_, _| Ok(()));
+        damaged.extend(read.err());
+    }
+    Ok(damaged)
+}
+
+/// Builds the data folder `path`, where nothing or an empty folder may be, as `target` says.
+pub fn restore(
+    from: &dyn Destination,
+    path: &Path,
+    target: &Target,
+    progress: &mut dyn FnMut(BackupProgress<'_>),
+) -> Result<RestoreReport> {
+    if !DiskStorage::is_free(path)? {
+        return Err(Error::already_exists(format!(
+            "{} is not empty; restore into a folder that is not there yet.",
+            path.display()
+        )));
+    }
+    let plan = plan(from, target)?;
+    let unfinished = unfinished_path(path)?;
+    if !DiskStorage::is_free(&unfinished)? {
+        return Err(Error::already_exists(format!(
+            "{} is left from a restore that was cut off; remove it, then restore again.",
+            unfinished.display()
+        )));
+    }
+    let storage = DiskStorage::open(&unfinished)?;
+    let built = Build::new(from, &storage, &plan, progress)
+        .and_then(|build| build.run(&unfinished))
+        .and_then(|report| {
+            let damaged = inspect::verify(&unfinished, &mut |_| {})?;
+            damaged.into_iter().next().map_or(Ok(report), Err)
+        });
+    match built {
+        Ok(report) => storage.move_to(path).map(|()| report),
+        Err(error) => {
+            if let Err(left) = storage.remove() {
+                tracing::warn!(%left, "what a restore that failed has built stays");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn unfinished_path(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| {
+        Error::invalid(format!(
+            "{} names no folder to restore into.",
+            path.display()
+        ))
+    })?;
+    let mut name = name.to_owned();
+    name.push(UNFINISHED);
+    Ok(path.with_file_name(name))
+}
+
+/// A data folder that is being built.
+struct Build<'a> {
+    from: &'a dyn Destination,
+    storage: &'a DiskStorage,
+    plan: &'a Plan,
+    catalog: CatalogCopy,
+    /// The next SeqId of each collection.
+    next: HashMap<CollectionId, SeqId>,
+    log: Option<(FrameEncoder, Box<dyn StorageFile>)>,
+    bytes: u64,
+    bytes_total: u64,
+    progress: &'a mut dyn FnMut(BackupProgress<'_>),
+}
+
+impl<'a> Build<'a> {
+    fn new(
+        from: &'a dyn Destination,
+        storage: &'a DiskStorage,
+        plan: &'a Plan,
+        progress: &'a mut dyn FnMut(BackupProgress<'_>),
+    ) -> Result<Self> {
+        let catalog = merge_catalogs(plan);
+        let next = catalog.collections.iter().map(|row| {
+            let next = row.manifest.applied.plus(1);
+            (row.collection.id, next)
+        });
+        let logs = plan.chain.iter().flat_map(|one| one.files_in("log/"));
+        let segments = plan.chain[0].files_in("segments/");
+        let bytes_total = logs.chain(segments).map(|file| file.bytes).sum();
+        let free = storage.free_bytes()?;
+        if bytes_total > free {
+            return Err(Error::new(
+                ErrorKind::OutOfSpace,
+                format!("The restored folder needs {bytes_total} bytes; the disk has {free} free."),
+            ));
+        }
+        Ok(Self {
+            from,
+            storage,
+            plan,
+            next: next.collect(),
+            catalog,
+            log: None,
+            bytes: 0,
+            bytes_total,
+            progress,
+        })
+    }
+
+    fn run(mut self, path: &Path) -> Result<RestoreReport> {
+        for manifest in &self.plan.chain {
+            let found = plain_files(self.from, &folder(manifest.number))?;
+            for file in &manifest.files {
+                check_plain(&found, manifest.number, file)?;
+                // Segments and the log are checked as they are read; this is the rest.
+                if !file.path.contains('/') {
+                    read_checked(self.from, manifest.number, file, &mut |_| Ok(()))?;
+                }
+            }
+        }
+        self.segments()?;
+        self.log()?;
+        let catalog = Catalog::open(&CatalogLocation::File(path.join(CATALOG_FILE)))?;
+        catalog.import(&self.catalog)?;
+        catalog.close()?;
+        self.storage.sync_dir("")?;
+        let collections = self
+            .catalog
+            .collections
+            .iter()
+            .map(|row| RestoredCollection {
+                id: row.collection.id.to_string(),
+                name: row.collection.name.clone(),
+                last_seq_id: self.next[&row.collection.id].0 - 1,
+            });
+        Ok(RestoreReport {
+            backups: self.plan.chain.iter().map(|one| one.number).collect(),
+            collections: collections.collect(),
+            bytes: self.bytes,
+        })
+    }
+
+    fn tell(&mut self, what: &str, bytes: u64) {
+        self.bytes += bytes;
+        (self.progress)(BackupProgress {
+            what,
+            bytes: self.bytes,
+            bytes_total: self.bytes_total,
+        });
+    }
+
+    /// Copies the files of the segments that the catalogue names.
+    fn segments(&mut self) -> Result<()> {
+        let base = &self.plan.chain[0];
+        let mut folders = Vec::new();
+        for row in &self.catalog.collections {
+            for segment in &row.manifest.segments {
+                folders.push(Segment::folder(row.collection.id, segment.id));
+            }
+        }
+        for folder in folders {
+            self.storage.create_dir(&folder)?;
+            let start = format!("{folder}/");
+            let mut any = false;
+            for file in base.files_in(&start) {
+                any = true;
+                let mut copy = self.storage.create(&file.path)?;
+                read_checked(self.from, base.number, file, &mut |chunk| {
+                    copy.write(&[chunk])
+                })?;
+                copy.sync()?;
+                self.tell(&file.path, file.bytes);
+            }
+            if !any {
+                let path = object_path(base.number, &folder);
+                let detail = "the manifest names no file of this segment";
+                return Err(Error::corrupted(&path, 0, detail));
+            }
+            for (end, _) in folder.match_indices('/') {
+                self.storage.sync_dir(&folder[..end])?;
+            }
+            self.storage.sync_dir(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the log of what the segments do not hold, up to where the target ends.
+    fn log(&mut self) -> Result<()> {
+        self.storage.create_dir("log")?;
+        let (from, plan) = (self.from, self.plan);
+        let mut over = false;
+        for manifest in &plan.chain {
+            read_batches(from, manifest, &mut |batch, path| {
+                over |= self.is_over(batch);
+                if over {
+                    return Ok(());
+                }
+                self.batch(batch, path)
+            })?;
+        }
+        if let Some((encoder, mut file)) = self.log.take() {
+            file.sync()?;
+            self.storage.sync_dir("log")?;
+            encoder.mark_clean_end(self.storage)?;
+        }
+        for (id, reach) in &plan.reach {
+            let Some(next) = self.next.get(id) else {
+                continue;
+            };
+            if next.0 <= reach.0 {
+                let path = folder(plan.chain[plan.chain.len() - 1].number);
+                let detail = format!("SeqIds {next} to {reach} of collection {id} are missing");
+                return Err(Error::corrupted(&path, 0, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `batch` is the first one that was written after the time asked for.
+    fn is_over(&self, batch: &LoggedBatch<'_>) -> bool {
+        let fresh = self
+            .next
+            .get(&batch.collection)
+            .is_some_and(|next| batch.seqs.last >= *next);
+        fresh && self.plan.end_time.is_some_and(|end| batch.time > end)
+    }
+
+    fn batch(&mut self, batch: &LoggedBatch<'_>, path: &str) -> Result<()> {
+        let Some(next) = self.next.get(&batch.collection).copied() else {
+            return Ok(());
+        };
+        let ends = &self.plan.ends;
+        let end = ends.iter().find(|(id, _)| *id == batch.collection);
+        let last = end.map_or(batch.seqs.last, |(_, end)| (*end).min(batch.seqs.last));
+        if last < next {
+            return Ok(());
+        }
+        if batch.seqs.first > next {
+            let detail = format!(
+                "SeqIds {next} to {} of collection {} are missing",
+                batch.seqs.first.0 - 1,
+                batch.collection
+            );
+            return Err(Error::corrupted(path, 0, detail));
+        }
+        self.next.insert(batch.collection, last.plus(1));
+        if batch.seqs.first == next && last == batch.seqs.last {
+            return self.write(batch);
+        }
+        // Only a part of the batch is wanted.
+        let damaged = |detail: String| Error::corrupted(path, 0, detail);
+        let rows =
+            (next.0 - batch.seqs.first.0) as usize..(last.0 + 1 - batch.seqs.first.0) as usize;
+        let part = Arc::new(batch.decode().map_err(damaged)?.rows(rows));
+        let payload = encode(part).map_err(damaged)?.parts().concat();
+        self.write(&LoggedBatch {
+            seqs: SeqRange { first: next, last },
+            payload: &payload,
+            ..*batch
+        })
+    }
+
+    fn write(&mut self, batch: &LoggedBatch<'_>) -> Result<()> {
+        let full = self
+            .log
+            .as_ref()
+            .is_none_or(|(encoder, _)| encoder.bytes() >= LOG_FILE_BYTES);
+        if full {
+            let before = self.log.take();
+            let (encoder, header) = FrameEncoder::begin(before.as_ref().map(|(one, _)| one));
+            if let Some((_, mut file)) = before {
+                file.sync()?;
+            }
+            let mut file = self.storage.create(&encoder.path())?;
+            file.write(&[&header])?;
+            self.log = Some((encoder, file));
+        }
+        let (encoder, file) = self.log.as_mut().expect("a file was begun");
+        let head = encoder.frame(batch);
+        file.write(&[&head, batch.payload])?;
+        self.tell("log", batch.payload.len() as u64);
+        Ok(())
+    }
+}
+
+/// The catalogue as it is to be: names and settings of the target, segments of the full backup.
+fn merge_catalogs(plan: &Plan) -> CatalogCopy {
+    let base: HashMap<CollectionId, &CollectionRow> = plan
+        .base
+        .catalog
+        .collections
+        .iter()
+        .map(|row| (row.collection.id, row))
+        .collect();
+    let mut catalog = plan.catalog.clone();
+    for row in &mut catalog.collections {
+        // What the log brings, dimension and all, is found again when it is replayed.
+        let held = base.get(&row.collection.id);
+        row.manifest = held.map(|held| held.manifest.clone()).unwrap_or_default();
+        row.collection.dimension = held.and_then(|held| held.collection.dimension);
+    }
+    catalog
+}
+
+/// The plain files below a folder with their lengths, by path; links are neither followed nor told.
+fn plain_files(from: &dyn Destination, folder: &str) -> Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    let mut folders = BTreeSet::from([folder.to_owned()]);
+    while let Some(folder) = folders.pop_first() {
+        for entry in from.list(&folder)? {
+            let path = format!("{folder}/{}", entry.name);
+            if entry.is_dir {
+                folders.insert(path);
+            } else {
+                found.insert(path, entry.bytes);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Fails where `file` is missing, of another length, or no plain file (a link has another length).
+fn check_plain(
+    found: &BTreeMap<String, u64>,
+    number: BackupNumber,
+    file: &BackupFile,
+) -> Result<()> {
+    let path = object_path(number, &file.path);
+    match found.get(&path) {
+        Some(bytes) if *bytes == file.bytes => Ok(()),
+        Some(bytes) => {
+            let detail = format!(
+                "{} bytes were written, {bytes} are found; a link is no file of a backup",
+                file.bytes
+            );
+            Err(Error::corrupted(&path, (*bytes).min(file.bytes), detail))
+        }
+        None => Err(Error::corrupted(&path, 0, "the file is missing")),
+    }
+}

@@ -1,0 +1,284 @@
+//! Expiry: which records of a collection are past their time.
+//!
+//! A collection says by its metadata `vermilion:ttl_seconds` how long a record lives after it was
+//! last written; a record says by its metadata `vermilion:expires_at` (seconds since 1970) when it
+//! ends. Expired records are deleted by a job, through the log, like any others: so their order and
+//! backups stay true, and until the job has come by they are still answered.
+//!
+//! What must stay true: no record is deleted before its time by the clock, nor one that was written
+//! again since it was found to be past its time. When a record was written is known from marks
+//! (a time, and the last SeqId at that time), which the job makes as it comes by: a mark that is
+//! lost or late makes records live longer, never shorter.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::model::{
+    CollectionId, Comparison, Consistency, Filter, GetRequest, Include, Number, RecordSelection,
+    Schema, SeqId, ValueKind,
+};
+use crate::query::{self, Snapshot};
+use crate::storage::Storage;
+use crate::{Error, ErrorKind, Result};
+
+/// The metadata key of a collection for the life of its records, in seconds.
+pub const TTL_SECONDS: &str = "vermilion:ttl_seconds";
+/// The metadata key of a record for its end, in seconds since 1970.
+pub const EXPIRES_AT: &str = "vermilion:expires_at";
+
+const FOLDER: &str = "expiry";
+const FILE: &str = "expiry/marks";
+const NEW_FILE: &str = "expiry/marks.new";
+const SECOND: u64 = 1_000_000_000;
+/// A mark is made at most so many times in the life of a record.
+const MARKS_PER_LIFE: u64 = 32;
+
+/// What a round of expiry did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ExpiryReport {
+    /// Collections whose records can expire.
+    pub collections: u64,
+    /// Records deleted.
+    pub expired: u64,
+    /// Collections that were deleted, held back or not indexed then; left to the next round.
+    pub busy: u64,
+    /// The limit ended the round: more records are past their time.
+    pub more: bool,
+}
+
+/// The life of a record in nanoseconds, where the collection's metadata says one. The error says
+/// what may stand there.
+pub fn life(metadata: Option<&Map<String, Value>>) -> Result<Option<u64>> {
+    let Some(value) = metadata.and_then(|metadata| metadata.get(TTL_SECONDS)) else {
+        return Ok(None);
+    };
+    let seconds = value.as_u64().filter(|seconds| *seconds > 0);
+    let life = seconds.and_then(|seconds| seconds.checked_mul(SECOND));
+    life.map(Some).ok_or_else(|| {
+        Error::invalid(format!(
+            "The metadata {TTL_SECONDS} is {value}; a whole number of seconds from 1 to {} is \
+             allowed.",
+            u64::MAX / SECOND
+        ))
+    })
+}
+
+/// Whether a record of the collection may say when it ends.
+pub(crate) fn has_ends(schema: &Schema) -> bool {
+    [ValueKind::Int, ValueKind::Float]
+        .into_iter()
+        .any(|kind| schema.has_discovered(EXPIRES_AT, kind))
+}
+
+/// Ids of at most `limit` records that say that they end at or before `now`.
+pub(crate) fn ended(snapshot: &Snapshot, now: u64, limit: usize) -> Result<Vec<String>> {
+    let filter = Filter::Metadata {
+        key: EXPIRES_AT.to_owned(),
+        comparison: Comparison::LessOrEqual(Number::Int((now / SECOND) as i64)),
+    };
+    let request = GetRequest {
+        selection: RecordSelection {
+            ids: None,
+            filter: Some(filter),
+        },
+        limit: Some(u32::try_from(limit).unwrap_or(u32::MAX)),
+        offset: 0,
+        include: Include::default(),
+        consistency: Consistency::default(),
+    };
+    let found = query::get(snapshot, &request)?.ids;
+    Ok(found.iter().map(str::to_owned).collect())
+}
+
+/// Ids of at most `limit` records that nobody wrote behind `bound`.
+pub(crate) fn unwritten(snapshot: &Snapshot, bound: SeqId, limit: usize) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for part in &snapshot.parts {
+        for (row, seq) in part.source.seqs()?.iter().enumerate() {
+            if found.len() == limit {
+                return Ok(found);
+            }
+            let row = row as u32;
+            if *seq <= bound.0 && !part.dead.contains(row) {
+                found.push(part.source.id(row)?.to_owned());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// When SeqIds were reached, for the collections whose records have a life.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Marks {
+    collections: BTreeMap<CollectionId, Vec<(u64, SeqId)>>,
+    #[serde(skip)]
+    changed: bool,
+}
+
+impl Marks {
+    /// The marks of a data folder. Damaged ones are dropped: records then live longer.
+    pub(crate) fn read(storage: &dyn Storage) -> Result<Self> {
+        let bytes = match storage.read(FILE) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            read => read?,
+        };
+        let marks = (|| {
+            let (checksum, body) = bytes.split_at_checked(17)?;
+            let right = checksum == format!("{:016x}\n", xxh3_64(body)).as_bytes();
+            right.then(|| serde_json::from_slice(body).ok()).flatten()
+        })();
+        Ok(marks.unwrap_or_else(|| {
+            tracing::warn!(
+                file = FILE,
+                "it is damaged; records with a life live longer"
+            );
+            Self::default()
+        }))
+    }
+
+    /// Makes the marks durable, where they changed.
+    pub(crate) fn write(&mut self, storage: &dyn Storage) -> Result<()> {
+        if !self.changed {
+            return Ok(());
+        }
+        let body = serde_json::to_vec(self)
+            .map_err(|error| Error::internal(format!("marks have no JSON form: {error}")))?;
+        let checksum = format!("{:016x}\n", xxh3_64(&body));
+        if !storage.exists(FOLDER)? {
+            storage.create_dir(FOLDER)?;
+            storage.sync_dir("")?;
+        }
+        storage.remove_file(NEW_FILE)?;
+        let mut file = storage.create(NEW_FILE)?;
+        file.write(&[checksum.as_bytes(), &body])?;
+        file.sync()?;
+        drop(file);
+        storage.rename(NEW_FILE, FILE)?;
+        storage.sync_dir(FOLDER)?;
+        self.changed = false;
+        Ok(())
+    }
+
+    /// Notes that at `now` a collection whose records live for `life` is at `visible`; answers the
+    /// SeqId at and below which records are past their time.
+    pub(crate) fn pass(
+        &mut self,
+        collection: CollectionId,
+        life: u64,
+        now: u64,
+        visible: SeqId,
+    ) -> Option<SeqId> {
+        let marks = self.collections.entry(collection).or_default();
+        let due = marks.last().is_none_or(|(time, seq)| {
+            // A clock that was set back makes the marks of the future useless until it is there.
+            let apart = now.abs_diff(*time) >= life / MARKS_PER_LIFE;
+            apart && visible > *seq
+        });
+        if due && visible > SeqId(0) {
+            marks.push((now, visible));
+            self.changed = true;
+        }
+        let past = |(time, _): &(u64, SeqId)| time.checked_add(life).is_some_and(|end| end <= now);
+        let last = marks.iter().rposition(past)?;
+        if last > 0 {
+            marks.drain(..last);
+            self.changed = true;
+        }
+        Some(marks[0].1)
+    }
+
+    /// Forgets every collection that is not among `known`.
+    pub(crate) fn retain(&mut self, known: impl Fn(CollectionId) -> bool) {
+        let before = self.collections.len();
+        self.collections.retain(|id, _| known(*id));
+        self.changed |= self.collections.len() != before;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryStorage;
+
+    const A: CollectionId = CollectionId(uuid::Uuid::from_u128(1));
+
+    #[test]
+    fn a_seq_id_is_past_its_time_once_its_mark_is_so_old_and_never_before() {
+        let life = 320 * SECOND;
+        let mut marks = Marks::default();
+        assert_eq!(marks.pass(A, life, 1_000 * SECOND, SeqId(7)), None);
+        // Less than a thirty-second of the life later no mark is made.
+        assert_eq!(marks.pass(A, life, 1_005 * SECOND, SeqId(9)), None);
+        assert_eq!(marks.pass(A, life, 1_010 * SECOND, SeqId(12)), None);
+        assert_eq!(marks.pass(A, life, 1_320 * SECOND - 1, SeqId(20)), None);
+        assert_eq!(
+            marks.pass(A, life, 1_320 * SECOND, SeqId(20)),
+            Some(SeqId(7))
+        );
+        assert_eq!(
+            marks.pass(A, life, 1_329 * SECOND, SeqId(20)),
+            Some(SeqId(7))
+        );
+        assert_eq!(
+            marks.pass(A, life, 1_330 * SECOND, SeqId(20)),
+            Some(SeqId(12))
+        );
+        assert_eq!(
+            marks.pass(A, life, 9_999 * SECOND, SeqId(20)),
+            Some(SeqId(20))
+        );
+        assert_eq!(
+            marks.collections[&A].len(),
+            1,
+            "what is used up is forgotten"
+        );
+    }
+
+    #[test]
+    fn marks_survive_a_restart_and_damaged_ones_are_dropped() {
+        let storage = MemoryStorage::default();
+        let mut marks = Marks::read(&storage).expect("none are fine");
+        marks.pass(A, SECOND, 5 * SECOND, SeqId(3));
+        marks.write(&storage).expect("they can be written");
+        assert_eq!(Marks::read(&storage).expect("they are sound"), marks);
+        let mut bytes = storage.read(FILE).expect("the file is there");
+        let last = bytes.len() - 5;
+        bytes[last] ^= 1;
+        storage.remove_file(FILE).expect("it can be removed");
+        storage.insert(FILE, bytes).expect("the name is free");
+        assert_eq!(Marks::read(&storage).expect("dropped"), Marks::default());
+        marks.retain(|_| false);
+        assert_eq!(
+            marks.pass(A, SECOND, 9 * SECOND, SeqId(3)),
+            None,
+            "it was forgotten"
+        );
+    }
+
+    #[test]
+    fn a_life_is_a_whole_number_of_seconds() {
+        let of = |value: Value| {
+            let mut metadata = Map::new();
+            metadata.insert(TTL_SECONDS.to_owned(), value);
+            life(Some(&metadata))
+        };
+        assert_eq!(of(60.into()).expect("allowed"), Some(60 * SECOND));
+        assert_eq!(life(None).expect("none"), None);
+        for wrong in [
+            0.into(),
+            (-1).into(),
+            1.5.into(),
+            "60".into(),
+            u64::MAX.into(),
+        ] {
+            let error = of(wrong).expect_err("refused");
+            assert!(
+                error.message().contains("a whole number of seconds"),
+                "{error}"
+            );
+        }
+    }
+}

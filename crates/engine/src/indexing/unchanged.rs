@@ -1,0 +1,100 @@
+//! Deletes records unless somebody has written them since they were looked at, beside writers.
+//!
+//! What must stay true: no record is deleted that was written behind the SeqId at which it was
+//! looked at. What was admitted before the call is applied first, so that it shows; each batch
+//! that is admitted meanwhile takes its ids off the list. So nothing is excluded, and a collection
+//! that is always written to is not kept from deleting.
+
+use std::sync::Arc;
+
+use super::LiveCollection;
+use super::collection::Answered;
+use super::queue::Newest;
+use super::settle::Applier;
+use crate::Result;
+use crate::model::{RecordBatch, SeqId, Strings};
+
+/// Ends the watch of ids, however the deletion ends.
+struct Watch<'a>(&'a LiveCollection);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.0.writer.lock().watched = None;
+    }
+}
+
+impl LiveCollection {
+    /// Deletes those of `ids` that nobody wrote behind `bound`; answers how many, or `None` where
+    /// earlier batches cannot be applied now, or `go_on` says no before they are. The caller sees
+    /// to it that one call runs at a time.
+    pub(crate) fn delete_unchanged(
+        &self,
+        applier: Applier<'_>,
+        ids: &[String],
+        bound: SeqId,
+        answered: Answered,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<u64>> {
+        self.check_failure()?;
+        let loaded = self.load(applier.storage)?;
+        let newest = {
+            // While the lock is held no batch is admitted: each is in the queue or will be seen.
+            let mut writer = self.writer.lock();
+            writer.watched = Some(ids.iter().cloned().collect());
+            self.queue.lock().newest()
+        };
+        let _watch = Watch(self);
+        if !self.apply_up_to(applier, newest, go_on)? {
+            return Ok(None);
+        }
+        let (ticket, count) = {
+            let mut writer = self.writer.lock();
+            let watched = writer.watched.take().unwrap_or_default();
+            let mut unchanged = Strings::default();
+            {
+                let working = loaded.working.lock();
+                for id in ids.iter().filter(|id| watched.contains(*id)) {
+                    if working.written(id)?.is_some_and(|seq| seq <= bound) {
+                        unchanged.push(id);
+                    }
+                }
+            }
+            let count = unchanged.len() as u64;
+            if count == 0 {
+                return Ok(Some(0));
+            }
+            let batch = Arc::new(RecordBatch::deletion(unchanged));
+            (self.admit(&mut writer, applier, batch, answered)?, count)
+        };
+        self.answer(applier, loaded, &ticket, answered)?;
+        Ok(Some(count))
+    }
+
+    /// Applies everything up to the batch that was the newest; whether that was possible.
+    fn apply_up_to(
+        &self,
+        applier: Applier<'_>,
+        newest: Option<Newest>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<bool> {
+        let target = match newest {
+            None => return Ok(true),
+            Some(Newest::Durable(seq)) => seq,
+            Some(Newest::Submitted(ticket)) => match ticket.wait() {
+                Ok(seqs) => seqs.last,
+                // Batches before it may be durable; what they say shows at the next call.
+                Err(_) => return Ok(false),
+            },
+        };
+        while self.visible() < target {
+            if !go_on() {
+                return Ok(false);
+            }
+            (applier.make_room)(self);
+            if !self.apply_slice(applier, target)? {
+                return Ok(self.visible() >= target);
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,74 @@
+//! Backups over HTTP: made while the server runs, restored beside it, refused where they may not be.
+
+use serde_json::json;
+use vermilion_engine::backup::{Folder, Target, restore};
+use vermilion_engine::model::{CollectionScope, SeqId};
+use vermilion_engine::{Config, Database};
+
+use crate::harness::TestServer;
+
+const ROUTE: &str = "/control/v1/backups";
+
+#[test]
+fn a_backup_is_made_beside_writes_and_can_be_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = folder.path().join("shelf");
+    let server = TestServer::with(|config| config.backup_folder = Some(shelf.clone()));
+    let path = server.collection("things");
+    let add = |id: &str| {
+        let body = json!({"ids": [id], "embeddings": [[1, 2]], "documents": [id]});
+        assert_eq!(server.post(&format!("{path}/add"), &body).status, 201);
+    };
+    add("a");
+    let made = server.post(ROUTE, &json!({"destination": "nightly", "kind": "full"}));
+    assert_eq!(made.status, 200, "{}", made.text());
+    assert_eq!(
+        (&made.json()["kind"], &made.json()["number"]),
+        (&json!("full"), &json!(1))
+    );
+    add("b");
+    add("c");
+    let made = server
+        .post(ROUTE, &json!({"destination": "nightly"}))
+        .json();
+    assert_eq!(
+        (&made["kind"], &made["continues"]),
+        (&json!("incremental"), &json!(1))
+    );
+    assert_eq!(
+        (&made["log_batches"], &made["reason"]),
+        (&json!(2), &json!(null))
+    );
+    let source = Folder::open_read_only(&shelf.join("nightly")).unwrap();
+    let restored = folder.path().join("restored");
+    let target = Target::Seqs(vec![("things".to_owned(), SeqId(2))]);
+    restore(&source, &restored, &target, &mut |_| {}).unwrap();
+    let database = Database::open(Config::at(&restored).unwrap()).unwrap();
+    let found = database
+        .collection("default_tenant", "default_database", "things")
+        .unwrap();
+    let scope = CollectionScope {
+        tenant: "default_tenant",
+        database: "default_database",
+        id: found.id,
+    };
+    assert_eq!(database.count(scope).unwrap(), 2);
+}
+
+#[test]
+fn backups_are_refused_where_no_folder_is_set_or_a_name_leads_out_of_it() {
+    let server = TestServer::start();
+    let body = json!({"destination": "nightly"});
+    let refused = server.post(ROUTE, &body);
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.text().contains("backup_folder"));
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = folder.path().join("shelf");
+    let server = TestServer::with(|config| config.backup_folder = Some(shelf.clone()));
+    for name in ["../out", "/tmp/out", "..", "a/b", ""] {
+        let refused = server.post(ROUTE, &json!({"destination": name}));
+        refused.fails(400, "InvalidArgumentError", "is no name of a folder");
+    }
+    assert!(!shelf.exists(), "a refused backup makes no folder");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
