@@ -83,7 +83,7 @@ impl VectorIndex {
         Ok(RECALLS.map(|recall| {
             // What one setting misses another often misses too, so each may miss more than its share
             // as long as all together keep the recall.
-            let shares = [0.45, 0.35, 0.25];
+            let shares = [0.3, 0.25];
             let knobs = shares.map(|share| self.knobs(&needs, own, (1.0 - recall) * share));
             let kept = knobs.iter().find(|knobs| kept(&needs, knobs) >= recall);
             *kept.unwrap_or(&knobs[shares.len() - 1])
