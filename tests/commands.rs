@@ -598,3 +598,76 @@ fn upkeep_commands_work_on_a_folder_and_through_a_server() {
     );
     assert_eq!(server.stop().0, 0);
 }
+
+#[test]
+fn keys_are_made_listed_used_and_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    let file = file.to_str().unwrap();
+    let secret = succeed(&["key", "create", "ops", "--role", "admin", "--file", file]);
+    let secret = secret.trim();
+    let limited = succeed(&[
+        "key", "create", "app", "--role", "read", "--tenant", "t", "--file", file,
+    ]);
+    let listed = succeed(&["key", "list", "--file", file]);
+    assert!(
+        listed.contains("ops  admin  the whole server\n"),
+        "{listed}"
+    );
+    assert!(listed.contains("app  read   tenant t\n"), "{listed}");
+    assert!(!listed.contains(secret));
+    let listed: Value =
+        serde_json::from_str(&succeed(&["key", "list", "--json", "--file", file])).unwrap();
+    assert_eq!(listed[1]["tenant"], "t");
+    let twice = fail(
+        1,
+        &["key", "create", "app", "--role", "read", "--file", file],
+    );
+    assert!(twice.contains("there is a key `app` already"), "{twice}");
+
+    let server = Server::start(&folder.path().join("data"), &["--access-file", file]);
+    let url = format!("http://{}", server.address);
+    let status = |secret: Option<&str>| {
+        let mut command = vermilion();
+        command.args(["ctl", "status", "--url", &url]);
+        command.envs(secret.map(|secret| ("VERMILION_API_KEY", secret)));
+        output(&mut command)
+    };
+    assert_eq!(status(Some(secret)).0, 0);
+    for refused in [None, Some(limited.trim()), Some("wrong")] {
+        let (code, _, err) = status(refused);
+        assert!(code == 1 && err.contains("key"), "{err}");
+    }
+    assert_eq!(server.stop().0, 0);
+    succeed(&["key", "revoke", "app", "--file", file]);
+    let gone = fail(1, &["key", "revoke", "app", "--file", file]);
+    assert!(gone.contains("there is no key `app`"), "{gone}");
+}
+
+#[test]
+fn a_server_without_its_file_of_keys_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let missing = folder.path().join("keys.json");
+    let arguments = [
+        "serve",
+        "--port",
+        "0",
+        "--path",
+        data.to_str().unwrap(),
+        "--access-file",
+        missing.to_str().unwrap(),
+    ];
+    let line = fail(1, &arguments);
+    assert!(
+        line.contains("keys.json cannot be read") && line.contains("vermilion key create"),
+        "{line}"
+    );
+    let (status, _, err) = output(
+        vermilion()
+            .args(&arguments[..5])
+            .env("VERMILION_ADMIN_KEY", "short"),
+    );
+    assert_eq!(status, 1, "{err}");
+    assert!(err.contains("less than 32 characters"), "{err}");
+}

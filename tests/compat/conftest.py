@@ -15,6 +15,11 @@ from chromadb.config import Settings
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def binary():
+    """The program under test."""
+    return str(ROOT / os.environ.get("COMPAT_BINARY", "target/debug/vermilion"))
+
+
 class Server:
     """A running server and its data folder."""
 
@@ -24,10 +29,9 @@ class Server:
         self.start()
 
     def start(self):
-        binary = os.environ.get("COMPAT_BINARY", "target/debug/vermilion")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("VERMILION_")}
         self.process = subprocess.Popen(
-            [str(ROOT / binary), "serve", "--path", str(self.folder), "--port", "0", "--log-level", "warn", *self.flags],
+            [binary(), "serve", "--path", str(self.folder), "--port", "0", "--log-level", "warn", *self.flags],
             stdout=subprocess.PIPE,
             stderr=sys.stderr,
             text=True,

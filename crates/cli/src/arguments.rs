@@ -94,6 +94,14 @@ pub(crate) enum Command {
             vermilion ctl top\n\n\
             A server whose `scheduler_class` is `external` runs jobs only when asked: `vermilion ctl run --due`.")]
     Ctl(Ctl),
+    /// Make, list and revoke the API keys of a server.
+    #[command(after_help = "Examples:\n  \
+            vermilion key create admin --role admin --file keys.json\n  \
+            vermilion key create app --role write --tenant default_tenant --file keys.json\n  \
+            vermilion key revoke app --file keys.json\n\n\
+            A server started with --access-file keys.json asks for a key with every request, and reads the\n\
+            file again when it changes. Commands send the key in the variable VERMILION_API_KEY.")]
+    Key(KeyRequest),
     /// Give the space of deleted rows in the catalogue back to the disk.
     #[command(
         after_help = "Examples:\n  vermilion vacuum --path ./data\n  vermilion vacuum --dry-run --url http://localhost:8000"
@@ -194,7 +202,7 @@ pub(crate) struct Run {
     /// The port to listen on [default: 8000].
     #[arg(long)]
     pub(crate) port: Option<String>,
-    /// Allow a public address although requests are not authenticated.
+    /// Allow a public address although no API keys are asked for.
     #[arg(long)]
     pub(crate) insecure: bool,
 }
@@ -261,6 +269,61 @@ pub(crate) struct Export {
     /// Write the file anew where there is one.
     #[arg(long)]
     pub(crate) overwrite: bool,
+}
+
+/// What is done with the keys of a file.
+#[derive(Debug, Args)]
+pub(crate) struct KeyRequest {
+    #[command(subcommand)]
+    pub(crate) what: KeyCommand,
+    /// The file of keys.
+    #[arg(
+        long,
+        global = true,
+        env = "VERMILION_ACCESS_FILE",
+        default_value = "./vermilion-keys.json"
+    )]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and print its secret, which is kept nowhere.
+    Create {
+        /// Its name: the user of basic authentication, and what the audit log shows.
+        name: String,
+        /// What it may do.
+        #[arg(long, value_enum)]
+        role: RoleName,
+        /// The only tenant it reaches [default: the whole server].
+        #[arg(long)]
+        tenant: Option<String>,
+        /// The only database of the tenant it reaches; may be said several times [default: all].
+        #[arg(long, requires = "tenant")]
+        database: Vec<String>,
+    },
+    /// Show all keys, without their secrets.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a key; a running server notices within a second or two.
+    Revoke {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RoleName {
+    /// Look at collections and records.
+    Read,
+    /// And change them, make and delete collections.
+    Write,
+    /// And make and delete databases; on the whole server also tenants, control and metrics.
+    Admin,
 }
 
 /// What is seen and switched.

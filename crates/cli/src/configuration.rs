@@ -14,6 +14,20 @@ use crate::failure::Failure;
 
 /// The variable that names the configuration file.
 const CONFIG_VARIABLE: &str = "VERMILION_CONFIG";
+/// The variable that holds an administrator's key of the server. It is no setting, since settings
+/// can be flags, which every process of the machine can see.
+pub(crate) const ADMIN_KEY_VARIABLE: &str = "VERMILION_ADMIN_KEY";
+/// The variable that holds the key which commands send to a server.
+pub(crate) const API_KEY_VARIABLE: &str = "VERMILION_API_KEY";
+/// The variable that names the certificates which commands trust beside those that all trust.
+pub(crate) const CA_VARIABLE: &str = "VERMILION_CA_FILE";
+/// Variables that begin like settings and are none.
+const OTHERS: &[&str] = &[
+    CONFIG_VARIABLE,
+    ADMIN_KEY_VARIABLE,
+    API_KEY_VARIABLE,
+    CA_VARIABLE,
+];
 
 /// Keys of Chroma's configuration file, and the settings they are here.
 const CHROMA_KEYS: &[(&str, &str)] = &[
@@ -46,11 +60,12 @@ pub(crate) fn of_serve(
             )?;
         }
     }
-    settings.say_environment(variables, &[CONFIG_VARIABLE])?;
+    let admin_key = has_admin_key(&variables);
+    settings.say_environment(variables, OTHERS)?;
     for (name, text) in &serve.flags.0 {
         settings.say(name, text, Source::Flag)?;
     }
-    checked(&settings)
+    checked(&settings, admin_key)
 }
 
 /// The settings of `vermilion run`, which takes what `chroma run` takes.
@@ -78,7 +93,9 @@ pub(crate) fn of_run(
             )?;
         }
     }
-    settings.say_environment(variables, &[CONFIG_VARIABLE])?;
+    let variables: Vec<(String, String)> = variables.into_iter().collect();
+    let admin_key = has_admin_key(&variables);
+    settings.say_environment(variables, OTHERS)?;
     for (name, text) in [
         ("path", &run.path),
         ("host", &run.host),
@@ -91,12 +108,16 @@ pub(crate) fn of_run(
     if run.insecure {
         settings.say("insecure", "true", Source::Flag)?;
     }
-    checked(&settings)
+    checked(&settings, admin_key)
 }
 
-fn checked(settings: &Settings) -> Result<Values, Failure> {
+fn has_admin_key(variables: &[(String, String)]) -> bool {
+    variables.iter().any(|(name, _)| name == ADMIN_KEY_VARIABLE)
+}
+
+fn checked(settings: &Settings, admin_key: bool) -> Result<Values, Failure> {
     let values = settings.values()?;
-    values.validate()?;
+    values.validate(admin_key)?;
     Ok(values)
 }
 

@@ -110,6 +110,7 @@ impl From<vermilion_server::ServerError> for Failure {
             vermilion_server::ServerError::Listen { .. } => {
                 failure.hint("name another address with --host or another port with --port")
             }
+            vermilion_server::ServerError::Keys(error) => error.into(),
             _ => failure,
         }
     }

@@ -12,6 +12,7 @@ mod control;
 mod demo;
 mod failure;
 mod inspect;
+mod keys;
 mod logging;
 mod serve;
 mod transfer;
@@ -53,6 +54,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Inspect(request)) => inspect::inspect(&request),
         Some(Command::Verify(request)) => inspect::verify(&request),
         Some(Command::Ctl(ctl)) => control::ctl(&ctl),
+        Some(Command::Key(request)) => keys::key(&request),
         Some(Command::Vacuum(request)) => control::vacuum(&request),
         Some(Command::Rebuild(request)) => control::rebuild(&request),
         Some(Command::Prune(request)) => control::prune(&request),
@@ -87,8 +89,9 @@ fn version(verbose: bool) -> String {
         } else {
             "no"
         };
+        let tls = if cfg!(feature = "tls") { "yes" } else { "no" };
         return format!(
-            "{name}\nfeatures:\n  parquet: {parquet}\nplatform: {}-{}\nlicence: {}",
+            "{name}\nfeatures:\n  parquet: {parquet}\n  tls: {tls}\nplatform: {}-{}\nlicence: {}",
             std::env::consts::ARCH,
             std::env::consts::OS,
             env!("CARGO_PKG_LICENSE"),

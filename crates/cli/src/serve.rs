@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use vermilion_engine::{Config, Database};
 use vermilion_server::settings::Values;
-use vermilion_server::{ServerConfig, serve as serve_http};
+use vermilion_server::{Secret, ServerConfig, serve as serve_http};
 
 use crate::arguments::{Run, Serve};
-use crate::configuration::{of_run, of_serve};
+use crate::configuration::{ADMIN_KEY_VARIABLE, of_run, of_serve};
 use crate::console::say;
 use crate::failure::Failure;
 use crate::logging;
@@ -39,10 +39,27 @@ fn serve_values(values: &Values) -> Result<(), Failure> {
     logging::start(values.log_level, values.log_format);
     let database = Arc::new(open(values)?);
     let path = values.path.display().to_string();
-    listen(server_config(values), database, move |address| {
+    let config = server_config(values);
+    let scheme = if config.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let ssl = if config.tls.is_some() {
+        ", ssl=True"
+    } else {
+        ""
+    };
+    let keys = config.access_file.is_some() || config.admin_key.is_some();
+    let headers = if keys {
+        ", headers={\"X-Chroma-Token\": KEY}"
+    } else {
+        ""
+    };
+    listen(config, database, move |address| {
         say(&format!(
-            "Vermilion serves {path} on http://{address} (Python: chromadb.HttpClient(host=\"{}\", \
-             port={}); Ctrl-C stops it)",
+            "Vermilion serves {path} on {scheme}://{address} (Python: chromadb.HttpClient(host=\"{}\", \
+             port={}{ssl}{headers}); Ctrl-C stops it)",
             address.ip(),
             address.port()
         ))
@@ -65,6 +82,11 @@ fn server_config(values: &Values) -> ServerConfig {
         port: values.port,
         allow_reset: values.allow_reset,
         backup_folder: values.backup_folder.0.clone(),
+        access_file: values.access_file.0.clone(),
+        admin_key: std::env::var(ADMIN_KEY_VARIABLE).ok().map(Secret::new),
+        audit_file: values.audit_file.0.clone(),
+        tls: values.tls(),
+        tenant_requests_max: values.tenant_requests_max.0,
         body_bytes_max: values.body_bytes_max.0 as usize,
         cors_allow_origins: values.cors_allow_origins.0.clone(),
         ..ServerConfig::default()

@@ -11,8 +11,10 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use vermilion_engine::Database;
 use vermilion_protocol::ApiError;
 
+use crate::access::{Audit, Guarded, Keyring, Rates, guard};
 use crate::blocking::{Blocking, Work};
-use crate::config::ServerConfig;
+use crate::config::{Secret, ServerConfig};
+use crate::listen::ServerError;
 use crate::metrics::Metrics;
 use crate::observe::{admit, answer_panic, observe};
 use crate::{handlers, routes};
@@ -29,6 +31,12 @@ pub(crate) struct Shared {
     pub(crate) config: ServerConfig,
     /// Counts and times.
     pub(crate) metrics: Metrics,
+    /// The keys of those who may send requests; without them anybody may.
+    pub(crate) keyring: Option<Arc<Keyring>>,
+    /// Where changes and refusals are noted.
+    pub(crate) audit: Option<Audit>,
+    /// How much each tenant may send.
+    pub(crate) rates: Option<Rates>,
     blocking: Blocking,
 }
 
@@ -42,13 +50,29 @@ impl Deref for App {
 
 impl App {
     /// Shares `database` under `config`.
-    pub(crate) fn new(config: ServerConfig, database: Arc<Database>) -> Self {
-        Self(Arc::new(Shared {
+    pub(crate) fn new(config: ServerConfig, database: Arc<Database>) -> Result<Self, ServerError> {
+        let secret = config.admin_key.as_ref().map(Secret::text);
+        let keyring = Keyring::open(config.access_file.clone(), secret)?;
+        let audit = config.audit_file.clone().map(|path| {
+            Audit::open(path.clone()).map_err(|error| ServerError::Audit {
+                path,
+                reason: error.to_string(),
+            })
+        });
+        Ok(Self(Arc::new(Shared {
             database,
+            keyring: keyring.map(Arc::new),
+            audit: audit.transpose()?,
+            rates: config.tenant_requests_max.map(Rates::new),
             config,
             metrics: Metrics::default(),
             blocking: Blocking::new(),
-        }))
+        })))
+    }
+
+    /// Whether anything stands between requests and their handlers.
+    fn is_guarded(&self) -> bool {
+        self.keyring.is_some() || self.audit.is_some() || self.rates.is_some()
     }
 
     /// Runs `work`, which only looks at the database, where it may block.
@@ -78,7 +102,15 @@ impl App {
 pub(crate) fn router(app: &App, cors: Option<CorsLayer>) -> Router {
     let mut router = Router::new();
     for route in routes::ROUTES {
-        router = router.route(route.path, (route.handler)(route.filter()));
+        let mut handler = (route.handler)(route.filter());
+        if app.is_guarded() {
+            let guarded = Guarded {
+                app: app.clone(),
+                route,
+            };
+            handler = handler.route_layer(from_fn_with_state(guarded, guard));
+        }
+        router = router.route(route.path, handler);
     }
     for path in ["/api/v1", "/api/v1/{*rest}"] {
         router = router.route(path, axum::routing::any(handlers::system::version_one));

@@ -1,7 +1,39 @@
 //! What the server itself must be told; the engine has its own configuration.
 
+use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text`.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// The certificate and the private key of a server, each a PEM file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and after it those that lead to one that clients trust.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
 
 /// Everything [`crate::Server::bind`] needs besides the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +46,16 @@ pub struct ServerConfig {
     pub allow_reset: bool,
     /// The folder in which clients may have backups made; none refuses them.
     pub backup_folder: Option<PathBuf>,
+    /// The file of API keys; with it or [`Self::admin_key`] every request must bring one.
+    pub access_file: Option<PathBuf>,
+    /// The key of an administrator that is in no file.
+    pub admin_key: Option<Secret>,
+    /// Where changes and refusals are noted, a line of JSON each.
+    pub audit_file: Option<PathBuf>,
+    /// With it, connections are encrypted.
+    pub tls: Option<TlsFiles>,
+    /// Requests a second that each tenant may send.
+    pub tenant_requests_max: Option<NonZeroUsize>,
     /// The largest request body.
     pub body_bytes_max: usize,
     /// Origins whose web pages may send requests; `*` means any. Empty sends no CORS headers.
@@ -35,6 +77,11 @@ impl Default for ServerConfig {
             port: 8000,
             allow_reset: false,
             backup_folder: None,
+            access_file: None,
+            admin_key: None,
+            audit_file: None,
+            tls: None,
+            tenant_requests_max: None,
             body_bytes_max: 41_943_040,
             cors_allow_origins: Vec::new(),
             connections_max: 4096,

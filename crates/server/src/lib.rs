@@ -5,6 +5,7 @@
 //! a panic in a request answers 500 and harms nothing else. Start reading at [`Server`], then at
 //! the table in `routes.rs`, from which the router and `/openapi.json` are both made.
 
+pub mod access;
 mod answer;
 mod app;
 mod blocking;
@@ -18,6 +19,7 @@ mod openapi;
 mod pace;
 mod routes;
 pub mod settings;
+mod tls;
 
-pub use config::ServerConfig;
+pub use config::{Secret, ServerConfig, TlsFiles};
 pub use listen::{Server, ServerError, serve};

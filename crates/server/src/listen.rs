@@ -10,17 +10,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tower_layer::Layer;
 use vermilion_engine::Database;
 
+use crate::access::keys::KeysError;
 use crate::app::{self, App};
 use crate::config::ServerConfig;
+use crate::tls::Tls;
 
 /// How long accepting waits after it failed for want of a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -42,6 +46,20 @@ pub enum ServerError {
     /// An origin that web pages may come from is none.
     #[error("`{0}` in cors_allow_origins is no origin, such as https://example.org")]
     Origin(String),
+    /// The API keys cannot be used.
+    #[error("{0}")]
+    Keys(#[from] KeysError),
+    /// The audit log cannot be written.
+    #[error("the audit log {path} cannot be written: {reason}")]
+    Audit {
+        /// Where it was to be.
+        path: std::path::PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The certificate or its key cannot be used.
+    #[error("{0}")]
+    Tls(String),
     /// The database did not close well.
     #[error("the database did not close: {0}")]
     Close(#[from] vermilion_engine::Error),
@@ -53,13 +71,19 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
+    tls: Option<Arc<Tls>>,
     app: App,
 }
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 impl Server {
     /// Listens where `config` says, for requests about `database`.
     pub async fn bind(config: ServerConfig, database: Arc<Database>) -> Result<Self, ServerError> {
         let cors = app::cors(&config.cors_allow_origins).map_err(ServerError::Origin)?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
         let host = config.host.trim_start_matches('[').trim_end_matches(']');
         let failed = |error: &std::io::Error| ServerError::Listen {
             address: format!("{}:{}", config.host, config.port),
@@ -76,12 +100,13 @@ impl Server {
         let listener = TcpListener::bind((host, config.port)).await;
         let listener = listener.map_err(|error| failed(&error))?;
         let address = listener.local_addr().map_err(|error| failed(&error))?;
-        let app = App::new(config, database);
+        let app = App::new(config, database)?;
         let router = app::router(&app, cors);
         Ok(Self {
             listener,
             address,
             router,
+            tls,
             app,
         })
     }
@@ -98,6 +123,7 @@ impl Server {
         tokio::select! {
             () = shutdown => {}
             () = self.accept(&mut connections, &stopping) => {}
+            () = self.watch_files() => {}
         }
         let Self { listener, app, .. } = self;
         drop(listener);
@@ -122,6 +148,23 @@ impl Server {
         Ok(())
     }
 
+    /// Reads keys and certificates again when their files change, for ever.
+    async fn watch_files(&self) {
+        let keys = async {
+            match self.app.keyring.clone() {
+                Some(ring) => ring.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        let certificate = async {
+            match self.tls.clone() {
+                Some(tls) => tls.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(keys, certificate);
+    }
+
     /// Accepts connections for ever.
     async fn accept(&self, connections: &mut JoinSet<()>, stopping: &watch::Receiver<bool>) {
         let room = Arc::new(Semaphore::new(self.app.config.connections_max));
@@ -130,10 +173,12 @@ impl Server {
             let permit = room.clone().acquire_owned().await;
             let permit = permit.expect("the semaphore is never closed");
             match self.listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let connection = Connection {
                         app: self.app.clone(),
                         router: self.router.clone(),
+                        tls: self.tls.clone(),
+                        peer: Peer(peer),
                         stopping: stopping.clone(),
                         _permit: permit,
                     };
@@ -160,19 +205,39 @@ impl std::fmt::Debug for App {
 struct Connection {
     app: App,
     router: Router,
+    tls: Option<Arc<Tls>>,
+    peer: Peer,
     stopping: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
     /// Answers the requests of this connection until either side ends it.
-    async fn serve(mut self, stream: TcpStream) {
-        self.app.metrics.connections.fetch_add(1, Ordering::Relaxed);
+    async fn serve(self, stream: TcpStream) {
+        let app = self.app.clone();
+        app.metrics.connections.fetch_add(1, Ordering::Relaxed);
         // Answers are written whole, so waiting to fill packets would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let service = TowerToHyperService::new(self.router.clone());
+        match self.tls.clone() {
+            None => self.answer(stream).await,
+            Some(tls) => {
+                let limit = app.config.header_timeout;
+                match tokio::time::timeout(limit, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => self.answer(stream).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "a connection was not encrypted"),
+                    Err(_) => tracing::debug!("a connection was not encrypted in time"),
+                }
+            }
+        }
+        app.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Answers the requests that come through `stream`.
+    async fn answer(mut self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let router = Extension(self.peer).layer(self.router.clone());
+        let service = TowerToHyperService::new(router);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.app.config.header_timeout)
@@ -193,7 +258,6 @@ impl Connection {
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");
         }
-        self.app.metrics.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

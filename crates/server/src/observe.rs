@@ -24,14 +24,25 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Paths of requests that watch the server.
 const ALWAYS_TAKEN: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/openapi.json"];
 
+/// The id of a request, for whoever handles it.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(HeaderValue);
+
+impl RequestId {
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
 /// Names the request, runs it, and notes how it went.
-pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().cloned();
     // Paths that no route has are all one, or anybody could fill the memory with them.
     let path = matched.as_ref().map_or("unknown", MatchedPath::as_str);
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let begun = Instant::now();
     let running = Running::new(&app);
     let mut response = next.run(request).instrument(span.clone()).await;

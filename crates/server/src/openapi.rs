@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use axum::body::Bytes;
 use serde_json::{Map, Value, json};
 
+use crate::access::Need;
 use crate::routes::{ROUTES, Route};
 
 /// Schemas by name, as JSON.
@@ -32,7 +33,16 @@ fn build() -> Value {
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": ways_to_bring_a_key()},
+    })
+}
+
+/// How a request brings an API key, where the server asks for one.
+fn ways_to_bring_a_key() -> Value {
+    json!({
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "basic": {"type": "http", "scheme": "basic"},
+        "token": {"type": "apiKey", "in": "header", "name": "X-Chroma-Token"},
     })
 }
 
@@ -54,6 +64,13 @@ fn operation(route: &Route) -> Value {
             "default": {"description": "An error", "content": reference("Error")},
         },
     });
+    if route.needs != Need::Nothing {
+        operation["security"] = json!([{}, {"bearer": []}, {"basic": []}, {"token": []}]);
+    }
+    if let Some(role) = route.needs.role() {
+        operation["description"] =
+            json!(format!("With API keys: takes the role `{}`.", role.name()));
+    }
     if let Some(schema) = route.body {
         operation["requestBody"] = json!({"required": true, "content": reference(schema)});
     }

@@ -1,102 +1,13 @@
 //! The table of all routes. The router and `/openapi.json` are both made from it.
 
-use axum::handler::Handler;
-use axum::routing::{MethodFilter, MethodRouter, on};
-
-use crate::app::App;
+use crate::access::Need::{AnyKey, Database, Nothing, PartOfTenant, Server, Tenant};
+use crate::access::Role::{Admin, Read, Write};
 use crate::handlers::{backups, collections, control, namespaces, pages, records, system};
 
-/// One route.
-pub(crate) struct Route {
-    /// `get`, `post`, `put`, `patch` or `delete`.
-    pub(crate) method: &'static str,
-    /// The path, names in braces.
-    pub(crate) path: &'static str,
-    /// A name for programs, unique.
-    pub(crate) operation: &'static str,
-    /// A sentence for people.
-    pub(crate) summary: &'static str,
-    /// The schema of the body, if there is one.
-    pub(crate) body: Option<&'static str>,
-    /// Names in the query string.
-    pub(crate) query: &'static [&'static str],
-    /// The status of success.
-    pub(crate) status: u16,
-    /// The schema of the answer; none where it is no JSON.
-    pub(crate) answer: Option<&'static str>,
-    /// Makes the handler for the method.
-    pub(crate) handler: fn(MethodFilter) -> MethodRouter<App>,
-}
+mod route;
 
-impl Route {
-    /// The method as the router takes it.
-    pub(crate) fn filter(&self) -> MethodFilter {
-        match self.method {
-            "post" => MethodFilter::POST,
-            "put" => MethodFilter::PUT,
-            "patch" => MethodFilter::PATCH,
-            "delete" => MethodFilter::DELETE,
-            _ => MethodFilter::GET,
-        }
-    }
-
-    const fn with_body(mut self, schema: &'static str) -> Self {
-        self.body = Some(schema);
-        self
-    }
-
-    const fn with_query(mut self, names: &'static [&'static str]) -> Self {
-        self.query = names;
-        self
-    }
-
-    const fn answers(mut self, status: u16, schema: &'static str) -> Self {
-        self.status = status;
-        self.answer = Some(schema);
-        self
-    }
-}
-
-/// A route that answers 200 with an empty object until something else is said.
-const fn route(
-    method: &'static str,
-    path: &'static str,
-    operation: &'static str,
-    summary: &'static str,
-    handler: fn(MethodFilter) -> MethodRouter<App>,
-) -> Route {
-    Route {
-        method,
-        path,
-        operation,
-        summary,
-        body: None,
-        query: &[],
-        status: 200,
-        answer: Some("Empty"),
-        handler,
-    }
-}
-
-const fn page(
-    path: &'static str,
-    operation: &'static str,
-    summary: &'static str,
-    handler: fn(MethodFilter) -> MethodRouter<App>,
-) -> Route {
-    let mut route = route("get", path, operation, summary, handler);
-    route.answer = None;
-    route
-}
-
-/// Makes `handler` a function of the method alone.
-fn with<H, T>(filter: MethodFilter, handler: H) -> MethodRouter<App>
-where
-    H: Handler<T, App>,
-    T: 'static,
-{
-    on(filter, handler)
-}
+pub(crate) use route::Route;
+use route::{page, route, with};
 
 macro_rules! tenants {
     ($rest:literal) => {
@@ -131,16 +42,19 @@ const PAGES: &[&str] = &["limit", "offset"];
 pub(crate) const ROUTES: &[Route] = &[
     page("/", "root", "A page that says what this is.", |f| {
         with(f, pages::root)
-    }),
+    })
+    .needs(Nothing),
     page(
         "/docs",
         "docs_redirect",
         "Leads to the documentation.",
         |f| with(f, pages::docs_redirect),
-    ),
+    )
+    .needs(AnyKey),
     page("/docs/", "docs", "All operations, for people.", |f| {
         with(f, pages::docs)
-    }),
+    })
+    .needs(AnyKey),
     route(
         "get",
         "/openapi.json",
@@ -148,13 +62,15 @@ pub(crate) const ROUTES: &[Route] = &[
         "This description.",
         |f| with(f, pages::openapi),
     )
+    .needs(AnyKey)
     .answers(200, "Object"),
     page(
         "/metrics",
         "metrics",
         "Counts and times for Prometheus.",
         |f| with(f, system::metrics_page),
-    ),
+    )
+    .needs(Server(Read)),
     route(
         "get",
         "/healthz",
@@ -162,6 +78,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Whether the process runs.",
         |f| with(f, system::healthz),
     )
+    .needs(Nothing)
     .answers(200, "Object"),
     route(
         "get",
@@ -170,6 +87,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Whether requests are answered.",
         |f| with(f, system::readyz),
     )
+    .needs(Nothing)
     .answers(200, "Readiness"),
     route(
         "get",
@@ -178,6 +96,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "The server's time.",
         |f| with(f, system::heartbeat),
     )
+    .needs(Nothing)
     .answers(200, "Heartbeat"),
     route(
         "get",
@@ -186,6 +105,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "The server's time.",
         |f| with(f, system::heartbeat),
     )
+    .needs(Nothing)
     .answers(200, "Heartbeat"),
     route(
         "get",
@@ -194,6 +114,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Whether reads and writes are taken.",
         |f| with(f, system::healthcheck),
     )
+    .needs(Nothing)
     .answers(200, "Health"),
     route(
         "get",
@@ -202,6 +123,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "The server's version.",
         |f| with(f, system::version),
     )
+    .needs(Nothing)
     .answers(200, "Text"),
     route(
         "get",
@@ -210,6 +132,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "What clients must keep to.",
         |f| with(f, system::pre_flight_checks),
     )
+    .needs(Nothing)
     .answers(200, "PreFlightChecks"),
     route(
         "get",
@@ -218,6 +141,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Who the client is.",
         |f| with(f, system::identity),
     )
+    .needs(AnyKey)
     .answers(200, "Identity"),
     route(
         "post",
@@ -243,6 +167,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "A collection by resource name.",
         |f| with(f, collections::get_by_crn),
     )
+    .needs(Server(Read))
     .answers(200, "Collection"),
     route(
         "post",
@@ -259,6 +184,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "A tenant.",
         |f| with(f, namespaces::get_tenant),
     )
+    .needs(PartOfTenant(Read))
     .answers(200, "Tenant"),
     route(
         "patch",
@@ -267,6 +193,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Gives a tenant its resource name.",
         |f| with(f, namespaces::update_tenant),
     )
+    .needs(Tenant(Admin))
     .with_body("UpdateTenant"),
     route(
         "post",
@@ -275,6 +202,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Makes a database.",
         |f| with(f, namespaces::create_database),
     )
+    .needs(Tenant(Admin))
     .with_body("CreateDatabase"),
     route(
         "get",
@@ -283,6 +211,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Databases by name.",
         |f| with(f, namespaces::list_databases),
     )
+    .needs(Tenant(Read))
     .with_query(PAGES)
     .answers(200, "Databases"),
     route(
@@ -292,6 +221,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "A database.",
         |f| with(f, namespaces::get_database),
     )
+    .needs(Database(Read))
     .answers(200, "Database"),
     route(
         "delete",
@@ -299,7 +229,8 @@ pub(crate) const ROUTES: &[Route] = &[
         "delete_database",
         "Deletes a database and its collections.",
         |f| with(f, namespaces::delete_database),
-    ),
+    )
+    .needs(Database(Admin)),
     route(
         "post",
         collections!(""),
@@ -307,6 +238,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Makes or finds a collection.",
         |f| with(f, collections::create),
     )
+    .needs(Database(Write))
     .with_body("CreateCollection")
     .answers(200, "Collection"),
     route(
@@ -316,6 +248,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Collections by id.",
         |f| with(f, collections::list),
     )
+    .needs(Database(Read))
     .with_query(PAGES)
     .answers(200, "Collections"),
     route(
@@ -325,6 +258,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "How many collections there are.",
         |f| with(f, collections::count),
     )
+    .needs(Database(Read))
     .answers(200, "Count"),
     route(
         "get",
@@ -333,6 +267,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "A collection by id.",
         |f| with(f, collections::get_by_id),
     )
+    .needs(Database(Read))
     .answers(200, "Collection"),
     route(
         "get",
@@ -341,6 +276,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "A collection by name.",
         |f| with(f, collections::get),
     )
+    .needs(Database(Read))
     .answers(200, "Collection"),
     route(
         "put",
@@ -349,6 +285,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Changes a collection.",
         |f| with(f, collections::update),
     )
+    .needs(Database(Write))
     .with_body("UpdateCollection"),
     route(
         "delete",
@@ -356,7 +293,8 @@ pub(crate) const ROUTES: &[Route] = &[
         "delete_collection",
         "Deletes a collection by name.",
         |f| with(f, collections::delete),
-    ),
+    )
+    .needs(Database(Write)),
     route(
         "post",
         collections!("/{collection_id}/fork"),
@@ -364,6 +302,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Not served by a single node.",
         |f| with(f, collections::fork),
     )
+    .needs(Database(Write))
     .with_body("Object"),
     route(
         "get",
@@ -371,7 +310,8 @@ pub(crate) const ROUTES: &[Route] = &[
         "fork_count",
         "Not served by a single node.",
         |f| with(f, collections::fork_count),
-    ),
+    )
+    .needs(Database(Read)),
     route(
         "get",
         collections!("/{collection_id}/indexing_status"),
@@ -379,6 +319,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "How far searches are behind the log.",
         |f| with(f, collections::indexing_status),
     )
+    .needs(Database(Read))
     .answers(200, "IndexingStatus"),
     route(
         "post",
@@ -387,6 +328,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Not served by a single node.",
         |f| with(f, collections::attach_function),
     )
+    .needs(Database(Write))
     .with_body("Object"),
     route(
         "get",
@@ -394,7 +336,8 @@ pub(crate) const ROUTES: &[Route] = &[
         "get_attached_function",
         "No function is ever attached.",
         |f| with(f, collections::get_function),
-    ),
+    )
+    .needs(Database(Read)),
     route(
         "post",
         collections!("/{collection_id}/attached_functions/{function}/detach"),
@@ -402,6 +345,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Not served by a single node.",
         |f| with(f, collections::detach_function),
     )
+    .needs(Database(Write))
     .with_body("Object"),
     route(
         "post",
@@ -410,6 +354,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Adds records.",
         |f| with(f, records::add),
     )
+    .needs(Database(Write))
     .with_body("AddRecords")
     .answers(201, "Written"),
     route(
@@ -419,6 +364,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Adds or changes records.",
         |f| with(f, records::upsert),
     )
+    .needs(Database(Write))
     .with_body("UpsertRecords")
     .answers(200, "Written"),
     route(
@@ -428,6 +374,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Changes records.",
         |f| with(f, records::update),
     )
+    .needs(Database(Write))
     .with_body("UpdateRecords")
     .answers(200, "Written"),
     route(
@@ -437,6 +384,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Deletes records.",
         |f| with(f, records::delete),
     )
+    .needs(Database(Write))
     .with_body("DeleteRecords")
     .answers(200, "Deleted"),
     route(
@@ -446,6 +394,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Records in the order they came.",
         |f| with(f, records::get),
     )
+    .needs(Database(Read))
     .with_body("GetRecords")
     .with_query(&["read_level"])
     .answers(200, "Records"),
@@ -456,6 +405,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "The nearest records.",
         |f| with(f, records::query),
     )
+    .needs(Database(Read))
     .with_body("QueryRecords")
     .with_query(&["read_level"])
     .answers(200, "NearestRecords"),
@@ -466,6 +416,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "How many records there are.",
         |f| with(f, records::count),
     )
+    .needs(Database(Read))
     .with_query(&["read_level"])
     .answers(200, "Count"),
     route(
@@ -475,6 +426,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Not served by a single node.",
         |f| with(f, records::search),
     )
+    .needs(Database(Read))
     .with_body("Object"),
     route(
         "get",
@@ -483,6 +435,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "State, queue and lag of every component.",
         |f| with(f, control::status),
     )
+    .needs(Server(Read))
     .answers(200, "ControlStatus"),
     route(
         "post",
@@ -512,10 +465,12 @@ pub(crate) const ROUTES: &[Route] = &[
     route("get", jobs!(""), "list_jobs", "Every job, by name.", |f| {
         with(f, control::jobs)
     })
+    .needs(Server(Read))
     .answers(200, "Jobs"),
     route("get", jobs!("/{job}"), "get_job", "A job.", |f| {
         with(f, control::job)
     })
+    .needs(Server(Read))
     .answers(200, "Job"),
     route(
         "put",
@@ -580,6 +535,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "The newest runs, newest first.",
         |f| with(f, control::history),
     )
+    .needs(Server(Read))
     .with_query(&["job", "limit"])
     .answers(200, "Runs"),
 ];

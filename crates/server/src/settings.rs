@@ -11,11 +11,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::TlsFiles;
 use vermilion_engine::config::{Ingest, Limits, SchedulerClass, Upkeep};
 
 mod values;
 
-pub use values::{ByteCount, LogFormat, LogLevel, OptionalPath, Origins, SettingValue};
+pub use values::{
+    ByteCount, LogFormat, LogLevel, OptionalNumber, OptionalPath, Origins, SettingValue,
+};
 
 #[cfg(test)]
 mod tests;
@@ -92,9 +95,21 @@ settings! {
     host: String = "127.0.0.1";
     /// The port to listen on; 0 takes any free one.
     port: u16 = "8000";
-    /// Allows a public address although requests are not authenticated: whoever reaches the port can
-    /// read and delete everything.
+    /// Allows a public address although no API keys are asked for: whoever reaches the port can read
+    /// and delete everything.
     insecure: bool = "false";
+    /// The file of API keys, which `vermilion key` makes and changes; with it every request must bring
+    /// a key. See [access](access.md).
+    access_file: OptionalPath = "";
+    /// The file to which changes and refused requests are appended, a line of JSON each.
+    audit_file: OptionalPath = "";
+    /// The certificate (PEM, with those that lead to a trusted one) for encrypted connections; needs
+    /// `tls_key`.
+    tls_certificate: OptionalPath = "";
+    /// The private key of the certificate (PEM).
+    tls_key: OptionalPath = "";
+    /// Requests a second that each tenant may send; more get the status 429.
+    tenant_requests_max: OptionalNumber = "";
     /// Allows clients to delete everything with one request (`POST /api/v2/reset`).
     allow_reset: bool = "false";
     /// Origins whose web pages may send requests, separated by commas; `*` means any.
@@ -237,7 +252,8 @@ impl Settings {
 
 impl Values {
     /// Refuses what is wrong between settings, such as a public address that nobody asked for twice.
-    pub fn validate(&self) -> Result<(), SettingsError> {
+    /// `admin_key` is whether there is a key beside those of [`Self::access_file`].
+    pub fn validate(&self, admin_key: bool) -> Result<(), SettingsError> {
         if self.indexing_workers > INDEXING_WORKERS_MAX {
             return Err(SettingsError {
                 message: format!(
@@ -247,19 +263,35 @@ impl Values {
                 hint: Some("more of them than processors index no faster".to_owned()),
             });
         }
-        if !self.insecure && !is_loopback(&self.host) {
+        let open = !admin_key && self.access_file.0.is_none();
+        if open && !self.insecure && !is_loopback(&self.host) {
             return Err(SettingsError {
                 message: format!(
-                    "{} is a public address, and requests are not authenticated yet",
+                    "{} is a public address, and no API keys are asked for",
                     self.host
                 ),
                 hint: Some(
-                    "listen on 127.0.0.1, or add --insecure if only people you trust reach the port"
+                    "make a key (`vermilion key create --help`) and give its file as --access-file, \
+                     listen on 127.0.0.1, or add --insecure if only people you trust reach the port"
                         .to_owned(),
                 ),
             });
         }
+        if self.tls_certificate.0.is_some() != self.tls_key.0.is_some() {
+            return Err(SettingsError {
+                message: "only one of tls_certificate and tls_key is given".to_owned(),
+                hint: Some("encrypted connections need both".to_owned()),
+            });
+        }
         Ok(())
+    }
+
+    /// The files for encrypted connections.
+    pub fn tls(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            certificate: self.tls_certificate.0.clone()?,
+            key: self.tls_key.0.clone()?,
+        })
     }
 
     /// The engine's limits.

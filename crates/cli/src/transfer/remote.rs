@@ -13,6 +13,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::{Place, SpaceName};
+use crate::configuration::API_KEY_VARIABLE;
+#[cfg(feature = "tls")]
+use crate::configuration::CA_VARIABLE;
 use crate::failure::Failure;
 
 use super::Record;
@@ -163,19 +166,69 @@ pub(crate) fn reach(url: &str) -> Result<(ureq::Agent, String), Failure> {
         .trim_end_matches('/')
         .trim_end_matches("/api/v2")
         .to_owned();
-    if !server.starts_with("http://") {
-        return Err(
-            Failure::usage(format!("{url} is no address this command can reach"))
-                .hint("write http://HOST:PORT; https is not spoken"),
-        );
+    let encrypted = cfg!(feature = "tls") && server.starts_with("https://");
+    if !encrypted && !server.starts_with("http://") {
+        let schemes = if cfg!(feature = "tls") {
+            "write http://HOST:PORT or https://HOST:PORT"
+        } else {
+            "write http://HOST:PORT; this program was built without TLS"
+        };
+        let message = format!("{url} is no address this command can reach");
+        return Err(Failure::usage(message).hint(schemes));
     }
-    let agent: ureq::Agent = ureq::Agent::config_builder()
+    let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(REQUEST_LIMIT))
-        .timeout_connect(Some(Duration::from_secs(10)))
-        .build()
-        .into();
-    Ok((agent, server))
+        .timeout_connect(Some(Duration::from_secs(10)));
+    #[cfg(feature = "tls")]
+    let config = config.tls_config(trusted()?);
+    let config = match std::env::var(API_KEY_VARIABLE) {
+        Ok(key) => {
+            let bearer = ureq::http::HeaderValue::try_from(format!("Bearer {key}"));
+            let mut bearer = bearer.map_err(|_| {
+                Failure::usage(format!("{API_KEY_VARIABLE} is no API key"))
+                    .hint("it is the text that `vermilion key create` printed")
+            })?;
+            bearer.set_sensitive(true);
+            config.middleware(WithKey(bearer))
+        }
+        Err(_) => config,
+    };
+    Ok((config.build().into(), server))
+}
+
+/// Sends a key with every request.
+struct WithKey(ureq::http::HeaderValue);
+
+impl ureq::middleware::Middleware for WithKey {
+    fn handle(
+        &self,
+        mut request: ureq::http::Request<ureq::SendBody>,
+        next: ureq::middleware::MiddlewareNext,
+    ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
+        let headers = request.headers_mut();
+        headers.insert(ureq::http::header::AUTHORIZATION, self.0.clone());
+        next.handle(request)
+    }
+}
+
+/// The certificates that a server's must lead to: those that all trust, or the ones of a file.
+#[cfg(feature = "tls")]
+fn trusted() -> Result<ureq::tls::TlsConfig, Failure> {
+    let config = ureq::tls::TlsConfig::builder();
+    let Some(file) = std::env::var_os(CA_VARIABLE) else {
+        return Ok(config.build());
+    };
+    let doing = format!("cannot read the certificates in {CA_VARIABLE}");
+    let pem = std::fs::read(&file).map_err(|error| Failure::from(error).context(&doing))?;
+    let mut roots = Vec::new();
+    for item in ureq::tls::parse_pem(&pem) {
+        let item = item.map_err(|error| Failure::new(error.to_string()).context(&doing))?;
+        if let ureq::tls::PemItem::Certificate(certificate) = item {
+            roots.push(certificate);
+        }
+    }
+    Ok(config.root_certs(ureq::tls::RootCerts::from(roots)).build())
 }
 
 fn take<T>(column: &mut Option<Vec<Option<T>>>, row: usize) -> Option<T> {

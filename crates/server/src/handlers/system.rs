@@ -1,5 +1,6 @@
 //! Routes about the server itself.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -7,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use vermilion_protocol::ApiError;
 
+use crate::access::Identity;
 use crate::answer::{Answer, Failure, Reply};
 use crate::app::App;
 use crate::handlers::control::takes_requests;
@@ -45,11 +47,20 @@ pub(crate) async fn pre_flight_checks(State(app): State<App>) -> Answer {
     ))
 }
 
-pub(crate) async fn identity() -> Answer {
+pub(crate) async fn identity(identity: Option<Extension<Identity>>) -> Answer {
+    let Some(Extension(identity)) = identity.filter(|who| !who.name.is_empty()) else {
+        return Answer::value(&json!({
+            "user_id": "",
+            "tenant": DEFAULT_TENANT,
+            "databases": [DEFAULT_DATABASE],
+        }));
+    };
+    let everything = || vec!["*".to_owned()];
+    let databases = identity.scope.databases;
     Answer::value(&json!({
-        "user_id": "",
-        "tenant": DEFAULT_TENANT,
-        "databases": [DEFAULT_DATABASE],
+        "user_id": identity.name,
+        "tenant": identity.scope.tenant.unwrap_or_else(|| "*".to_owned()),
+        "databases": if databases.is_empty() { everything() } else { databases },
     }))
 }
 

@@ -24,7 +24,7 @@ fn every_default_is_readable_and_is_the_engines_own() {
     );
     assert_eq!(values.body_bytes_max.0, 41_943_040);
     assert_eq!(values.scheduler_class, SchedulerClass::default());
-    values.validate().expect("the defaults go together");
+    values.validate(false).expect("the defaults go together");
 }
 
 #[test]
@@ -147,10 +147,10 @@ fn a_size_beyond_64_bits_is_refused() {
 }
 
 #[test]
-fn a_public_address_needs_insecure() {
+fn a_public_address_needs_keys_or_insecure() {
     for host in ["0.0.0.0", "::", "192.168.1.5", "example.org"] {
         let public = values(&[("host", host, Source::Flag)]).expect("readable");
-        let error = public.validate().expect_err(host);
+        let error = public.validate(false).expect_err(host);
         assert!(error.hint.expect("a hint").contains("--insecure"));
         let insecure = [
             ("host", host, Source::Flag),
@@ -158,20 +158,42 @@ fn a_public_address_needs_insecure() {
         ];
         values(&insecure)
             .expect("readable")
-            .validate()
+            .validate(false)
             .expect("asked for twice");
+        public.validate(true).expect("a key of the environment");
+        let keys = [
+            ("host", host, Source::Flag),
+            ("access_file", "keys.json", Source::Flag),
+        ];
+        let keys = values(&keys).expect("readable");
+        keys.validate(false).expect("keys of a file");
     }
     for host in ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"] {
         let own = values(&[("host", host, Source::Flag)]).expect("readable");
-        own.validate().expect(host);
+        own.validate(false).expect(host);
     }
+}
+
+#[test]
+fn a_certificate_without_its_key_is_refused() {
+    let half = [("tls_certificate", "c.pem", Source::Flag)];
+    let half = values(&half).expect("readable");
+    assert_eq!(half.tls(), None);
+    assert!(half.validate(false).is_err());
+    let both = [
+        ("tls_certificate", "c.pem", Source::Flag),
+        ("tls_key", "k.pem", Source::Flag),
+    ];
+    let both = values(&both).expect("readable");
+    both.validate(false).expect("both are there");
+    assert!(both.tls().is_some());
 }
 
 #[test]
 fn more_indexing_workers_than_any_machine_uses_are_refused() {
     let with = |workers: &str| {
         let said = values(&[("indexing_workers", workers, Source::Flag)]);
-        said.expect("readable").validate()
+        said.expect("readable").validate(false)
     };
     with("256").expect("it is allowed");
     let error = with("257").expect_err("too many");

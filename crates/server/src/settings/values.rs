@@ -2,6 +2,7 @@
 //!
 //! What must stay true: reading never guesses; a text that is not wholly understood is refused.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -68,6 +69,20 @@ pub struct Origins(pub Vec<String>);
 /// A path, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OptionalPath(pub Option<PathBuf>);
+
+/// A number, or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OptionalNumber(pub Option<NonZeroUsize>);
+
+impl SettingValue for OptionalNumber {
+    const EXPECTS: &'static str = "a number from 1 up, or nothing";
+    fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self(None));
+        }
+        text.parse().ok().map(Some).map(Self)
+    }
+}
 
 impl SettingValue for OptionalPath {
     const EXPECTS: &'static str = "a path, or nothing";

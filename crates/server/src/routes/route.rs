@@ -1,0 +1,110 @@
+//! What is known of one route, and how it is said in the table.
+//!
+//! What must stay true: a route that does not say what it needs is for administrators only.
+
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use crate::access::{Need, Role};
+use crate::app::App;
+
+/// One route.
+pub(crate) struct Route {
+    /// `get`, `post`, `put`, `patch` or `delete`.
+    pub(crate) method: &'static str,
+    /// The path, names in braces.
+    pub(crate) path: &'static str,
+    /// A name for programs, unique.
+    pub(crate) operation: &'static str,
+    /// A sentence for people.
+    pub(crate) summary: &'static str,
+    /// The schema of the body, if there is one.
+    pub(crate) body: Option<&'static str>,
+    /// Names in the query string.
+    pub(crate) query: &'static [&'static str],
+    /// The status of success.
+    pub(crate) status: u16,
+    /// The schema of the answer; none where it is no JSON.
+    pub(crate) answer: Option<&'static str>,
+    /// What it asks of whoever uses it; unless it says so, an administrator of the whole server.
+    pub(crate) needs: Need,
+    /// Makes the handler for the method.
+    pub(crate) handler: fn(MethodFilter) -> MethodRouter<App>,
+}
+
+impl Route {
+    /// The method as the router takes it.
+    pub(crate) fn filter(&self) -> MethodFilter {
+        match self.method {
+            "post" => MethodFilter::POST,
+            "put" => MethodFilter::PUT,
+            "patch" => MethodFilter::PATCH,
+            "delete" => MethodFilter::DELETE,
+            _ => MethodFilter::GET,
+        }
+    }
+
+    pub(super) const fn with_body(mut self, schema: &'static str) -> Self {
+        self.body = Some(schema);
+        self
+    }
+
+    pub(super) const fn needs(mut self, needs: Need) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    pub(super) const fn with_query(mut self, names: &'static [&'static str]) -> Self {
+        self.query = names;
+        self
+    }
+
+    pub(super) const fn answers(mut self, status: u16, schema: &'static str) -> Self {
+        self.status = status;
+        self.answer = Some(schema);
+        self
+    }
+}
+
+/// A route that answers 200 with an empty object until something else is said.
+pub(super) const fn route(
+    method: &'static str,
+    path: &'static str,
+    operation: &'static str,
+    summary: &'static str,
+    handler: fn(MethodFilter) -> MethodRouter<App>,
+) -> Route {
+    Route {
+        method,
+        path,
+        operation,
+        summary,
+        body: None,
+        query: &[],
+        status: 200,
+        answer: Some("Empty"),
+        needs: Need::Server(Role::Admin),
+        handler,
+    }
+}
+
+/// The same for a page, which is no JSON.
+pub(super) const fn page(
+    path: &'static str,
+    operation: &'static str,
+    summary: &'static str,
+    handler: fn(MethodFilter) -> MethodRouter<App>,
+) -> Route {
+    let mut route = route("get", path, operation, summary, handler);
+    route.answer = None;
+    route
+}
+
+/// Makes `handler` a function of the method alone.
+pub(super) fn with<H, T>(filter: MethodFilter, handler: H) -> MethodRouter<App>
+where
+    H: Handler<T, App>,
+    T: 'static,
+{
+    on(filter, handler)
+}
