@@ -1,4 +1,4 @@
-//! Answers to `get` and `query`, written as JSON text straight from columns.
+//! Answers to `get`, `query` and `search`, written as JSON text straight from columns.
 //!
 //! What must stay true: the text is compact; every member is always there, null where its column
 //! was not asked for; numbers are the shortest decimals that read back as the same `f32` or `f64`.
@@ -7,8 +7,8 @@ use std::io::Write;
 
 use serde::Serialize;
 use vermilion_engine::model::{
-    Deleted, Embeddings, Fetched, MetadataColumn, Nearest, OptionalStrings, SeqRange, SparseVector,
-    Value,
+    Deleted, Embeddings, Fetched, Found, MetadataColumn, Nearest, OptionalStrings, Search,
+    SelectMetadata, SeqRange, SparseVector, Value,
 };
 
 use crate::reads::Column;
@@ -82,6 +82,51 @@ pub fn write_nearest(answers: &[Nearest], include: &[Column]) -> Vec<u8> {
         },
     );
     writer.include(include);
+    writer.out
+}
+
+/// Writes the answer to `search`: for every member a list with an entry for each search, null where
+/// its column is not selected. A score that is no finite number is null.
+pub fn write_found(answers: &[Found], searches: &[Search], selected: &[Vec<String>]) -> Vec<u8> {
+    let bytes: usize = answers.iter().map(|answer| bytes_of(&answer.records)).sum();
+    let mut writer = Writer::with_capacity(128 + bytes);
+    let both = || answers.iter().zip(searches);
+    writer.raw("{\"ids\":");
+    writer.list(answers, |w, answer| w.ids(&answer.records));
+    writer.raw(",\"documents\":");
+    writer.list(answers, |w, answer| {
+        w.column(answer.records.documents.as_ref(), Writer::strings);
+    });
+    writer.raw(",\"embeddings\":");
+    writer.list(answers, |w, answer| {
+        let rows = answer.records.ids.len();
+        w.column(answer.records.embeddings.as_ref(), |w, column| {
+            w.embeddings(column, rows);
+        });
+    });
+    writer.raw(",\"metadatas\":");
+    writer.list(both(), |w, (answer, search)| {
+        w.column(
+            answer.records.metadatas.as_ref(),
+            |w, column| match &search.select.metadata {
+                SelectMetadata::Keys(keys) => w.metadata_of(column, |key| keys.contains(key)),
+                SelectMetadata::Nothing | SelectMetadata::Everything => w.metadata(column),
+            },
+        );
+    });
+    writer.raw(",\"scores\":");
+    writer.list(both(), |w, (answer, search)| {
+        if !search.select.scores {
+            return w.raw("null");
+        }
+        match &answer.scores {
+            Some(scores) => w.list(scores, Writer::value),
+            None => w.list(0..answer.records.ids.len(), |w, _| w.raw("null")),
+        }
+    });
+    writer.raw(",\"select\":");
+    writer.value(selected);
+    writer.raw("}");
     writer.out
 }
 
@@ -183,13 +228,18 @@ impl Writer {
     }
 
     fn metadata(&mut self, column: &MetadataColumn) {
+        self.metadata_of(column, |_| true);
+    }
+
+    /// The metadata under the keys that are `shown`.
+    fn metadata_of(&mut self, column: &MetadataColumn, shown: impl Fn(&str) -> bool) {
         // Each key is escaped once, whatever number of records has it.
         let keys: Vec<Option<Vec<u8>>> = column
             .keys()
             .iter()
             .map(|key| {
                 let escaped = || serde_json::to_vec(&**key).expect("a string is always JSON");
-                (!key.starts_with(HIDDEN_KEYS)).then(escaped)
+                (!key.starts_with(HIDDEN_KEYS) && shown(key)).then(escaped)
             })
             .collect();
         self.list(0..column.len(), |w, row| {

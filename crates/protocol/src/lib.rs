@@ -17,5 +17,6 @@ mod json;
 pub mod names;
 pub mod reads;
 pub mod records;
+pub mod search;
 
 pub use error::ApiError;

@@ -135,7 +135,7 @@ fn unknown_level(level: &Value) -> ApiError {
 }
 
 /// What a body says of what must be seen.
-fn consistency(level: Option<Value>) -> Result<Consistency, ApiError> {
+pub(crate) fn consistency(level: Option<Value>) -> Result<Consistency, ApiError> {
     let read_level = match level {
         None | Some(Value::Null) => None,
         Some(Value::String(name)) => Some(read_level(&name)?),

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use vermilion_engine::model::Operation;
-use vermilion_protocol::{ApiError, collections, reads, records};
+use vermilion_protocol::{ApiError, collections, reads, records, search};
 
 /// Decodes `body` as the routes of `kind` do.
 fn decode(kind: &str, body: &[u8]) -> Result<(), ApiError> {
@@ -17,6 +17,7 @@ fn decode(kind: &str, body: &[u8]) -> Result<(), ApiError> {
             .try_for_each(|operation| records::decode(body, operation, 100).map(drop)),
         "get" => reads::decode_get(body).map(drop),
         "query" => reads::decode_query(body).map(drop),
+        "search" => search::decode_search(body).map(drop),
         "delete" => reads::decode_delete(body).map(drop),
         "change" => collections::decode_collection_change(body).map(drop),
         "collection" => {
@@ -56,7 +57,7 @@ fn kept_bodies_and_their_neighbours_are_decoded_or_refused() {
         }
         seen += 1;
     }
-    assert!(seen >= 14, "the corpus has {seen} bodies");
+    assert!(seen >= 16, "the corpus has {seen} bodies");
 }
 
 #[test]
@@ -66,6 +67,7 @@ fn sound_bodies_of_the_corpus_are_taken() {
         ("records", include_bytes!("corpus/records-base64.json")),
         ("get", include_bytes!("corpus/get-filters.json")),
         ("query", include_bytes!("corpus/query-plain.json")),
+        ("search", include_bytes!("corpus/search-hybrid.json")),
         ("collection", include_bytes!("corpus/collection-new.json")),
     ] {
         decode(kind, body).unwrap();

@@ -423,11 +423,13 @@ pub(crate) const ROUTES: &[Route] = &[
         "post",
         collections!("/{collection_id}/search"),
         "collection_search",
-        "Not served by a single node.",
+        "Records by filters, ranked by expressions of vectors.",
         |f| with(f, records::search),
     )
     .needs(Database(Read))
-    .with_body("Object"),
+    .with_body("SearchRecords")
+    .with_query(&["read_level"])
+    .answers(200, "FoundRecords"),
     route(
         "get",
         "/control/v1/status",

@@ -10,8 +10,9 @@ use super::{Database, Inner};
 use crate::control::Component;
 use crate::indexing::{Answered, LiveCollection, wrong_dimension};
 use crate::model::{
-    CollectionScope, Consistency, Deleted, Deletion, Fetched, GetRequest, Include, Nearest,
-    QueryRequest, ReadLevel, Recall, RecordBatch, RecordSelection, SeqRange, Strings,
+    CollectionScope, Consistency, Deleted, Deletion, Fetched, Found, GetRequest, Include, Nearest,
+    QueryRequest, ReadLevel, Recall, RecordBatch, RecordSelection, SearchRequest, SeqRange,
+    Strings,
 };
 use crate::{Error, Result, query};
 
@@ -125,13 +126,26 @@ impl Database {
             ));
         }
         collection.note_search();
-        let info = collection.info();
         let recall = match request.recall {
             Some(recall) => recall,
-            None => Recall::of_metadata(info.metadata.as_ref())?
-                .unwrap_or_else(|| Recall::of_settings(snapshot.schema.vectors())),
+            None => usual_recall(&collection, &snapshot)?,
         };
         query::query(&snapshot, request, recall)
+    }
+
+    /// Ranked records, for each search. All searches see the same records.
+    pub fn search(
+        &self,
+        scope: CollectionScope<'_>,
+        request: &SearchRequest,
+    ) -> Result<Vec<Found>> {
+        let _reading = self.inner.controls.enter(Component::Query)?;
+        let collection = self.inner.scoped(scope)?;
+        self.inner.await_sight(&collection, request.consistency)?;
+        let snapshot = collection.snapshot(self.inner.config.storage.as_ref())?;
+        collection.note_search();
+        let recall = usual_recall(&collection, &snapshot)?;
+        query::search(&snapshot, &request.searches, recall)
     }
 
     /// How many records are alive; constant time.
@@ -149,6 +163,13 @@ impl Database {
         self.inner.await_sight(&collection, consistency)?;
         collection.count()
     }
+}
+
+/// The recall of searches that say none.
+fn usual_recall(collection: &LiveCollection, snapshot: &query::Snapshot) -> Result<Recall> {
+    let info = collection.info();
+    let said = Recall::of_metadata(info.metadata.as_ref())?;
+    Ok(said.unwrap_or_else(|| Recall::of_settings(snapshot.schema.vectors())))
 }
 
 impl Inner {

@@ -66,8 +66,22 @@ pub enum DocumentTest {
     NotRegex(Box<Regex>),
 }
 
+/// Regular expressions are equal where their texts are.
+impl PartialEq for DocumentTest {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Contains(a), Self::Contains(b))
+            | (Self::NotContains(a), Self::NotContains(b)) => a == b,
+            (Self::Regex(a), Self::Regex(b)) | (Self::NotRegex(a), Self::NotRegex(b)) => {
+                a.as_str() == b.as_str()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A filter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
     /// All of these; with no member, every record.
     And(Vec<Filter>),

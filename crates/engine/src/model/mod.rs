@@ -12,6 +12,7 @@ mod operation;
 mod recall;
 mod request;
 mod schema;
+mod search;
 
 pub use collection::{
     BATCH_INGEST_KEY, BatchIngestChange, Collection, CollectionScope, CollectionUpdate,
@@ -28,3 +29,6 @@ pub use request::{
     RecordSelection,
 };
 pub use schema::*;
+pub use search::{
+    Found, GroupBy, GroupKey, Knn, KnnQuery, Rank, Search, SearchRequest, Select, SelectMetadata,
+};

@@ -198,6 +198,19 @@ impl Schema {
         own.or_else(|| self.defaults.indexed(kind)).unwrap_or(true)
     }
 
+    /// The settings of the index of sparse vectors under `key`, where there is one.
+    pub fn sparse_index(&self, key: &str) -> Option<&SparseSettings> {
+        let index = self.keys.get(key)?.sparse_vector.as_ref()?;
+        let index = index.sparse_vector_index.as_ref()?;
+        index.enabled.then_some(&index.config)
+    }
+
+    /// The keys whose sparse vectors are indexed.
+    pub fn sparse_keys(&self) -> impl Iterator<Item = &str> {
+        let keys = self.keys.keys().map(String::as_str);
+        keys.filter(|key| self.sparse_index(key).is_some())
+    }
+
     /// Whether a filter may test documents.
     pub fn documents_filterable(&self) -> bool {
         let index = |types: &ValueTypes| enabled(types.string.as_ref()?.fts_index.as_ref());

@@ -12,20 +12,29 @@
 //! | `nearest` | the nearest rows to each query vector |
 //! | `distance` | distances, safe from overflow and underflow |
 //! | `top` | the best few of many candidates |
+//! | `sparse` | the nearest rows to a sparse vector |
+//! | `rank` | what an expression of scores means |
+//! | `group` | which ranked rows of a group are kept |
+//! | `search` | [`search`]: ranked searches, several at a time |
 //! | `fetch` | the columns of an answer |
 //! | `requests` | [`find`], [`select`], [`get`] and [`query`], made of the above |
 
 mod distance;
 mod fetch;
+mod group;
 mod nearest;
 mod normal;
 mod order;
 mod plan;
+mod rank;
 mod requests;
+mod search;
 mod snapshot;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod top;
 
 pub use requests::{find, get, query, select};
+pub use search::search;
 pub use snapshot::{Location, Part, Snapshot};

@@ -21,6 +21,17 @@ pub(super) enum Chosen {
     Listed(Vec<Location>),
 }
 
+impl Chosen {
+    /// How many rows of `snapshot` they are.
+    pub(super) fn len(&self, snapshot: &Snapshot) -> u64 {
+        match self {
+            Self::Everything => snapshot.count,
+            Self::Sets(sets) => sets.iter().map(|set| u64::from(set.len())).sum(),
+            Self::Listed(locations) => locations.len() as u64,
+        }
+    }
+}
+
 /// What is to happen where an id of a selection is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {

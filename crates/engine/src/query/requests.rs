@@ -3,7 +3,7 @@
 use super::fetch::fetch;
 use super::nearest::nearest;
 use super::order::{Window, ordered};
-use super::plan::{self, Chosen, Missing, choose};
+use super::plan::{self, Missing, choose};
 use super::{Location, Snapshot};
 use crate::model::{Fetched, GetRequest, Nearest, QueryRequest, Recall, RecordSelection};
 use crate::{Error, Result};
@@ -67,12 +67,7 @@ pub fn query(snapshot: &Snapshot, request: &QueryRequest, recall: Recall) -> Res
         )));
     }
     let chosen = choose(snapshot, selection, Missing::Refused)?;
-    let candidates = match &chosen {
-        Chosen::Everything => snapshot.count,
-        Chosen::Sets(sets) => sets.iter().map(|set| u64::from(set.len())).sum(),
-        Chosen::Listed(locations) => locations.len() as u64,
-    };
-    let count = u32::try_from(candidates)
+    let count = u32::try_from(chosen.len(snapshot))
         .unwrap_or(u32::MAX)
         .min(request.n_results);
     nearest(snapshot, queries, &chosen, count, recall)?

@@ -12,7 +12,9 @@ use super::id_table::IdTable;
 use super::metadata::comparison;
 use super::{ChunkBuilder, RowSet, Source};
 use crate::Result;
-use crate::model::{Comparison, DocumentTest, MetadataColumn, RecordBatch, SeqId};
+use crate::model::{
+    Comparison, DocumentTest, MetadataColumn, RecordBatch, SeqId, SparseVector, Value,
+};
 
 /// Rows in memory.
 pub struct Chunk {
@@ -110,6 +112,14 @@ impl Chunk {
     pub(super) fn push_metadata(&self, row: u32, to: &mut MetadataColumn) {
         let cells = self.rows.metadata.row(row as usize);
         to.push_row(cells.map(|(key, value)| (key, value.clone())));
+    }
+
+    pub(super) fn sparse(&self, row: u32, key: &str) -> Option<&SparseVector> {
+        let key = self.rows.metadata.key_number(key)?;
+        match self.rows.metadata.get(row as usize, key)? {
+            Value::Sparse(sparse) => Some(sparse),
+            _ => None,
+        }
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

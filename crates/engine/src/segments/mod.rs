@@ -28,6 +28,7 @@ mod tests;
 
 pub use builder::{ChunkBuilder, RowParts};
 pub use chunk::Chunk;
+pub(crate) use metadata::compare_numbers;
 pub use row_set::RowSet;
 pub use segment::Segment;
 pub use source::Source;

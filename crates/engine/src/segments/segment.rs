@@ -16,7 +16,7 @@ use super::metadata::search::Postings;
 use super::toc::Toc;
 use super::vector::{INDEX_FILE, IndexFile};
 use crate::model::{
-    CollectionId, Comparison, DocumentTest, MetadataColumn, SegmentId, SeqId, Value,
+    CollectionId, Comparison, DocumentTest, MetadataColumn, SegmentId, SeqId, SparseVector, Value,
 };
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
@@ -270,6 +270,16 @@ impl Segment {
             let detail = format_args!("the rare metadata of row {row} is {text:?}");
             Error::corrupted(self.records.path(), column.text_at, detail)
         })
+    }
+
+    pub(super) fn sparse(&self, row: u32, key: &str) -> Result<Option<SparseVector>> {
+        let cells = self.extra(row)?.into_iter();
+        Ok(cells
+            .filter(|cell| cell.0 == key)
+            .find_map(|(_, value)| match value {
+                Value::Sparse(sparse) => Some(sparse),
+                _ => None,
+            }))
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

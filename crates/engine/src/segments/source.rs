@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::vector::IndexFile;
 use super::{Chunk, RowSet, Segment};
 use crate::Result;
-use crate::model::{Comparison, DocumentTest, MetadataColumn, SeqId};
+use crate::model::{Comparison, DocumentTest, MetadataColumn, SeqId, SparseVector};
 
 /// A set of rows that never changes, in memory or on disk.
 #[derive(Clone)]
@@ -115,6 +115,14 @@ impl Source {
                 Ok(())
             }
             Self::Segment(segment) => segment.push_metadata(row, to),
+        }
+    }
+
+    /// The sparse vector under `key` of `row`.
+    pub fn sparse(&self, row: u32, key: &str) -> Result<Option<Cow<'_, SparseVector>>> {
+        match self {
+            Self::Chunk(chunk) => Ok(chunk.sparse(row, key).map(Cow::Borrowed)),
+            Self::Segment(segment) => Ok(segment.sparse(row, key)?.map(Cow::Owned)),
         }
     }
 

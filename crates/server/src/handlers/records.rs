@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use vermilion_engine::Database;
 use vermilion_engine::model::{Consistency, Deleted, Operation, SeqRange};
-use vermilion_protocol::{ApiError, answers, reads, records};
+use vermilion_protocol::{answers, reads, records, search};
 
 use crate::answer::{Answer, Reply};
 use crate::app::App;
@@ -122,12 +122,24 @@ pub(crate) async fn count(State(app): State<App>, scope: Scope, sees: Sees) -> R
     ))
 }
 
-pub(crate) async fn search(State(app): State<App>, scope: Scope) -> Reply {
-    app.database.collection_by_id(scope.get())?;
-    Err(ApiError::new(
-        501,
-        "Error executing plan: Not implemented: Search operation is not implemented for local \
-         executor",
-    )
-    .into())
+pub(crate) async fn search(
+    State(app): State<App>,
+    scope: Scope,
+    sees: Sees,
+    body: JsonBody,
+) -> Reply {
+    let decode = move || {
+        let asked = search::decode_search(&body.0)?;
+        let consistency = sees.or(asked.request.consistency);
+        Ok((asked, consistency))
+    };
+    let answer = |database: &Database, scope: &Scope, mut asked: search::SearchBody| {
+        asked.request.consistency = Consistency::at_once();
+        let found = database.search(scope.get(), &asked.request)?;
+        let searches = &asked.request.searches;
+        Ok(answers::write_found(&found, searches, &asked.selected))
+    };
+    Ok(Answer::json(
+        read_once_visible(&app, scope, decode, answer).await?,
+    ))
 }

@@ -213,6 +213,102 @@ fn records_are_written_read_searched_and_deleted() {
 }
 
 #[test]
+fn searches_rank_group_and_select() {
+    let server = TestServer::start();
+    let records = server.collection("abc");
+    let post = |route: &str, body: Value| server.post(&format!("{records}/{route}"), &body);
+    let knn = json!({"$knn": {"query": [1, 1]}});
+    post("search", json!({"searches": [{"rank": knn}, {}]})).is(
+        200,
+        concat!(
+            r#"{"ids":[[],[]],"documents":[null,null],"embeddings":[null,null],"#,
+            r#""metadatas":[null,null],"scores":[null,null],"select":[[],[]]}"#
+        ),
+    );
+    post(
+        "add",
+        json!({"ids": ["a", "b", "c"], "embeddings": [[1, 0], [0, 2], [3, 4]],
+            "documents": ["one", null, "three"],
+            "metadatas": [{"n": 1, "g": "x"}, {"n": 2, "g": "x"}, {"n": 3}]}),
+    );
+    let searches = json!({"searches": [
+        {"rank": {"$sum": [knn, {"$val": 0.5}]}, "select": {"keys": ["#score", "n", "#document"]}},
+        {"filter": {"n": {"$gt": 1}}, "limit": {"offset": 1}, "select": {"keys": ["#metadata", "#score"]}},
+        {"rank": {"$log": {"$sub": {"left": knn, "right": {"$val": 2}}}}, "select": {"keys": ["#score"]},
+         "group_by": {"keys": ["g"], "aggregate": {"$max_k": {"keys": ["n"], "k": 1}}}},
+    ]});
+    post("search", searches).is(
+        200,
+        concat!(
+            r#"{"ids":[["a","b","c"],["c"],["b","c"]],"#,
+            r#""documents":[["one",null,"three"],null,null],"embeddings":[null,null,null],"#,
+            r#""metadatas":[[{"n":1},{"n":2},{"n":3}],[{"n":3}],null],"#,
+            r#""scores":[[1.5,2.5,13.5],[null],[null,2.3978953]],"#,
+            r##""select":[["#document","#score","n"],["#metadata","#score"],["#score"]]}"##
+        ),
+    );
+    let fails = |search: Value, status: u16, message: &str| {
+        let name = if status == 400 {
+            "InvalidArgumentError"
+        } else {
+            "ChromaError"
+        };
+        post("search", json!({"searches": [search]})).fails(status, name, message);
+    };
+    fails(json!({"rank": {"$pow": 1}}), 422, "unknown variant `$pow`");
+    fails(
+        json!({"rank": {"$knn": {"query": [1]}}}),
+        400,
+        "dimension of 2, got 1",
+    );
+    fails(
+        json!({"rank": {"$knn": {"query": [1, 1], "key": "n"}}}),
+        400,
+        "dense vector",
+    );
+    let sparse = json!({"indices": [1], "values": [1]});
+    let on = |key: &str| json!({"rank": {"$knn": {"query": sparse, "key": key}}});
+    fails(on("n"), 400, "Cannot rank by metadata key 'n'");
+    fails(
+        on("#embedding"),
+        400,
+        "sparse vector searches a metadata key",
+    );
+    fails(
+        json!({"filter": {"a": 1, "b": 2}}),
+        400,
+        "Invalid where clause",
+    );
+}
+
+#[test]
+fn sparse_vectors_are_kept_told_and_ranked() {
+    let server = TestServer::start();
+    let on = json!({"sparse_vector": {"sparse_vector_index": {"enabled": true, "config": {}}}});
+    let made = server.post(
+        &format!("{DATABASE}/collections"),
+        &json!({"name": "sparse", "schema": {"defaults": {}, "keys": {"s": on}}}),
+    );
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let records = format!("{DATABASE}/collections/{id}");
+    let post = |route: &str, body: Value| server.post(&format!("{records}/{route}"), &body);
+    let vector = |indices: &[u32], values: &[f32]| json!({"#type": "sparse_vector", "indices": indices, "values": values});
+    post(
+        "add",
+        json!({"ids": ["a", "b", "c", "d"], "embeddings": [[1], [2], [3], [4]],
+            "metadatas": [{"s": vector(&[1, 7], &[0.5, 2.0])}, {"s": vector(&[7], &[3.0])},
+                {"s": vector(&[2], &[9.0])}, null]}),
+    );
+    let got = post("get", json!({"ids": ["a"]})).json();
+    assert_eq!(got["metadatas"][0]["s"], vector(&[1, 7], &[0.5, 2.0]));
+    let knn = json!({"$knn": {"query": vector(&[1, 7], &[1.0, 1.0]), "key": "s"}});
+    let search = json!({"searches": [{"rank": knn, "select": {"keys": ["#score"]}}]});
+    let found = post("search", search).json();
+    assert_eq!(found["ids"], json!([["b", "a"]]));
+    assert_eq!(found["scores"], json!([[-2.0, -1.5]]));
+}
+
+#[test]
 fn records_are_reached_through_their_own_tenant_and_database_only() {
     let server = TestServer::start();
     let records = server.collection("abc");
@@ -251,11 +347,6 @@ fn what_a_single_node_does_not_serve_is_said_so() {
     let server = TestServer::start();
     let records = server.collection("abc");
     let none = json!({});
-    server.post(&format!("{records}/search"), &none).fails(
-        501,
-        "ChromaError",
-        "Search operation is not implemented for local executor",
-    );
     server
         .post(&format!("{records}/fork"), &none)
         .fails(501, "ChromaError", "forking");

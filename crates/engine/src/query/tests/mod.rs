@@ -4,6 +4,7 @@ mod indexed;
 mod naive;
 mod random;
 mod requests;
+mod search;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,10 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::{Part, Snapshot};
-use crate::model::{CollectionId, Schema, SegmentId, SeqId, Space, Value};
+use crate::model::{
+    CollectionId, Index, Schema, SegmentId, SeqId, Space, SparseSettings, SparseVectorType, Value,
+    ValueTypes,
+};
 use crate::segments::{Chunk, ChunkBuilder, RowParts, Segment, Source, write_segment};
 use crate::storage::{MemoryStorage, Storage};
 
@@ -131,6 +135,9 @@ impl World {
         });
         let mut schema = Schema::standard(2);
         schema.change_vectors(|vectors| vectors.space = Some(space));
+        for (key, bm25) in [("s", false), ("t", true)] {
+            schema.keys.insert(key.to_owned(), sparse_index(bm25));
+        }
         Snapshot {
             parts: parts.collect(),
             visible: SeqId(self.seq),
@@ -138,5 +145,22 @@ impl World {
             dimension: (!self.parts.is_empty()).then_some(self.dimension as u32),
             schema: Arc::new(schema),
         }
+    }
+}
+
+/// A key whose sparse vectors are indexed.
+fn sparse_index(bm25: bool) -> ValueTypes {
+    let config = SparseSettings {
+        bm25: Some(bm25),
+        ..SparseSettings::default()
+    };
+    ValueTypes {
+        sparse_vector: Some(SparseVectorType {
+            sparse_vector_index: Some(Index {
+                enabled: true,
+                config,
+            }),
+        }),
+        ..ValueTypes::default()
     }
 }

@@ -74,7 +74,7 @@ fn holds(value: Option<&Value>, scalar: &Scalar) -> bool {
     }
 }
 
-fn int_with_float(int: i64, float: f64) -> Ordering {
+pub(super) fn int_with_float(int: i64, float: f64) -> Ordering {
     let floor = float.floor();
     i128::from(int)
         .cmp(&(floor as i128))

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use regex::Regex;
 
 use super::naive::{distance, passes};
+use super::search::any_sparse;
 use super::*;
 use crate::model::{
     Comparison, DocumentTest, Embeddings, Fetched, Filter, GetRequest, Include, Number,
@@ -70,7 +71,7 @@ fn any_comparison() -> impl Strategy<Value = Comparison> {
     ]
 }
 
-fn any_filter() -> impl Strategy<Value = Filter> {
+pub(super) fn any_filter() -> impl Strategy<Value = Filter> {
     let regex = || {
         prop_oneof![
             Just("^a"),
@@ -110,24 +111,28 @@ fn any_record() -> impl Strategy<Value = Record> {
         prop::option::of("[ab ]{0,4}"),
         prop::option::of("u[ab]?"),
         prop::collection::btree_map("[abc]", any_value(), 0..3),
+        prop::collection::btree_map("[st]", any_sparse(1).prop_map(Value::Sparse), 0..3),
     )
-        .prop_map(|(id, vector, document, uri, metadata)| Record {
-            id,
-            vector,
-            document,
-            uri,
-            metadata,
+        .prop_map(|(id, vector, document, uri, mut metadata, sparse)| {
+            metadata.extend(sparse);
+            Record {
+                id,
+                vector,
+                document,
+                uri,
+                metadata,
+            }
         })
 }
 
 #[derive(Clone, Debug)]
-enum Change {
+pub(super) enum Change {
     Upsert(Vec<Record>),
     Delete(Vec<String>),
     Join { on_disk: bool },
 }
 
-fn any_change() -> impl Strategy<Value = Change> {
+pub(super) fn any_change() -> impl Strategy<Value = Change> {
     prop_oneof![
         3 => prop::collection::vec(any_record(), 1..12).prop_map(Change::Upsert),
         1 => prop::collection::vec(any_id(), 1..5).prop_map(Change::Delete),
@@ -135,7 +140,7 @@ fn any_change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn world(changes: &[Change]) -> World {
+pub(super) fn world(changes: &[Change]) -> World {
     let mut world = World::new(DIMENSION);
     for change in changes {
         match change {
@@ -193,7 +198,7 @@ fn selected<'a>(world: &'a World, selection: &RecordSelection) -> Vec<&'a Record
 }
 
 /// That the columns of `fetched` are those of `records`, and no others.
-fn check_columns(fetched: &Fetched, records: &[&Record], include: Include) {
+pub(super) fn check_columns(fetched: &Fetched, records: &[&Record], include: Include) {
     let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
     assert_eq!(fetched.ids.iter().collect::<Vec<_>>(), ids);
     assert_eq!(fetched.embeddings.is_some(), include.embeddings);

@@ -13,3 +13,4 @@ pub(super) mod postings;
 pub(super) mod search;
 
 pub(super) use kind::Kind;
+pub(crate) use number::compare as compare_numbers;

@@ -10,7 +10,7 @@ use crate::model::Number;
 const ABOVE_INTEGERS: f64 = 9_223_372_036_854_775_808.0;
 
 /// How `left` stands to `right`; `None` where one of them is not a number.
-pub(in crate::segments) fn compare(left: Number, right: Number) -> Option<Ordering> {
+pub(crate) fn compare(left: Number, right: Number) -> Option<Ordering> {
     match (left, right) {
         (Number::Int(left), Number::Int(right)) => Some(left.cmp(&right)),
         (Number::Float(left), Number::Float(right)) => left.partial_cmp(&right),
