@@ -61,16 +61,16 @@ fn attempt(
     }
     let mut indexed = Vec::new();
     for (number, part) in snapshot.parts.iter().enumerate() {
-        let rows = rows_of(part, number, chosen);
+        let living = matches!(chosen, Chosen::Everything) && !part.dead.is_empty();
+        let living = living.then(|| live(part));
+        let rows = Rows::of(part, number, chosen, living.as_ref());
         let file = part.source.vector_index().filter(|_| !recall.is_exact());
-        if rows.len(part.source.rows()) > EXACT_ROWS.max(u64::from(count) * EXACT_ROWS_FACTOR)
+        if rows.len() > EXACT_ROWS.max(u64::from(count) * EXACT_ROWS_FACTOR)
             && let Some(file) = file
             && let Some(index) = file.index()
             && queries.iter().all(|query| index.can_rank(query.values))
         {
-            let mask = rows.into_set(part.source.rows());
-            let mask = mask.map(|rows| index.mask(&rows));
-            let Some(mask) = unless_damaged(file, mask.transpose())? else {
+            let Some(mask) = unless_damaged(file, rows.mask(index))? else {
                 return Ok(None);
             };
             indexed.push(Indexed {
@@ -81,7 +81,7 @@ fn attempt(
                 mask,
             });
         } else {
-            rows.offer(part, number, queries, &mut tops)?;
+            nearest_in_source(&part.source, number, queries, rows, &mut tops)?;
         }
     }
     let sound = search_indexes(indexed, queries, count, recall, &mut tops)?;
@@ -166,94 +166,66 @@ fn offer_row(
 }
 
 /// The rows of a part that may answer.
-enum Rows {
-    /// All of them.
-    All,
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    /// All of so many.
+    All(u32),
     /// Those in the set.
-    Set(RowSet),
+    Set(&'a RowSet),
     /// These, ascending.
-    Few(Vec<u32>),
+    Few(&'a [Location]),
 }
 
-/// The rows of `part` that are `chosen`.
-fn rows_of(part: &Part, number: usize, chosen: &Chosen) -> Rows {
-    match chosen {
-        Chosen::Everything if part.dead.is_empty() => Rows::All,
-        Chosen::Everything => Rows::Set(live(part)),
-        Chosen::Sets(sets) => Rows::Set(sets[number].clone()),
-        Chosen::Listed(locations) => {
-            let of_part = locations.iter().filter(|location| location.part == number);
-            Rows::Few(of_part.map(|location| location.row).collect())
+impl<'a> Rows<'a> {
+    /// The rows of `part` that are `chosen`; `live` are those alive, where some are not.
+    fn of(part: &Part, number: usize, chosen: &'a Chosen, live: Option<&'a RowSet>) -> Self {
+        match (chosen, live) {
+            (Chosen::Everything, None) => Self::All(part.source.rows()),
+            (Chosen::Everything, Some(live)) => Self::Set(live),
+            (Chosen::Sets(sets), _) => Self::Set(&sets[number]),
+            (Chosen::Listed(locations), _) => {
+                let first = locations.partition_point(|location| location.part < number);
+                let end = locations.partition_point(|location| location.part <= number);
+                Self::Few(&locations[first..end])
+            }
         }
     }
-}
 
-impl Rows {
-    /// How many they are, of a part with `rows` rows.
-    fn len(&self, rows: u32) -> u64 {
+    /// How many they are.
+    fn len(self) -> u64 {
         match self {
-            Self::All => u64::from(rows),
+            Self::All(rows) => u64::from(rows),
             Self::Set(set) => u64::from(set.len()),
             Self::Few(few) => few.len() as u64,
         }
     }
 
-    /// They as a set over `rows` rows; `None` where they are all.
-    fn into_set(self, rows: u32) -> Option<RowSet> {
+    /// The mask of `index` that admits them; `None` where they are all.
+    fn mask(self, index: &VectorIndex) -> Result<Option<Mask>> {
         match self {
-            Self::All => None,
-            Self::Set(set) => Some(set),
+            Self::All(_) => Ok(None),
+            Self::Set(set) => index.mask(set).map(Some),
             Self::Few(few) => {
-                let mut set = RowSet::none(rows);
-                few.into_iter().for_each(|row| set.insert(row));
-                Some(set)
+                let mut set = RowSet::none(index.rows());
+                few.iter().for_each(|location| set.insert(location.row));
+                index.mask(&set).map(Some)
             }
         }
     }
-
-    /// Compares each of them, and offers them to the `tops` of `queries`.
-    fn offer(
-        &self,
-        part: &Part,
-        number: usize,
-        queries: &[QueryVector<'_>],
-        tops: &mut [Top],
-    ) -> Result<()> {
-        let all;
-        let mask = match self {
-            Self::All => {
-                all = RowSet::all(part.source.rows());
-                Listing::Set(&all)
-            }
-            Self::Set(set) => Listing::Set(set),
-            Self::Few(few) => Listing::Few(few),
-        };
-        nearest_in_source(&part.source, number, queries, mask, tops)
-    }
 }
 
-/// The rows of a source that may answer.
-#[derive(Clone, Copy)]
-enum Listing<'a> {
-    /// Those in the set.
-    Set(&'a RowSet),
-    /// These, ascending.
-    Few(&'a [u32]),
-}
-
-/// Offers the rows of `source` (part number `part`) that `mask` lets through to the `tops` of
-/// `queries`.
+/// Offers those of `source` (part number `part`) that are in `rows` to the `tops` of `queries`.
 fn nearest_in_source(
     source: &Source,
     part: usize,
     queries: &[QueryVector<'_>],
-    mask: Listing<'_>,
+    rows: Rows<'_>,
     tops: &mut [Top],
 ) -> Result<()> {
     let births = source.births()?;
     let block_words = (BLOCK_NUMBERS / source.dimension().max(1) / 64).clamp(1, BLOCK_WORDS_MAX);
     let (mut distances, mut norms) = (vec![0.0; block_words * 64], vec![0.0; block_words * 64]);
-    for_each_span(mask, block_words, |span| {
+    for_each_span(rows, block_words, |span| {
         let rows = source.vectors(span.first, span.count)?;
         let count = span.count as usize;
         let (distances, norms) = (&mut distances[..count], &mut norms[..count]);
@@ -283,19 +255,30 @@ struct Span<'a> {
     among: Option<&'a RowSet>,
 }
 
-/// Calls `look` with spans of at most `block_words * 64` rows that cover the mask. A block of
+/// Calls `look` with spans of at most `block_words * 64` rows that cover `rows`. A block of
 /// which half passes or more is taken whole: its other rows cost less than the gaps.
 fn for_each_span<'a>(
-    mask: Listing<'a>,
+    rows: Rows<'a>,
     block_words: usize,
     mut look: impl FnMut(Span<'a>) -> Result<()>,
 ) -> Result<()> {
-    let set = match mask {
-        Listing::Few(rows) => {
-            for run in rows.chunk_by(|a, b| a + 1 == *b) {
+    let set = match rows {
+        Rows::All(rows) => {
+            let length = (block_words * 64) as u32;
+            for first in (0..rows).step_by(length as usize) {
+                look(Span {
+                    first,
+                    count: length.min(rows - first),
+                    among: None,
+                })?;
+            }
+            return Ok(());
+        }
+        Rows::Few(few) => {
+            for run in few.chunk_by(|a, b| a.row + 1 == b.row) {
                 for run in run.chunks(block_words * 64) {
                     look(Span {
-                        first: run[0],
+                        first: run[0].row,
                         count: run.len() as u32,
                         among: None,
                     })?;
@@ -303,7 +286,7 @@ fn for_each_span<'a>(
             }
             return Ok(());
         }
-        Listing::Set(set) => set,
+        Rows::Set(set) => set,
     };
     for (block, words) in set.words().chunks(block_words).enumerate() {
         let first = (block * block_words * 64) as u32;
@@ -345,18 +328,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn spans_cover_the_mask_once_and_stay_short(
+        fn spans_cover_the_rows_once_and_stay_short(
             rows in 1..400u32,
             members in prop::collection::vec(any::<u16>(), 0..300),
             block_words in 1..4usize,
-            as_list: bool,
+            kind in 0..3usize,
         ) {
             let mut set = RowSet::none(rows);
             members.iter().for_each(|member| set.insert(u32::from(*member) % rows));
+            if kind == 0 {
+                set = RowSet::all(rows);
+            }
             let listed: Vec<u32> = set.iter().collect();
-            let mask = if as_list { Listing::Few(&listed) } else { Listing::Set(&set) };
+            let few: Vec<Location> = set.iter().map(|row| Location { part: 3, row }).collect();
+            let wanted = [Rows::All(rows), Rows::Few(&few), Rows::Set(&set)][kind];
             let mut covered = Vec::new();
-            for_each_span(mask, block_words, |span| {
+            for_each_span(wanted, block_words, |span| {
                 assert!(span.count > 0 && span.count as usize <= block_words * 64);
                 let all = span.first..span.first + span.count;
                 assert!(all.end <= rows);

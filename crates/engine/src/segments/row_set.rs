@@ -1,5 +1,16 @@
 //! A set of row numbers of one source, one bit a row.
 
+/// The numbers of the bits of `word` that are set, ascending.
+pub(super) fn set_bits(mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        (word != 0).then(|| {
+            let bit = word.trailing_zeros();
+            word &= word - 1;
+            bit
+        })
+    })
+}
+
 /// A set of rows of a source with a fixed number of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowSet {
@@ -88,16 +99,9 @@ impl RowSet {
 
     /// The rows in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.words.iter().enumerate().flat_map(|(at, &word)| {
-            let mut rest = word;
-            std::iter::from_fn(move || {
-                (rest != 0).then(|| {
-                    let bit = rest.trailing_zeros();
-                    rest &= rest - 1;
-                    at as u32 * 64 + bit
-                })
-            })
-        })
+        (0..)
+            .zip(&self.words)
+            .flat_map(|(at, &word)| set_bits(word).map(move |bit| at * 64 + bit))
     }
 
     /// The bits, 64 rows a word, lowest first.

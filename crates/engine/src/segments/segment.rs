@@ -332,7 +332,7 @@ impl Segment {
 }
 
 /// The file at `path`, at an address that numbers of 8 bytes can be read from in place.
-fn map(storage: &dyn Storage, path: &str) -> Result<Bytes> {
+pub(super) fn map(storage: &dyn Storage, path: &str) -> Result<Bytes> {
     let bytes = storage.map(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Error::corrupted(path, 0, "the file is missing"),
         _ => error,

@@ -4,7 +4,6 @@
 //! so is the folder; only the catalogue's commit makes the segment part of its collection. When
 //! it fails, nothing of the segment is left.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -15,6 +14,7 @@ use super::documents::DocumentWriter;
 use super::id_table;
 use super::metadata::gather::{Cell, Gathered, Text};
 use super::metadata::{Kind, postings};
+use super::segment::map;
 use super::sink::{FileEntry, FileSink};
 use super::toc::{IndexLayout, Toc};
 use super::vector::{self, BuildOptions, INDEX_FILE};
@@ -213,10 +213,10 @@ impl Job<'_> {
         if !vector::pays(self.live.len(), self.dimension) {
             return Ok(None);
         }
-        let vectors = self.storage.map(&format!("{}/vectors.f32", self.folder))?;
-        let vectors = floats(&vectors);
+        let vectors = map(self.storage, &format!("{}/vectors.f32", self.folder))?;
+        let vectors = bytemuck::cast_slice(&vectors);
         let options = BuildOptions::new(self.space);
-        let Some(bytes) = vector::build(&vectors, self.dimension, &options, self.go_on)? else {
+        let Some(bytes) = vector::build(vectors, self.dimension, &options, self.go_on)? else {
             return Ok(None);
         };
         let mut sink = FileSink::create(self.storage, self.folder, INDEX_FILE)?;
@@ -304,14 +304,6 @@ impl Job<'_> {
             order: None,
         };
         Ok((sink.finish()?, layout))
-    }
-}
-
-/// The numbers in `bytes`; copied only where a storage in memory keeps them at an odd address.
-fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
-    match bytemuck::try_cast_slice(bytes) {
-        Ok(numbers) => Cow::Borrowed(numbers),
-        Err(_) => Cow::Owned(bytemuck::pod_collect_to_vec(bytes)),
     }
 }
 

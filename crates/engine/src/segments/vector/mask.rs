@@ -5,6 +5,7 @@
 
 use super::VectorIndex;
 use crate::segments::RowSet;
+use crate::segments::row_set::set_bits;
 use crate::{Error, Result};
 
 /// The rows that a search may find: for each block of an index a word, for each slot a bit.
@@ -15,21 +16,9 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// Takes out what is not in `other`, a mask of the same index.
-    pub fn intersect(&mut self, other: &Self) {
-        let words = self.words.iter_mut().zip(&other.words);
-        words.for_each(|(word, other)| *word &= other);
-        self.rows = count(&self.words);
-    }
-
     /// How many rows it admits.
     pub fn rows(&self) -> u32 {
         self.rows
-    }
-
-    /// Bytes held in memory.
-    pub fn heap_bytes(&self) -> usize {
-        self.words.len() * 4
     }
 
     /// The words of `blocks`.
@@ -45,16 +34,9 @@ impl Mask {
 
 /// The numbers of the bits that are set, ascending.
 pub(super) fn bits(words: &[u32]) -> impl Iterator<Item = u32> + '_ {
-    (0..).zip(words).flat_map(|(at, &word)| {
-        let mut rest: u32 = word;
-        std::iter::from_fn(move || {
-            (rest != 0).then(|| {
-                let bit = rest.trailing_zeros();
-                rest &= rest - 1;
-                at * 32 + bit
-            })
-        })
-    })
+    (0..)
+        .zip(words)
+        .flat_map(|(at, &word)| set_bits(word.into()).map(move |bit| at * 32 + bit))
 }
 
 /// How many bits are set.

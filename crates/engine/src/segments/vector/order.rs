@@ -4,12 +4,12 @@
 //! those of the centroids themselves. Many centroids are searched as rows are, by their signs and
 //! then by their levels, since a query needs few of them; only those few are compared exactly.
 
-use vermilion_kernels::codes::{BLOCK_ROWS, LevelBits, scan_blocks};
+use vermilion_kernels::codes::{BLOCK_ROWS, LevelBits};
 use vermilion_kernels::{inner_product, inner_product_rows, l2_squared, l2_squared_rows, prefetch};
 
 use super::layout::VectorIndex;
 use super::mask::{Mask, bits, count};
-use super::search::{Best, Prepared};
+use super::search::{Best, BlockRun, Prepared};
 use crate::Result;
 use crate::model::Space;
 
@@ -18,9 +18,6 @@ const CODES_FROM: usize = 8;
 
 /// How far below its estimate a centroid's score may lie, in deviations of the estimate.
 const DEVIATIONS: f32 = 0.2;
-
-/// Blocks of centroids scanned between two looks at the limit.
-const RUN_BLOCKS: u32 = 8;
 
 /// Partitions, the nearest first.
 pub(super) struct Order<'a> {
@@ -91,7 +88,8 @@ impl<'a> Order<'a> {
             let found = self.index.scores_of(self.query, self.wanted.as_deref());
             self.add(found.into_iter());
         }
-        // A code may give the same partitions again; then the next are found by a longer look.
+        // Codes leave out a partition whose bound is no finite number: fewer are known then than
+        // were to be sorted, and those left out come with the look that compares all centroids.
         self.sorted = self.sorted.min(self.partitions.len());
         let rest = &mut self.partitions[self.given..];
         let wanted = self.sorted - self.given;
@@ -181,30 +179,27 @@ impl VectorIndex {
     ) -> Result<Vec<(f32, u32)>> {
         let score = self.score(query, &self.mean);
         let own = self.header.partitions as usize;
-        let scan = self.scan(query, DEVIATIONS, (score, own));
+        let run = BlockRun {
+            scan: self.scan(query, DEVIATIONS, (score, own)),
+            score,
+            blocks: 0..self.header.partitions.div_ceil(BLOCK_ROWS as u32),
+            admitted: wanted,
+        };
         let mut best = Best::new(count);
-        let mut survivors = Vec::new();
-        let blocks = self.header.partitions.div_ceil(BLOCK_ROWS as u32);
-        for first in (0..blocks).step_by(RUN_BLOCKS as usize) {
-            let run = first..blocks.min(first + RUN_BLOCKS);
-            let wanted = wanted.map(|words| &words[run.start as usize..run.end as usize]);
-            survivors.clear();
-            let limit = best.limit() - score;
-            scan_blocks(
-                &scan,
-                self.centroid_blocks(run)?,
-                wanted,
-                limit,
-                &mut survivors,
-            );
-            for survivor in &survivors {
-                if survivor.bound + score < best.limit() {
-                    let partition = first * BLOCK_ROWS as u32 + survivor.slot;
-                    let levels = self.centroid_levels(partition)?;
-                    best.push(query.score_of_levels(levels, LevelBits::Eight), partition);
+        run.survivors(
+            |run| self.centroid_blocks(run),
+            (&mut best, &mut Vec::new()),
+            |run, survivors, best| {
+                for survivor in survivors {
+                    if survivor.bound + score < best.limit() {
+                        let partition = run.start * BLOCK_ROWS as u32 + survivor.slot;
+                        let levels = self.centroid_levels(partition)?;
+                        best.push(query.score_of_levels(levels, LevelBits::Eight), partition);
+                    }
                 }
-            }
-        }
+                Ok(())
+            },
+        )?;
         let nearest = best.rows();
         let padded = self.header.padded();
         for (_, partition) in best.rows() {

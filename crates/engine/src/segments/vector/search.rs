@@ -24,7 +24,7 @@ use crate::model::Space;
 use crate::{Error, Result};
 
 /// Blocks scanned between two looks at the limit.
-const RUN_BLOCKS: u32 = 8;
+const RUN_BLOCKS: usize = 8;
 
 /// Admitted rows up to which each one's levels are read, and no block is scanned, where there are
 /// partitions.
@@ -305,19 +305,11 @@ impl VectorIndex {
             }
             let partition = partition as usize;
             let blocks = self.first_blocks[partition]..self.first_blocks[partition + 1];
-            let admitted = match mask {
-                None => None,
-                Some(mask) => {
-                    let words = mask.words(blocks.clone());
-                    if words.iter().all(|&word| word == 0) {
-                        continue;
-                    }
-                    Some(words)
-                }
-            };
-            if let Some(words) = admitted {
-                seen.0 += count(words);
-                seen.1 += words.len() as u32 * BLOCK_ROWS as u32;
+            let admitted = mask.map(|mask| mask.words(blocks.clone()));
+            let rows = admitted.map(count);
+            if let Some(rows) = rows {
+                seen.0 += rows;
+                seen.1 += blocks.len() as u32 * BLOCK_ROWS as u32;
             }
             let spread_out = seen.0 as f32 <= SPREAD_OUT * share * seen.1 as f32;
             let cosine = effort.cosine
@@ -337,21 +329,20 @@ impl VectorIndex {
             }
             passed_over = 0;
             searched += 1;
-            if let Some(words) = admitted
-                && count(words) <= words.len() as u32 * LISTED_PER_BLOCK
+            if let (Some(words), Some(rows)) = (admitted, rows)
+                && rows <= words.len() as u32 * LISTED_PER_BLOCK
             {
                 let first = blocks.start * BLOCK_ROWS as u32;
                 self.search_slots(query, bits(words).map(|slot| first + slot), best)?;
                 continue;
             }
-            let scan = self.scan(query, effort.deviations, (score, partition));
-            self.search_blocks(
-                query,
-                (&scan, score),
+            let run = BlockRun {
+                scan: self.scan(query, effort.deviations, (score, partition)),
+                score,
                 blocks,
                 admitted,
-                (best, &mut survivors),
-            )?;
+            };
+            self.search_blocks(query, &run, best, &mut survivors)?;
         }
         Ok(())
     }
@@ -400,40 +391,65 @@ impl VectorIndex {
         }
     }
 
-    /// Searches `blocks` of one partition, whose centroid has `score`; `admitted` has the rows that
-    /// may be found.
+    /// Offers the rows of a run of blocks of one partition to `best`.
     fn search_blocks(
         &self,
         query: &Prepared,
-        (scan, score): (&Scan<'_>, f32),
-        blocks: Range<u32>,
-        admitted: Option<&[u32]>,
-        (best, survivors): (&mut Best, &mut Vec<Survivor>),
+        run: &BlockRun<'_>,
+        best: &mut Best,
+        survivors: &mut Vec<Survivor>,
     ) -> Result<()> {
-        let mut first = blocks.start;
-        while first < blocks.end {
-            let run = first..blocks.end.min(first + RUN_BLOCKS);
-            first = run.end;
-            let from = (run.start - blocks.start) as usize;
-            let admitted = admitted.map(|words| &words[from..from + run.len()]);
-            survivors.clear();
-            let limit = best.limit() - score;
-            scan_blocks(scan, self.blocks(run.clone())?, admitted, limit, survivors);
-            if survivors.is_empty() {
-                continue;
-            }
-            let first_slot = run.start * BLOCK_ROWS as u32;
-            for survivor in survivors.iter() {
-                prefetch(self.levels(first_slot + survivor.slot)?);
-            }
-            let rows = self.slot_rows(run.clone())?;
-            for survivor in survivors.iter() {
-                if survivor.bound + score < best.limit() {
-                    let row = row_of_slot(rows, run.start, survivor.slot);
-                    if row < self.header.rows {
-                        best.push(self.level_score(query, first_slot + survivor.slot)?, row);
+        run.survivors(
+            |blocks| self.blocks(blocks),
+            (best, survivors),
+            |blocks, survivors, best| {
+                let first_slot = blocks.start * BLOCK_ROWS as u32;
+                for survivor in survivors {
+                    prefetch(self.levels(first_slot + survivor.slot)?);
+                }
+                let rows = self.slot_rows(blocks.clone())?;
+                for survivor in survivors {
+                    if survivor.bound + run.score < best.limit() {
+                        let row = row_of_slot(rows, blocks.start, survivor.slot);
+                        if row < self.header.rows {
+                            best.push(self.level_score(query, first_slot + survivor.slot)?, row);
+                        }
                     }
                 }
+                Ok(())
+            },
+        )
+    }
+}
+
+/// Blocks of codes around one centre, and how a query scans them.
+pub(super) struct BlockRun<'a> {
+    pub(super) scan: Scan<'a>,
+    /// The score of the centre.
+    pub(super) score: f32,
+    pub(super) blocks: Range<u32>,
+    /// For each block the slots that may be found; `None` for all.
+    pub(super) admitted: Option<&'a [u32]>,
+}
+
+impl BlockRun<'_> {
+    /// Scans few blocks at a time, whose codes `codes` gives, and lets `look` see those and the
+    /// slots whose bounds are below the limit of `best`, before it scans the next.
+    pub(super) fn survivors<'c>(
+        &self,
+        codes: impl Fn(Range<u32>) -> Result<&'c [u8]>,
+        (best, survivors): (&mut Best, &mut Vec<Survivor>),
+        mut look: impl FnMut(Range<u32>, &[Survivor], &mut Best) -> Result<()>,
+    ) -> Result<()> {
+        for first in self.blocks.clone().step_by(RUN_BLOCKS) {
+            let few = first..self.blocks.end.min(first + RUN_BLOCKS as u32);
+            let from = (first - self.blocks.start) as usize;
+            let admitted = self.admitted.map(|words| &words[from..from + few.len()]);
+            survivors.clear();
+            let limit = best.limit() - self.score;
+            scan_blocks(&self.scan, codes(few.clone())?, admitted, limit, survivors);
+            if !survivors.is_empty() {
+                look(few, survivors, best)?;
             }
         }
         Ok(())
