@@ -60,6 +60,14 @@ pub(crate) enum Command {
             vermilion import records.parquet --collection my --url http://localhost:8000"
     )]
     Import(Import),
+    /// Import every collection of a data folder or a server of Chroma, with its settings; a rerun goes on.
+    #[command(after_help = "Examples:\n  \
+            vermilion import-chroma ./chroma --path ./data\n  \
+            vermilion import-chroma http://localhost:8000 --url http://localhost:9000\n  \
+            vermilion import-chroma ./chroma --collection my\n\n\
+            A folder must be one of Chroma 0.6 or 1.x that no program has open; it is only read. At the end\n\
+            counts, ids and samples are compared.")]
+    ImportChroma(ImportChroma),
     /// Write the records of a collection to a JSONL or Parquet file.
     #[command(after_help = "Examples:\n  \
             vermilion export records.jsonl --collection my --path ./data\n  \
@@ -255,6 +263,36 @@ pub(crate) struct Import {
     /// Begin at the first record even where an earlier run was cut off.
     #[arg(long)]
     pub(crate) restart: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportChroma {
+    /// The data folder of Chroma, or the address of a running server.
+    pub(crate) from: String,
+    /// The data folder to import into, which no server may have open.
+    #[arg(long, default_value = "./vermilion-data", conflicts_with = "url")]
+    pub(crate) path: PathBuf,
+    /// A running server to import into, such as http://localhost:8000.
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// Only this tenant [default: all of a folder, default_tenant of a server].
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// Only this database [default: all].
+    #[arg(long)]
+    pub(crate) database: Option<String>,
+    /// Only the collections of this name [default: all].
+    #[arg(long)]
+    pub(crate) collection: Option<String>,
+    /// Records in one batch, which is written whole or not at all.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) batch: u32,
+    /// Records of each collection that are compared in full at the end.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) samples: u32,
+    /// Leave out records whose vector the source has lost, and say how many.
+    #[arg(long)]
+    pub(crate) skip_incomplete: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod backup;
+mod chroma;
 mod configuration;
 mod console;
 mod control;
@@ -47,6 +48,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Run(run)) => serve::run(&run),
         Some(Command::Demo(demo)) => demo::demo(&demo),
         Some(Command::Import(import)) => transfer::import(&import),
+        Some(Command::ImportChroma(import)) => chroma::import_chroma(&import),
         Some(Command::Export(export)) => transfer::export(&export),
         Some(Command::Backup(request)) => backup::backup(&request),
         Some(Command::Restore(request)) => backup::restore(&request),

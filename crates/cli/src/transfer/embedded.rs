@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use vermilion_engine::config::SchedulerClass;
 use vermilion_engine::model::{
     CollectionId, CollectionScope, Consistency, GetRequest, Include, NewCollection, Operation,
     ReadLevel, RecordSelection, Schema, Space,
 };
-use vermilion_engine::{Config, Database};
+use vermilion_engine::{Config, Database, ErrorKind};
+use vermilion_protocol::collections::decode_new_collection;
 
 use crate::arguments::{Place, SpaceName};
 use crate::failure::Failure;
@@ -42,6 +44,23 @@ impl Embedded {
             schema: schema_of(space.into()),
             get_or_create: true,
         })?;
+        Ok(Self::over(database, place, collection.id))
+    }
+
+    /// Opens the folder and the collection that `request` describes, each made where it is not there.
+    pub(crate) fn create(place: &Place, request: &Value) -> Result<Self, Failure> {
+        let database = open(place)?;
+        let there = |made: vermilion_engine::Result<()>| match made {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        };
+        there(database.create_tenant(&place.tenant))?;
+        let made = database.create_database(&place.tenant, &place.database);
+        there(made.map(|_| ()))?;
+        let body = request.to_string();
+        let new = decode_new_collection(&place.tenant, &place.database, body.as_bytes())
+            .map_err(|error| Failure::new(error.message))?;
+        let collection = database.create_collection(new)?;
         Ok(Self::over(database, place, collection.id))
     }
 

@@ -26,9 +26,10 @@ pub(crate) use embedded::schema_of;
 pub(crate) use export::export;
 pub(crate) use import::import;
 pub(crate) use jsonl::{JsonlReader, decode_half};
+pub(crate) use place::Collection;
 pub(crate) use progress::Progress;
 pub(crate) use record::{Record, to_batch};
-pub(crate) use remote::{cannot_reach, encoded, reach, refusal};
+pub(crate) use remote::{cannot_reach, encoded, get as fetch, reach, refusal};
 
 use crate::failure::Failure;
 

@@ -1,5 +1,7 @@
 //! Where records come from or go to: a data folder in this process, or a running server.
 
+use serde_json::Value;
+
 use crate::arguments::{Place, SpaceName};
 use crate::failure::Failure;
 
@@ -21,6 +23,15 @@ impl Collection {
         match &place.url {
             Some(url) => Ok(Self::Remote(Remote::open_or_create(url, place, space)?)),
             None => Ok(Self::Embedded(Embedded::open_or_create(place, space)?)),
+        }
+    }
+
+    /// The collection that `request`, the body of a request that makes one, describes; its tenant and
+    /// database are made where they are not there.
+    pub(crate) fn create(place: &Place, request: &Value) -> Result<Self, Failure> {
+        match &place.url {
+            Some(url) => Ok(Self::Remote(Remote::create(url, place, request)?)),
+            None => Ok(Self::Embedded(Embedded::create(place, request)?)),
         }
     }
 

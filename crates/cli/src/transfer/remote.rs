@@ -77,6 +77,26 @@ impl Remote {
         })
     }
 
+    /// The collection that `request` describes; its tenant and database are made where they are not
+    /// there.
+    pub(crate) fn create(url: &str, place: &Place, request: &Value) -> Result<Self, Failure> {
+        let (agent, server) = reach(url)?;
+        let tenant = format!("{server}/api/v2/tenants/{}", encoded(&place.tenant));
+        let make = |found: &str, list: &str, name: &str| {
+            if get::<Value>(&agent, found).is_ok() {
+                return Ok(());
+            }
+            post(&agent, list, &json!({ "name": name })).map(|_: Value| ())
+        };
+        make(&tenant, &format!("{server}/api/v2/tenants"), &place.tenant)?;
+        let databases = format!("{tenant}/databases");
+        let database = format!("{databases}/{}", encoded(&place.database));
+        make(&database, &databases, &place.database)?;
+        Self::connect(url, place, |agent, collections| {
+            post(agent, collections, request)
+        })
+    }
+
     /// The collection, which must be there.
     pub(crate) fn open(url: &str, place: &Place) -> Result<Self, Failure> {
         Self::connect(url, place, |agent, collections| {
@@ -256,7 +276,8 @@ pub(crate) fn encoded(text: &str) -> String {
     path
 }
 
-fn get<T: DeserializeOwned>(agent: &ureq::Agent, url: &str) -> Result<T, Failure> {
+/// Gets `url` and reads the answer.
+pub(crate) fn get<T: DeserializeOwned>(agent: &ureq::Agent, url: &str) -> Result<T, Failure> {
     answer(url, || agent.get(url).call())
 }
 
