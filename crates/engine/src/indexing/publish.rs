@@ -18,7 +18,6 @@ use crate::catalog::{Catalog, Manifest, ManifestCommit, SegmentRow};
 use crate::log::Log;
 use crate::model::{Schema, SegmentId, SeqId};
 use crate::query::Part;
-use crate::segments::vector::IndexFile;
 use crate::segments::{Segment, SegmentSummary, Source, write_segment};
 use crate::storage::Storage;
 
@@ -261,7 +260,7 @@ impl LiveCollection {
     }
 
     /// The segments that are due to be merged, if any: `fan_out` of one size class, or one that
-    /// is more than a quarter dead or whose vector index is damaged.
+    /// is more than a quarter dead or an index of which is damaged.
     pub(crate) fn due_merge(&self, fan_out: usize, rows_max: usize) -> Option<MergeChoice> {
         let loaded = self.loaded()?;
         let working = loaded.working.lock();
@@ -272,11 +271,7 @@ impl LiveCollection {
             .collect();
         let damaged = segments
             .clone()
-            .find(|(_, part)| {
-                part.source
-                    .vector_index()
-                    .is_some_and(IndexFile::is_damaged)
-            })
+            .find(|(_, part)| part.source.has_damaged_index())
             .map(|(id, _)| *id);
         drop(working);
         let published = self.published.lock();
@@ -322,8 +317,14 @@ impl LiveCollection {
         sources: &[(Source, Arc<RoaringBitmap>)],
     ) -> Result<(Source, SegmentSummary)> {
         let folder = Segment::folder(self.id, id);
-        let space = self.info().schema.space();
-        let summary = write_segment(publisher.storage, &folder, sources, space, publisher.go_on)?;
+        let info = self.info();
+        let summary = write_segment(
+            publisher.storage,
+            &folder,
+            sources,
+            &info.schema,
+            publisher.go_on,
+        )?;
         let segment = Segment::open(publisher.storage, &folder, summary.toc_checksum)?;
         Ok((Source::Segment(Arc::new(segment)), summary))
     }

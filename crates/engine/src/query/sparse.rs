@@ -1,15 +1,23 @@
-//! The nearest records to a sparse vector.
+//! The nearest records to a sparse vector: from the index of a source's vectors, or one by one.
 //!
 //! What must stay true: the distance of a record is 1 less the products of the values in the
 //! dimensions that both vectors have, added in ascending order of the dimensions in `f64`, and then
-//! rounded; a record that has none of the query's dimensions is not found at all.
+//! rounded; a record that has none of the query's dimensions is not found at all. An index changes
+//! no answer; one that turns out to be damaged is set aside.
+
+use std::borrow::Cow;
 
 use super::plan::{Chosen, live};
 use super::top::{Candidate, Top};
-use super::{Location, Snapshot};
+use super::{Location, Part, Snapshot};
 use crate::model::{SparseSettings, SparseVector};
 use crate::segments::RowSet;
-use crate::{Error, Result};
+use crate::segments::sparse::{KeyIndex, SparseFile};
+use crate::{Error, ErrorKind, Result};
+
+/// Dead rows are looked up among a dimension's rows where they are so many times fewer, and else
+/// the other way round.
+const LOOK_UP_FACTOR: u64 = 16;
 
 /// The nearest of the rows that are `chosen`, at most `count`, nearest first.
 pub(super) fn nearest_sparse(
@@ -20,42 +28,29 @@ pub(super) fn nearest_sparse(
     count: u32,
 ) -> Result<Vec<Candidate>> {
     let settings = settings_of(snapshot, key)?;
-    let mut top = Top::new(count as usize);
     if count == 0 || query.indices.is_empty() {
         return Ok(Vec::new());
     }
-    let query = Terms::of(query);
-    let query = if settings.bm25 == Some(true) {
-        query.weighted(snapshot, key)?
-    } else {
-        query
-    };
+    let weights = query.values.iter().map(|&value| f64::from(value));
+    let mut terms: Vec<(u32, f64)> = query.indices.iter().copied().zip(weights).collect();
+    if settings.bm25 == Some(true) {
+        for ((_, weight), having) in terms.iter_mut().zip(having(snapshot, query, key)?) {
+            *weight *= rarity(snapshot.count, having);
+        }
+    }
+    let mut top = Top::new(count as usize);
     for (number, part) in snapshot.parts.iter().enumerate() {
         let among = match chosen {
-            Chosen::Everything => live(part),
-            Chosen::Sets(sets) => sets[number].clone(),
+            Chosen::Everything => Cow::Owned(live(part)),
+            Chosen::Sets(sets) => Cow::Borrowed(&sets[number]),
             Chosen::Listed(locations) => {
                 let mut rows = RowSet::none(part.source.rows());
                 let here = locations.iter().filter(|location| location.part == number);
                 here.for_each(|location| rows.insert(location.row));
-                rows
+                Cow::Owned(rows)
             }
         };
-        let births = part.source.births()?;
-        for row in among.iter() {
-            let Some(vector) = part.source.sparse(row, key)? else {
-                continue;
-            };
-            if let Some(distance) = query.distance(&vector)
-                && top.admits(distance)
-            {
-                top.offer(Candidate {
-                    distance,
-                    birth: births[row as usize],
-                    location: Location { part: number, row },
-                });
-            }
-        }
+        offer_part(part, number, &terms, key, &among, &mut top)?;
     }
     Ok(top.into_sorted())
 }
@@ -70,57 +65,128 @@ pub(super) fn settings_of<'a>(snapshot: &'a Snapshot, key: &str) -> Result<&'a S
     })
 }
 
-/// The dimensions of a query, ascending, and the weight of each.
-struct Terms {
-    indices: Vec<u32>,
-    weights: Vec<f64>,
+/// Offers the rows of `part` that are `among` those that may answer to `top`.
+fn offer_part(
+    part: &Part,
+    number: usize,
+    terms: &[(u32, f64)],
+    key: &str,
+    among: &RowSet,
+    top: &mut Top,
+) -> Result<()> {
+    if among.is_empty() {
+        return Ok(());
+    }
+    let births = part.source.births()?;
+    let offer = |top: &mut Top, row: u32, sum: f64| {
+        let distance = distance_of(sum);
+        if top.admits(distance) {
+            top.offer(Candidate {
+                distance,
+                birth: births[row as usize],
+                location: Location { part: number, row },
+            });
+        }
+        least_sum(top)
+    };
+    // What an index offered before damage was found must not be offered again.
+    let mut tried = top.clone();
+    let found = with_index(part, key, |index| {
+        let least = least_sum(&tried);
+        index.search(terms, among, least, &mut |row, sum| {
+            offer(&mut tried, row, sum)
+        })
+    })?;
+    if found.is_some() {
+        *top = tried;
+        return Ok(());
+    }
+    for row in among.iter() {
+        if let Some(vector) = part.source.sparse(row, key)?
+            && let Some(sum) = product(terms, &vector)
+        {
+            offer(top, row, sum);
+        }
+    }
+    Ok(())
 }
 
-impl Terms {
-    fn of(query: &SparseVector) -> Self {
-        Self {
-            indices: query.indices.clone(),
-            weights: query.values.iter().map(|&value| value.into()).collect(),
+/// What `ask` answers of the index of the vectors under `key`; `None` where there is no sound one.
+fn with_index<T>(
+    part: &Part,
+    key: &str,
+    ask: impl FnOnce(KeyIndex<'_>) -> Result<T>,
+) -> Result<Option<T>> {
+    let file = part.source.sparse_index();
+    let Some((file, index)) = file.and_then(|file| Some((file, file.index()?.key(key)?))) else {
+        return Ok(None);
+    };
+    match ask(index) {
+        Err(error) if error.kind() == ErrorKind::Corrupted => {
+            SparseFile::set_aside(file, &error);
+            Ok(None)
         }
+        answer => answer.map(Some),
     }
+}
 
-    /// The same, each weight multiplied by how rare its dimension is among the live records.
-    fn weighted(mut self, snapshot: &Snapshot, key: &str) -> Result<Self> {
-        let mut having = vec![0u64; self.indices.len()];
-        for part in &snapshot.parts {
-            for row in live(part).iter() {
-                let Some(vector) = part.source.sparse(row, key)? else {
-                    continue;
+/// How many live records have each dimension of `query`.
+fn having(snapshot: &Snapshot, query: &SparseVector, key: &str) -> Result<Vec<u64>> {
+    let mut having = vec![0; query.indices.len()];
+    for part in &snapshot.parts {
+        let counted = with_index(part, key, |index| {
+            let counts = query.indices.iter().map(|&dimension| {
+                let rows = index.rows_with(dimension)?;
+                let looked_up = part.dead.len() * LOOK_UP_FACTOR < rows.len() as u64;
+                let dead = if looked_up {
+                    let is_there = |row: &u32| rows.binary_search(row).is_ok();
+                    part.dead.iter().filter(is_there).count()
+                } else {
+                    rows.iter().filter(|row| part.dead.contains(**row)).count()
                 };
-                for (at, index) in self.indices.iter().enumerate() {
-                    having[at] += u64::from(vector.indices.binary_search(index).is_ok());
-                }
+                Ok((rows.len() - dead) as u64)
+            });
+            counts.collect::<Result<Vec<u64>>>()
+        })?;
+        if let Some(counted) = counted {
+            let both = having.iter_mut().zip(counted);
+            both.for_each(|(having, counted)| *having += counted);
+            continue;
+        }
+        for row in live(part).iter() {
+            let Some(vector) = part.source.sparse(row, key)? else {
+                continue;
+            };
+            for (having, index) in having.iter_mut().zip(&query.indices) {
+                *having += u64::from(vector.indices.binary_search(index).is_ok());
             }
         }
-        for (weight, having) in self.weights.iter_mut().zip(having) {
-            *weight *= rarity(snapshot.count, having);
-        }
-        Ok(self)
     }
+    Ok(having)
+}
 
-    /// How far `vector` is; `None` where it has none of the dimensions.
-    fn distance(&self, vector: &SparseVector) -> Option<f32> {
-        let (mut sum, mut met) = (0.0, false);
-        let mut from = 0;
-        for (index, weight) in self.indices.iter().zip(&self.weights) {
-            from += vector.indices[from..].partition_point(|other| other < index);
-            if vector.indices.get(from) == Some(index) {
-                sum += weight * f64::from(vector.values[from]);
-                met = true;
-            }
+/// The sum of the products of `terms` with `vector`; `None` where it has none of the dimensions.
+fn product(terms: &[(u32, f64)], vector: &SparseVector) -> Option<f64> {
+    let (mut sum, mut from) = (None, 0);
+    for (dimension, weight) in terms {
+        from += vector.indices[from..].partition_point(|other| other < dimension);
+        if vector.indices.get(from) == Some(dimension) {
+            let product = weight * f64::from(vector.values[from]);
+            sum = Some(sum.map_or(product, |sum: f64| sum + product));
         }
-        met.then(|| distance_of(sum))
     }
+    sum
 }
 
 /// The distance of a record whose products come to `sum`.
 fn distance_of(sum: f64) -> f32 {
     (1.0 - sum).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
+}
+
+/// A sum below which no record can be among the best any more, however its distance is rounded.
+fn least_sum(top: &Top) -> f64 {
+    let worst = top.worst().map(f32::next_up);
+    worst.map_or(f64::NEG_INFINITY, |worst| 1.0 - f64::from(worst))
 }
 
 /// How much a dimension tells that `having` of `records` records have: Robertson's weight, never

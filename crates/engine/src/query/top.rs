@@ -37,7 +37,7 @@ impl PartialOrd for Candidate {
 }
 
 /// The best `count` candidates so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Top {
     count: usize,
     worst_first: BinaryHeap<Candidate>,
@@ -59,6 +59,13 @@ impl Top {
                 .worst_first
                 .peek()
                 .is_some_and(|worst| distance <= worst.distance)
+    }
+
+    /// The largest distance that is kept; `None` while any is.
+    pub(super) fn worst(&self) -> Option<f32> {
+        let full = self.worst_first.len() >= self.count;
+        let worst = self.worst_first.peek().filter(|_| full);
+        worst.map(|worst| worst.distance)
     }
 
     /// Keeps `candidate` if it is among the best.

@@ -19,6 +19,7 @@ mod row_set;
 mod segment;
 mod sink;
 mod source;
+pub mod sparse;
 mod toc;
 pub mod vector;
 mod write;
@@ -32,7 +33,7 @@ pub(crate) use metadata::compare_numbers;
 pub use row_set::RowSet;
 pub use segment::Segment;
 pub use source::Source;
-pub use write::{SegmentSummary, write_segment};
+pub use write::{Indexes, SegmentSummary, write_segment};
 
 #[cfg(target_endian = "big")]
 compile_error!("segments are little-endian and are read in place; big-endian machines need a copy");

@@ -13,6 +13,7 @@ use super::id_table;
 use super::metadata::extra;
 use super::metadata::gather::Cell;
 use super::metadata::search::Postings;
+use super::sparse::{SPARSE_FILE, SparseFile};
 use super::toc::Toc;
 use super::vector::{INDEX_FILE, IndexFile};
 use crate::model::{
@@ -32,6 +33,7 @@ pub struct Segment {
     index: Blocks,
     documents: Option<Documents>,
     vector_index: Option<IndexFile>,
+    sparse_index: Option<SparseFile>,
 }
 
 impl Segment {
@@ -79,6 +81,8 @@ impl Segment {
         };
         let vector_index = toc.file(INDEX_FILE);
         let vector_index = vector_index.map(|_| IndexFile::new(open(INDEX_FILE)));
+        let sparse_index = toc.file(SPARSE_FILE);
+        let sparse_index = sparse_index.map(|_| SparseFile::new(open(SPARSE_FILE)));
         if vectors.len() as u64 != u64::from(toc.rows) * u64::from(toc.dimension) * 4 {
             let detail = format_args!(
                 "{} vectors of {} numbers do not fill it",
@@ -105,6 +109,7 @@ impl Segment {
             index,
             documents: documents.map(|blocks| Documents::new(blocks, batches)),
             vector_index,
+            sparse_index,
         })
     }
 
@@ -126,6 +131,7 @@ impl Segment {
         self.files()
             .for_each(|file| damage.extend(file.damage_while(go_on)));
         damage.extend(self.vector_index.iter().flat_map(IndexFile::damage));
+        damage.extend(self.sparse_index.iter().flat_map(SparseFile::damage));
         damage
     }
 
@@ -133,12 +139,18 @@ impl Segment {
     pub fn disk_bytes(&self) -> u64 {
         let files: usize = self.files().map(Blocks::len).sum();
         let index = self.vector_index.as_ref().map_or(0, IndexFile::bytes);
-        (files + index + self.toc_bytes.len()) as u64
+        let sparse = self.sparse_index.as_ref().map_or(0, SparseFile::bytes);
+        (files + index + sparse + self.toc_bytes.len()) as u64
     }
 
     /// The index of its vectors, where it has one.
     pub fn vector_index(&self) -> Option<&IndexFile> {
         self.vector_index.as_ref()
+    }
+
+    /// The index of its sparse vectors, where it has one.
+    pub fn sparse_index(&self) -> Option<&SparseFile> {
+        self.sparse_index.as_ref()
     }
 
     fn files(&self) -> impl Iterator<Item = &Blocks> {
@@ -290,7 +302,8 @@ impl Segment {
             .sum();
         let documents = self.documents.as_ref().map_or(0, Documents::heap_bytes);
         let vectors = self.vector_index.as_ref().map_or(0, IndexFile::heap_bytes);
-        size_of::<Self>() + checksums + columns + documents + vectors
+        let sparse = self.sparse_index.as_ref().map_or(0, SparseFile::heap_bytes);
+        size_of::<Self>() + checksums + columns + documents + vectors + sparse
     }
 
     pub(super) fn last_seq(&self) -> SeqId {

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::sparse::SparseFile;
 use super::vector::IndexFile;
 use super::{Chunk, RowSet, Segment};
 use crate::Result;
@@ -126,12 +127,26 @@ impl Source {
         }
     }
 
+    /// The index of sparse vectors, where there is one.
+    pub fn sparse_index(&self) -> Option<&SparseFile> {
+        match self {
+            Self::Chunk(_) => None,
+            Self::Segment(segment) => segment.sparse_index(),
+        }
+    }
+
     /// The index of the vectors, where there is one.
     pub fn vector_index(&self) -> Option<&IndexFile> {
         match self {
             Self::Chunk(_) => None,
             Self::Segment(segment) => segment.vector_index(),
         }
+    }
+
+    /// Whether an index was found damaged, and is to be made anew.
+    pub fn has_damaged_index(&self) -> bool {
+        self.vector_index().is_some_and(IndexFile::is_damaged)
+            || self.sparse_index().is_some_and(SparseFile::is_damaged)
     }
 
     /// Bytes held in memory (a segment's mapped files do not count).

@@ -12,14 +12,15 @@ use super::arrow::{Records, write_records};
 use super::chunk::{LiveRow, live_rows};
 use super::documents::DocumentWriter;
 use super::id_table;
-use super::metadata::gather::{Cell, Gathered, Text};
+use super::metadata::gather::{Cell, Gathered, GatheredColumn, Text, Values};
 use super::metadata::{Kind, postings};
 use super::segment::map;
 use super::sink::{FileEntry, FileSink};
+use super::sparse::{self, SPARSE_FILE, Vectors};
 use super::toc::{IndexLayout, Toc};
 use super::vector::{self, BuildOptions, INDEX_FILE};
 use super::{Chunk, Segment, Source};
-use crate::model::Space;
+use crate::model::{Schema, Space};
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 
@@ -40,13 +41,40 @@ pub struct SegmentSummary {
     pub row_of: Vec<Vec<u32>>,
 }
 
+/// Which indexes a segment is to have.
+#[derive(Clone, Debug)]
+pub struct Indexes {
+    /// How its vectors are compared.
+    space: Space,
+    /// The metadata keys whose sparse vectors are indexed.
+    sparse_keys: Vec<String>,
+}
+
+impl From<Space> for Indexes {
+    fn from(space: Space) -> Self {
+        Self {
+            space,
+            sparse_keys: Vec::new(),
+        }
+    }
+}
+
+impl From<&Schema> for Indexes {
+    fn from(schema: &Schema) -> Self {
+        Self {
+            space: schema.space(),
+            sparse_keys: schema.sparse_keys().map(str::to_owned).collect(),
+        }
+    }
+}
+
 /// Writes the rows of `sources` that are not dead into the new folder `folder`, by ascending birth,
-/// and an index of their vectors, compared as `space` says, where that pays. `go_on` is asked now and then; once it answers `false` the call cleans up and ends with `Busy`.
+/// an index of their vectors where that pays, and the other `indexes`. `go_on` is asked now and then; once it answers `false` the call cleans up and ends with `Busy`.
 pub fn write_segment(
     storage: &dyn Storage,
     folder: &str,
     sources: &[(Source, Arc<RoaringBitmap>)],
-    space: Space,
+    indexes: impl Into<Indexes>,
     go_on: &dyn Fn() -> bool,
 ) -> Result<SegmentSummary> {
     if storage.exists(folder)? {
@@ -57,7 +85,7 @@ pub fn write_segment(
         storage,
         folder,
         sources,
-        space,
+        indexes: indexes.into(),
         live: Vec::new(),
         dimension: 0,
         go_on,
@@ -76,7 +104,7 @@ struct Job<'a> {
     storage: &'a dyn Storage,
     folder: &'a str,
     sources: &'a [(Source, Arc<RoaringBitmap>)],
-    space: Space,
+    indexes: Indexes,
     live: Vec<LiveRow>,
     dimension: usize,
     go_on: &'a dyn Fn() -> bool,
@@ -98,6 +126,7 @@ impl Job<'_> {
         let (records, hashes) = self.gather()?;
         let last_seq = records.seqs.iter().copied().max().unwrap_or(0);
         let (index_file, index) = self.write_index(&records.metadata, hashes, rows)?;
+        let sparse_index = self.write_sparse_index(&records.metadata)?;
         self.ask()?;
         let sink = FileSink::create(self.storage, self.folder, "records.arrow")?;
         let (records_file, records) = write_records(sink, records)?;
@@ -105,6 +134,7 @@ impl Job<'_> {
         let (documents_file, documents) = documents.unzip();
         files.extend(documents_file);
         files.extend(vector_index);
+        files.extend(sparse_index);
         let toc = Toc {
             rows,
             dimension: self.dimension as u32,
@@ -215,12 +245,35 @@ impl Job<'_> {
         }
         let vectors = map(self.storage, &format!("{}/vectors.f32", self.folder))?;
         let vectors = bytemuck::cast_slice(&vectors);
-        let options = BuildOptions::new(self.space);
+        let options = BuildOptions::new(self.indexes.space);
         let Some(bytes) = vector::build(vectors, self.dimension, &options, self.go_on)? else {
             return Ok(None);
         };
         let mut sink = FileSink::create(self.storage, self.folder, INDEX_FILE)?;
         sink.put(&bytes)?;
+        sink.finish().map(Some)
+    }
+
+    /// The index of the sparse vectors in `metadata`; none where no key is to have one.
+    fn write_sparse_index(&mut self, metadata: &Gathered) -> Result<Option<FileEntry>> {
+        if self.indexes.sparse_keys.is_empty() {
+            return Ok(None);
+        }
+        self.ask()?;
+        // A key without vectors is in the file too: that says that nothing was left out.
+        let keys = self.indexes.sparse_keys.iter().map(|key| {
+            let of_key = |column: &&GatheredColumn| *column.key == **key;
+            let mut columns = metadata.columns.iter().filter(of_key);
+            let found = columns.find_map(|column| match &column.values {
+                Values::Sparse(vectors) => Some((&column.rows[..], &vectors[..])),
+                _ => None,
+            });
+            let (rows, vectors) = found.unwrap_or_default();
+            Vectors { key, rows, vectors }
+        });
+        let keys: Vec<Vectors<'_>> = keys.collect();
+        let mut sink = FileSink::create(self.storage, self.folder, SPARSE_FILE)?;
+        sparse::write(&mut sink, &keys)?;
         sink.finish().map(Some)
     }
 

@@ -5,6 +5,7 @@ mod naive;
 mod random;
 mod requests;
 mod search;
+mod sparse;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -85,7 +86,8 @@ impl World {
                 .create_dir(&format!("segments/{collection}"))
                 .unwrap();
             let summary =
-                write_segment(&self.storage, &folder, &parts, Space::L2, &|| true).unwrap();
+                write_segment(&self.storage, &folder, &parts, &schema(Space::L2), &|| true)
+                    .unwrap();
             let segment = Segment::open(&self.storage, &folder, summary.toc_checksum).unwrap();
             Source::Segment(Arc::new(segment))
         } else {
@@ -133,19 +135,24 @@ impl World {
             source: source.clone(),
             dead: Arc::new(dead.clone()),
         });
-        let mut schema = Schema::standard(2);
-        schema.change_vectors(|vectors| vectors.space = Some(space));
-        for (key, bm25) in [("s", false), ("t", true)] {
-            schema.keys.insert(key.to_owned(), sparse_index(bm25));
-        }
         Snapshot {
             parts: parts.collect(),
             visible: SeqId(self.seq),
             count: self.records.len() as u64,
             dimension: (!self.parts.is_empty()).then_some(self.dimension as u32),
-            schema: Arc::new(schema),
+            schema: Arc::new(schema(space)),
         }
     }
+}
+
+/// A schema with two indexes of sparse vectors, the second of which weights dimensions.
+fn schema(space: Space) -> Schema {
+    let mut schema = Schema::standard(2);
+    schema.change_vectors(|vectors| vectors.space = Some(space));
+    for (key, bm25) in [("s", false), ("t", true)] {
+        schema.keys.insert(key.to_owned(), sparse_index(bm25));
+    }
+    schema
 }
 
 /// A key whose sparse vectors are indexed.

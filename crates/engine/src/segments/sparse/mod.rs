@@ -1,0 +1,34 @@
+//! The index of a segment's sparse vectors: for each dimension the rows that have it, with their
+//! values, and bounds of them in one byte.
+//!
+//! A search adds bounds up, window of rows by window of rows, and multiplies exactly only where the
+//! bounds leave a row in the race. What must stay true: answers are exact, whatever the bounds are;
+//! an index is made from values that are in another file too, so that damage to it costs no answer.
+//!
+//! | file | what |
+//! |---|---|
+//! | `build` | [`write`]: an index of the vectors of some rows |
+//! | `layout` | the bytes of the file |
+//! | `index` | [`SparseIndex`]: an opened file; the postings of a dimension |
+//! | `search` | the best rows for a query |
+//! | `file` | [`SparseFile`]: opened when asked for, set aside once damage is found |
+
+mod build;
+mod file;
+mod index;
+mod layout;
+mod search;
+#[cfg(test)]
+mod tests;
+
+pub(super) use build::write;
+pub use build::{Vectors, build};
+pub use file::SparseFile;
+pub use index::{KeyIndex, SparseIndex};
+
+/// The name of the file in a segment's folder.
+pub(super) const SPARSE_FILE: &str = "sparse.index";
+/// Postings that share one pair of bounds.
+const BLOCK_POSTINGS: usize = 128;
+/// How many codes there are: each stands for so much of the range of a dimension's values.
+const CODES: u32 = 256;
