@@ -3,7 +3,7 @@
 //! What must stay true: opening replays the log beyond the segments before anything is answered;
 //! closing leaves the log with a clean end; the `collections` lock is never held across I/O, and
 //! `changes` orders everything that creates, renames or deletes. Whoever writes a segment that the
-//! catalogue does not name yet shares `publishing`; who looks for folders that it does not name has
+//! catalogue does not name yet shares `publishing` (its `Publisher` does); who looks for folders that it does not name has
 //! it alone, and no request waits for it.
 
 mod backups;
@@ -362,12 +362,14 @@ impl Inner {
             .ok_or_else(|| crate::indexing::missing(scope.id))
     }
 
+    /// For whoever writes segments; a thread has one at a time.
     fn publisher<'a>(&'a self, go_on: &'a (dyn Fn() -> bool + Sync)) -> Publisher<'a> {
         Publisher {
             storage: self.config.storage.as_ref(),
             catalog: &self.catalog,
-            log: Some(&self.log),
+            log: &self.log,
             go_on,
+            _publishing: self.publishing.read(),
         }
     }
 
@@ -380,11 +382,10 @@ impl Inner {
         let Ok(_inside) = self.controls.enter(Component::Indexing) else {
             return Ok(false);
         };
-        let _publishing = self.publishing.read();
         let go_on = || !self.is_closing();
         let sealed = seal_round(
             &self.all_collections(),
-            self.publisher(&go_on),
+            &self.publisher(&go_on),
             &self.config.upkeep,
             self.config.clock.monotonic(),
         );
@@ -405,10 +406,10 @@ impl Inner {
     }
 
     fn seal_everything(&self, go_on: &(dyn Fn() -> bool + Sync)) -> Result<()> {
-        let _publishing = self.publishing.read();
+        let publisher = self.publisher(go_on);
         for collection in self.all_collections() {
             if !collection.is_deleted() && go_on() {
-                forgive_deletion(collection.seal(self.publisher(go_on)), false)?;
+                forgive_deletion(collection.seal(&publisher), false)?;
             }
         }
         Ok(())

@@ -107,7 +107,7 @@ impl Inner {
         ids: &[String],
         bound: SeqId,
     ) -> Result<Option<u64>> {
-        let make_room = |one: &LiveCollection| self.make_room(one);
+        let make_room = || self.make_room();
         // Who paused the indexing must not see it done by this.
         let go_on = || !self.is_closing() && !self.handoff.is_paused();
         let answered = self.answered(collection);

@@ -128,7 +128,7 @@ impl Inner {
         if self.has_workers() {
             self.handoff.offer(collection);
         } else {
-            collection.settle(self.applier(&|one| self.make_room(one)), target);
+            collection.settle(self.applier(&|| self.make_room()), target);
         }
         Ok((target, collection.watch(target)?))
     }
@@ -159,7 +159,7 @@ impl Inner {
         self.config.upkeep.background
     }
 
-    pub(super) fn applier<'a>(&'a self, make_room: &'a dyn Fn(&LiveCollection)) -> Applier<'a> {
+    pub(super) fn applier<'a>(&'a self, make_room: &'a dyn Fn()) -> Applier<'a> {
         Applier {
             storage: self.config.storage.as_ref(),
             log: &self.log,
@@ -169,7 +169,7 @@ impl Inner {
     }
 
     /// Waits for a while until there is memory for what is indexed next.
-    pub(super) fn make_room(&self, _collection: &LiveCollection) {
+    pub(super) fn make_room(&self) {
         for _ in 0..ROOM_WAITS {
             let full = self.gauges.memory.load(Ordering::Relaxed) > self.memory_max();
             if !full || self.closing.load(Ordering::SeqCst) {
@@ -186,10 +186,11 @@ impl Inner {
     /// Seals what is in memory, where no thread does so. A full disk must not keep records from
     /// being indexed.
     fn seal_for_room(&self) {
+        let publisher = self.publisher(&|| true);
         for collection in self.all_collections() {
             if collection.memory().0 > 0
                 && !collection.is_deleted()
-                && let Err(error) = collection.seal(self.publisher(&|| true))
+                && let Err(error) = collection.seal(&publisher)
             {
                 tracing::warn!(%error, "cannot seal while records are indexed");
             }
@@ -212,7 +213,7 @@ impl Inner {
         let Some(collection) = self.handoff.take(|one| self.may_grow(one)) else {
             return false;
         };
-        let applier = self.applier(&|_| {});
+        let applier = self.applier(&|| {});
         let end = SeqId(u64::MAX);
         let slice = AssertUnwindSafe(|| collection.apply_slice(applier, end));
         match std::panic::catch_unwind(slice) {
@@ -236,7 +237,7 @@ impl Inner {
         for collection in self.all_collections() {
             if collection.has_backlog() && !collection.is_deleted() {
                 any = true;
-                let make_room = |one: &LiveCollection| self.make_room(one);
+                let make_room = || self.make_room();
                 let applier = self.applier(&make_room);
                 collection.settle(applier, collection.acknowledged());
             }

@@ -176,7 +176,7 @@ impl Inner {
     /// Logs a batch that was validated; answers when the collection's writers are answered.
     fn log_batch(&self, collection: &Arc<LiveCollection>, batch: RecordBatch) -> Result<SeqRange> {
         let answered = self.answered(collection);
-        let make_room = |one: &LiveCollection| self.make_room(one);
+        let make_room = || self.make_room();
         let applier = self.applier(&make_room);
         let seqs = collection.write(applier, batch, answered)?;
         // Workers also take over where a disk that failed kept the writer from indexing.

@@ -245,7 +245,8 @@ impl LiveCollection {
     ) -> Result<SeqRange> {
         self.check_failure()?;
         let loaded = self.load(applier.storage)?;
-        let ticket = self.submit(applier, Arc::new(batch), answered)?;
+        let batch = Arc::new(batch);
+        let ticket = self.admit(&mut self.writer.lock(), applier, batch, answered)?;
         self.answer(applier, loaded, &ticket, answered)
     }
 
@@ -270,15 +271,6 @@ impl LiveCollection {
         self.check_failure()?;
         self.acknowledge(seqs.last);
         Ok(seqs)
-    }
-
-    fn submit(
-        &self,
-        applier: Applier<'_>,
-        batch: Arc<RecordBatch>,
-        answered: Answered,
-    ) -> Result<Ticket> {
-        self.admit(&mut self.writer.lock(), applier, batch, answered)
     }
 
     /// Submits a batch to the log, for whoever holds the writers' lock.

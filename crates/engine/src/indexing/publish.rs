@@ -8,11 +8,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::RwLockReadGuard;
 use roaring::RoaringBitmap;
 
 use super::LiveCollection;
 use super::apply::translate;
-use super::collection::{read_dead, write_dead};
+use super::collection::{Loaded, read_dead, write_dead};
 use crate::Result;
 use crate::catalog::{Catalog, Manifest, ManifestCommit, SegmentRow};
 use crate::log::Log;
@@ -21,17 +22,19 @@ use crate::query::Part;
 use crate::segments::{Segment, SegmentSummary, Source, write_segment};
 use crate::storage::Storage;
 
-/// What publishing needs of the database.
-#[derive(Clone, Copy)]
+/// What publishing needs of the database. While there is one, nobody sweeps folders.
 pub(crate) struct Publisher<'a> {
     /// The disk.
     pub(crate) storage: &'a dyn Storage,
     /// The catalogue.
     pub(crate) catalog: &'a Catalog,
-    /// The log, told what it may forget; `None` while it is being replayed.
-    pub(crate) log: Option<&'a Log>,
+    /// The log, told what it may forget.
+    pub(crate) log: &'a Log,
     /// Asked now and then while a segment is written; `false` ends the work.
     pub(crate) go_on: &'a (dyn Fn() -> bool + Sync),
+    /// Shared by all who write segments: the catalogue does not name theirs yet, and a sweep
+    /// would take their folders for leftovers.
+    pub(crate) _publishing: RwLockReadGuard<'a, ()>,
 }
 
 /// Segments to be merged into one.
@@ -52,10 +55,16 @@ struct Frozen {
 
 impl LiveCollection {
     /// Writes what is in memory to a segment; whether there was anything to do.
-    pub(crate) fn seal(&self, publisher: Publisher<'_>) -> Result<bool> {
+    pub(crate) fn seal(&self, publisher: &Publisher<'_>) -> Result<bool> {
         let Some(loaded) = self.loaded() else {
             return Ok(false);
         };
+        let sealed = self.seal_loaded(publisher, loaded);
+        self.sweep_if_gone(publisher.storage);
+        sealed
+    }
+
+    fn seal_loaded(&self, publisher: &Publisher<'_>, loaded: &Loaded) -> Result<bool> {
         let _sealing = self.sealing.lock();
         let frozen = {
             let mut working = loaded.working.lock();
@@ -95,16 +104,14 @@ impl LiveCollection {
         }
         self.publish_snapshot(loaded, &working);
         drop(working);
-        if let Some(log) = publisher.log {
-            log.purge(self.id, frozen.applied)?;
-        }
+        publisher.log.purge(self.id, frozen.applied)?;
         Ok(true)
     }
 
     /// Writes and commits; the segment is `None` where no frozen row is alive.
     fn seal_frozen(
         &self,
-        publisher: Publisher<'_>,
+        publisher: &Publisher<'_>,
         frozen: &Frozen,
     ) -> Result<(SegmentId, Option<(Source, SegmentSummary)>)> {
         let id = SegmentId::random();
@@ -149,10 +156,21 @@ impl LiveCollection {
     }
 
     /// Merges `choice` into one segment.
-    pub(crate) fn merge(&self, publisher: Publisher<'_>, choice: &MergeChoice) -> Result<()> {
+    pub(crate) fn merge(&self, publisher: &Publisher<'_>, choice: &MergeChoice) -> Result<()> {
         let Some(loaded) = self.loaded() else {
             return Ok(());
         };
+        let merged = self.merge_loaded(publisher, loaded, choice);
+        self.sweep_if_gone(publisher.storage);
+        merged
+    }
+
+    fn merge_loaded(
+        &self,
+        publisher: &Publisher<'_>,
+        loaded: &Loaded,
+        choice: &MergeChoice,
+    ) -> Result<()> {
         let at_start = self.published.lock().clone();
         let inputs = {
             let working = loaded.working.lock();
@@ -222,7 +240,7 @@ impl LiveCollection {
 
     fn commit_merge(
         &self,
-        publisher: Publisher<'_>,
+        publisher: &Publisher<'_>,
         choice: &MergeChoice,
         id: SegmentId,
         summary: Option<&SegmentSummary>,
@@ -312,7 +330,7 @@ impl LiveCollection {
 
     fn write_new_segment(
         &self,
-        publisher: Publisher<'_>,
+        publisher: &Publisher<'_>,
         id: SegmentId,
         sources: &[(Source, Arc<RoaringBitmap>)],
     ) -> Result<(Source, SegmentSummary)> {
@@ -331,10 +349,21 @@ impl LiveCollection {
 
     /// Removes the files of a segment that the catalogue does not name. A failure leaves files
     /// that the next start sweeps.
-    fn remove_segment(&self, publisher: Publisher<'_>, id: SegmentId) {
+    fn remove_segment(&self, publisher: &Publisher<'_>, id: SegmentId) {
         let folder = Segment::folder(self.id, id);
         if let Err(error) = publisher.storage.remove_dir(&folder) {
             tracing::warn!(folder, %error, "files of a removed segment stay until the next start");
+        }
+    }
+
+    /// Removes what was written for a collection that was deleted meanwhile.
+    fn sweep_if_gone(&self, storage: &dyn Storage) {
+        if !self.is_over() || !self.is_deleted() {
+            return;
+        }
+        let folder = format!("segments/{}", self.id);
+        if let Err(error) = storage.remove_dir(&folder) {
+            tracing::warn!(folder, %error, "files of a deleted collection stay for now");
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Applier<'a> {
     /// The log, from which batches are read again.
     pub(crate) log: &'a Log,
     /// Called before each slice, with no lock held: may wait for memory, for a while.
-    pub(crate) make_room: &'a dyn Fn(&LiveCollection),
+    pub(crate) make_room: &'a dyn Fn(),
     /// The monotonic time.
     pub(crate) now: Duration,
 }
@@ -41,7 +41,7 @@ impl LiveCollection {
     pub(crate) fn settle(&self, applier: Applier<'_>, upto: SeqId) {
         while self.visible() < upto {
             if self.has_backlog() {
-                (applier.make_room)(self);
+                (applier.make_room)();
             }
             match self.apply_slice(applier, upto) {
                 Ok(true) => {}

@@ -90,7 +90,7 @@ impl LiveCollection {
             if !go_on() {
                 return Ok(false);
             }
-            (applier.make_room)(self);
+            (applier.make_room)();
             if !self.apply_slice(applier, target)? {
                 return Ok(self.visible() >= target);
             }

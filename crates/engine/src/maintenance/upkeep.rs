@@ -14,7 +14,7 @@ use crate::{ErrorKind, Result};
 /// Seals every collection that is due; whether one was.
 pub(crate) fn seal_round(
     collections: &[Arc<LiveCollection>],
-    publisher: Publisher<'_>,
+    publisher: &Publisher<'_>,
     upkeep: &Upkeep,
     now: Duration,
 ) -> Result<bool> {
@@ -39,11 +39,13 @@ pub(crate) fn seal_round(
             due.push(collection);
         }
     }
-    let holders = match publisher.log {
-        Some(log) if indexed_bytes(log.bytes(), collections) > upkeep.log_bytes => {
-            log.holders_of_oldest()
-        }
-        _ => Vec::new(),
+    let log = publisher.log;
+    let crowded = log.bytes() > upkeep.log_bytes
+        && indexed_bytes(log.bytes(), collections) > upkeep.log_bytes;
+    let holders = if crowded {
+        log.holders_of_oldest()
+    } else {
+        Vec::new()
     };
     let by_id: HashMap<_, _> = collections.iter().map(|one| (one.id, one)).collect();
     due.extend(holders.iter().filter_map(|id| by_id.get(id).copied()));
@@ -51,9 +53,7 @@ pub(crate) fn seal_round(
     let mut sealed = HashSet::new();
     for collection in due {
         if sealed.insert(collection.id) && (publisher.go_on)() && !collection.is_deleted() {
-            let sealed = collection.seal(publisher);
-            sweep_if_gone(collection, publisher.storage);
-            any |= forgive_deletion(sealed, false)?;
+            any |= forgive_deletion(collection.seal(publisher), false)?;
         }
     }
     Ok(any)
@@ -69,7 +69,7 @@ fn indexed_bytes(log_bytes: u64, collections: &[Arc<LiveCollection>]) -> u64 {
 /// Merges one group of segments; whether there was one.
 pub(crate) fn merge_round(
     collections: &[Arc<LiveCollection>],
-    publisher: Publisher<'_>,
+    publisher: &Publisher<'_>,
     upkeep: &Upkeep,
     limits: &Limits,
 ) -> Result<bool> {
@@ -88,24 +88,11 @@ pub(crate) fn merge_round(
                 tracing::warn!(free, "no merge while the disk is nearly full");
                 return Ok(false);
             }
-            let merged = collection.merge(publisher, &choice);
-            sweep_if_gone(collection, publisher.storage);
-            forgive_deletion(merged, ())?;
+            forgive_deletion(collection.merge(publisher, &choice), ())?;
             return Ok(true);
         }
     }
     Ok(false)
-}
-
-/// Removes what a seal or merge has written for a collection that was deleted meanwhile.
-fn sweep_if_gone(collection: &LiveCollection, storage: &dyn Storage) {
-    if !collection.is_over() || !collection.is_deleted() {
-        return;
-    }
-    let folder = format!("segments/{}", collection.id);
-    if let Err(error) = storage.remove_dir(&folder) {
-        tracing::warn!(folder, %error, "files of a deleted collection stay for now");
-    }
 }
 
 /// A collection that was deleted meanwhile, or work that was called off, is no failure.

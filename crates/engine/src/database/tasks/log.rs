@@ -114,11 +114,10 @@ impl Inner {
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<bool> {
         let _inside = self.controls.enter(Component::Indexing)?;
-        let _publishing = self.publishing.read();
         if collection.is_deleted() {
             return Ok(false);
         }
         // Its records may never have been asked for since the start.
-        forgive_deletion(collection.seal(self.publisher(go_on)), false)
+        forgive_deletion(collection.seal(&self.publisher(go_on)), false)
     }
 }

@@ -86,10 +86,9 @@ impl Inner {
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<bool> {
         let _inside = self.controls.enter(Component::IndexBuilder)?;
-        let _publishing = self.publishing.read();
         merge_round(
             &self.all_collections(),
-            self.publisher(go_on),
+            &self.publisher(go_on),
             &self.config.upkeep,
             &self.config.limits,
         )
@@ -159,7 +158,6 @@ impl Inner {
         let go_on = || !run.is_cancelled() && !self.is_closing();
         for choice in choices {
             let _inside = self.controls.enter(Component::IndexBuilder)?;
-            let _publishing = self.publishing.read();
             let free = self.config.storage.free_bytes()?;
             if free < self.config.limits.free_disk_bytes_min.saturating_mul(4) {
                 let message = "The disk is nearly full: what is left is kept for writes.";
@@ -167,7 +165,7 @@ impl Inner {
             }
             // A merge is of records that are at hand.
             live.snapshot(self.config.storage.as_ref())?;
-            forgive_deletion(live.merge(self.publisher(&go_on), &choice), ())?;
+            forgive_deletion(live.merge(&self.publisher(&go_on), &choice), ())?;
         }
         Ok(true)
     }

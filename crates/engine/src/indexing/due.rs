@@ -1,0 +1,108 @@
+//! Which segments of a collection are due to be merged.
+//!
+//! What must stay true: a merge leaves fewer segments, fewer dead rows, or an index that was
+//! missing or damaged, so that merging comes to an end.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::LiveCollection;
+use super::collection::read_dead;
+use super::publish::MergeChoice;
+use crate::config::Upkeep;
+use crate::model::SegmentId;
+use crate::query::Part;
+use crate::segments::Source;
+use crate::segments::vector::{self, IndexFile};
+
+/// How long nobody writes to a collection before the segments that were written without an index
+/// of their vectors get one.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Rows a second at which memory fills faster than vectors should be indexed.
+const HURRIED_ROWS: u64 = 10_000;
+
+impl LiveCollection {
+    /// The segments that are due to be merged, if any: one that is more than a quarter dead or
+    /// whose vector index is damaged, those without an index once nobody writes or somebody
+    /// searches, or as many as fan out of one size class.
+    pub(crate) fn due_merge(&self, upkeep: &Upkeep, now: Duration) -> Option<MergeChoice> {
+        let rows_max = upkeep.segment_rows_max as u64;
+        let segments = self.loaded()?.working.lock().segments.clone();
+        if let Some(id) = damaged(&segments).or_else(|| self.mostly_dead(&segments)) {
+            return Some(MergeChoice { segments: vec![id] });
+        }
+        if !self.unindexable.load(Ordering::Relaxed) && (self.is_quiet(now) || self.is_searched()) {
+            let unindexed: Vec<_> = sizes(&segments, |part| is_unindexed(&part.source)).collect();
+            if !unindexed.is_empty() {
+                return Some(as_many_as_fit(&unindexed, rows_max));
+            }
+        }
+        let fan_out = upkeep.merge_fan_out;
+        let class = |rows: u64| rows.max(1).ilog2() / (fan_out as u32).ilog2().max(1);
+        (0..64).find_map(|wanted| {
+            let alike: Vec<_> = sizes(&segments, |_| true)
+                .filter(|(_, rows)| class(*rows) == wanted && *rows * 2 <= rows_max)
+                .collect();
+            let choice = as_many_as_fit(&alike, rows_max);
+            (alike.len() >= fan_out && choice.segments.len() > 1).then_some(choice)
+        })
+    }
+
+    fn mostly_dead(&self, segments: &[(SegmentId, Part)]) -> Option<SegmentId> {
+        let published = self.published.lock();
+        let found = sizes(segments, |_| true).find(|(id, rows)| {
+            let row = published.segments.iter().find(|row| row.id == *id);
+            row.is_some_and(|row| read_dead(&row.dead).is_ok_and(|dead| dead.len() * 4 > *rows))
+        });
+        found.map(|(id, _)| id)
+    }
+
+    /// Whether nobody has written for a while.
+    fn is_quiet(&self, now: Duration) -> bool {
+        !self.has_backlog() && now.saturating_sub(self.written_at()) >= QUIET
+    }
+
+    /// Whether rows come faster than their vectors should be indexed, and nobody searches them.
+    pub(crate) fn is_hurried(&self, now: Duration) -> bool {
+        let filling = now.saturating_sub(self.filling_since()).as_millis() as u64;
+        !self.is_quiet(now)
+            && !self.is_searched()
+            && self.memory().1.saturating_mul(1000) >= filling.saturating_mul(HURRIED_ROWS)
+    }
+}
+
+/// Whether a segment has no index of its vectors though one would pay.
+pub(super) fn is_unindexed(source: &Source) -> bool {
+    matches!(source, Source::Segment(_))
+        && source.vector_index().is_none()
+        && vector::pays(source.rows() as usize, source.dimension())
+}
+
+fn damaged(segments: &[(SegmentId, Part)]) -> Option<SegmentId> {
+    let is_damaged =
+        |part: &Part| part.source.vector_index().is_some_and(IndexFile::is_damaged);
+    let found = segments.iter().find(|(_, part)| is_damaged(part));
+    found.map(|(id, _)| *id)
+}
+
+/// Segments for which `wanted` holds, with their rows.
+fn sizes<'a>(
+    segments: &'a [(SegmentId, Part)],
+    wanted: impl Fn(&Part) -> bool + 'a,
+) -> impl Iterator<Item = (SegmentId, u64)> + 'a {
+    let found = segments.iter().filter(move |(_, part)| wanted(part));
+    found.map(|(id, part)| (*id, u64::from(part.source.rows())))
+}
+
+/// The first of them, as many as one segment may have rows for; at least one.
+fn as_many_as_fit(segments: &[(SegmentId, u64)], rows_max: u64) -> MergeChoice {
+    let mut rows = 0;
+    let fitting = segments.iter().enumerate().take_while(|(at, (_, count))| {
+        rows += count;
+        *at == 0 || rows <= rows_max
+    });
+    MergeChoice {
+        segments: fitting.map(|(_, (id, _))| *id).collect(),
+    }
+}
