@@ -3,8 +3,8 @@
 //! What must stay true: opening replays the log beyond the segments before anything is answered;
 //! closing leaves the log with a clean end; the `collections` lock is never held across I/O, and
 //! `changes` orders everything that creates, renames or deletes. Whoever writes a segment that the
-//! catalogue does not name yet shares `publishing` (its `Publisher` does); who looks for folders that it does not name has
-//! it alone, and no request waits for it.
+//! catalogue does not name yet shares `publishing`, by way of its `Publisher`; who looks for folders
+//! that it does not name has it alone, and no request waits for it.
 
 mod backups;
 mod control;
@@ -28,12 +28,13 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Limits, SchedulerClass};
 use crate::control::{Component, Controls};
 use crate::expiry::Marks;
-use crate::indexing::{Gauges, Handoff, LiveCollection, Publisher};
+use crate::indexing::{Gauges, Handoff, LiveCollection, Publisher, VectorIndexing};
 use crate::log::{Keep, Log, LogOptions};
 use crate::maintenance::{Worker, forgive_deletion, seal_round, sweep_orphans};
 use crate::model::{CollectionId, CollectionScope, SeqId};
 use crate::schedule::Scheduler;
 use crate::storage::DeferringStorage;
+use crate::threads::Priority;
 use crate::{Error, ErrorKind, Result};
 
 /// Memory beyond which writes wait, as a multiple of what upkeep aims at.
@@ -409,7 +410,7 @@ impl Inner {
         let publisher = self.publisher(go_on);
         for collection in self.all_collections() {
             if !collection.is_deleted() && go_on() {
-                forgive_deletion(collection.seal(&publisher), false)?;
+                forgive_deletion(collection.seal(&publisher, VectorIndexing::Now), false)?;
             }
         }
         Ok(())
@@ -512,28 +513,35 @@ fn open_jobs(inner: &Arc<Inner>) -> Result<Scheduler> {
 
 fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
     let (sealing, merging, expiring) = (inner.clone(), inner.clone(), inner.clone());
-    let sealer = Worker::start("vermilion-seal", Duration::from_millis(250), move || {
+    let soon = Duration::from_millis(250);
+    let sealer = Worker::start("vermilion-seal", Priority::Behind, soon, move || {
         sealing.seal_round().unwrap_or_else(|error| {
             tracing::warn!(%error, "sealing failed and will be tried again");
             false
         })
     })?;
-    let merger = Worker::start("vermilion-merge", Duration::from_secs(1), move || {
+    let later = Duration::from_secs(1);
+    let merger = Worker::start("vermilion-merge", Priority::Last, later, move || {
         merging.merge_round().unwrap_or_else(|error| {
             tracing::warn!(%error, "merging failed and will be tried again");
             false
         })
     })?;
-    let expirer = Worker::start("vermilion-expire", EXPIRY_INTERVAL, move || {
-        let now = expiring.config.clock.wall_nanoseconds();
-        match expiring.expire(now, EXPIRY_RECORDS) {
-            Ok(report) => report.more && report.expired > 0,
-            Err(error) => {
-                tracing::warn!(%error, "expiry failed and will be tried again");
-                false
+    let expirer = Worker::start(
+        "vermilion-expire",
+        Priority::Behind,
+        EXPIRY_INTERVAL,
+        move || {
+            let now = expiring.config.clock.wall_nanoseconds();
+            match expiring.expire(now, EXPIRY_RECORDS) {
+                Ok(report) => report.more && report.expired > 0,
+                Err(error) => {
+                    tracing::warn!(%error, "expiry failed and will be tried again");
+                    false
+                }
             }
-        }
-    })?;
+        },
+    )?;
     let mut workers = vec![sealer, merger, expirer];
     workers.extend(ingest::start_indexing(inner)?);
     for collection in inner.all_collections() {

@@ -21,6 +21,7 @@ pub mod query;
 pub mod schedule;
 pub mod segments;
 pub mod storage;
+mod threads;
 
 pub use config::Config;
 pub use database::{Database, Health, IndexingStatus, Statistics};

@@ -85,6 +85,15 @@ impl App {
         self.blocking.run(Work::Read, move || work(&database)).await
     }
 
+    /// Runs `work`, which decodes a large body, where it may take long.
+    pub(crate) async fn decode<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, ApiError> + Send + 'static,
+    {
+        self.blocking.run(Work::Decode, work).await
+    }
+
     /// Runs `work`, which changes the database, where it may block.
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, ApiError>
     where

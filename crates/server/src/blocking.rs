@@ -2,7 +2,9 @@
 //!
 //! What must stay true: nothing that can wait for a disk or compute for long runs on the threads
 //! that serve connections; how much runs at once is bounded, reads apart from writes, so that
-//! writes that wait for the disk never hold up reads.
+//! writes that wait for the disk never hold up reads. Large bodies are decoded by as many threads
+//! as there are processors, in the order in which they came: more would only delay each other and
+//! the reads, and each would hold a body and what is made of it.
 
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ pub(crate) enum Work {
     Read,
     /// Changes records or the catalogue.
     Write,
+    /// Makes columns of a large body, without a wait.
+    Decode,
 }
 
 /// Runs work on tokio's threads for blocking work.
@@ -28,6 +32,7 @@ pub(crate) enum Work {
 pub(crate) struct Blocking {
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
+    decodes: Arc<Semaphore>,
 }
 
 impl Blocking {
@@ -37,6 +42,7 @@ impl Blocking {
         Self {
             reads: Arc::new(Semaphore::new(processors * READS_PER_PROCESSOR)),
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
+            decodes: Arc::new(Semaphore::new(processors)),
         }
     }
 
@@ -50,6 +56,7 @@ impl Blocking {
         let turns = match kind {
             Work::Read => &self.reads,
             Work::Write => &self.writes,
+            Work::Decode => &self.decodes,
         };
         let turn = turns.clone().acquire_owned().await;
         let turn = turn.expect("the semaphores are never closed");
@@ -75,6 +82,7 @@ mod tests {
         let blocking = Arc::new(Blocking {
             reads: Arc::new(Semaphore::new(1)),
             writes: Arc::new(Semaphore::new(1)),
+            decodes: Arc::new(Semaphore::new(1)),
         });
         let panicking = blocking.clone();
         let task = tokio::spawn(async move {

@@ -10,9 +10,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Database, IndexingStatus, Inner};
-use crate::indexing::{Answered, Applier, LiveCollection, Sight, late};
+use crate::indexing::{Answered, Applier, LiveCollection, Sight, VectorIndexing, late};
 use crate::maintenance::Worker;
 use crate::model::{CollectionScope, Consistency, ReadLevel, SeqId};
+use crate::threads::Priority;
 use crate::{Error, Result};
 
 /// How long a read waits for what it must see, where it does not say.
@@ -190,7 +191,7 @@ impl Inner {
         for collection in self.all_collections() {
             if collection.memory().0 > 0
                 && !collection.is_deleted()
-                && let Err(error) = collection.seal(&publisher)
+                && let Err(error) = collection.seal(&publisher, VectorIndexing::Now)
             {
                 tracing::warn!(%error, "cannot seal while records are indexed");
             }
@@ -198,19 +199,27 @@ impl Inner {
     }
 
     /// Whether workers may index for `collection` now. One that is sealed slowly fills its part of
-    /// the memory and leaves the rest to others.
-    fn may_grow(&self, collection: &LiveCollection) -> bool {
+    /// the memory and leaves the rest to others: most of it while no other waits.
+    fn may_grow(&self, collection: &LiveCollection, is_alone: bool) -> bool {
         if !collection.may_try(self.config.clock.monotonic()) {
             return false;
         }
         let aim = self.config.upkeep.memory_bytes as u64;
+        let own_max = if is_alone {
+            self.memory_max() / 8 * 7
+        } else {
+            aim / 2
+        };
         let all = self.gauges.memory.load(Ordering::Relaxed);
-        all <= aim || (all <= self.memory_max() && collection.memory().0 <= aim / 2)
+        all <= aim || (all <= self.memory_max() && collection.memory().0 <= own_max)
     }
 
     /// Indexes a slice of the collection whose turn it is; `false` once the workers are to end.
     fn index_slice(&self) -> bool {
-        let Some(collection) = self.handoff.take(|one| self.may_grow(one)) else {
+        let Some(collection) = self
+            .handoff
+            .take(|one, is_alone| self.may_grow(one, is_alone))
+        else {
             return false;
         };
         let applier = self.applier(&|| {});
@@ -252,7 +261,7 @@ pub(super) fn start_indexing(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
         .map(|number| {
             let indexing = inner.clone();
             let name = format!("vermilion-index-{number}");
-            Worker::start(&name, Duration::from_secs(1), move || {
+            Worker::start(&name, Priority::Usual, Duration::from_secs(1), move || {
                 indexing.index_slice()
             })
         })

@@ -31,7 +31,7 @@ impl Database {
     pub fn write_at_once(
         &self,
         scope: CollectionScope<'_>,
-        batch: RecordBatch,
+        mut batch: RecordBatch,
     ) -> Result<SeqRange> {
         let inner = &self.inner;
         let _writing = inner.controls.enter(Component::Producer)?;
@@ -45,6 +45,8 @@ impl Database {
             });
         }
         inner.check_open()?;
+        // Its columns stay in memory as they are until they are sealed.
+        batch.shrink_to_fit();
         inner.log_batch(&collection, batch)
     }
 

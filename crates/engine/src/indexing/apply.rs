@@ -9,26 +9,20 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use roaring::RoaringBitmap;
 
+use super::chunks::Chunks;
 use crate::Result;
 use crate::model::{
     MetadataColumn, Operation, RecordBatch, Schema, SegmentId, SeqId, SeqRange, Value, ValueKind,
 };
 use crate::query::{Part, Snapshot};
-use crate::segments::{Chunk, ChunkBuilder, RowParts, Source};
-
-/// Chunks of one size class that are joined into one of the next.
-const JOIN_FAN_OUT: usize = 8;
-/// Chunks of so many rows are joined no further: copying them would cost more than it saves.
-const JOIN_ROWS_MAX: u32 = 1024;
+use crate::segments::{Chunk, ChunkBuilder, HashedId, RowParts};
 
 /// A collection's records as the applying thread works on them.
 pub(crate) struct WorkingSet {
     /// Published segments, oldest first.
     pub(crate) segments: Vec<(SegmentId, Part)>,
-    /// Chunks in memory, oldest first.
-    pub(crate) chunks: Vec<Part>,
-    /// How many of the oldest chunks are being sealed; they are never joined.
-    pub(crate) frozen: usize,
+    /// What is in memory.
+    pub(crate) chunks: Chunks,
     /// Records alive.
     pub(crate) count: u64,
     /// The last SeqId applied.
@@ -79,7 +73,9 @@ impl WorkingSet {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let segments = self.segments.iter().map(|(_, part)| part.clone());
         Snapshot {
-            parts: segments.chain(self.chunks.iter().cloned()).collect(),
+            parts: segments
+                .chain(self.chunks.parts().iter().cloned())
+                .collect(),
             visible: self.applied,
             count: self.count,
             dimension: self.dimension,
@@ -89,18 +85,12 @@ impl WorkingSet {
 
     /// Bytes of records in memory.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.chunks
-            .iter()
-            .map(|part| part.source.heap_bytes())
-            .sum()
+        self.chunks.heap_bytes()
     }
 
     /// Rows in memory, dead ones too.
     pub(crate) fn memory_rows(&self) -> usize {
-        self.chunks
-            .iter()
-            .map(|part| part.source.rows() as usize)
-            .sum()
+        self.chunks.rows()
     }
 
     /// Applies `batch`. A batch at or below the applied SeqId has been applied before.
@@ -206,22 +196,19 @@ impl WorkingSet {
         };
         let (part, row) = match place {
             Place::Segment(at, row) => (&self.segments[at].1, row),
-            Place::Chunk(at, row) => (&self.chunks[at], row),
+            Place::Chunk(at, row) => (&self.chunks.parts()[at], row),
         };
         Ok(Some(SeqId(part.source.seqs()?[row as usize])))
     }
 
     /// Finds the live record `id`, newest sources first.
     fn find(&self, id: &str) -> Result<Option<Place>> {
-        for (at, part) in self.chunks.iter().enumerate().rev() {
-            if let Some(row) = part.source.find(id)?
-                && !part.dead.contains(row)
-            {
-                return Ok(Some(Place::Chunk(at, row)));
-            }
+        let id = HashedId::new(id);
+        if let Some((at, row)) = self.chunks.find(id) {
+            return Ok(Some(Place::Chunk(at, row)));
         }
         for (at, (_, part)) in self.segments.iter().enumerate().rev() {
-            if let Some(row) = part.source.find(id)?
+            if let Some(row) = part.source.find_hashed(id)?
                 && !part.dead.contains(row)
             {
                 return Ok(Some(Place::Segment(at, row)));
@@ -233,7 +220,7 @@ impl WorkingSet {
     fn read(&self, place: Place) -> Result<MergedRow> {
         let (part, row) = match place {
             Place::Segment(at, row) => (&self.segments[at].1, row),
-            Place::Chunk(at, row) => (&self.chunks[at], row),
+            Place::Chunk(at, row) => (&self.chunks.parts()[at], row),
         };
         let source = &part.source;
         let mut metadata = MetadataColumn::default();
@@ -253,69 +240,16 @@ impl WorkingSet {
     }
 
     fn kill(&mut self, place: Place) {
-        let (part, row) = match place {
-            Place::Segment(at, row) => (&mut self.segments[at].1, row),
-            Place::Chunk(at, row) => (&mut self.chunks[at], row),
+        let was_alive = match place {
+            Place::Segment(at, row) => Arc::make_mut(&mut self.segments[at].1.dead).insert(row),
+            Place::Chunk(at, row) => self.chunks.kill(at, row),
         };
-        if Arc::make_mut(&mut part.dead).insert(row) {
-            self.count -= 1;
-        }
+        self.count -= u64::from(was_alive);
     }
 
     fn push_chunk(&mut self, chunk: Chunk) -> Result<()> {
-        let source = Source::Chunk(Arc::new(chunk));
-        self.count += u64::from(source.rows());
-        self.chunks.push(Part {
-            source,
-            dead: Arc::default(),
-        });
-        self.drop_dead_chunks();
-        self.join_chunks()
-    }
-
-    /// Forgets open chunks none of whose rows is alive.
-    fn drop_dead_chunks(&mut self) {
-        let mut at = 0;
-        self.chunks.retain(|part| {
-            at += 1;
-            at <= self.frozen || part.dead.len() < u64::from(part.source.rows())
-        });
-    }
-
-    /// Joins the newest chunks while there are enough of one size class, so that many small
-    /// batches leave few chunks and each row is copied a few times at most.
-    fn join_chunks(&mut self) -> Result<()> {
-        loop {
-            let open = &self.chunks[self.frozen..];
-            let Some(newest) = open.last() else {
-                return Ok(());
-            };
-            let class = size_class(newest.source.rows());
-            let alike = open
-                .iter()
-                .rev()
-                .take_while(|part| {
-                    part.source.rows() < JOIN_ROWS_MAX && size_class(part.source.rows()) <= class
-                })
-                .count();
-            if alike < JOIN_FAN_OUT {
-                return Ok(());
-            }
-            let from = self.chunks.len() - alike;
-            let parts: Vec<_> = self.chunks[from..]
-                .iter()
-                .map(|part| (part.source.clone(), part.dead.clone()))
-                .collect();
-            let joined = Chunk::join(&parts)?;
-            self.chunks.truncate(from);
-            let source = Source::Chunk(Arc::new(joined));
-            if source.rows() > 0 {
-                self.chunks.push(Part {
-                    source,
-                    dead: Arc::default(),
-                });
-            }
-        }
+        self.count += u64::from(chunk.rows());
+        self.chunks.push(chunk)
     }
 
     fn discover(&mut self, metadata: &MetadataColumn) {
@@ -431,11 +365,6 @@ fn has_null(metadata: &MetadataColumn, row: usize) -> bool {
         .cells(row)
         .iter()
         .any(|(_, value)| *value == Value::Null)
-}
-
-/// 0 for 1 to 7 rows, 1 for 8 to 63, and so on.
-fn size_class(rows: u32) -> u32 {
-    rows.max(1).ilog2() / 3
 }
 
 /// The rows of a source after `row_of` moved them; rows that were dropped are passed over.

@@ -2,10 +2,10 @@
 //!
 //! What must stay true:
 //!
-//! - Locks are taken in this order: `sealing`, `published`, `writer`, `applying`, `working`,
-//!   `queue`; none is held while a batch waits for the log. `sealing` and `published` alone are
-//!   held across writing (a segment, the catalogue), and no request waits for them; `applying`
-//!   alone across reading the log again.
+//! - Locks are taken in this order: `merging`, `sealing`, `published`, `writer`, `applying`,
+//!   `working`, `queue`; none is held while a batch waits for the log. `merging`, `sealing` and
+//!   `published` alone are held across writing (a segment, the catalogue), and no request waits
+//!   for them; `applying` alone across reading the log again.
 //! - Whatever can be wrong with a batch is found before it is logged.
 //! - After an apply failed (a damaged segment could not be read) the collection refuses reads and
 //!   writes and says why; other collections do not notice.
@@ -20,6 +20,7 @@ use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
 
 use super::WorkingSet;
+use super::chunks::Chunks;
 use super::queue::{Gauges, Kept, Queue, Submitted};
 use super::settle::Applier;
 use super::sight::Watchers;
@@ -36,6 +37,8 @@ pub(crate) struct LiveCollection {
     pub(crate) id: CollectionId,
     /// Name and metadata; schema and dimension are those of the working set once it is loaded.
     info: RwLock<Arc<Collection>>,
+    /// Held by whoever merges: a segment goes into one merge.
+    pub(super) merging: Mutex<()>,
     /// Held from freezing chunks until their segment is published, and while a merge publishes.
     pub(super) sealing: Mutex<()>,
     /// What the catalogue holds of the collection's records.
@@ -63,6 +66,10 @@ pub(crate) struct LiveCollection {
     pub(super) gauges: Arc<Gauges>,
     /// Monotonic milliseconds of the last write.
     written_at: AtomicU64,
+    /// Monotonic milliseconds from which on the rows in memory came.
+    filling_since: AtomicU64,
+    /// An index of its vectors was wanted and cannot be made: codes do not hold them.
+    pub(super) unindexable: AtomicBool,
     /// Whether a snapshot was asked for since [`Self::release`] looked last.
     pub(super) asked: AtomicBool,
     /// Whether vectors were searched since the last seal.
@@ -108,6 +115,7 @@ impl LiveCollection {
                 ..Writer::default()
             }),
             info: RwLock::new(Arc::new(row.collection)),
+            merging: Mutex::new(()),
             sealing: Mutex::new(()),
             published: Mutex::new(row.manifest),
             loaded: OnceLock::new(),
@@ -121,6 +129,8 @@ impl LiveCollection {
             memory_bytes: AtomicU64::new(0),
             memory_rows: AtomicU64::new(0),
             written_at: AtomicU64::new(0),
+            filling_since: AtomicU64::new(0),
+            unindexable: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             searched: AtomicBool::new(false),
         }
@@ -232,7 +242,21 @@ impl LiveCollection {
 
     /// Notes when the collection was last written to.
     pub(super) fn touch(&self, now: Duration) {
+        if self.memory().1 == 0 {
+            self.note_filling(now);
+        }
         self.written_at
+            .store(now.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// From when on the rows in memory came.
+    pub(super) fn filling_since(&self) -> Duration {
+        Duration::from_millis(self.filling_since.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the rows in memory are new from now on: they are being sealed.
+    pub(crate) fn note_filling(&self, now: Duration) {
+        self.filling_since
             .store(now.as_millis() as u64, Ordering::Relaxed);
     }
 
@@ -364,8 +388,7 @@ impl LiveCollection {
         }
         let working = WorkingSet {
             segments,
-            chunks: Vec::new(),
-            frozen: 0,
+            chunks: Chunks::default(),
             count,
             applied: published.applied,
             dimension: info.dimension,

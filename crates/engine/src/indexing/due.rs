@@ -13,7 +13,7 @@ use crate::config::Upkeep;
 use crate::model::SegmentId;
 use crate::query::Part;
 use crate::segments::Source;
-use crate::segments::vector::{self, IndexFile};
+use crate::segments::vector;
 
 /// How long nobody writes to a collection before the segments that were written without an index
 /// of their vectors get one.
@@ -24,7 +24,7 @@ const HURRIED_ROWS: u64 = 10_000;
 
 impl LiveCollection {
     /// The segments that are due to be merged, if any: one that is more than a quarter dead or
-    /// whose vector index is damaged, those without an index once nobody writes or somebody
+    /// an index of which is damaged, those without an index once nobody writes or somebody
     /// searches, or as many as fan out of one size class.
     pub(crate) fn due_merge(&self, upkeep: &Upkeep, now: Duration) -> Option<MergeChoice> {
         let rows_max = upkeep.segment_rows_max as u64;
@@ -80,9 +80,9 @@ pub(super) fn is_unindexed(source: &Source) -> bool {
 }
 
 fn damaged(segments: &[(SegmentId, Part)]) -> Option<SegmentId> {
-    let is_damaged =
-        |part: &Part| part.source.vector_index().is_some_and(IndexFile::is_damaged);
-    let found = segments.iter().find(|(_, part)| is_damaged(part));
+    let found = segments
+        .iter()
+        .find(|(_, part)| part.source.has_damaged_index());
     found.map(|(id, _)| *id)
 }
 

@@ -50,10 +50,11 @@ impl Handoff {
         }
     }
 
-    /// The first collection for which `may_grow` holds; waits for one. `None` after the end.
+    /// The first collection for which `may_grow` holds, which is told whether it is the only one
+    /// on the list; waits for one. `None` after the end.
     pub(crate) fn take(
         &self,
-        may_grow: impl Fn(&LiveCollection) -> bool,
+        may_grow: impl Fn(&LiveCollection, bool) -> bool,
     ) -> Option<Arc<LiveCollection>> {
         let mut state = self.state.lock();
         loop {
@@ -61,8 +62,9 @@ impl Handoff {
                 return None;
             }
             state.list.retain(|one| !one.is_over());
+            let is_alone = state.list.len() == 1;
             if !state.paused
-                && let Some(at) = state.list.iter().position(|one| may_grow(one))
+                && let Some(at) = state.list.iter().position(|one| may_grow(one, is_alone))
             {
                 return state.list.remove(at);
             }

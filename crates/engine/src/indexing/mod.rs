@@ -11,11 +11,13 @@
 //!
 //! Where to look: `collection` takes writes, `queue` has what is logged and not applied, `settle`
 //! applies it, `handoff` is the pool of workers that do so for writers that were answered already,
-//! `sight` is what a reader waits on, `apply` the working set, `publish` seals and merges,
-//! `unchanged` deletes what nobody has written since it was looked at.
+//! `sight` is what a reader waits on, `apply` the working set with its `chunks`, `publish` seals
+//! and merges what is `due`, `unchanged` deletes what nobody has written since it was looked at.
 
 mod apply;
+mod chunks;
 mod collection;
+mod due;
 mod handoff;
 mod publish;
 mod queue;
@@ -30,7 +32,7 @@ mod tests;
 pub(crate) use apply::WorkingSet;
 pub(crate) use collection::{Answered, LiveCollection, missing, wrong_dimension};
 pub(crate) use handoff::Handoff;
-pub(crate) use publish::{MergeChoice, Publisher};
+pub(crate) use publish::{MergeChoice, Publisher, VectorIndexing};
 pub(crate) use queue::Gauges;
 pub(crate) use settle::{Applier, late};
 pub use sight::Sight;

@@ -14,12 +14,13 @@ use roaring::RoaringBitmap;
 use super::LiveCollection;
 use super::apply::translate;
 use super::collection::{Loaded, read_dead, write_dead};
+use super::due::is_unindexed;
 use crate::Result;
 use crate::catalog::{Catalog, Manifest, ManifestCommit, SegmentRow};
 use crate::log::Log;
 use crate::model::{Schema, SegmentId, SeqId};
 use crate::query::Part;
-use crate::segments::{Segment, SegmentSummary, Source, write_segment};
+use crate::segments::{Indexes, Segment, SegmentSummary, Source, write_segment};
 use crate::storage::Storage;
 
 /// What publishing needs of the database. While there is one, nobody sweeps folders.
@@ -43,6 +44,15 @@ pub(crate) struct MergeChoice {
     pub(crate) segments: Vec<SegmentId>,
 }
 
+/// When the vectors of a segment are indexed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VectorIndexing {
+    /// While it is written.
+    Now,
+    /// By a merge, since rows come faster than they could be indexed.
+    Later,
+}
+
 /// What was in memory when a seal began.
 struct Frozen {
     chunks: Vec<(Source, Arc<RoaringBitmap>)>,
@@ -55,23 +65,28 @@ struct Frozen {
 
 impl LiveCollection {
     /// Writes what is in memory to a segment; whether there was anything to do.
-    pub(crate) fn seal(&self, publisher: &Publisher<'_>) -> Result<bool> {
+    pub(crate) fn seal(&self, publisher: &Publisher<'_>, vectors: VectorIndexing) -> Result<bool> {
         let Some(loaded) = self.loaded() else {
             return Ok(false);
         };
-        let sealed = self.seal_loaded(publisher, loaded);
+        let sealed = self.seal_loaded(publisher, loaded, vectors);
         self.sweep_if_gone(publisher.storage);
         sealed
     }
 
-    fn seal_loaded(&self, publisher: &Publisher<'_>, loaded: &Loaded) -> Result<bool> {
+    fn seal_loaded(
+        &self,
+        publisher: &Publisher<'_>,
+        loaded: &Loaded,
+        vectors: VectorIndexing,
+    ) -> Result<bool> {
         let _sealing = self.sealing.lock();
         let frozen = {
             let mut working = loaded.working.lock();
-            working.frozen = working.chunks.len();
+            working.chunks.freeze();
             self.searched.store(false, Ordering::Relaxed);
             Frozen {
-                chunks: pairs(&working.chunks),
+                chunks: pairs(working.chunks.parts()),
                 dead: working
                     .segments
                     .iter()
@@ -83,15 +98,13 @@ impl LiveCollection {
             }
         };
         if frozen.applied <= self.published.lock().applied {
-            loaded.working.lock().frozen = 0;
+            loaded.working.lock().chunks.thaw();
             return Ok(false);
         }
-        let result = self.seal_frozen(publisher, &frozen);
+        let result = self.seal_frozen(publisher, &frozen, vectors);
         let mut working = loaded.working.lock();
-        working.frozen = 0;
-        let (id, summary) = result?;
-        let rest = working.chunks.split_off(frozen.chunks.len());
-        let sealed = std::mem::replace(&mut working.chunks, rest);
+        let (id, summary) = result.inspect_err(|_| working.chunks.thaw())?;
+        let sealed = working.chunks.take_frozen()?;
         if let Some((segment, summary)) = summary {
             let dead = carried_over(&sealed, &frozen.chunks, &summary);
             working.segments.push((
@@ -113,6 +126,7 @@ impl LiveCollection {
         &self,
         publisher: &Publisher<'_>,
         frozen: &Frozen,
+        vectors: VectorIndexing,
     ) -> Result<(SegmentId, Option<(Source, SegmentSummary)>)> {
         let id = SegmentId::random();
         let alive: u64 = frozen
@@ -123,7 +137,7 @@ impl LiveCollection {
         let written = if alive == 0 {
             None
         } else {
-            Some(self.write_new_segment(publisher, id, &frozen.chunks)?)
+            Some(self.write_new_segment(publisher, id, &frozen.chunks, vectors)?)
         };
         let mut published = self.published.lock();
         let mut segments: Vec<SegmentRow> = published.segments.clone();
@@ -155,12 +169,15 @@ impl LiveCollection {
         Ok((id, written))
     }
 
-    /// Merges `choice` into one segment.
+    /// Merges `choice` into one segment; does nothing where one of them is gone by now.
     pub(crate) fn merge(&self, publisher: &Publisher<'_>, choice: &MergeChoice) -> Result<()> {
         let Some(loaded) = self.loaded() else {
             return Ok(());
         };
+        // The merging thread and jobs may have chosen the same segments.
+        let merging = self.merging.lock();
         let merged = self.merge_loaded(publisher, loaded, choice);
+        drop(merging);
         self.sweep_if_gone(publisher.storage);
         merged
     }
@@ -193,7 +210,7 @@ impl LiveCollection {
         let written = if alive == 0 {
             None
         } else {
-            Some(self.write_new_segment(publisher, id, &inputs)?)
+            Some(self.write_new_segment(publisher, id, &inputs, VectorIndexing::Now)?)
         };
         let _sealing = self.sealing.lock();
         self.commit_merge(
@@ -277,74 +294,26 @@ impl LiveCollection {
         Ok(())
     }
 
-    /// The segments that are due to be merged, if any: `fan_out` of one size class, or one that
-    /// is more than a quarter dead or an index of which is damaged.
-    pub(crate) fn due_merge(&self, fan_out: usize, rows_max: usize) -> Option<MergeChoice> {
-        let loaded = self.loaded()?;
-        let working = loaded.working.lock();
-        let segments = working.segments.iter();
-        let sizes: Vec<(SegmentId, u64)> = segments
-            .clone()
-            .map(|(id, part)| (*id, u64::from(part.source.rows())))
-            .collect();
-        let damaged = segments
-            .clone()
-            .find(|(_, part)| part.source.has_damaged_index())
-            .map(|(id, _)| *id);
-        drop(working);
-        let published = self.published.lock();
-        let mostly_dead = sizes.iter().find(|(id, rows)| {
-            published
-                .segments
-                .iter()
-                .find(|row| row.id == *id)
-                .is_some_and(|row| read_dead(&row.dead).is_ok_and(|dead| dead.len() * 4 > *rows))
-        });
-        if let Some(id) = damaged.or(mostly_dead.map(|(id, _)| *id)) {
-            return Some(MergeChoice { segments: vec![id] });
-        }
-        drop(published);
-        let class = |rows: u64| (rows.max(1).ilog2() / (fan_out as u32).ilog2().max(1)) as usize;
-        for wanted in 0..64 {
-            let alike: Vec<&(SegmentId, u64)> = sizes
-                .iter()
-                .filter(|(_, rows)| class(*rows) == wanted && *rows * 2 <= rows_max as u64)
-                .collect();
-            if alike.len() >= fan_out {
-                let mut rows = 0;
-                let segments: Vec<SegmentId> = alike
-                    .iter()
-                    .take_while(|(_, count)| {
-                        rows += count;
-                        rows <= rows_max as u64
-                    })
-                    .map(|(id, _)| *id)
-                    .collect();
-                if segments.len() > 1 {
-                    return Some(MergeChoice { segments });
-                }
-            }
-        }
-        None
-    }
-
     fn write_new_segment(
         &self,
         publisher: &Publisher<'_>,
         id: SegmentId,
         sources: &[(Source, Arc<RoaringBitmap>)],
+        vectors: VectorIndexing,
     ) -> Result<(Source, SegmentSummary)> {
+        let (storage, go_on) = (publisher.storage, publisher.go_on);
         let folder = Segment::folder(self.id, id);
-        let info = self.info();
-        let summary = write_segment(
-            publisher.storage,
-            &folder,
-            sources,
-            &info.schema,
-            publisher.go_on,
-        )?;
-        let segment = Segment::open(publisher.storage, &folder, summary.toc_checksum)?;
-        Ok((Source::Segment(Arc::new(segment)), summary))
+        let mut indexes = Indexes::from(&self.info().schema);
+        if vectors == VectorIndexing::Later {
+            indexes = indexes.without_vectors();
+        }
+        let summary = write_segment(storage, &folder, sources, indexes, go_on)?;
+        let segment = Segment::open(storage, &folder, summary.toc_checksum)?;
+        let segment = Source::Segment(Arc::new(segment));
+        if vectors == VectorIndexing::Now && is_unindexed(&segment) {
+            self.unindexable.store(true, Ordering::Relaxed);
+        }
+        Ok((segment, summary))
     }
 
     /// Removes the files of a segment that the catalogue does not name. A failure leaves files

@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::catalog::CollectionRow;
 use crate::config::{Limits, Upkeep};
-use crate::indexing::{LiveCollection, Publisher};
+use crate::indexing::{LiveCollection, Publisher, VectorIndexing};
 use crate::storage::Storage;
 use crate::{ErrorKind, Result};
 
@@ -53,7 +53,13 @@ pub(crate) fn seal_round(
     let mut sealed = HashSet::new();
     for collection in due {
         if sealed.insert(collection.id) && (publisher.go_on)() && !collection.is_deleted() {
-            any |= forgive_deletion(collection.seal(publisher), false)?;
+            let vectors = if collection.is_hurried(now) {
+                VectorIndexing::Later
+            } else {
+                VectorIndexing::Now
+            };
+            collection.note_filling(now);
+            any |= forgive_deletion(collection.seal(publisher, vectors), false)?;
         }
     }
     Ok(any)
@@ -72,12 +78,13 @@ pub(crate) fn merge_round(
     publisher: &Publisher<'_>,
     upkeep: &Upkeep,
     limits: &Limits,
+    now: Duration,
 ) -> Result<bool> {
     for collection in collections
         .iter()
         .filter(|collection| collection.is_loaded())
     {
-        let choice = collection.due_merge(upkeep.merge_fan_out, upkeep.segment_rows_max);
+        let choice = collection.due_merge(upkeep, now);
         if let Some(choice) = choice
             && !collection.is_deleted()
             && (publisher.go_on)()

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::threads::{Priority, lower_priority};
 use crate::{Error, Result};
 
 #[derive(Default)]
@@ -29,6 +30,7 @@ impl Worker {
     /// again at once while the round answers `true`.
     pub(crate) fn start(
         name: &str,
+        priority: Priority,
         interval: Duration,
         mut round: impl FnMut() -> bool + Send + 'static,
     ) -> Result<Self> {
@@ -38,6 +40,7 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
+                lower_priority(priority);
                 while wait(&seen, interval) {
                     let done = std::panic::catch_unwind(AssertUnwindSafe(&mut round));
                     match done {

@@ -81,6 +81,12 @@ impl Strings {
     pub fn heap_bytes(&self) -> usize {
         self.text.capacity() + self.offsets.capacity() * 4
     }
+
+    /// Gives back room that was made ahead.
+    pub fn shrink_to_fit(&mut self) {
+        self.text.shrink_to_fit();
+        self.offsets.shrink_to_fit();
+    }
 }
 
 impl<'a> FromIterator<&'a str> for Strings {
@@ -167,6 +173,12 @@ impl OptionalStrings {
     /// Bytes held.
     pub fn heap_bytes(&self) -> usize {
         self.values.heap_bytes() + self.present.capacity()
+    }
+
+    /// Gives back room that was made ahead.
+    pub fn shrink_to_fit(&mut self) {
+        self.values.shrink_to_fit();
+        self.present.shrink_to_fit();
     }
 }
 

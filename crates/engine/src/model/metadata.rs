@@ -191,4 +191,10 @@ impl MetadataColumn {
             + self.offsets.capacity() * 4
             + self.keys.iter().map(|key| key.len() + 64).sum::<usize>()
     }
+
+    /// Gives back room that was made ahead.
+    pub fn shrink_to_fit(&mut self) {
+        self.offsets.shrink_to_fit();
+        self.cells.shrink_to_fit();
+    }
 }

@@ -114,4 +114,11 @@ impl RecordBatch {
             + self.uris.heap_bytes()
             + self.metadata.heap_bytes()
     }
+
+    /// Gives back room that was made ahead in columns that grew row by row.
+    pub fn shrink_to_fit(&mut self) {
+        self.documents.shrink_to_fit();
+        self.uris.shrink_to_fit();
+        self.metadata.shrink_to_fit();
+    }
 }

@@ -7,7 +7,7 @@
 use super::normal::normal;
 use super::{Location, Part, Snapshot};
 use crate::model::{Comparison, Filter, Number, RecordSelection, Scalar, Schema, ValueKind};
-use crate::segments::{RowSet, Source};
+use crate::segments::{HashedId, RowSet, Source};
 use crate::{Error, Result};
 
 /// The rows that a selection means.
@@ -83,8 +83,9 @@ pub(super) fn choose(
 /// Finds the live record `id`.
 pub(super) fn find(snapshot: &Snapshot, id: &str) -> Result<Option<Location>> {
     // The newest parts are the likeliest to hold it, and the rest hold dead rows of it at most.
+    let id = HashedId::new(id);
     for (number, part) in snapshot.parts.iter().enumerate().rev() {
-        if let Some(row) = part.source.find(id)?
+        if let Some(row) = part.source.find_hashed(id)?
             && !part.dead.contains(row)
         {
             return Ok(Some(Location { part: number, row }));

@@ -16,10 +16,11 @@ use serde_json::Value;
 
 use super::plan::{Due, Ended, Planner, Start};
 use super::store::{job_row, run_row};
-use super::task::{IsBusy, Run, Task, lower_priority};
+use super::task::{IsBusy, Run, Task};
 use super::{Moment, Outcome, Reason, RunRecord, RunRequest};
 use crate::catalog::{Catalog, JobRow};
 use crate::clock::Clock;
+use crate::threads::{Priority, lower_priority};
 use crate::{Error, ErrorKind, Result};
 
 /// Runs of a job that are kept.
@@ -78,7 +79,7 @@ impl Shared {
     }
 
     pub(super) fn run_loop(self: Arc<Self>) {
-        lower_priority();
+        lower_priority(Priority::Last);
         self.save_new_jobs();
         loop {
             for begun in self.take_due(self.room()) {
@@ -163,7 +164,7 @@ impl Shared {
         let slot = Arc::new(Mutex::new(Some(begun)));
         let taken = slot.clone();
         let thread = std::thread::Builder::new().name(name).spawn(move || {
-            lower_priority();
+            lower_priority(Priority::Last);
             let begun = taken.lock().take();
             begun.map(|begun| shared.execute(&begun));
         });

@@ -48,15 +48,3 @@ impl Run<'_> {
         self.arguments.get(name)?.as_str()
     }
 }
-
-/// Lets other threads go before this one, where the system can.
-pub(super) fn lower_priority() {
-    #[cfg(target_os = "linux")]
-    {
-        const NICE: i32 = 10;
-        // On Linux this is the calling thread alone.
-        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-            tracing::debug!(%error, "a job's thread keeps its priority");
-        }
-    }
-}

@@ -43,6 +43,16 @@ pub struct RowParts<'a> {
 }
 
 impl ChunkBuilder {
+    /// A builder with room for so many vectors, so that no memory is left over.
+    pub fn with_room(rows: usize, dimension: usize) -> Self {
+        Self {
+            births: Vec::with_capacity(rows),
+            seqs: Vec::with_capacity(rows),
+            vectors: Vec::with_capacity(rows * dimension),
+            ..Self::default()
+        }
+    }
+
     /// Appends a row.
     pub fn push(&mut self, row: RowParts<'_>) {
         let cells = row

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::documents::DocumentMatcher;
-use super::id_table::IdTable;
+use super::id_table::{HashedId, IdTable};
 use super::metadata::comparison;
 use super::{ChunkBuilder, RowSet, Source};
 use crate::Result;
@@ -56,22 +56,32 @@ impl Chunk {
 
     /// One chunk with the rows of `parts` that are not dead, by ascending birth.
     pub fn join(parts: &[(Source, Arc<RoaringBitmap>)]) -> Result<Self> {
-        let mut builder = ChunkBuilder::default();
-        for row in live_rows(parts)? {
+        let rows = live_rows(parts)?;
+        let dimension = rows
+            .first()
+            .map_or(0, |row| parts[row.source as usize].0.dimension());
+        let mut builder = ChunkBuilder::with_room(rows.len(), dimension);
+        for row in rows {
             builder.push_from(&parts[row.source as usize].0, row.row)?;
         }
         Ok(builder.finish())
     }
 
-    pub(super) fn rows(&self) -> u32 {
+    /// How many rows there are.
+    pub fn rows(&self) -> u32 {
         self.births.len() as u32
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.births.is_empty()
     }
 
     pub(super) fn dimension(&self) -> usize {
         self.rows.embeddings.dimension()
     }
 
-    pub(super) fn find(&self, id: &str) -> Option<u32> {
+    pub(super) fn find(&self, id: HashedId<'_>) -> Option<u32> {
         self.ids.find(&self.rows.ids, id)
     }
 

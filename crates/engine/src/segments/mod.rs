@@ -29,6 +29,7 @@ mod tests;
 
 pub use builder::{ChunkBuilder, RowParts};
 pub use chunk::Chunk;
+pub use id_table::HashedId;
 pub(crate) use metadata::compare_numbers;
 pub use row_set::RowSet;
 pub use segment::Segment;

@@ -9,7 +9,7 @@ use super::RowSet;
 use super::blocks::Blocks;
 use super::column::typed;
 use super::documents::{DocumentMatcher, Documents};
-use super::id_table;
+use super::id_table::{self, HashedId};
 use super::metadata::extra;
 use super::metadata::gather::Cell;
 use super::metadata::search::Postings;
@@ -168,8 +168,8 @@ impl Segment {
         self.toc.dimension as usize
     }
 
-    pub(super) fn find(&self, id: &str) -> Result<Option<u32>> {
-        let hash = id_table::hash(id);
+    pub(super) fn find(&self, wanted: HashedId<'_>) -> Result<Option<u32>> {
+        let HashedId { id, hash } = wanted;
         let index = &self.toc.index;
         let mask = index.slots - 1;
         let mut at = hash & mask;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::sparse::SparseFile;
 use super::vector::IndexFile;
-use super::{Chunk, RowSet, Segment};
+use super::{Chunk, HashedId, RowSet, Segment};
 use crate::Result;
 use crate::model::{Comparison, DocumentTest, MetadataColumn, SeqId, SparseVector};
 
@@ -41,6 +41,11 @@ impl Source {
 
     /// The row of `id`, dead or alive.
     pub fn find(&self, id: &str) -> Result<Option<u32>> {
+        self.find_hashed(HashedId::new(id))
+    }
+
+    /// The same, for an id that is looked for in many sources.
+    pub fn find_hashed(&self, id: HashedId<'_>) -> Result<Option<u32>> {
         match self {
             Self::Chunk(chunk) => Ok(chunk.find(id)),
             Self::Segment(segment) => segment.find(id),

@@ -44,8 +44,8 @@ pub struct SegmentSummary {
 /// Which indexes a segment is to have.
 #[derive(Clone, Debug)]
 pub struct Indexes {
-    /// How its vectors are compared.
-    space: Space,
+    /// How its vectors are compared; `None` where a merge indexes them later.
+    space: Option<Space>,
     /// The metadata keys whose sparse vectors are indexed.
     sparse_keys: Vec<String>,
 }
@@ -53,7 +53,7 @@ pub struct Indexes {
 impl From<Space> for Indexes {
     fn from(space: Space) -> Self {
         Self {
-            space,
+            space: Some(space),
             sparse_keys: Vec::new(),
         }
     }
@@ -62,14 +62,26 @@ impl From<Space> for Indexes {
 impl From<&Schema> for Indexes {
     fn from(schema: &Schema) -> Self {
         Self {
-            space: schema.space(),
+            space: Some(schema.space()),
             sparse_keys: schema.sparse_keys().map(str::to_owned).collect(),
         }
     }
 }
 
+impl Indexes {
+    /// The same without the index of the vectors, which takes most of the time.
+    #[must_use]
+    pub fn without_vectors(self) -> Self {
+        Self {
+            space: None,
+            ..self
+        }
+    }
+}
+
 /// Writes the rows of `sources` that are not dead into the new folder `folder`, by ascending birth,
-/// an index of their vectors where that pays, and the other `indexes`. `go_on` is asked now and then; once it answers `false` the call cleans up and ends with `Busy`.
+/// an index of their vectors where that pays, and the other `indexes`. `go_on` is asked now and
+/// then; once it answers `false` the call cleans up and ends with `Busy`.
 pub fn write_segment(
     storage: &dyn Storage,
     folder: &str,
@@ -240,12 +252,15 @@ impl Job<'_> {
 
     /// The index of the vectors just written; none where an exact search does as well.
     fn write_vector_index(&mut self) -> Result<Option<FileEntry>> {
+        let Some(space) = self.indexes.space else {
+            return Ok(None);
+        };
         if !vector::pays(self.live.len(), self.dimension) {
             return Ok(None);
         }
         let vectors = map(self.storage, &format!("{}/vectors.f32", self.folder))?;
         let vectors = bytemuck::cast_slice(&vectors);
-        let options = BuildOptions::new(self.indexes.space);
+        let options = BuildOptions::new(space);
         let Some(bytes) = vector::build(vectors, self.dimension, &options, self.go_on)? else {
             return Ok(None);
         };

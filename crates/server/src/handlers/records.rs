@@ -12,6 +12,9 @@ use crate::app::App;
 use crate::extract::{JsonBody, Scope};
 use crate::pace::{HeldBack, Sees, read_once_visible};
 
+/// Bodies of so many bytes are decoded in their turn: see [`crate::blocking`].
+const LARGE_BODY_BYTES: usize = 128 << 10;
+
 pub(crate) async fn add(
     State(app): State<App>,
     scope: Scope,
@@ -46,13 +49,17 @@ async fn write(
     operation: Operation,
     status: StatusCode,
 ) -> Reply {
-    let write = move |database: &Database| {
-        let records_max = database.limits().batch_records_max;
-        let batch = records::decode(&body.0, operation, records_max)?;
-        drop(body);
-        Ok(database.write_at_once(scope.get(), batch)?)
+    let records_max = app.database.limits().batch_records_max;
+    let is_large = body.0.len() >= LARGE_BODY_BYTES;
+    let decode = move || records::decode(&body.0, operation, records_max);
+    let seqs: SeqRange = if is_large {
+        let batch = app.decode(decode).await?;
+        app.write(move |database| Ok(database.write_at_once(scope.get(), batch)?))
+            .await?
+    } else {
+        app.write(move |database| Ok(database.write_at_once(scope.get(), decode()?)?))
+            .await?
     };
-    let seqs: SeqRange = app.write(write).await?;
     let seqs = Some(seqs).filter(|seqs| seqs.count() > 0);
     Ok(Answer::with_status(status, answers::write_written(seqs)).telling(seqs))
 }

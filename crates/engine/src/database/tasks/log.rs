@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{Inner, told};
 use crate::Result;
 use crate::control::Component;
+use crate::indexing::VectorIndexing;
 use crate::maintenance::forgive_deletion;
 use crate::schedule::Run;
 
@@ -118,6 +119,9 @@ impl Inner {
             return Ok(false);
         }
         // Its records may never have been asked for since the start.
-        forgive_deletion(collection.seal(&self.publisher(go_on)), false)
+        forgive_deletion(
+            collection.seal(&self.publisher(go_on), VectorIndexing::Now),
+            false,
+        )
     }
 }

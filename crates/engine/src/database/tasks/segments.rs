@@ -91,6 +91,7 @@ impl Inner {
             &self.publisher(go_on),
             &self.config.upkeep,
             &self.config.limits,
+            self.config.clock.monotonic(),
         )
     }
 
@@ -98,10 +99,10 @@ impl Inner {
     pub(in crate::database) fn due_merges(&self) -> u64 {
         let upkeep = &self.config.upkeep;
         let collections = self.all_collections();
-        let due = collections.iter().filter(|collection| {
-            let choice = collection.due_merge(upkeep.merge_fan_out, upkeep.segment_rows_max);
-            choice.is_some()
-        });
+        let now = self.config.clock.monotonic();
+        let due = collections
+            .iter()
+            .filter(|collection| collection.due_merge(upkeep, now).is_some());
         due.count() as u64
     }
 
