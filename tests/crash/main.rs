@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backlog;
 mod full_disk;
 mod ledger;
 

@@ -104,6 +104,13 @@ impl Server {
         (status.code().unwrap_or(-1), started.elapsed())
     }
 
+    /// Posts to a route that controls the server, which must succeed.
+    pub(crate) fn control(&self, path: &str) {
+        let url = format!("http://{}/control/v1/{path}", self.address);
+        let response = self.agent.post(url).send_empty().unwrap();
+        assert!(response.status().is_success(), "{path}: {response:?}");
+    }
+
     /// A client that other threads can use.
     pub(crate) fn client(&self) -> Client {
         Client {
@@ -147,6 +154,15 @@ impl Client {
     /// The same, where the server must answer.
     pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.try_post(path, body).expect("the server answers")
+    }
+
+    /// What a path answers, which must succeed.
+    pub(crate) fn get(&self, path: &str) -> Value {
+        let response = self.agent.get(format!("{}{path}", self.base)).call();
+        let mut response = response.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        let text = response.body_mut().read_to_string().unwrap();
+        serde_json::from_str(&text).unwrap()
     }
 
     /// Makes a collection, or finds it; answers its id.

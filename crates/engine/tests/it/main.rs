@@ -11,3 +11,5 @@ mod model;
 mod pressure;
 mod races;
 mod support;
+mod upkeep;
+mod week;

@@ -284,3 +284,32 @@ fn a_reset_under_load_neither_hangs_nor_leaves_anything() {
         });
     }
 }
+
+#[test]
+fn collections_renamed_under_load_disturb_nobody() {
+    for batch_ingest in [true, false] {
+        under_load(batch_ingest, |database| {
+            let rename = |from: &str, to: &str| {
+                let update = CollectionUpdate {
+                    name: Some(to.to_owned()),
+                    ..CollectionUpdate::default()
+                };
+                with_scope(database, from, |scope| {
+                    database.update_collection(scope, update)
+                })
+            };
+            // Back again, so that no more and more collections are left; the load may have made
+            // one of the old name meanwhile.
+            if rename("load0", "elsewhere").is_ok() {
+                write(database, "elsewhere", insertion("r", 10, 4));
+                let back = rename("elsewhere", "load0");
+                if back.is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+                    database
+                        .delete_collection(TENANT, DATABASE, "elsewhere")
+                        .unwrap();
+                }
+            }
+            write(database, "bystander", insertion("b", 10, 3));
+        });
+    }
+}
