@@ -10,6 +10,8 @@
     reason = "it reads vectors and its own time from files"
 )]
 
+mod support;
+
 use std::sync::Arc;
 
 use vermilion_engine::model::Space;
@@ -19,34 +21,10 @@ use vermilion_engine::segments::vector::{
     BuildOptions, SearchOptions, VectorIndex, build, exact_distance,
 };
 
+use support::{cpu_seconds, floats, nearest_rows};
+
 const K: usize = 10;
 const RECALLS: [f32; 6] = [0.8, 0.9, 0.95, 0.98, 0.99, 0.999];
-
-/// Seconds this thread has been running, which other work on the machine does not change.
-fn cpu_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-/// A `.npy` file of two dimensions: its columns, and the bytes of its numbers.
-fn table(path: &str) -> (usize, Vec<u8>) {
-    let file = std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let head = 10 + usize::from(u16::from_le_bytes([file[8], file[9]]));
-    let text = String::from_utf8_lossy(&file[10..head]).into_owned();
-    let shape = text.split("'shape': (").nth(1).expect("a shape");
-    let columns = shape.split([',', ')']).nth(1).expect("two dimensions");
-    let columns = columns.trim().parse().expect("a number of columns");
-    (columns, file[head..].to_vec())
-}
-
-fn floats(path: &str) -> (usize, Vec<f32>) {
-    let (columns, bytes) = table(path);
-    let numbers = bytes.as_chunks::<4>().0.iter();
-    (
-        columns,
-        numbers.map(|&four| f32::from_le_bytes(four)).collect(),
-    )
-}
 
 struct Bench<'a> {
     index: &'a VectorIndex,
@@ -154,14 +132,7 @@ fn main() {
         rows: &rows,
         queries: &queries,
     };
-    let (columns, bytes) = table(&truth);
-    let truth: Vec<u32> = bytes
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .map(|&eight| i64::from_le_bytes(eight) as u32)
-        .collect();
-    let truth: Vec<Vec<u32>> = truth.chunks(columns).map(|row| row[..K].to_vec()).collect();
+    let truth = nearest_rows(&truth, K);
     for recall in RECALLS {
         bench.run("none", recall, None, &truth);
     }
