@@ -1,5 +1,5 @@
 //! Measures whether a graph over the rows would find neighbours faster than the vector index does,
-//! for decision 0011: prints one JSON object for each figure.
+//! for decision 0012: prints one JSON object for each figure.
 //!
 //! `cargo run --release -p vermilion-engine --example graph -- FOLDER SPACE TRUTH [DEGREE]`
 //! with the files that the example `index` reads and SPACE `l2` or `cosine`. The graph gets the
