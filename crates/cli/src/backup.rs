@@ -4,29 +4,25 @@
 //! What must stay true: standard output has the report and nothing else, so that `--json` can be
 //! read by a program; times are told and understood in UTC.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 use vermilion_engine::backup::{
     self, BackupKind, BackupManifest, BackupProgress, Folder, ListedBackup, Target,
 };
 use vermilion_engine::model::SeqId;
-use vermilion_engine::{Config, Database};
 
 use crate::arguments::{Backup, Backups, Restore};
 use crate::console::{grouped, say, size};
 use crate::failure::Failure;
+use crate::folders::{must_be_there, open_quietly};
 use crate::transfer::Progress;
 use crate::utc;
 
+/// Said of a folder of backups that is not there.
+const NAME_ANOTHER: &str = "name a folder that is there";
+
 /// Runs `vermilion backup`.
 pub(crate) fn backup(arguments: &Backup) -> Result<(), Failure> {
-    let path = &arguments.folder.path;
-    must_be_there(path)?;
-    let mut config = Config::at(path)?;
-    // A backup copies what is there; it is no time to seal or merge.
-    config.upkeep.background = false;
-    let database = Database::open(config)?;
+    let database = open_quietly(&arguments.folder.path)?;
     let destination = Folder::open(&arguments.destination)?;
     let kind = if arguments.full {
         BackupKind::Full
@@ -57,7 +53,7 @@ pub(crate) fn backup(arguments: &Backup) -> Result<(), Failure> {
 
 /// Runs `vermilion restore`.
 pub(crate) fn restore(arguments: &Restore) -> Result<(), Failure> {
-    must_be_there(&arguments.source)?;
+    must_be_there(&arguments.source, NAME_ANOTHER)?;
     let target = target(arguments)?;
     let source = Folder::open_read_only(&arguments.source)?;
     let mut shown = Shown::new("restoring");
@@ -99,7 +95,7 @@ pub(crate) fn restore(arguments: &Restore) -> Result<(), Failure> {
 
 /// Runs `vermilion backups`.
 pub(crate) fn list(arguments: &Backups) -> Result<(), Failure> {
-    must_be_there(&arguments.destination)?;
+    must_be_there(&arguments.destination, NAME_ANOTHER)?;
     let source = Folder::open_read_only(&arguments.destination)?;
     let mut damaged = 0;
     let mut values = Vec::new();
@@ -196,14 +192,6 @@ fn target(arguments: &Restore) -> Result<Target, Failure> {
         })
     });
     Ok(Target::Seqs(seqs.collect::<Result<_, _>>()?))
-}
-
-fn must_be_there(path: &Path) -> Result<(), Failure> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let message = format!("there is no folder {}", path.display());
-    Err(Failure::new(message).hint("name a folder that is there"))
 }
 
 /// Progress of a backup or a restore.

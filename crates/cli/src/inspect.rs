@@ -8,10 +8,14 @@ use vermilion_engine::inspect as engine;
 use crate::arguments::{Folder, Inspect};
 use crate::console::{note, say, write};
 use crate::failure::Failure;
+use crate::folders::must_be_there;
+
+/// Said of a data folder that is not there.
+const NAME_IT: &str = "name the data folder with --path";
 
 /// Runs `vermilion inspect`.
 pub(crate) fn inspect(arguments: &Inspect) -> Result<(), Failure> {
-    must_be_there(&arguments.folder)?;
+    must_be_there(&arguments.folder.path, NAME_IT)?;
     let found = engine::inspect(&arguments.folder.path)?;
     let value = serde_json::to_value(&found)
         .map_err(|error| Failure::new(format!("the folder cannot be described: {error}")))?;
@@ -26,7 +30,7 @@ pub(crate) fn inspect(arguments: &Inspect) -> Result<(), Failure> {
 
 /// Runs `vermilion verify`.
 pub(crate) fn verify(folder: &Folder) -> Result<(), Failure> {
-    must_be_there(folder)?;
+    must_be_there(&folder.path, NAME_IT)?;
     let mut checked = 0_u64;
     let damages = engine::verify(&folder.path, &mut |what| {
         checked += 1;
@@ -48,16 +52,6 @@ pub(crate) fn verify(folder: &Folder) -> Result<(), Failure> {
         folder.path.display()
     ))
     .hint("restore these files from a backup, or export what can still be read"))
-}
-
-fn must_be_there(folder: &Folder) -> Result<(), Failure> {
-    if folder.path.is_dir() {
-        return Ok(());
-    }
-    Err(
-        Failure::new(format!("there is no folder {}", folder.path.display()))
-            .hint("name the data folder with --path"),
-    )
 }
 
 /// Writes a JSON value as an indented tree: scalars on the line of their name, the rest below it.

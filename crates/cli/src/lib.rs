@@ -12,6 +12,7 @@ mod console;
 mod control;
 mod demo;
 mod failure;
+mod folders;
 mod inspect;
 mod keys;
 mod logging;

@@ -246,9 +246,8 @@ impl Database {
         self.jobs.stop();
         let workers = std::mem::take(&mut *self.workers.lock());
         workers.iter().for_each(Worker::stop);
-        let closed = Error::new(ErrorKind::Closed, "The database is closing; retry later.");
         for collection in self.inner.all_collections() {
-            collection.end_waits(&closed);
+            collection.end_waits(&closing());
         }
         let log = self.inner.log.close();
         self.inner.catalog.close()?;
@@ -267,7 +266,7 @@ impl Database {
 
     /// Whether reads and writes are taken.
     pub fn health(&self) -> Health {
-        let closing = self.inner.closing.load(Ordering::SeqCst);
+        let closing = self.inner.is_closing();
         let failure = self.inner.log.failure();
         let reason = match (&failure, closing) {
             (Some(failure), _) => Some(failure.message().to_owned()),
@@ -352,10 +351,14 @@ impl Inner {
         self.collections.read().by_id.values().cloned().collect()
     }
 
+    /// The collection with this id, where there is one.
+    fn live(&self, id: CollectionId) -> Option<Arc<LiveCollection>> {
+        self.collections.read().by_id.get(&id).cloned()
+    }
+
     /// The collection of a record request, which must belong to the tenant and database named.
     fn scoped(&self, scope: CollectionScope<'_>) -> Result<Arc<LiveCollection>> {
-        let found = self.collections.read().by_id.get(&scope.id).cloned();
-        found
+        self.live(scope.id)
             .filter(|collection| {
                 let info = collection.info();
                 info.tenant == scope.tenant && info.database == scope.database
@@ -375,7 +378,7 @@ impl Inner {
     }
 
     fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+        self.closing.load(Ordering::SeqCst)
     }
 
     /// Seals what is due; nothing while indexing is paused.
@@ -450,6 +453,11 @@ impl Collections {
         let key = (tenant.to_owned(), database.to_owned(), name.to_owned());
         self.by_name.get(&key).and_then(|id| self.by_id.get(id))
     }
+}
+
+/// What is answered once the database closes.
+fn closing() -> Error {
+    Error::new(ErrorKind::Closed, "The database is closing; retry later.")
 }
 
 /// What the folder remembers of its backups. Where that is damaged, the next backup says so; it

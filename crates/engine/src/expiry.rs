@@ -14,24 +14,21 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::{
     CollectionId, Comparison, Consistency, Filter, GetRequest, Include, Number, RecordSelection,
     Schema, SeqId, ValueKind,
 };
 use crate::query::{self, Snapshot};
-use crate::storage::Storage;
-use crate::{Error, ErrorKind, Result};
+use crate::storage::{Kept, Storage, read_checked, write_checked};
+use crate::{Error, Result};
 
 /// The metadata key of a collection for the life of its records, in seconds.
 pub const TTL_SECONDS: &str = "vermilion:ttl_seconds";
 /// The metadata key of a record for its end, in seconds since 1970.
 pub const EXPIRES_AT: &str = "vermilion:expires_at";
 
-const FOLDER: &str = "expiry";
 const FILE: &str = "expiry/marks";
-const NEW_FILE: &str = "expiry/marks.new";
 const SECOND: u64 = 1_000_000_000;
 /// A mark is made at most so many times in the life of a record.
 const MARKS_PER_LIFE: u64 = 32;
@@ -121,22 +118,17 @@ pub(crate) struct Marks {
 impl Marks {
     /// The marks of a data folder. Damaged ones are dropped: records then live longer.
     pub(crate) fn read(storage: &dyn Storage) -> Result<Self> {
-        let bytes = match storage.read(FILE) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            read => read?,
-        };
-        let marks = (|| {
-            let (checksum, body) = bytes.split_at_checked(17)?;
-            let right = checksum == format!("{:016x}\n", xxh3_64(body)).as_bytes();
-            right.then(|| serde_json::from_slice(body).ok()).flatten()
-        })();
-        Ok(marks.unwrap_or_else(|| {
-            tracing::warn!(
-                file = FILE,
-                "it is damaged; records with a life live longer"
-            );
-            Self::default()
-        }))
+        Ok(match read_checked(storage, FILE)? {
+            Kept::Sound(marks) => marks,
+            Kept::Missing => Self::default(),
+            Kept::Damaged => {
+                tracing::warn!(
+                    file = FILE,
+                    "it is damaged; records with a life live longer"
+                );
+                Self::default()
+            }
+        })
     }
 
     /// Makes the marks durable, where they changed.
@@ -144,20 +136,7 @@ impl Marks {
         if !self.changed {
             return Ok(());
         }
-        let body = serde_json::to_vec(self)
-            .map_err(|error| Error::internal(format!("marks have no JSON form: {error}")))?;
-        let checksum = format!("{:016x}\n", xxh3_64(&body));
-        if !storage.exists(FOLDER)? {
-            storage.create_dir(FOLDER)?;
-            storage.sync_dir("")?;
-        }
-        storage.remove_file(NEW_FILE)?;
-        let mut file = storage.create(NEW_FILE)?;
-        file.write(&[checksum.as_bytes(), &body])?;
-        file.sync()?;
-        drop(file);
-        storage.rename(NEW_FILE, FILE)?;
-        storage.sync_dir(FOLDER)?;
+        write_checked(storage, FILE, self)?;
         self.changed = false;
         Ok(())
     }

@@ -5,13 +5,13 @@
 
 use serde_json::{Value, json};
 use vermilion_engine::schedule::RunRequest;
-use vermilion_engine::{Config, Database};
 
 use super::client::Client;
 use super::{pretty, show, succeeded};
 use crate::arguments::{Rebuild, Upkeep};
 use crate::console::{say, write};
 use crate::failure::Failure;
+use crate::folders::open_quietly;
 use crate::transfer::encoded;
 
 /// Runs `vermilion vacuum`.
@@ -68,22 +68,7 @@ fn run_in_folder(
     arguments: &Value,
     of: Option<&Rebuild>,
 ) -> Result<Value, Failure> {
-    let path = &upkeep.path;
-    if !path.is_dir() {
-        return Err(
-            Failure::new(format!("there is no folder {}", path.display()))
-                .hint("name the data folder with --path, or a running server with --url"),
-        );
-    }
-    let open = || {
-        let mut config = Config::at(path)?;
-        config.upkeep.background = false;
-        Database::open(config)
-    };
-    let database = open().map_err(|error| {
-        let failure = Failure::from(error).context(format!("cannot open {}", path.display()));
-        failure.hint("if a server has the folder open, name the server with --url instead")
-    })?;
+    let database = open_quietly(&upkeep.path)?;
     let mut request = RunRequest {
         dry_run: upkeep.dry_run,
         arguments: arguments.clone(),

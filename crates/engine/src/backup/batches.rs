@@ -14,64 +14,111 @@ const FILE_BYTES: u64 = 64 << 20;
 /// The folder of the log in a backup.
 pub(super) const LOG_FOLDER: &str = "log/";
 
-/// Writes batches to files.
-pub(super) struct BatchWriter<'a> {
-    to: &'a dyn Destination,
-    number: BackupNumber,
-    open: Option<(FrameEncoder, HashedWriter)>,
-    last: Option<FrameEncoder>,
-    files: Vec<BackupFile>,
+/// Where files of batches are made.
+pub(super) trait BatchFiles {
+    /// A file that is being written.
+    type File;
+
+    /// Begins the file `path`.
+    fn begin(&mut self, path: &str) -> Result<Self::File>;
+    /// Appends `bytes` to it.
+    fn write(&mut self, file: &mut Self::File, bytes: &[u8]) -> Result<()>;
+    /// Makes it durable.
+    fn end(&mut self, file: Self::File) -> Result<()>;
+}
+
+/// Writes batches to files of a bounded size, in the form of log files.
+pub(super) struct BatchWriter<F: BatchFiles> {
+    files: F,
+    file_bytes: u64,
+    open: Option<(FrameEncoder, F::File)>,
     batches: u64,
 }
 
-impl<'a> BatchWriter<'a> {
-    /// For backup `number`; no file is made before the first batch.
-    pub(super) fn new(to: &'a dyn Destination, number: BackupNumber) -> Self {
+impl<F: BatchFiles> BatchWriter<F> {
+    /// Begins the next of `files` at `file_bytes`; none is made before the first batch.
+    pub(super) fn new(files: F, file_bytes: u64) -> Self {
         Self {
-            to,
-            number,
+            files,
+            file_bytes,
             open: None,
-            last: None,
-            files: Vec::new(),
             batches: 0,
         }
     }
 
     /// Appends a batch.
     pub(super) fn push(&mut self, batch: &LoggedBatch<'_>) -> Result<()> {
-        if self
-            .open
-            .as_ref()
-            .is_some_and(|(encoder, _)| encoder.bytes() >= FILE_BYTES)
-        {
-            self.finish_file()?;
-        }
-        if self.open.is_none() {
-            let (encoder, header) = FrameEncoder::begin(self.last.as_ref());
-            let mut file = HashedWriter::begin(self.to, self.number, &encoder.path())?;
-            file.write(&header)?;
+        let full = |(encoder, _): &(FrameEncoder, _)| encoder.bytes() >= self.file_bytes;
+        if self.open.as_ref().is_none_or(full) {
+            let before = self.open.take();
+            let (encoder, header) = FrameEncoder::begin(before.as_ref().map(|(one, _)| one));
+            if let Some((_, file)) = before {
+                self.files.end(file)?;
+            }
+            let mut file = self.files.begin(&encoder.path())?;
+            self.files.write(&mut file, &header)?;
             self.open = Some((encoder, file));
         }
         let (encoder, file) = self.open.as_mut().expect("a file was begun");
         let head = encoder.frame(batch);
-        file.write(&head)?;
-        file.write(batch.payload)?;
+        self.files.write(file, &head)?;
+        self.files.write(file, batch.payload)?;
         self.batches += 1;
         Ok(())
     }
 
-    fn finish_file(&mut self) -> Result<()> {
-        if let Some((encoder, file)) = self.open.take() {
-            self.files.push(file.finish()?);
-            self.last = Some(encoder);
-        }
-        Ok(())
+    /// How many batches were written.
+    pub(super) fn batches(&self) -> u64 {
+        self.batches
     }
 
-    /// Makes the last file durable; answers the files and how many batches are in them.
-    pub(super) fn finish(mut self) -> Result<(Vec<BackupFile>, u64)> {
-        self.finish_file()?;
-        Ok((self.files, self.batches))
+    /// Makes the last file durable; answers the files, and where the last one ended.
+    pub(super) fn finish(mut self) -> Result<(F, Option<FrameEncoder>)> {
+        let last = match self.open {
+            Some((encoder, file)) => {
+                self.files.end(file)?;
+                Some(encoder)
+            }
+            None => None,
+        };
+        Ok((self.files, last))
+    }
+}
+
+/// The files of the log of one backup.
+pub(super) struct BackupLog<'a> {
+    to: &'a dyn Destination,
+    number: BackupNumber,
+    /// What the manifest says of those that are whole.
+    pub(super) written: Vec<BackupFile>,
+}
+
+impl<'a> BackupLog<'a> {
+    /// A writer for the log of backup `number`.
+    pub(super) fn writer(to: &'a dyn Destination, number: BackupNumber) -> BatchWriter<Self> {
+        let files = Self {
+            to,
+            number,
+            written: Vec::new(),
+        };
+        BatchWriter::new(files, FILE_BYTES)
+    }
+}
+
+impl BatchFiles for BackupLog<'_> {
+    type File = HashedWriter;
+
+    fn begin(&mut self, path: &str) -> Result<HashedWriter> {
+        HashedWriter::begin(self.to, self.number, path)
+    }
+
+    fn write(&mut self, file: &mut HashedWriter, bytes: &[u8]) -> Result<()> {
+        file.write(bytes)
+    }
+
+    fn end(&mut self, file: HashedWriter) -> Result<()> {
+        self.written.push(file.finish()?);
+        Ok(())
     }
 }
 

@@ -11,12 +11,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::catalog::{CatalogCopy, CollectionRow, Manifest};
 use crate::model::{Collection, CollectionId, DatabaseInfo, Tenant};
-use crate::storage::Storage;
+use crate::storage::{Storage, replace_file};
 use crate::{Error, ErrorKind, Result};
 
 /// The file of the notes in the data folder.
 const FILE: &str = "backup/changes.log";
-const NEW_FILE: &str = "backup/changes.log.new";
 /// Bytes of notes kept at most; beyond, they are dropped, as if they could not be written.
 const BYTES_MAX: usize = 16 << 20;
 
@@ -260,5 +259,5 @@ fn rewrite(storage: &dyn Storage, changes: &[TimedChange]) -> Result<()> {
 }
 
 fn rewrite_lines(storage: &dyn Storage, lines: &[&[u8]]) -> Result<()> {
-    super::state::replace_file(storage, FILE, NEW_FILE, lines)
+    replace_file(storage, FILE, lines)
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use serde::Serialize;
 
-use super::batches::read_batches;
+use super::batches::{BatchFiles, BatchWriter, LOG_FOLDER, read_batches};
 use super::manifest::{
     BackupFile, BackupManifest, BackupNumber, folder, object_path, read_checked,
 };
@@ -19,7 +19,7 @@ use super::plan::{Plan, Target, plan};
 use super::{BackupProgress, Destination};
 use crate::catalog::{Catalog, CatalogCopy, CatalogLocation, CollectionRow};
 use crate::inspect::{self, CATALOG_FILE};
-use crate::log::archive::{FrameEncoder, LoggedBatch};
+use crate::log::archive::LoggedBatch;
 use crate::log::encode;
 use crate::model::{CollectionId, SeqId, SeqRange};
 use crate::segments::Segment;
@@ -146,7 +146,7 @@ struct Build<'a> {
     catalog: CatalogCopy,
     /// The next SeqId of each collection.
     next: HashMap<CollectionId, SeqId>,
-    log: Option<(FrameEncoder, Box<dyn StorageFile>)>,
+    log: Option<BatchWriter<NewLog<'a>>>,
     bytes: u64,
     bytes_total: u64,
     progress: &'a mut dyn FnMut(BackupProgress<'_>),
@@ -164,7 +164,7 @@ impl<'a> Build<'a> {
             let next = row.manifest.applied.plus(1);
             (row.collection.id, next)
         });
-        let logs = plan.chain.iter().flat_map(|one| one.files_in("log/"));
+        let logs = plan.chain.iter().flat_map(|one| one.files_in(LOG_FOLDER));
         let segments = plan.chain[0].files_in("segments/");
         let bytes_total = logs.chain(segments).map(|file| file.bytes).sum();
         let free = storage.free_bytes()?;
@@ -180,7 +180,7 @@ impl<'a> Build<'a> {
             plan,
             next: next.collect(),
             catalog,
-            log: None,
+            log: Some(BatchWriter::new(NewLog(storage), LOG_FILE_BYTES)),
             bytes: 0,
             bytes_total,
             progress,
@@ -266,7 +266,8 @@ impl<'a> Build<'a> {
 
     /// Writes the log of what the segments do not hold, up to where the target ends.
     fn log(&mut self) -> Result<()> {
-        self.storage.create_dir("log")?;
+        let log_folder = LOG_FOLDER.trim_end_matches('/');
+        self.storage.create_dir(log_folder)?;
         let (from, plan) = (self.from, self.plan);
         let mut over = false;
         for manifest in &plan.chain {
@@ -278,10 +279,10 @@ impl<'a> Build<'a> {
                 self.batch(batch, path)
             })?;
         }
-        if let Some((encoder, mut file)) = self.log.take() {
-            file.sync()?;
-            self.storage.sync_dir("log")?;
-            encoder.mark_clean_end(self.storage)?;
+        let log = self.log.take().expect("the log is written once");
+        if let (_, Some(last)) = log.finish()? {
+            self.storage.sync_dir(log_folder)?;
+            last.mark_clean_end(self.storage)?;
         }
         for (id, reach) in &plan.reach {
             let Some(next) = self.next.get(id) else {
@@ -341,25 +342,29 @@ impl<'a> Build<'a> {
     }
 
     fn write(&mut self, batch: &LoggedBatch<'_>) -> Result<()> {
-        let full = self
-            .log
-            .as_ref()
-            .is_none_or(|(encoder, _)| encoder.bytes() >= LOG_FILE_BYTES);
-        if full {
-            let before = self.log.take();
-            let (encoder, header) = FrameEncoder::begin(before.as_ref().map(|(one, _)| one));
-            if let Some((_, mut file)) = before {
-                file.sync()?;
-            }
-            let mut file = self.storage.create(&encoder.path())?;
-            file.write(&[&header])?;
-            self.log = Some((encoder, file));
-        }
-        let (encoder, file) = self.log.as_mut().expect("a file was begun");
-        let head = encoder.frame(batch);
-        file.write(&[&head, batch.payload])?;
+        let log = self.log.as_mut().expect("the log is being written");
+        log.push(batch)?;
         self.tell("log", batch.payload.len() as u64);
         Ok(())
+    }
+}
+
+/// The files of the log of a data folder that is being built.
+struct NewLog<'a>(&'a DiskStorage);
+
+impl BatchFiles for NewLog<'_> {
+    type File = Box<dyn StorageFile>;
+
+    fn begin(&mut self, path: &str) -> Result<Self::File> {
+        self.0.create(path)
+    }
+
+    fn write(&mut self, file: &mut Self::File, bytes: &[u8]) -> Result<()> {
+        file.write(&[bytes])
+    }
+
+    fn end(&mut self, mut file: Self::File) -> Result<()> {
+        file.sync()
     }
 }
 

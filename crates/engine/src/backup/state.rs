@@ -8,15 +8,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::storage::Storage;
-use crate::{Error, ErrorKind, Result};
+use crate::storage::{Kept, Storage, read_checked, write_checked};
+use crate::{Error, Result};
 
-/// The folder of what belongs to backups in a data folder.
-const FOLDER: &str = "backup";
 const FILE: &str = "backup/state";
-const NEW_FILE: &str = "backup/state.new";
 /// Destinations that are remembered; the one that was used longest ago goes first.
 const DESTINATIONS_MAX: usize = 16;
 
@@ -51,27 +47,20 @@ impl BackupState {
 
     /// What the data folder remembers; `None` where it has no backup yet.
     pub(crate) fn read(storage: &dyn Storage) -> Result<Option<Self>> {
-        let bytes = match storage.read(FILE) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            read => read?,
-        };
-        let state = (|| {
-            let (checksum, body) = bytes.split_at_checked(17)?;
-            let right = checksum == format!("{:016x}\n", xxh3_64(body)).as_bytes();
-            right.then(|| serde_json::from_slice(body).ok()).flatten()
-        })();
-        state.map(Some).ok_or_else(|| {
-            let detail = "it is not what was written; remove it, and back up to a new destination";
-            Error::corrupted(FILE, 0, detail)
-        })
+        match read_checked(storage, FILE)? {
+            Kept::Missing => Ok(None),
+            Kept::Sound(state) => Ok(Some(state)),
+            Kept::Damaged => Err(Error::corrupted(
+                FILE,
+                0,
+                "it is not what was written; remove it, and back up to a new destination",
+            )),
+        }
     }
 
     /// Remembers this in place of what was remembered.
     pub(super) fn write(&self, storage: &dyn Storage) -> Result<()> {
-        let body = serde_json::to_vec(self)
-            .map_err(|error| Error::internal(format!("the state has no JSON form: {error}")))?;
-        let checksum = format!("{:016x}\n", xxh3_64(&body));
-        replace_file(storage, FILE, NEW_FILE, &[checksum.as_bytes(), &body])
+        write_checked(storage, FILE, self)
     }
 
     /// Notes what the next backup to a destination needs.
@@ -102,24 +91,4 @@ impl BackupState {
         let needed = self.destinations.values().map(|one| one.change);
         needed.max().unwrap_or(1)
     }
-}
-
-/// Gives the file `path` the content `parts` in one step, durably.
-pub(super) fn replace_file(
-    storage: &dyn Storage,
-    path: &str,
-    new_path: &str,
-    parts: &[&[u8]],
-) -> Result<()> {
-    if !storage.exists(FOLDER)? {
-        storage.create_dir(FOLDER)?;
-        storage.sync_dir("")?;
-    }
-    storage.remove_file(new_path)?;
-    let mut file = storage.create(new_path)?;
-    file.write(parts)?;
-    file.sync()?;
-    drop(file);
-    storage.rename(new_path, path)?;
-    storage.sync_dir(FOLDER)
 }

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::batches::BatchWriter;
+use super::batches::BackupLog;
 use super::changes::{Journal, TimedChange, same_names};
 use super::manifest::{
     BackupFile, BackupKind, BackupManifest, BackupNumber, CHUNK_BYTES, HashedWriter, folder, list,
@@ -325,7 +325,7 @@ impl Writing<'_, '_> {
             Some(Some(end)) => (place.file, place.offset) >= (end.file, end.offset),
         };
         let from = if full { None } else { previous.flatten() };
-        let mut writer = BatchWriter::new(self.to, self.number);
+        let mut writer = BackupLog::writer(self.to, self.number);
         let end = cut.batches(from, &mut |batch, place| {
             let unsealed = || {
                 let applied = applied.get(&batch.collection);
@@ -337,7 +337,8 @@ impl Writing<'_, '_> {
             }
             Ok(())
         })?;
-        let (files, batches) = writer.finish()?;
+        let batches = writer.batches();
+        let files = writer.finish()?.0.written;
         self.files.extend(files);
         Ok((end, batches))
     }

@@ -3,8 +3,6 @@
 //! What must stay true: one backup runs at a time, beside writes and reads; it ends with an error
 //! once the database closes.
 
-use std::sync::atomic::Ordering;
-
 use super::Database;
 use crate::backup::{
     BackupKind, BackupManifest, BackupProgress, Destination, Source, write_backup,
@@ -26,7 +24,7 @@ impl Database {
             let message = "A backup is running; begin the next one when it has ended.";
             return Err(Error::new(ErrorKind::Busy, message));
         };
-        if inner.closing.load(Ordering::SeqCst) {
+        if inner.is_closing() {
             let message = "The database is closing; no backup is begun.";
             return Err(Error::new(ErrorKind::Closed, message));
         }
@@ -38,7 +36,7 @@ impl Database {
             changes: &inner.changes,
             clock: inner.config.clock.as_ref(),
             keep_bytes_max: inner.config.limits.backup_log_bytes_max,
-            go_on: &|| !inner.closing.load(Ordering::SeqCst),
+            go_on: &|| !inner.is_closing(),
         };
         write_backup(&source, destination, kind, progress)
     }

@@ -173,7 +173,7 @@ impl Inner {
     pub(super) fn make_room(&self) {
         for _ in 0..ROOM_WAITS {
             let full = self.gauges.memory.load(Ordering::Relaxed) > self.memory_max();
-            if !full || self.closing.load(Ordering::SeqCst) {
+            if !full || self.is_closing() {
                 return;
             }
             if !self.has_workers() {

@@ -158,7 +158,7 @@ impl Database {
 
     /// A collection by id alone, whatever database it is in.
     pub fn collection_anywhere(&self, id: CollectionId) -> Result<Collection> {
-        let found = self.inner.collections.read().by_id.get(&id).cloned();
+        let found = self.inner.live(id);
         found
             .map(|one| one.describe())
             .ok_or_else(|| crate::indexing::missing(id))

@@ -8,7 +8,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Database, Inner};
+use super::{Database, Inner, closing};
 use crate::indexing::{Answered, LiveCollection};
 use crate::model::CollectionScope;
 use crate::{Error, ErrorKind, Result};
@@ -109,11 +109,8 @@ impl Inner {
 
     /// Refuses writes while the database closes.
     pub(super) fn check_open(&self) -> Result<()> {
-        if self.closing.load(Ordering::SeqCst) {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                "The database is closing; retry later.",
-            ));
+        if self.is_closing() {
+            return Err(closing());
         }
         Ok(())
     }

@@ -439,7 +439,7 @@ pub(crate) fn wrong_dimension(expected: u32, found: u32) -> Error {
 }
 
 /// Reads the dead rows of a segment as the catalogue keeps them.
-pub(super) fn read_dead(bytes: &[u8]) -> Result<RoaringBitmap> {
+pub(crate) fn read_dead(bytes: &[u8]) -> Result<RoaringBitmap> {
     if bytes.is_empty() {
         return Ok(RoaringBitmap::new());
     }

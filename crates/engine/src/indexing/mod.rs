@@ -30,7 +30,7 @@ mod unchanged;
 mod tests;
 
 pub(crate) use apply::WorkingSet;
-pub(crate) use collection::{Answered, LiveCollection, missing, wrong_dimension};
+pub(crate) use collection::{Answered, LiveCollection, missing, read_dead, wrong_dimension};
 pub(crate) use handoff::Handoff;
 pub(crate) use publish::{MergeChoice, Publisher, VectorIndexing};
 pub(crate) use queue::Gauges;

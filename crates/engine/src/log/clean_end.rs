@@ -5,7 +5,7 @@
 
 use super::FOLDER;
 use super::format::{Flaw, VERSION, check, seal, u32_at, u64_at};
-use crate::storage::Storage;
+use crate::storage::{Storage, new_path, replace_file};
 use crate::{ErrorKind, Result};
 
 const MAGIC: [u8; 8] = *b"VERMEND\n";
@@ -25,10 +25,6 @@ pub(super) fn path() -> String {
     format!("{FOLDER}/clean-end")
 }
 
-fn new_path() -> String {
-    format!("{FOLDER}/clean-end.new")
-}
-
 impl CleanEnd {
     /// Puts the file there, durably.
     pub(super) fn write(&self, storage: &dyn Storage) -> Result<()> {
@@ -40,13 +36,7 @@ impl CleanEnd {
         bytes[32..40].copy_from_slice(&self.end.to_le_bytes());
         bytes[40..44].copy_from_slice(&self.chain.to_le_bytes());
         seal(&mut bytes, 12);
-        storage.remove_file(&new_path())?;
-        let mut file = storage.create(&new_path())?;
-        file.write(&[&bytes])?;
-        file.sync()?;
-        drop(file);
-        storage.rename(&new_path(), &path())?;
-        storage.sync_dir(FOLDER)
+        replace_file(storage, &path(), &[&bytes])
     }
 
     /// What the file says; `None` where there is none.
@@ -60,7 +50,7 @@ impl CleanEnd {
 
     /// Takes the file away; durable after the folder is synced.
     pub(super) fn remove(storage: &dyn Storage) -> Result<()> {
-        storage.remove_file(&new_path())?;
+        storage.remove_file(&new_path(&path()))?;
         storage.remove_file(&path())
     }
 

@@ -13,6 +13,7 @@ mod deferring;
 mod disk;
 mod mapped;
 mod memory;
+mod replace;
 pub mod sim;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ mod tests;
 pub(crate) use deferring::DeferringStorage;
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
+pub(crate) use replace::{Kept, new_path, read_checked, replace_file, write_checked};
 
 /// One entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]

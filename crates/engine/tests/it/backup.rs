@@ -2,21 +2,21 @@
 //! restored to SeqIds and times; power cuts while a backup is made; damage anywhere in a backup.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use vermilion_engine::backup::{BackupKind, BackupManifest, Folder, Target, check, list, restore};
-use vermilion_engine::catalog::CatalogLocation;
 use vermilion_engine::clock::ManualClock;
 use vermilion_engine::model::{CollectionUpdate, RecordBatch, SeqId};
+use vermilion_engine::storage::MemoryStorage;
 use vermilion_engine::storage::sim::{Fault, FaultyStorage, RecordingStorage, Survival};
-use vermilion_engine::storage::{DiskStorage, MemoryStorage};
 use vermilion_engine::{Config, Database, ErrorKind, Result};
 
 use crate::support::{
-    Choices, DATABASE, ModelCollection, TENANT, create, random_batch, read_all, small, with_scope,
+    Choices, DATABASE, ModelCollection, TENANT, create, on_disk, random_batch, read_all, small,
+    with_scope,
 };
 
 /// What a collection was after each of its SeqIds.
@@ -75,10 +75,7 @@ impl Bench {
     }
 
     fn config(&self, name: &str) -> Config {
-        let path = self.path(name);
-        let storage = Arc::new(DiskStorage::open(&path).expect("the folder is free"));
-        let mut config = small(Config::with_storage(storage));
-        config.catalog = CatalogLocation::File(path.join("catalog.sqlite"));
+        let mut config = on_disk(&self.path(name));
         config.clock = self.clock.clone();
         config
     }
@@ -203,9 +200,8 @@ fn backups_beside_a_writer_are_restored_to_random_seq_ids_equal_to_the_model() {
         };
         let found = read_all(&restored, "a").expect("reading works");
         assert!(found == histories["a"].at(seq), "SeqId {seq} of {last}");
-        let head = restored
-            .indexing_status(scope_of(&restored, "a").get())
-            .expect("known");
+        let head = with_scope(&restored, "a", |scope| restored.indexing_status(scope));
+        let head = head.expect("known");
         assert_eq!(head.total_operations, seq);
         restores += 1;
         restored.close().expect("closing works");
@@ -239,8 +235,8 @@ fn batches_that_are_not_indexed_yet_are_backed_up_and_restored_to_seq_ids_inside
                 let first = write(&database, "a", batch.clone());
                 history.push(first, batch);
             }
-            let scope = scope_of(&database, "a");
-            let status = database.indexing_status(scope.get()).expect("known");
+            let status = with_scope(&database, "a", |scope| database.indexing_status(scope));
+            let status = status.expect("known");
             assert_eq!(status.total_operations, history.last());
             assert!(status.indexed_operations < history.last(), "{status:?}");
         };
@@ -271,28 +267,6 @@ fn batches_that_are_not_indexed_yet_are_backed_up_and_restored_to_seq_ids_inside
         let found = read_all(&database, "a").expect("reading works");
         assert!(found == history.at(last));
     }
-}
-
-struct Scope {
-    id: vermilion_engine::model::CollectionId,
-}
-
-impl Scope {
-    fn get(&self) -> vermilion_engine::model::CollectionScope<'_> {
-        vermilion_engine::model::CollectionScope {
-            tenant: TENANT,
-            database: DATABASE,
-            id: self.id,
-        }
-    }
-}
-
-fn scope_of(database: &Database, name: &str) -> Scope {
-    let id = database
-        .collection(TENANT, DATABASE, name)
-        .expect("it is there")
-        .id;
-    Scope { id }
 }
 
 /// One random change of records or names, to the database and the model.
@@ -664,16 +638,13 @@ fn check_after_cut(after: &Folder, made: usize, states: &[ModelCollection], what
     let path = folder.path().join("restored");
     restore(after, &path, &Target::Newest, &mut |_| {})
         .unwrap_or_else(|error| panic!("{what}: {error}"));
-    let found = read_all(&open_at(&path), "a").expect("reading works");
+    let found = read_all(
+        &Database::open(on_disk(&path)).expect("the folder opens"),
+        "a",
+    )
+    .expect("reading works");
     assert!(found == states[listed.len() - 1], "{what}");
     1
-}
-
-fn open_at(path: &Path) -> Database {
-    let storage = Arc::new(DiskStorage::open(path).expect("the folder is free"));
-    let mut config = small(Config::with_storage(storage));
-    config.catalog = CatalogLocation::File(path.join("catalog.sqlite"));
-    Database::open(config).expect("the folder opens")
 }
 
 #[test]
@@ -707,7 +678,11 @@ fn a_backup_that_failed_is_cleared_away_and_the_next_one_carries_on() {
         let path = folder.path().join("restored");
         restore(&destination, &path, &Target::Newest, &mut |_| {}).expect("it is restored");
         assert_eq!(
-            read_all(&open_at(&path), "a").expect("reading works"),
+            read_all(
+                &Database::open(on_disk(&path)).expect("the folder opens"),
+                "a"
+            )
+            .expect("reading works"),
             model
         );
     }

@@ -3,14 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use vermilion_engine::catalog::CatalogLocation;
 use vermilion_engine::model::{
     Comparison, DocumentTest, Embeddings, Filter, GetRequest, Include, QueryRequest,
     RecordSelection, Scalar,
 };
-use vermilion_engine::storage::DiskStorage;
 use vermilion_engine::{Config, Database, Error, ErrorKind, Result};
 
 use crate::support::{
@@ -27,9 +24,7 @@ struct Answers {
 }
 
 fn open(folder: &Path) -> Result<Database> {
-    let mut config = Config::with_storage(Arc::new(DiskStorage::open(folder)?));
-    config.catalog = CatalogLocation::File(folder.join("catalog.sqlite"));
-    Database::open(small(config))
+    Database::open(small(Config::at(folder)?))
 }
 
 /// A folder with segments, a merged segment, dead rows, and a log that is not applied yet.

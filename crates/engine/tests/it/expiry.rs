@@ -10,10 +10,9 @@ use vermilion_engine::model::{
     CollectionUpdate, Embeddings, MetadataColumn, NewCollection, Operation, OptionalStrings,
     RecordBatch, Schema, Value,
 };
-use vermilion_engine::storage::DiskStorage;
 use vermilion_engine::{Config, Database, ErrorKind, Result};
 
-use crate::support::{DATABASE, TENANT, create, read_all, small, with_scope};
+use crate::support::{DATABASE, TENANT, create, on_disk, read_all, with_scope};
 
 /// A database with a clock that the test moves.
 struct Bench {
@@ -43,11 +42,7 @@ impl Bench {
     }
 
     fn config(&self) -> Config {
-        let path = self.folder.path();
-        let storage = Arc::new(DiskStorage::open(path).expect("the folder is free"));
-        let mut config = small(Config::with_storage(storage));
-        config.catalog =
-            vermilion_engine::catalog::CatalogLocation::File(path.join("catalog.sqlite"));
+        let mut config = on_disk(self.folder.path());
         config.clock = self.clock.clone();
         config
     }

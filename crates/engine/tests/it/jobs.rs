@@ -15,11 +15,11 @@ use vermilion_engine::config::SchedulerClass;
 use vermilion_engine::control::{Component, ComponentState};
 use vermilion_engine::model::{GetRequest, RecordBatch};
 use vermilion_engine::schedule::{Outcome, Policy, Reason, RunRecord, RunRequest};
-use vermilion_engine::storage::DiskStorage;
 use vermilion_engine::{Config, Database, ErrorKind};
 
 use crate::support::{
-    Choices, DATABASE, ModelCollection, TENANT, create, random_batch, read_all, small, with_scope,
+    Choices, DATABASE, ModelCollection, TENANT, create, on_disk, random_batch, read_all, small,
+    with_scope,
 };
 
 struct Bench {
@@ -35,9 +35,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::default());
         clock.advance(Duration::from_secs(1_790_000_000));
-        let storage = Arc::new(DiskStorage::open(folder.path()).unwrap());
-        let mut config = small(Config::with_storage(storage));
-        config.catalog = CatalogLocation::File(folder.path().join("catalog.sqlite"));
+        let mut config = on_disk(folder.path());
         config.clock = clock.clone();
         let database = Database::open(config).unwrap();
         create(&database, "things").unwrap();

@@ -1,13 +1,11 @@
 //! Random operations, seals, merges and restarts against the naive model.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use vermilion_engine::storage::DiskStorage;
-use vermilion_engine::{Config, Database};
+use vermilion_engine::Database;
 
 use crate::support::{
-    Choices, DATABASE, ModelCollection, TENANT, create, random_batch, read_all, small, with_scope,
+    Choices, DATABASE, ModelCollection, TENANT, create, on_disk, random_batch, read_all, with_scope,
 };
 
 struct Run {
@@ -85,11 +83,7 @@ impl Run {
 }
 
 fn open(folder: &tempfile::TempDir) -> Database {
-    let storage = Arc::new(DiskStorage::open(folder.path()).expect("the folder is free"));
-    let mut config = Config::with_storage(storage);
-    config.catalog =
-        vermilion_engine::catalog::CatalogLocation::File(folder.path().join("catalog.sqlite"));
-    Database::open(small(config)).expect("the folder opens")
+    Database::open(on_disk(folder.path())).expect("the folder opens")
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! shares no code with the engine.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use vermilion_engine::model::{
     CollectionScope, Consistency, Embeddings, GetRequest, Include, MetadataColumn, NewCollection,
@@ -303,4 +304,9 @@ pub(crate) fn small(config: Config) -> Config {
     config.upkeep.merge_fan_out = 3;
     config.limits.free_disk_bytes_min = 0;
     config
+}
+
+/// The same on the folder `path`, which is made if it is not there.
+pub(crate) fn on_disk(path: &Path) -> Config {
+    small(Config::at(path).expect("the folder is free"))
 }

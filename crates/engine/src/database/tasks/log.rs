@@ -92,8 +92,7 @@ impl Inner {
             let holders = self.log.holders_of_oldest();
             let mut progress = false;
             for id in holders {
-                let collection = self.collections.read().by_id.get(&id).cloned();
-                if let Some(collection) = collection
+                if let Some(collection) = self.live(id)
                     && run.go_on()
                     && self.seal_one(&collection, &|| !run.is_cancelled())?
                 {

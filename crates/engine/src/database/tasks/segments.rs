@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use roaring::RoaringBitmap;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Inner, asked_collection, told};
 use crate::catalog::CollectionRow;
 use crate::control::Component;
-use crate::indexing::MergeChoice;
+use crate::indexing::{MergeChoice, read_dead};
 use crate::maintenance::{find_orphans, forgive_deletion, merge_round};
-use crate::model::CollectionId;
 use crate::schedule::Run;
 use crate::{Error, ErrorKind, Result};
 
@@ -145,8 +143,7 @@ impl Inner {
 
     /// Whether the collection was still there to be built anew.
     fn rebuild(&self, row: &CollectionRow, count: u64, run: &Run<'_>) -> Result<bool> {
-        let live = self.live(row.collection.id);
-        let Some(live) = live else {
+        let Some(live) = self.live(row.collection.id) else {
             return Ok(false);
         };
         let ids: Vec<_> = row.manifest.segments.iter().map(|one| one.id).collect();
@@ -169,10 +166,6 @@ impl Inner {
             forgive_deletion(live.merge(&self.publisher(&go_on), &choice), ())?;
         }
         Ok(true)
-    }
-
-    fn live(&self, id: CollectionId) -> Option<std::sync::Arc<crate::indexing::LiveCollection>> {
-        self.collections.read().by_id.get(&id).cloned()
     }
 
     /// Removes folders that the catalogue does not name. No segment is being written meanwhile.
@@ -219,12 +212,7 @@ fn rows_of(row: &CollectionRow) -> Result<(u64, u64)> {
     let segments = &row.manifest.segments;
     let rows = segments.iter().map(|one| u64::from(one.rows)).sum();
     let dead = segments.iter().try_fold(0, |sum, one| -> Result<u64> {
-        if one.dead.is_empty() {
-            return Ok(sum);
-        }
-        let dead = RoaringBitmap::deserialize_from(&one.dead[..])
-            .map_err(|cause| Error::corrupted(crate::inspect::CATALOG_FILE, 0, cause))?;
-        Ok(sum + dead.len())
+        Ok(sum + read_dead(&one.dead)?.len())
     })?;
     Ok((rows, dead))
 }
