@@ -536,6 +536,12 @@ fn ctl_sees_switches_and_runs_the_parts_of_a_server() {
     ctl(&["resume", "query"]);
     assert!(ctl(&["pause", "scrub"]).contains("paused"));
     assert!(ctl(&["resume", "scrub"]).contains("waiting"));
+    let stopped = json(&["stop", "indexing", "--limit", "5"]);
+    assert_eq!(stopped["stopped"], true, "{stopped}");
+    assert!(ctl(&["status"]).contains("since 20"));
+    assert!(ctl(&["start", "indexing"]).contains("running"));
+    assert!(ctl(&["run", "indexing"]).contains("log_sync"));
+    assert!(ctl(&["status"]).contains("scheduler_class is external"));
     let top = ctl(&["top", "--looks", "2", "--every", "1"]);
     assert_eq!(top.matches("takes writes").count(), 2, "{top}");
     let unknown = fail(1, &["ctl", "--url", &url, "run", "dance"]);
@@ -670,4 +676,41 @@ fn a_server_without_its_file_of_keys_does_not_start() {
     );
     assert_eq!(status, 1, "{err}");
     assert!(err.contains("less than 32 characters"), "{err}");
+}
+
+#[test]
+fn backups_are_made_through_a_server_that_has_a_place_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let server = Server::start(&folder.path().join("data"), &[]);
+    let url = format!("http://{}", server.address);
+    let refused = fail(1, &["backup", "nightly", "--url", &url]);
+    assert!(refused.contains("backup_folder"), "{refused}");
+    assert_eq!(server.stop().0, 0);
+    let shelf = file("shelf");
+    let server = Server::start(&folder.path().join("data"), &["--backup-folder", &shelf]);
+    let url = format!("http://{}", server.address);
+    let client = server.client();
+    let id = client.collection("things");
+    let body = json!({"ids": ["a", "b"], "embeddings": [[1, 2], [3, 4]]});
+    assert_eq!(client.post(&format!("/collections/{id}/add"), &body).0, 201);
+    let said = succeed(&["backup", "nightly", "--url", &url]);
+    assert!(said.contains("kind: full"), "{said}");
+    let made: Value =
+        serde_json::from_str(&succeed(&["backup", "nightly", "--url", &url, "--json"])).unwrap();
+    assert_eq!(
+        (&made["kind"], &made["number"]),
+        (&json!("incremental"), &json!(2))
+    );
+    let wrong = fail(1, &["backup", "../out", "--url", &url]);
+    assert!(wrong.contains("is no name of a folder"), "{wrong}");
+    assert_eq!(server.stop().0, 0);
+    let restored = file("restored");
+    succeed(&["restore", &file("shelf/nightly"), &restored]);
+    let server = Server::start(Path::new(&restored), &[]);
+    assert_eq!(
+        server.client().count(&server.client().collection("things")),
+        2
+    );
+    assert_eq!(server.stop().0, 0);
 }

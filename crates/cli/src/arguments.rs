@@ -74,11 +74,12 @@ pub(crate) enum Command {
             vermilion export - --collection my --url http://localhost:8000 | head\n\n\
             A JSONL export that was cut off goes on where it stopped when it is run again.")]
     Export(Export),
-    /// Back up a data folder that no server has open: in full at first, then what is new.
+    /// Back up a data folder, or have a server back itself up: in full at first, then what is new.
     #[command(after_help = "Examples:\n  \
             vermilion backup ./backups --path ./data\n  \
-            vermilion backup ./backups --path ./data --full\n\n\
-            A server backs itself up: see the setting backup_folder and POST /control/v1/backups.\n\
+            vermilion backup ./backups --path ./data --full\n  \
+            vermilion backup nightly --url http://localhost:8000\n\n\
+            A server needs the setting backup_folder, and DEST is the name of a folder in it.\n\
             An incremental backup becomes a full one, and says so, where it cannot carry on the one before.")]
     Backup(Backup),
     /// Build a data folder from backups: the newest state, a SeqId of a collection, or a time.
@@ -391,7 +392,20 @@ pub(crate) enum CtlCommand {
         /// A component or a job.
         name: String,
     },
-    /// Have a component finish what it has begun, then pause it.
+    /// Let a component work again: the same as `resume`.
+    Start {
+        /// A component.
+        component: String,
+    },
+    /// Pause a component and wait until what it has begun has ended.
+    Stop {
+        /// A component.
+        component: String,
+        /// Seconds that it may take.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=3600))]
+        limit: u64,
+    },
+    /// Have a component finish what it has begun and what waits for it, then pause it.
     Drain {
         /// A component.
         component: String,
@@ -399,7 +413,7 @@ pub(crate) enum CtlCommand {
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=3600))]
         limit: u64,
     },
-    /// Run a job now, and wait for its end.
+    /// Run a job now, or have a component do what waits for it, and wait for the end.
     Run(CtlRun),
     /// Ask the run of a job to end.
     Cancel {
@@ -429,7 +443,7 @@ pub(crate) enum CtlCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct CtlRun {
-    /// The job.
+    /// The job, or a component.
     #[arg(required_unless_present = "due")]
     pub(crate) job: Option<String>,
     /// Run every job that is due.
@@ -492,8 +506,12 @@ pub(crate) struct Backup {
     /// The folder of the backups of this database; it is made if it is not there.
     #[arg(value_name = "DEST")]
     pub(crate) destination: PathBuf,
-    #[command(flatten)]
-    pub(crate) folder: Folder,
+    /// The data folder, which no server may have open.
+    #[arg(long, default_value = "./vermilion-data", conflicts_with = "url")]
+    pub(crate) path: PathBuf,
+    /// A running server, such as http://localhost:8000.
+    #[arg(long)]
+    pub(crate) url: Option<String>,
     /// Make a full backup even where an incremental one would do.
     #[arg(long)]
     pub(crate) full: bool,

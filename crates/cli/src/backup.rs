@@ -1,5 +1,5 @@
-//! `vermilion backup`, `restore` and `backups`: a data folder that no server has open, kept and
-//! brought back.
+//! `vermilion backup`, `restore` and `backups`: a data folder, or what a server has, kept and brought
+//! back.
 //!
 //! What must stay true: standard output has the report and nothing else, so that `--json` can be
 //! read by a program; times are told and understood in UTC.
@@ -11,9 +11,11 @@ use vermilion_engine::backup::{
 use vermilion_engine::model::SeqId;
 
 use crate::arguments::{Backup, Backups, Restore};
-use crate::console::{grouped, say, size};
+use crate::console::{grouped, say, size, write};
+use crate::control;
 use crate::failure::Failure;
 use crate::folders::{must_be_there, open_quietly};
+use crate::inspect::tree;
 use crate::transfer::Progress;
 use crate::utc;
 
@@ -22,7 +24,10 @@ const NAME_ANOTHER: &str = "name a folder that is there";
 
 /// Runs `vermilion backup`.
 pub(crate) fn backup(arguments: &Backup) -> Result<(), Failure> {
-    let database = open_quietly(&arguments.folder.path)?;
+    if let Some(url) = &arguments.url {
+        return backup_at(url, arguments);
+    }
+    let database = open_quietly(&arguments.path)?;
     let destination = Folder::open(&arguments.destination)?;
     let kind = if arguments.full {
         BackupKind::Full
@@ -49,6 +54,20 @@ pub(crate) fn backup(arguments: &Backup) -> Result<(), Failure> {
         grouped(made.collections),
         utc::text(made.time),
     ))
+}
+
+/// Has the server at `url` make the backup.
+fn backup_at(url: &str, arguments: &Backup) -> Result<(), Failure> {
+    let name = arguments.destination.to_str().ok_or_else(|| {
+        Failure::usage("DEST is no name").hint("with --url it is the name of a destination")
+    })?;
+    let made = control::backup(url, name, arguments.full)?;
+    if arguments.json {
+        return say(&made.to_string());
+    }
+    let mut shown = format!("backup in {name}:\n");
+    tree(&made, 1, &mut shown);
+    write(shown.as_bytes())
 }
 
 /// Runs `vermilion restore`.

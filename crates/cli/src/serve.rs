@@ -8,6 +8,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use vermilion_engine::backup::{Destinations, Folders};
 use vermilion_engine::{Config, Database};
 use vermilion_server::settings::Values;
 use vermilion_server::{Secret, ServerConfig, serve as serve_http};
@@ -72,6 +73,8 @@ fn open(values: &Values) -> Result<Database, Failure> {
     config.upkeep = values.upkeep();
     config.ingest = values.ingest();
     config.scheduler_class = values.scheduler_class;
+    let folder = values.backup_folder.0.clone();
+    config.backups = folder.map(|root| Arc::new(Folders::of(root)) as Arc<dyn Destinations>);
     Ok(Database::open(config)?)
 }
 
@@ -81,7 +84,6 @@ fn server_config(values: &Values) -> ServerConfig {
         host: values.host.clone(),
         port: values.port,
         allow_reset: values.allow_reset,
-        backup_folder: values.backup_folder.0.clone(),
         access_file: values.access_file.0.clone(),
         admin_key: std::env::var(ADMIN_KEY_VARIABLE).ok().map(Secret::new),
         audit_file: values.audit_file.0.clone(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backup::Destinations;
 use crate::clock::{Clock, SystemClock};
 use crate::storage::{DiskStorage, MemoryStorage, Storage};
 use crate::{Result, catalog::CatalogLocation};
@@ -27,6 +28,8 @@ pub struct Config {
     pub scheduler_class: SchedulerClass,
     /// When writers are answered, and who indexes what they wrote.
     pub ingest: Ingest,
+    /// Where backups may be made; none refuses those that are asked for by name.
+    pub backups: Option<Arc<dyn Destinations>>,
 }
 
 /// When writers are answered, and who indexes what they wrote.
@@ -61,6 +64,20 @@ pub enum SchedulerClass {
     InProcess,
     /// Nobody: an operator's own scheduler asks for runs.
     External,
+}
+
+impl Config {
+    /// Why no job begins by itself, where that is so.
+    pub(crate) fn scheduler_note(&self) -> Option<String> {
+        let note = match (self.scheduler_class, self.upkeep.background) {
+            (SchedulerClass::External, _) => {
+                "scheduler_class is external: jobs begin when asked for"
+            }
+            (SchedulerClass::InProcess, false) => "no thread begins jobs in this process",
+            (SchedulerClass::InProcess, true) => return None,
+        };
+        Some(note.to_owned())
+    }
 }
 
 /// What a request may ask for at most.
@@ -174,6 +191,7 @@ impl Config {
             upkeep: Upkeep::default(),
             ingest: Ingest::default(),
             scheduler_class: SchedulerClass::default(),
+            backups: None,
         }
     }
 }

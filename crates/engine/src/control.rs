@@ -2,16 +2,17 @@
 //!
 //! What must stay true: work enters a component before it begins and leaves it when it has ended,
 //! however it ended; a paused component lets nothing in, and says so in its refusal; a draining one
-//! lets nothing in and is paused when the last has left. Switches are not stored: a database that
-//! opens runs.
+//! lets nothing in and is paused when the last has left. Switches are kept in the catalogue: what an
+//! operator has paused is paused after a restart too, and says so.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
+use crate::schedule::Moment;
 use crate::{Error, ErrorKind, Result};
 
 /// A part of a running database.
@@ -20,7 +21,8 @@ use crate::{Error, ErrorKind, Result};
 pub enum Component {
     /// Takes writes into the log.
     Producer,
-    /// Writes what is in memory to segments.
+    /// Brings logged batches to what readers see where writers do not wait for it, and writes what
+    /// is in memory to segments.
     Indexing,
     /// Answers reads.
     Query,
@@ -65,6 +67,10 @@ pub struct ComponentStatus {
     pub lag_unit: &'static str,
     /// The last thing that went wrong, where nothing has gone well since.
     pub last_error: Option<String>,
+    /// Since when it is paused or draining.
+    pub switched_off: Option<Moment>,
+    /// What else an operator should know of it.
+    pub note: Option<String>,
 }
 
 impl Component {
@@ -89,6 +95,15 @@ impl Component {
             Self::Scheduler => "scheduler",
             Self::Maintenance => "maintenance",
             Self::Api => "api",
+        }
+    }
+
+    /// The job that does its work at once; `None` where it has no work but what requests bring.
+    pub fn job(self) -> Option<&'static str> {
+        match self {
+            Self::Indexing => Some("log_sync"),
+            Self::IndexBuilder => Some("segment_merge"),
+            _ => None,
         }
     }
 
@@ -125,7 +140,10 @@ struct Gate {
     switch: Mutex<Switch>,
     inside: AtomicU64,
     left: Condvar,
+    /// Whether there is a last error, which is looked at far more often than there is one.
+    failed: AtomicBool,
     last_error: Mutex<Option<String>>,
+    switched_off: Mutex<Option<Moment>>,
 }
 
 /// The switches of all components.
@@ -165,19 +183,26 @@ impl Controls {
         self.gate(component).inside.load(Ordering::Relaxed)
     }
 
-    /// Lets nothing in from now on.
-    pub(crate) fn pause(&self, component: Component) {
-        *self.gate(component).switch.lock() = Switch::Off;
+    /// Lets nothing in from now on, which is `at`.
+    pub(crate) fn pause(&self, component: Component, at: Moment) {
+        self.switch(component, Switch::Off, Some(at));
     }
 
     /// Lets work in again.
     pub(crate) fn resume(&self, component: Component) {
-        *self.gate(component).switch.lock() = Switch::On;
+        self.switch(component, Switch::On, None);
     }
 
-    /// Lets nothing in from now on; [`Self::wait_left`] pauses it when all have left.
-    pub(crate) fn drain(&self, component: Component) {
-        *self.gate(component).switch.lock() = Switch::Draining;
+    /// Lets nothing in from now on, which is `at`; [`Self::wait_left`] pauses it when all have left.
+    pub(crate) fn drain(&self, component: Component, at: Moment) {
+        self.switch(component, Switch::Draining, Some(at));
+    }
+
+    fn switch(&self, component: Component, to: Switch, at: Option<Moment>) {
+        let gate = self.gate(component);
+        let mut switch = gate.switch.lock();
+        *gate.switched_off.lock() = at;
+        *switch = to;
     }
 
     /// Waits until nothing is inside; whether that came within `limit`.
@@ -195,11 +220,36 @@ impl Controls {
 
     /// Notes how the component's last work went.
     pub(crate) fn note<T>(&self, component: Component, result: &Result<T>) {
-        let error = result
-            .as_ref()
-            .err()
-            .map(|error| error.message().to_owned());
-        *self.gate(component).last_error.lock() = error;
+        let gate = self.gate(component);
+        match result {
+            Ok(_) if !gate.failed.load(Ordering::Relaxed) => {}
+            Ok(_) => {
+                *gate.last_error.lock() = None;
+                gate.failed.store(false, Ordering::Relaxed);
+            }
+            Err(error) => {
+                *gate.last_error.lock() = Some(error.message().to_owned());
+                gate.failed.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The same for work that requests bring: what is wrong with a request, or refused for now, is no
+    /// failure of the component.
+    pub(crate) fn note_request<T>(&self, component: Component, result: &Result<T>) {
+        let own = |kind| {
+            matches!(
+                kind,
+                ErrorKind::Corrupted
+                    | ErrorKind::Internal
+                    | ErrorKind::OutOfSpace
+                    | ErrorKind::Closed
+            )
+        };
+        match result {
+            Err(error) if !own(error.kind()) => {}
+            result => self.note(component, result),
+        }
     }
 
     /// State, work inside and last error.
@@ -220,6 +270,8 @@ impl Controls {
             lag: 0,
             lag_unit: "operations",
             last_error,
+            switched_off: *gate.switched_off.lock(),
+            note: None,
         }
     }
 }
@@ -238,10 +290,8 @@ impl Drop for Inside<'_> {
         // Whoever waits has looked under the lock, so it is taken here too, by the last alone.
         if gate.inside.fetch_sub(1, Ordering::SeqCst) == 1 {
             let mut switch = gate.switch.lock();
-            if *switch == Switch::Draining {
-                gate.settle(&mut switch);
-                gate.left.notify_all();
-            }
+            gate.settle(&mut switch);
+            gate.left.notify_all();
         }
     }
 }
@@ -256,7 +306,7 @@ mod tests {
     fn paused_component_lets_nothing_in_and_says_how_to_resume_it() {
         let controls = Controls::default();
         let inside = controls.enter(Component::Query).expect("it runs");
-        controls.pause(Component::Query);
+        controls.pause(Component::Query, Moment(5));
         let error = controls
             .enter(Component::Query)
             .err()
@@ -276,7 +326,7 @@ mod tests {
         let controls = Arc::new(Controls::default());
         let state = |controls: &Controls| controls.status(Component::Api).state;
         let inside = controls.enter(Component::Api).expect("it runs");
-        controls.drain(Component::Api);
+        controls.drain(Component::Api, Moment(5));
         assert!(!controls.wait_left(Component::Api, Duration::ZERO));
         assert_eq!(state(&controls), ComponentState::Draining);
         controls.enter(Component::Api).err().expect("nothing new");
@@ -301,6 +351,20 @@ mod tests {
             controls.status(Component::Indexing).state,
             ComponentState::Running
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_request_is_no_failure_of_the_component() {
+        let controls = Controls::default();
+        let state = || controls.status(Component::Query).state;
+        controls.note_request::<()>(Component::Query, &Err(Error::invalid("no such thing")));
+        assert_eq!(state(), ComponentState::Running);
+        controls.note_request::<()>(Component::Query, &Err(Error::corrupted("a", 0, "b")));
+        assert_eq!(state(), ComponentState::Failed);
+        controls.note_request::<()>(Component::Query, &Err(Error::invalid("no such thing")));
+        assert_eq!(state(), ComponentState::Failed);
+        controls.note_request(Component::Query, &Ok(()));
+        assert_eq!(state(), ComponentState::Running);
     }
 
     #[test]

@@ -13,8 +13,11 @@ mod ingest;
 mod namespaces;
 mod pressure;
 mod records;
+mod status;
 mod tasks;
 mod validate;
+
+pub use status::{Health, IndexingStatus, Statistics};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,10 +43,10 @@ use crate::{Error, ErrorKind, Result};
 /// Memory beyond which writes wait, as a multiple of what upkeep aims at.
 const PRESSURE_FACTOR: u64 = 2;
 
-/// How often expired records are looked for.
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
-/// Records that one round of expiry deletes at most.
-const EXPIRY_RECORDS: usize = 10_000;
+/// How often it is looked whether something must be sealed, or merged.
+const SEAL_INTERVAL: Duration = Duration::from_millis(250);
+/// See [`SEAL_INTERVAL`].
+const MERGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An open database. All methods can be called from any thread; share it in an `Arc`.
 ///
@@ -80,11 +83,15 @@ struct Inner {
     folders: Arc<DeferringStorage>,
     /// When the catalogue changed, for the next backup.
     journal: Journal,
-    /// When records were written, for those that have a life; held while records expire.
+    /// When records were written, for those that have a life.
     expiry: Mutex<Marks>,
+    /// Held while expired records are deleted.
+    expiring: Mutex<()>,
     /// Held while a backup is made.
     backing_up: Mutex<()>,
     closing: AtomicBool,
+    /// Nobody begins to wait any more.
+    stopping: AtomicBool,
     /// Told whenever a seal has freed memory.
     freed: (Mutex<()>, Condvar),
     /// Writes that were held back, and that were refused.
@@ -93,6 +100,11 @@ struct Inner {
     /// Bytes free on the disk, and the monotonic milliseconds when that was looked up.
     disk_free: AtomicU64,
     disk_looked_at: AtomicU64,
+    /// Microseconds in which segments were sealed, and merged, by the threads for that.
+    seal_time: AtomicU64,
+    merge_time: AtomicU64,
+    /// Records deleted since they were past their time.
+    expired: AtomicU64,
 }
 
 /// The open collections, by id and by name.
@@ -102,71 +114,15 @@ struct Collections {
     by_name: HashMap<(String, String, String), CollectionId>,
 }
 
-/// How far the segments of a collection are behind its log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IndexingStatus {
-    /// Operations ever logged.
-    pub total_operations: u64,
-    /// Operations that searches see.
-    pub indexed_operations: u64,
-}
-
-/// Whether the database takes writes and reads.
-#[derive(Clone, Debug)]
-pub struct Health {
-    /// Reads are answered.
-    pub readable: bool,
-    /// Writes are taken; otherwise `reason` says why not.
-    pub writable: bool,
-    /// Why not.
-    pub reason: Option<String>,
-}
-
-/// Sizes for metrics.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Statistics {
-    /// Collections.
-    pub collections: u64,
-    /// Live records of all collections whose records were asked for since the start.
-    pub records: u64,
-    /// Bytes of applied records in memory.
-    pub memory_bytes: u64,
-    /// Bytes of log files.
-    pub log_bytes: u64,
-    /// Fsyncs of the log since start.
-    pub log_syncs: u64,
-    /// Batches appended since start.
-    pub log_appends: u64,
-    /// Segments of all collections.
-    pub segments: u64,
-    /// Collections that wait for an indexing worker.
-    pub waiting_collections: u64,
-    /// Spans of SeqIds that are logged and not indexed.
-    pub waiting_spans: u64,
-    /// Bytes of batches that are logged and not indexed.
-    pub waiting_bytes: u64,
-    /// Of these, bytes that are in memory.
-    pub waiting_bytes_kept: u64,
-    /// Operations that are logged and not indexed.
-    pub waiting_operations: u64,
-    /// How long ago the oldest of these was written, in milliseconds.
-    pub indexing_lag_milliseconds: u64,
-    /// Batches that were read from the log again to be indexed.
-    pub batches_read_again: u64,
-    /// Writes that were held back since memory, log or disk were filling up.
-    pub writes_slowed: u64,
-    /// Writes that were refused since one of them was full.
-    pub writes_refused: u64,
-}
-
 impl Database {
     /// Opens the database, made if it is not there, and replays what the log has beyond the
     /// segments.
     pub fn open(mut config: Config) -> Result<Self> {
         let folders = DeferringStorage::new(config.storage.clone());
         config.storage = folders.clone();
-        let catalog = Arc::new(Catalog::open(&config.catalog)?);
-        let rows = catalog.load()?;
+        let catalog = Catalog::open(&config.catalog).map_err(after_damage)?;
+        let catalog = Arc::new(catalog);
+        let rows = catalog.load().map_err(after_damage)?;
         let swept = sweep_orphans(config.storage.as_ref(), &rows)?;
         if swept > 0 {
             tracing::info!(
@@ -212,28 +168,44 @@ impl Database {
             folders,
             journal,
             expiry,
+            expiring: Mutex::new(()),
             backing_up: Mutex::new(()),
             closing: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             freed: (Mutex::new(()), Condvar::new()),
             slowed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             disk_free: AtomicU64::new(u64::MAX),
             disk_looked_at: AtomicU64::new(0),
+            seal_time: AtomicU64::new(0),
+            merge_time: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
         });
         let jobs = open_jobs(&inner)?;
-        let workers = if background {
-            start_workers(&inner)?
-        } else {
-            Vec::new()
-        };
-        if background && inner.config.scheduler_class == SchedulerClass::InProcess {
-            jobs.start()?;
-        }
-        Ok(Self {
+        let database = Self {
             inner,
             jobs,
-            workers: Mutex::new(workers),
-        })
+            workers: Mutex::default(),
+        };
+        database.restore_switches()?;
+        if background {
+            *database.workers.lock() = start_workers(&database.inner)?;
+            if database.inner.config.scheduler_class == SchedulerClass::InProcess {
+                database.jobs.start()?;
+            }
+        }
+        Ok(database)
+    }
+
+    /// Ends the waits of readers for what is to be indexed, and of writers for room, with the error
+    /// that says so; nobody begins to wait from now on. For whoever is about to close: requests
+    /// that need not wait are still answered.
+    pub fn end_waits(&self) {
+        self.inner.stopping.store(true, Ordering::SeqCst);
+        for collection in self.inner.all_collections() {
+            collection.end_waits(&closing());
+        }
+        self.inner.freed.1.notify_all();
     }
 
     /// Refuses new writes, waits for running ones, leaves the log with a clean end. Idempotent.
@@ -241,14 +213,11 @@ impl Database {
         if self.inner.closing.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
+        self.end_waits();
         self.inner.handoff.end();
-        self.inner.freed.1.notify_all();
         self.jobs.stop();
         let workers = std::mem::take(&mut *self.workers.lock());
         workers.iter().for_each(Worker::stop);
-        for collection in self.inner.all_collections() {
-            collection.end_waits(&closing());
-        }
         let log = self.inner.log.close();
         self.inner.catalog.close()?;
         log
@@ -262,61 +231,6 @@ impl Database {
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
         &self.inner.config.limits
-    }
-
-    /// Whether reads and writes are taken.
-    pub fn health(&self) -> Health {
-        let closing = self.inner.is_closing();
-        let failure = self.inner.log.failure();
-        let reason = match (&failure, closing) {
-            (Some(failure), _) => Some(failure.message().to_owned()),
-            (None, true) => Some("the database is closing".to_owned()),
-            (None, false) => None,
-        };
-        Health {
-            readable: !closing,
-            writable: reason.is_none(),
-            reason,
-        }
-    }
-
-    /// Sizes and counts for metrics.
-    pub fn statistics(&self) -> Statistics {
-        let log = self.inner.log.statistics();
-        let mut statistics = Statistics {
-            log_bytes: self.inner.log.bytes() + self.inner.log.kept_bytes(),
-            log_syncs: log.syncs,
-            log_appends: log.appends,
-            waiting_collections: self.inner.handoff.len() as u64,
-            waiting_bytes: self.inner.gauges.backlog.load(Ordering::Relaxed),
-            waiting_bytes_kept: self.inner.gauges.kept.load(Ordering::Relaxed),
-            batches_read_again: self.inner.gauges.read_again.load(Ordering::Relaxed),
-            writes_slowed: self.inner.slowed.load(Ordering::Relaxed),
-            writes_refused: self.inner.refused.load(Ordering::Relaxed),
-            ..Statistics::default()
-        };
-        let now = self.inner.config.clock.monotonic();
-        for collection in self.inner.all_collections() {
-            statistics.collections += 1;
-            statistics.segments += collection.segment_count() as u64;
-            statistics.memory_bytes += collection.memory().0;
-            if collection.is_loaded() {
-                statistics.records += collection.count().unwrap_or(0);
-            }
-            let backlog = collection.backlog();
-            if let Some(since) = backlog.since {
-                let lag = now.saturating_sub(since).as_millis() as u64;
-                let operations = collection
-                    .acknowledged()
-                    .0
-                    .saturating_sub(collection.visible().0);
-                statistics.waiting_spans += backlog.spans as u64;
-                statistics.waiting_operations += operations;
-                statistics.indexing_lag_milliseconds =
-                    statistics.indexing_lag_milliseconds.max(lag);
-            }
-        }
-        statistics
     }
 
     /// Nanoseconds since the Unix epoch by the database's clock.
@@ -387,12 +301,16 @@ impl Inner {
             return Ok(false);
         };
         let go_on = || !self.is_closing();
+        let begun = self.config.clock.monotonic();
         let sealed = seal_round(
             &self.all_collections(),
             &self.publisher(&go_on),
             &self.config.upkeep,
             self.config.clock.monotonic(),
         );
+        if matches!(sealed, Ok(true)) {
+            self.note_time(&self.seal_time, begun);
+        }
         self.freed.1.notify_all();
         self.handoff.wake();
         self.controls.note(Component::Indexing, &sealed);
@@ -401,12 +319,22 @@ impl Inner {
 
     /// Merges what is due; nothing while the index builder is paused.
     fn merge_round(&self) -> Result<bool> {
+        let begun = self.config.clock.monotonic();
         let merged = self.merge_while(&|| !self.is_closing());
+        if matches!(merged, Ok(true)) {
+            self.note_time(&self.merge_time, begun);
+        }
         if matches!(&merged, Err(error) if error.kind() == ErrorKind::Busy) {
             return Ok(false);
         }
         self.controls.note(Component::IndexBuilder, &merged);
         merged
+    }
+
+    /// Adds the time since `begun` to `sum`.
+    fn note_time(&self, sum: &AtomicU64, begun: Duration) {
+        let took = self.config.clock.monotonic().saturating_sub(begun);
+        sum.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
     }
 
     fn seal_everything(&self, go_on: &(dyn Fn() -> bool + Sync)) -> Result<()> {
@@ -453,6 +381,22 @@ impl Collections {
         let key = (tenant.to_owned(), database.to_owned(), name.to_owned());
         self.by_name.get(&key).and_then(|id| self.by_id.get(id))
     }
+}
+
+/// Says of a damaged catalogue what to do next: a start cannot mend it, since nothing else says
+/// which records there are.
+fn after_damage(error: Error) -> Error {
+    if error.kind() != ErrorKind::Corrupted {
+        return error;
+    }
+    let message = format!(
+        "{}. Nothing in the folder was changed. Keep it aside, build a new one from a backup \
+         (`vermilion restore BACKUPS NEW_FOLDER`), and serve that; without a backup, put the \
+         catalogue's files back from a copy of the folder: indexes can be built anew, a catalogue \
+         cannot.",
+        error.message().trim_end_matches('.')
+    );
+    Error::new(ErrorKind::Corrupted, message)
 }
 
 /// What is answered once the database closes.
@@ -520,37 +464,20 @@ fn open_jobs(inner: &Arc<Inner>) -> Result<Scheduler> {
 }
 
 fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
-    let (sealing, merging, expiring) = (inner.clone(), inner.clone(), inner.clone());
-    let soon = Duration::from_millis(250);
-    let sealer = Worker::start("vermilion-seal", Priority::Behind, soon, move || {
-        sealing.seal_round().unwrap_or_else(|error| {
-            tracing::warn!(%error, "sealing failed and will be tried again");
-            false
-        })
-    })?;
-    let later = Duration::from_secs(1);
-    let merger = Worker::start("vermilion-merge", Priority::Last, later, move || {
-        merging.merge_round().unwrap_or_else(|error| {
-            tracing::warn!(%error, "merging failed and will be tried again");
-            false
-        })
-    })?;
-    let expirer = Worker::start(
-        "vermilion-expire",
+    let (sealing, merging) = (inner.clone(), inner.clone());
+    let sealer = Worker::start_patient(
+        "vermilion-seal",
         Priority::Behind,
-        EXPIRY_INTERVAL,
-        move || {
-            let now = expiring.config.clock.wall_nanoseconds();
-            match expiring.expire(now, EXPIRY_RECORDS) {
-                Ok(report) => report.more && report.expired > 0,
-                Err(error) => {
-                    tracing::warn!(%error, "expiry failed and will be tried again");
-                    false
-                }
-            }
-        },
+        SEAL_INTERVAL,
+        move || sealing.seal_round(),
     )?;
-    let mut workers = vec![sealer, merger, expirer];
+    let merger = Worker::start_patient(
+        "vermilion-merge",
+        Priority::Last,
+        MERGE_INTERVAL,
+        move || merging.merge_round(),
+    )?;
+    let mut workers = vec![sealer, merger];
     workers.extend(ingest::start_indexing(inner)?);
     for collection in inner.all_collections() {
         if collection.has_backlog() {

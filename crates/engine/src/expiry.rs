@@ -2,16 +2,19 @@
 //!
 //! A collection says by its metadata `vermilion:ttl_seconds` how long a record lives after it was
 //! last written; a record says by its metadata `vermilion:expires_at` (seconds since 1970) when it
-//! ends. Expired records are deleted by a job, through the log, like any others: so their order and
-//! backups stay true, and until the job has come by they are still answered.
+//! ends. Records past their time are left out of what readers see from that moment on, and deleted
+//! by a job, through the log, like any others: so their order and backups stay true.
 //!
-//! What must stay true: no record is deleted before its time by the clock, nor one that was written
-//! again since it was found to be past its time. When a record was written is known from marks
+//! What must stay true: a record past its time is in no answer; no record is left out or deleted
+//! before its time by the clock, nor one that was written again since it was found to be past its
+//! time. When a record was written is known from marks
 //! (a time, and the last SeqId at that time), which the job makes as it comes by: a mark that is
 //! lost or late makes records live longer, never shorter.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -19,7 +22,7 @@ use crate::model::{
     CollectionId, Comparison, Consistency, Filter, GetRequest, Include, Number, RecordSelection,
     Schema, SeqId, ValueKind,
 };
-use crate::query::{self, Snapshot};
+use crate::query::{self, Part, Snapshot};
 use crate::storage::{Kept, Storage, read_checked, write_checked};
 use crate::{Error, Result};
 
@@ -63,24 +66,77 @@ pub fn life(metadata: Option<&Map<String, Value>>) -> Result<Option<u64>> {
     })
 }
 
-/// Whether a record of the collection may say when it ends.
+/// Whether a record of the collection may say when it ends. What the schema does not index is not
+/// looked at.
 pub(crate) fn has_ends(schema: &Schema) -> bool {
-    [ValueKind::Int, ValueKind::Float]
-        .into_iter()
-        .any(|kind| schema.has_discovered(EXPIRES_AT, kind))
+    schema.is_filterable(EXPIRES_AT, ValueKind::Int)
+        && [ValueKind::Int, ValueKind::Float]
+            .into_iter()
+            .any(|kind| schema.has_discovered(EXPIRES_AT, kind))
+}
+
+/// Which records of a collection are past their time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Past {
+    /// Those that nobody wrote behind this SeqId.
+    pub(crate) bound: Option<SeqId>,
+    /// Those that say that they end at or before this time, in nanoseconds since the Unix epoch.
+    pub(crate) ends: Option<u64>,
+}
+
+/// The snapshot without what is past its time; itself where nothing is.
+pub(crate) fn lasting(snapshot: Arc<Snapshot>, past: Past) -> Result<Arc<Snapshot>> {
+    let mut gone: BTreeMap<usize, RoaringBitmap> = BTreeMap::new();
+    if let Some(bound) = past.bound {
+        for (number, part) in snapshot.parts.iter().enumerate() {
+            let rows = rows_unwritten(part, bound)?;
+            if !rows.is_empty() {
+                gone.insert(number, rows);
+            }
+        }
+    }
+    if let Some(now) = past.ends {
+        for location in query::select(&snapshot, &ending_by(now), None)? {
+            gone.entry(location.part).or_default().insert(location.row);
+        }
+    }
+    if gone.is_empty() {
+        return Ok(snapshot);
+    }
+    let mut lasting = Snapshot::clone(&snapshot);
+    for (number, rows) in gone {
+        lasting.count -= rows.len();
+        let part = &mut lasting.parts[number];
+        part.dead = Arc::new(&*part.dead | rows);
+    }
+    Ok(Arc::new(lasting))
+}
+
+/// Live rows of a part that nobody wrote behind `bound`.
+fn rows_unwritten(part: &Part, bound: SeqId) -> Result<RoaringBitmap> {
+    let seqs = part.source.seqs()?;
+    let old = seqs.iter().enumerate().filter(|(_, seq)| **seq <= bound.0);
+    let live = old
+        .map(|(row, _)| row as u32)
+        .filter(|row| !part.dead.contains(*row));
+    Ok(live.collect())
+}
+
+/// Records that say that they end at or before `now`.
+fn ending_by(now: u64) -> RecordSelection {
+    RecordSelection {
+        ids: None,
+        filter: Some(Filter::Metadata {
+            key: EXPIRES_AT.to_owned(),
+            comparison: Comparison::LessOrEqual(Number::Int((now / SECOND) as i64)),
+        }),
+    }
 }
 
 /// Ids of at most `limit` records that say that they end at or before `now`.
 pub(crate) fn ended(snapshot: &Snapshot, now: u64, limit: usize) -> Result<Vec<String>> {
-    let filter = Filter::Metadata {
-        key: EXPIRES_AT.to_owned(),
-        comparison: Comparison::LessOrEqual(Number::Int((now / SECOND) as i64)),
-    };
     let request = GetRequest {
-        selection: RecordSelection {
-            ids: None,
-            filter: Some(filter),
-        },
+        selection: ending_by(now),
         limit: Some(u32::try_from(limit).unwrap_or(u32::MAX)),
         offset: 0,
         include: Include::default(),
@@ -94,14 +150,11 @@ pub(crate) fn ended(snapshot: &Snapshot, now: u64, limit: usize) -> Result<Vec<S
 pub(crate) fn unwritten(snapshot: &Snapshot, bound: SeqId, limit: usize) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for part in &snapshot.parts {
-        for (row, seq) in part.source.seqs()?.iter().enumerate() {
+        for row in rows_unwritten(part, bound)? {
             if found.len() == limit {
                 return Ok(found);
             }
-            let row = row as u32;
-            if *seq <= bound.0 && !part.dead.contains(row) {
-                found.push(part.source.id(row)?.to_owned());
-            }
+            found.push(part.source.id(row)?.to_owned());
         }
     }
     Ok(found)
@@ -111,6 +164,9 @@ pub(crate) fn unwritten(snapshot: &Snapshot, bound: SeqId, limit: usize) -> Resu
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Marks {
     collections: BTreeMap<CollectionId, Vec<(u64, SeqId)>>,
+    /// Up to where nothing is left of what is past its time: such SeqIds need no look.
+    #[serde(skip)]
+    cleared: BTreeMap<CollectionId, SeqId>,
     #[serde(skip)]
     changed: bool,
 }
@@ -169,8 +225,26 @@ impl Marks {
         Some(marks[0].1)
     }
 
+    /// The SeqId at and below which records are past their time, as far as marks tell; `None` where
+    /// there are none such left. Makes no mark.
+    pub(crate) fn left(&self, collection: CollectionId, life: u64, now: u64) -> Option<SeqId> {
+        let marks = self.collections.get(&collection)?;
+        let past = |(time, _): &&(u64, SeqId)| time.checked_add(life).is_some_and(|end| end <= now);
+        let (_, bound) = marks.iter().rfind(past)?;
+        let cleared = self.cleared.get(&collection);
+        cleared
+            .is_none_or(|cleared| cleared < bound)
+            .then_some(*bound)
+    }
+
+    /// Notes that no record is left that nobody wrote behind `bound`.
+    pub(crate) fn clear(&mut self, collection: CollectionId, bound: SeqId) {
+        self.cleared.insert(collection, bound);
+    }
+
     /// Forgets every collection that is not among `known`.
     pub(crate) fn retain(&mut self, known: impl Fn(CollectionId) -> bool) {
+        self.cleared.retain(|id, _| known(*id));
         let before = self.collections.len();
         self.collections.retain(|id, _| known(*id));
         self.changed |= self.collections.len() != before;
@@ -213,6 +287,29 @@ mod tests {
             marks.collections[&A].len(),
             1,
             "what is used up is forgotten"
+        );
+    }
+
+    #[test]
+    fn what_is_left_is_told_without_a_mark_until_it_is_cleared() {
+        let life = 320 * SECOND;
+        let mut marks = Marks::default();
+        assert_eq!(
+            marks.left(A, life, u64::MAX),
+            None,
+            "nothing is known of it"
+        );
+        marks.pass(A, life, 1_000 * SECOND, SeqId(7));
+        marks.pass(A, life, 1_020 * SECOND, SeqId(9));
+        assert_eq!(marks.left(A, life, 1_320 * SECOND - 1), None);
+        assert_eq!(marks.left(A, life, 1_320 * SECOND), Some(SeqId(7)));
+        marks.clear(A, SeqId(7));
+        assert_eq!(marks.left(A, life, 1_339 * SECOND), None);
+        assert_eq!(marks.left(A, life, 1_340 * SECOND), Some(SeqId(9)));
+        assert_eq!(
+            marks.left(A, life, 1_000 * SECOND),
+            None,
+            "a clock set back"
         );
     }
 

@@ -4,13 +4,10 @@
 
 use serde::Deserialize;
 use serde_json::json;
-use vermilion_engine::backup::{BackupKind, BackupManifest};
+use vermilion_engine::backup::{BackupKind, BackupManifest, check_name};
 
 use crate::ApiError;
 use crate::json::decode;
-
-/// Characters of a destination's name at most.
-const NAME_MAX: usize = 128;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -30,20 +27,8 @@ fn incremental() -> BackupKind {
 /// Reads the body that asks for a backup.
 pub fn decode_make_backup(body: &[u8]) -> Result<MakeBackup, ApiError> {
     let asked: MakeBackup = decode(body)?;
-    let name = asked.destination.as_bytes();
-    let plain = (1..=NAME_MAX).contains(&name.len())
-        && name[0] != b'.'
-        && name
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte));
-    if plain {
-        return Ok(asked);
-    }
-    Err(ApiError::invalid(format!(
-        "The destination {:?} is no name of a folder: 1 to {NAME_MAX} characters of \
-         [a-zA-Z0-9._-] are allowed, the first no period",
-        asked.destination
-    )))
+    check_name(&asked.destination)?;
+    Ok(asked)
 }
 
 /// Writes what was made.

@@ -8,10 +8,10 @@ use vermilion_engine::schedule::{Policy, RunRequest, TriggerText};
 
 use crate::{ApiError, json};
 
-/// How long a drain may take unless the request says otherwise.
-const DRAIN_LIMIT: Duration = Duration::from_mins(1);
+/// How long draining or stopping may take unless the request says otherwise.
+const LIMIT: Duration = Duration::from_mins(1);
 /// The longest that it may take.
-const DRAIN_LIMIT_MAX: Duration = Duration::from_hours(1);
+const LIMIT_MAX: Duration = Duration::from_hours(1);
 
 /// A run that is asked for.
 #[derive(Clone, Debug)]
@@ -34,6 +34,9 @@ pub struct JobBody {
     /// How it is treated.
     #[serde(default)]
     pub policy: Policy,
+    /// What its task is told where nobody says anything else: an object, or null.
+    #[serde(default)]
+    pub arguments: Value,
 }
 
 /// Decodes a run that is asked for; an empty body asks for a plain one.
@@ -59,9 +62,7 @@ pub fn decode_run(body: &[u8]) -> Result<RunBody, ApiError> {
     } else {
         json::decode(body)?
     };
-    if !matches!(body.arguments, Value::Null | Value::Object(_)) {
-        return Err(ApiError::validation("arguments", "they are an object"));
-    }
+    check_arguments(&body.arguments)?;
     Ok(RunBody {
         request: RunRequest {
             dry_run: body.dry_run,
@@ -73,25 +74,34 @@ pub fn decode_run(body: &[u8]) -> Result<RunBody, ApiError> {
 
 /// Decodes a job that is made or changed.
 pub fn decode_job(body: &[u8]) -> Result<JobBody, ApiError> {
-    json::decode(body)
+    let job: JobBody = json::decode(body)?;
+    check_arguments(&job.arguments)?;
+    Ok(job)
 }
 
-/// Decodes how long a drain may take; an empty body leaves it at a minute.
-pub fn decode_drain(body: &[u8]) -> Result<Duration, ApiError> {
+fn check_arguments(arguments: &Value) -> Result<(), ApiError> {
+    if matches!(arguments, Value::Null | Value::Object(_)) {
+        return Ok(());
+    }
+    Err(ApiError::validation("arguments", "they are an object"))
+}
+
+/// Decodes how long draining or stopping may take; an empty body leaves it at a minute.
+pub fn decode_limit(body: &[u8]) -> Result<Duration, ApiError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Body {
         limit_ms: Option<u64>,
     }
     if body.is_empty() {
-        return Ok(DRAIN_LIMIT);
+        return Ok(LIMIT);
     }
     let Body { limit_ms } = json::decode(body)?;
-    let limit = limit_ms.map_or(DRAIN_LIMIT, Duration::from_millis);
-    if limit > DRAIN_LIMIT_MAX {
+    let limit = limit_ms.map_or(LIMIT, Duration::from_millis);
+    if limit > LIMIT_MAX {
         return Err(ApiError::validation(
             "limit_ms",
-            format_args!("it is at most {}", DRAIN_LIMIT_MAX.as_millis()),
+            format_args!("it is at most {}", LIMIT_MAX.as_millis()),
         ));
     }
     Ok(limit)
@@ -105,9 +115,9 @@ mod tests {
     fn an_empty_body_asks_for_a_plain_run_and_a_minute_of_draining() {
         let run = decode_run(b"").unwrap();
         assert!(run.wait && !run.request.dry_run && run.request.arguments.is_null());
-        assert_eq!(decode_drain(b"").unwrap(), DRAIN_LIMIT);
-        assert_eq!(decode_drain(b"{}").unwrap(), DRAIN_LIMIT);
-        let limit = decode_drain(br#"{"limit_ms": 5}"#).unwrap();
+        assert_eq!(decode_limit(b"").unwrap(), LIMIT);
+        assert_eq!(decode_limit(b"{}").unwrap(), LIMIT);
+        let limit = decode_limit(br#"{"limit_ms": 5}"#).unwrap();
         assert_eq!(limit, Duration::from_millis(5));
     }
 
@@ -121,7 +131,7 @@ mod tests {
         refused(decode_run(br#"{"dryrun": true}"#), 422, "dryrun");
         refused(decode_run(br#"{"arguments": [1]}"#), 400, "arguments");
         refused(decode_run(b"[true]"), 422, "expected an object");
-        let error = decode_drain(br#"{"limit_ms": 99999999999}"#).expect_err("too long");
+        let error = decode_limit(br#"{"limit_ms": 99999999999}"#).expect_err("too long");
         assert!(error.message.contains("3600000"), "{error}");
     }
 
@@ -134,6 +144,11 @@ mod tests {
             panic!("it is a cron expression");
         };
         assert_eq!(time_zone, "UTC");
+        let told =
+            br#"{"trigger": {"type": "once", "delay_ms": 5}, "arguments": {"kind": "full"}}"#;
+        assert_eq!(decode_job(told).unwrap().arguments["kind"], "full");
+        let wrong = br#"{"trigger": {"type": "once", "delay_ms": 5}, "arguments": "full"}"#;
+        assert_eq!(decode_job(wrong).unwrap_err().status, 400);
         decode_job(b"{}").expect_err("no trigger");
         decode_job(br#"{"trigger": {"type": "moon"}}"#).expect_err("no such type");
     }

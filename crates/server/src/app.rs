@@ -70,9 +70,19 @@ impl App {
         })))
     }
 
+    /// Whether requests must bring API keys.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.keyring.is_some()
+    }
+
     /// Whether anything stands between requests and their handlers.
     fn is_guarded(&self) -> bool {
         self.keyring.is_some() || self.audit.is_some() || self.rates.is_some()
+    }
+
+    /// Reads and writes that wait for their turn.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        self.blocking.waiting()
     }
 
     /// Runs `work`, which only looks at the database, where it may block.
@@ -110,7 +120,7 @@ impl App {
 /// The router with everything around it. `cors_allow_origins` was checked by [`cors`] before.
 pub(crate) fn router(app: &App, cors: Option<CorsLayer>) -> Router {
     let mut router = Router::new();
-    for route in routes::ROUTES {
+    for route in routes::all() {
         let mut handler = (route.handler)(route.filter());
         if app.is_guarded() {
             let guarded = Guarded {

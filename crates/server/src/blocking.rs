@@ -7,8 +7,9 @@
 //! the reads, and each would hold a body and what is made of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use vermilion_protocol::ApiError;
 
 /// Writes at once. They mostly wait for one common fsync, so many together are cheap.
@@ -30,9 +31,47 @@ pub(crate) enum Work {
 /// Runs work on tokio's threads for blocking work.
 #[derive(Debug)]
 pub(crate) struct Blocking {
-    reads: Arc<Semaphore>,
-    writes: Arc<Semaphore>,
-    decodes: Arc<Semaphore>,
+    reads: Turns,
+    writes: Turns,
+    decodes: Turns,
+}
+
+/// Turns of one kind, and how many wait for one.
+#[derive(Debug)]
+struct Turns {
+    semaphore: Arc<Semaphore>,
+    waiting: AtomicU64,
+}
+
+impl Turns {
+    fn new(at_once: usize) -> Self {
+        Self {
+            semaphore: Arc::new(Semaphore::new(at_once)),
+            waiting: AtomicU64::new(0),
+        }
+    }
+
+    async fn take(&self) -> OwnedSemaphorePermit {
+        let _waiting = Waiting::new(&self.waiting);
+        let turn = self.semaphore.clone().acquire_owned().await;
+        turn.expect("the semaphores are never closed")
+    }
+}
+
+/// Counts as waiting until it is dropped, also when the client goes away.
+struct Waiting<'a>(&'a AtomicU64);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Blocking {
@@ -40,10 +79,16 @@ impl Blocking {
     pub(crate) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            reads: Arc::new(Semaphore::new(processors * READS_PER_PROCESSOR)),
-            writes: Arc::new(Semaphore::new(WRITES_MAX)),
-            decodes: Arc::new(Semaphore::new(processors)),
+            reads: Turns::new(processors * READS_PER_PROCESSOR),
+            writes: Turns::new(WRITES_MAX),
+            decodes: Turns::new(processors),
         }
+    }
+
+    /// Reads and writes that wait for their turn.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        let of = |turns: &Turns| turns.waiting.load(Ordering::Relaxed);
+        (of(&self.reads), of(&self.writes))
     }
 
     /// Runs `work` when its turn comes. Work that has begun runs to its end even if the client
@@ -58,8 +103,7 @@ impl Blocking {
             Work::Write => &self.writes,
             Work::Decode => &self.decodes,
         };
-        let turn = turns.clone().acquire_owned().await;
-        let turn = turn.expect("the semaphores are never closed");
+        let turn = turns.take().await;
         let span = tracing::Span::current();
         let task = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -78,11 +122,28 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn whoever_waits_for_a_turn_is_counted_until_it_has_it_or_goes_away() {
+        let turns = Turns::new(1);
+        let first = turns.take().await;
+        let waiting = || turns.waiting.load(Ordering::Relaxed);
+        {
+            let mut second = std::pin::pin!(turns.take());
+            let soon = std::time::Duration::from_millis(1);
+            assert!(tokio::time::timeout(soon, second.as_mut()).await.is_err());
+            assert_eq!(waiting(), 1);
+        }
+        assert_eq!(waiting(), 0, "it went away");
+        drop(first);
+        let _turn = turns.take().await;
+        assert_eq!(waiting(), 0);
+    }
+
+    #[tokio::test]
     async fn work_answers_and_gives_its_turn_back_even_when_it_panics() {
         let blocking = Arc::new(Blocking {
-            reads: Arc::new(Semaphore::new(1)),
-            writes: Arc::new(Semaphore::new(1)),
-            decodes: Arc::new(Semaphore::new(1)),
+            reads: Turns::new(1),
+            writes: Turns::new(1),
+            decodes: Turns::new(1),
         });
         let panicking = blocking.clone();
         let task = tokio::spawn(async move {

@@ -44,8 +44,6 @@ pub struct ServerConfig {
     pub port: u16,
     /// Whether clients may delete everything with one request.
     pub allow_reset: bool,
-    /// The folder in which clients may have backups made; none refuses them.
-    pub backup_folder: Option<PathBuf>,
     /// The file of API keys; with it or [`Self::admin_key`] every request must bring one.
     pub access_file: Option<PathBuf>,
     /// The key of an administrator that is in no file.
@@ -76,7 +74,6 @@ impl Default for ServerConfig {
             host: "127.0.0.1".to_owned(),
             port: 8000,
             allow_reset: false,
-            backup_folder: None,
             access_file: None,
             admin_key: None,
             audit_file: None,

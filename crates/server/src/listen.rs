@@ -79,6 +79,13 @@ pub struct Server {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
+impl Peer {
+    /// Whether it is on the server's own machine.
+    pub(crate) fn is_near(&self) -> bool {
+        self.0.ip().to_canonical().is_loopback()
+    }
+}
+
 impl Server {
     /// Listens where `config` says, for requests about `database`.
     pub async fn bind(config: ServerConfig, database: Arc<Database>) -> Result<Self, ServerError> {
@@ -129,6 +136,8 @@ impl Server {
         drop(listener);
         tracing::info!(connections = connections.len(), "stopping");
         stop.send_replace(true);
+        // A request that waits for indexing would hold up the stop for as long as it waits.
+        app.database.end_waits();
         let finished = async { while connections.join_next().await.is_some() {} };
         let limit = app.config.shutdown_timeout;
         if tokio::time::timeout(limit, finished).await.is_err() {

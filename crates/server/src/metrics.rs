@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use vermilion_engine::Statistics;
-use vermilion_engine::control::{ComponentState, ComponentStatus};
+
+mod engine;
+
+pub(crate) use engine::{write_components, write_jobs, write_turns};
 
 /// Upper bounds of the histogram's buckets, in microseconds, with the seconds they stand for.
 const BUCKETS: [(u64, &str); 12] = [
@@ -65,133 +68,18 @@ impl Metrics {
     }
 
     /// The page that Prometheus reads.
-    #[expect(clippy::too_many_lines, reason = "a table of what is measured")]
     pub(crate) fn page(&self, statistics: &Statistics, memory_bytes: Option<u64>) -> String {
-        let mut page = String::with_capacity(8192);
+        let mut page = String::with_capacity(16 << 10);
         self.write_requests(&mut page);
-        let relaxed = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let table = [
-            (
-                "requests_running",
-                "gauge",
-                "Requests being answered.",
-                relaxed(&self.running),
-            ),
-            (
-                "connections",
-                "gauge",
-                "Open connections.",
-                relaxed(&self.connections),
-            ),
-            (
-                "collections",
-                "gauge",
-                "Collections.",
-                statistics.collections,
-            ),
-            (
-                "records",
-                "gauge",
-                "Live records of loaded collections.",
-                statistics.records,
-            ),
-            (
-                "segments",
-                "gauge",
-                "Segments of all collections.",
-                statistics.segments,
-            ),
-            (
-                "memtable_bytes",
-                "gauge",
-                "Bytes of records in memory.",
-                statistics.memory_bytes,
-            ),
-            (
-                "log_bytes",
-                "gauge",
-                "Bytes of log files.",
-                statistics.log_bytes,
-            ),
-            (
-                "log_appends_total",
-                "counter",
-                "Batches appended.",
-                statistics.log_appends,
-            ),
-            (
-                "log_syncs_total",
-                "counter",
-                "Syncs of the log.",
-                statistics.log_syncs,
-            ),
-            (
-                "indexing_waiting_collections",
-                "gauge",
-                "Collections that wait for an indexing worker.",
-                statistics.waiting_collections,
-            ),
-            (
-                "indexing_waiting_spans",
-                "gauge",
-                "Spans of SeqIds that are logged and not indexed.",
-                statistics.waiting_spans,
-            ),
-            (
-                "indexing_waiting_bytes",
-                "gauge",
-                "Bytes of batches that are logged and not indexed.",
-                statistics.waiting_bytes,
-            ),
-            (
-                "indexing_waiting_bytes_kept",
-                "gauge",
-                "Of these, bytes kept in memory after their writer was answered.",
-                statistics.waiting_bytes_kept,
-            ),
-            (
-                "indexing_waiting_operations",
-                "gauge",
-                "Operations that are logged and not indexed.",
-                statistics.waiting_operations,
-            ),
-            (
-                "indexing_lag_milliseconds",
-                "gauge",
-                "Age of the oldest batch that is logged and not indexed.",
-                statistics.indexing_lag_milliseconds,
-            ),
-            (
-                "indexing_read_again_total",
-                "counter",
-                "Batches read from the log again to be indexed.",
-                statistics.batches_read_again,
-            ),
-            (
-                "writes_slowed_total",
-                "counter",
-                "Writes held back since memory, log or disk were filling up.",
-                statistics.writes_slowed,
-            ),
-            (
-                "writes_refused_total",
-                "counter",
-                "Writes refused since memory or log were full.",
-                statistics.writes_refused,
-            ),
-        ];
-        for (name, kind, help, value) in table {
-            write_value(&mut page, &format!("vermilion_{name}"), kind, help, value);
-        }
+        engine::write_numbers(&mut page, self, statistics);
         if let Some(bytes) = memory_bytes {
-            let help = "Memory of the process in use.";
-            write_value(
+            let name = "process_resident_memory_bytes";
+            line(
                 &mut page,
-                "process_resident_memory_bytes",
-                "gauge",
-                help,
-                bytes,
+                format_args!("# HELP {name} Memory of the process in use."),
             );
+            line(&mut page, format_args!("# TYPE {name} gauge"));
+            line(&mut page, format_args!("{name} {bytes}"));
         }
         page
     }
@@ -230,49 +118,8 @@ impl Metrics {
     }
 }
 
-fn write_value(page: &mut String, name: &str, kind: &str, help: &str, value: u64) {
-    line(page, format_args!("# HELP {name} {help}"));
-    line(page, format_args!("# TYPE {name} {kind}"));
-    line(page, format_args!("{name} {value}"));
-}
-
 fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(page, "{text}").expect("a string takes every write");
-}
-
-/// Adds what is told of each component.
-pub(crate) fn write_components(page: &mut String, components: &[ComponentStatus]) {
-    type Value = fn(&ComponentStatus) -> u64;
-    let table: [(&str, &str, Value); 4] = [
-        (
-            "up",
-            "1 where the component works, 0 where it is paused, drained or has failed.",
-            |one| u64::from(one.state == ComponentState::Running),
-        ),
-        ("running", "What is being done in the component.", |one| {
-            one.running
-        }),
-        ("queue", "What waits for the component.", |one| one.queue),
-        (
-            "lag",
-            "How far the component is behind, in its unit.",
-            |one| one.lag,
-        ),
-    ];
-    for (name, help, value) in table {
-        let name = format!("vermilion_component_{name}");
-        line(page, format_args!("# HELP {name} {help}"));
-        line(page, format_args!("# TYPE {name} gauge"));
-        for one in components {
-            let (component, unit) = (one.component, one.lag_unit);
-            let labels = if name.ends_with("lag") {
-                format!("component=\"{component}\",unit=\"{unit}\"")
-            } else {
-                format!("component=\"{component}\"")
-            };
-            line(page, format_args!("{name}{{{labels}}} {}", value(one)));
-        }
-    }
 }
 
 /// Memory of this process in use, where the system tells it.
@@ -307,6 +154,8 @@ mod tests {
             "status=\"404\",le=\"+Inf\"} 1\n".to_owned(),
             "process_resident_memory_bytes 5\n".to_owned(),
             "vermilion_log_syncs_total 0\n".to_owned(),
+            "vermilion_log_sync_seconds_total 0\n".to_owned(),
+            "vermilion_log_queue_batches 0\n".to_owned(),
         ] {
             assert!(page.contains(&expected), "{expected} in {page}");
         }

@@ -13,6 +13,8 @@ use vermilion_protocol::ApiError;
 
 use crate::answer::{Failure, FailureMessage};
 use crate::app::App;
+use crate::listen::Peer;
+use crate::routes::CONTROL;
 
 /// The header that names a request, in both directions.
 const REQUEST_ID: &str = "x-request-id";
@@ -53,6 +55,13 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
         .note(method.as_str(), path, status, microseconds);
     let failure = response.extensions_mut().remove::<FailureMessage>();
     let failure = failure.as_ref().map(|failure| failure.0.as_str());
+    match status {
+        500 => app
+            .database
+            .note_request(Some(failure.unwrap_or("a request failed"))),
+        200..300 => app.database.note_request(None),
+        _ => {}
+    }
     span.in_scope(|| {
         if status >= 500 && status != 501 {
             tracing::warn!(%method, path, status, microseconds, failure, "request failed");
@@ -67,17 +76,36 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     response
 }
 
-/// Lets a request in unless the component `api` is paused; those that control or watch the server
-/// are always let in.
+/// Lets a request in unless the component `api` is paused; those that control the server, from
+/// whoever may, and those that watch it are always let in.
 pub(crate) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if path.starts_with("/control/") || ALWAYS_TAKEN.contains(&path) {
+    if path.starts_with(CONTROL) {
+        return match may_control(app.has_keys(), &request) {
+            Ok(()) => next.run(request).await,
+            Err(error) => Failure(error).into_response(),
+        };
+    }
+    if ALWAYS_TAKEN.contains(&path) {
         return next.run(request).await;
     }
     match app.database.enter_api() {
         Ok(_inside) => next.run(request).await,
         Err(error) => Failure(ApiError::new(503, error.message())).into_response(),
     }
+}
+
+/// Without API keys, nobody but callers on this machine may control the server.
+fn may_control(has_keys: bool, request: &Request) -> Result<(), ApiError> {
+    let peer = request.extensions().get::<Peer>();
+    if has_keys || peer.is_some_and(Peer::is_near) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        403,
+        "Without API keys, control routes answer callers on the server's own machine only; the \
+         setting access_file lets others in.",
+    ))
 }
 
 /// Counts a request as running until it is dropped, also when the client goes away.
@@ -130,4 +158,37 @@ pub(crate) fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
     tracing::error!(panic = text, "a request panicked");
     let message = "The server failed on this request; its log says more under the request's id";
     Failure(ApiError::new(500, message)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn without_keys_callers_on_this_machine_alone_may_control_the_server() {
+        let from = |address: Option<&str>| {
+            let mut request = Request::new(Body::empty());
+            if let Some(address) = address {
+                let peer = Peer(address.parse().unwrap());
+                request.extensions_mut().insert(peer);
+            }
+            request
+        };
+        for near in [
+            "127.0.0.1:5",
+            "127.9.9.9:5",
+            "[::1]:5",
+            "[::ffff:127.0.0.1]:5",
+        ] {
+            may_control(false, &from(Some(near))).expect(near);
+        }
+        for far in [Some("10.0.0.1:5"), Some("[2001:db8::1]:5"), None] {
+            let error = may_control(false, &from(far)).expect_err("far away");
+            assert_eq!(error.status, 403);
+            assert!(error.message.contains("access_file"), "{error}");
+            may_control(true, &from(far)).expect("keys are asked for elsewhere");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::access::Need;
-use crate::routes::{ROUTES, Route};
+use crate::routes::{self, Route};
 
 /// Schemas by name, as JSON.
 const SCHEMAS: &str = include_str!("openapi/schemas.json");
@@ -20,7 +20,7 @@ pub(crate) fn document() -> Bytes {
 fn build() -> Value {
     let schemas: Value = serde_json::from_str(SCHEMAS).expect("a test reads the schemas");
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in routes::all() {
         let operations = paths.entry(route.path).or_insert_with(|| json!({}));
         operations[route.method] = operation(route);
     }
@@ -71,6 +71,13 @@ fn operation(route: &Route) -> Value {
         operation["description"] =
             json!(format!("With API keys: takes the role `{}`.", role.name()));
     }
+    if route.tells_seqs {
+        let status = route.status.to_string();
+        operation["responses"][status]["headers"] = json!({
+            "x-vermilion-seq-id": seq_header("The last SeqId of what was written."),
+            "x-vermilion-first-seq-id": seq_header("The first."),
+        });
+    }
     if let Some(schema) = route.body {
         operation["requestBody"] = json!({"required": true, "content": reference(schema)});
     }
@@ -92,7 +99,21 @@ fn parameters(route: &Route) -> Vec<Value> {
         };
         json!({"name": name, "in": "query", "required": false, "schema": schema})
     });
-    in_path.chain(in_query).collect()
+    let in_header = route.headers.iter().map(|(name, most, description)| {
+        let schema = json!({"type": "integer", "minimum": 0, "maximum": most});
+        json!({
+            "name": name,
+            "in": "header",
+            "required": false,
+            "description": description,
+            "schema": schema,
+        })
+    });
+    in_path.chain(in_query).chain(in_header).collect()
+}
+
+fn seq_header(description: &str) -> Value {
+    json!({"description": description, "schema": {"type": "integer", "minimum": 1}})
 }
 
 /// The names in braces of a path.
@@ -105,6 +126,8 @@ fn path_names(path: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use std::collections::HashSet;
 
+    use vermilion_engine::model::Recall;
+
     use super::*;
 
     #[test]
@@ -116,17 +139,43 @@ mod tests {
             let name = reference.split('"').next().unwrap();
             assert!(schemas.contains_key(name), "{name}");
         }
-        let operations: HashSet<_> = ROUTES.iter().map(|route| route.operation).collect();
-        assert_eq!(operations.len(), ROUTES.len());
+        let operations: HashSet<_> = routes::all().map(|route| route.operation).collect();
+        assert_eq!(operations.len(), routes::all().count());
+    }
+
+    #[test]
+    fn reads_tell_their_headers_and_writes_their_seq_ids() {
+        let document: Value = serde_json::from_slice(&document()).unwrap();
+        let record = |operation: &str| {
+            let base = "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection_id}";
+            document["paths"][format!("{base}/{operation}")].clone()
+        };
+        for operation in ["get", "query"] {
+            let parameters = record(operation)["post"]["parameters"].to_string();
+            for name in [
+                "x-vermilion-min-seq-id",
+                "x-vermilion-wait-ms",
+                "read_level",
+            ] {
+                assert!(parameters.contains(name), "{operation}: {parameters}");
+            }
+        }
+        for (operation, status) in [("add", "201"), ("upsert", "200"), ("delete", "200")] {
+            let headers = &record(operation)["post"]["responses"][status]["headers"];
+            assert!(headers["x-vermilion-seq-id"].is_object(), "{operation}");
+        }
+        let recall = &document["components"]["schemas"]["QueryRecords"]["properties"]["recall"];
+        let lowest = recall["oneOf"][0]["minimum"].as_f64().unwrap();
+        assert!((lowest - f64::from(Recall::LOWEST)).abs() < 1e-6);
     }
 
     #[test]
     fn document_has_every_route_with_its_parameters() {
         let document: Value = serde_json::from_slice(&document()).unwrap();
-        for route in ROUTES {
+        for route in routes::all() {
             let operation = &document["paths"][route.path][route.method];
             assert_eq!(operation["operationId"], route.operation);
-            let expected = path_names(route.path).count() + route.query.len();
+            let expected = path_names(route.path).count() + route.query.len() + route.headers.len();
             assert_eq!(operation["parameters"].as_array().unwrap().len(), expected);
         }
     }

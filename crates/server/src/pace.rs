@@ -20,11 +20,11 @@ use crate::app::App;
 use crate::extract::Scope;
 
 /// The SeqId that a read must see.
-const MIN_SEQ_ID: &str = "x-vermilion-min-seq-id";
+pub(crate) const MIN_SEQ_ID: &str = "x-vermilion-min-seq-id";
 /// How many milliseconds it may wait for that.
-const WAIT_MS: &str = "x-vermilion-wait-ms";
+pub(crate) const WAIT_MS: &str = "x-vermilion-wait-ms";
 /// The longest wait that a request may ask for.
-const WAIT_MS_MAX: u64 = 600_000;
+pub(crate) const WAIT_MS_MAX: u64 = 600_000;
 
 /// Says that the writer of a request was held back as long as it had to be.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,12 @@
-//! The table of all routes. The router and `/openapi.json` are both made from it.
+//! The table of all routes; those that control the server are in `control`. The router and
+//! `/openapi.json` are both made from it.
 
 use crate::access::Need::{AnyKey, Database, Nothing, PartOfTenant, Server, Tenant};
 use crate::access::Role::{Admin, Read, Write};
-use crate::handlers::{backups, collections, control, namespaces, pages, records, system};
+use crate::handlers::{collections, namespaces, pages, records, system};
+use crate::pace::{MIN_SEQ_ID, WAIT_MS, WAIT_MS_MAX};
 
+mod control;
 mod route;
 
 pub(crate) use route::Route;
@@ -24,22 +27,27 @@ macro_rules! collections {
     };
 }
 
-macro_rules! jobs {
-    ($rest:literal) => {
-        concat!("/control/v1/jobs", $rest)
-    };
-}
+/// What the paths of the control routes begin with.
+pub(crate) const CONTROL: &str = "/control/";
 
-macro_rules! components {
-    ($rest:literal) => {
-        concat!("/control/v1/components/{component}", $rest)
-    };
-}
+/// The headers of a read that say what it must see.
+const SEES: &[(&str, u64, &str)] = &[
+    (MIN_SEQ_ID, u64::MAX, "The SeqId that the answer must hold."),
+    (
+        WAIT_MS,
+        WAIT_MS_MAX,
+        "Milliseconds that the read may wait until it does; 504 after that.",
+    ),
+];
 
 const PAGES: &[&str] = &["limit", "offset"];
 
 /// Every route but those of the first version of the API, which is gone.
-pub(crate) const ROUTES: &[Route] = &[
+pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(control::ROUTES)
+}
+
+const ROUTES: &[Route] = &[
     page("/", "root", "A page that says what this is.", |f| {
         with(f, pages::root)
     })
@@ -151,15 +159,6 @@ pub(crate) const ROUTES: &[Route] = &[
         |f| with(f, system::reset),
     )
     .answers(200, "Boolean"),
-    route(
-        "post",
-        "/control/v1/backups",
-        "make_backup",
-        "Makes a backup in a folder of the setting backup_folder.",
-        |f| with(f, backups::make),
-    )
-    .with_body("MakeBackup")
-    .answers(200, "Backup"),
     route(
         "get",
         "/api/v2/collections/{crn}",
@@ -356,6 +355,7 @@ pub(crate) const ROUTES: &[Route] = &[
     )
     .needs(Database(Write))
     .with_body("AddRecords")
+    .telling_seqs()
     .answers(201, "Written"),
     route(
         "post",
@@ -366,6 +366,7 @@ pub(crate) const ROUTES: &[Route] = &[
     )
     .needs(Database(Write))
     .with_body("UpsertRecords")
+    .telling_seqs()
     .answers(200, "Written"),
     route(
         "post",
@@ -376,6 +377,7 @@ pub(crate) const ROUTES: &[Route] = &[
     )
     .needs(Database(Write))
     .with_body("UpdateRecords")
+    .telling_seqs()
     .answers(200, "Written"),
     route(
         "post",
@@ -386,6 +388,7 @@ pub(crate) const ROUTES: &[Route] = &[
     )
     .needs(Database(Write))
     .with_body("DeleteRecords")
+    .telling_seqs()
     .answers(200, "Deleted"),
     route(
         "post",
@@ -397,6 +400,7 @@ pub(crate) const ROUTES: &[Route] = &[
     .needs(Database(Read))
     .with_body("GetRecords")
     .with_query(&["read_level"])
+    .with_headers(SEES)
     .answers(200, "Records"),
     route(
         "post",
@@ -408,6 +412,7 @@ pub(crate) const ROUTES: &[Route] = &[
     .needs(Database(Read))
     .with_body("QueryRecords")
     .with_query(&["read_level"])
+    .with_headers(SEES)
     .answers(200, "NearestRecords"),
     route(
         "get",
@@ -418,6 +423,7 @@ pub(crate) const ROUTES: &[Route] = &[
     )
     .needs(Database(Read))
     .with_query(&["read_level"])
+    .with_headers(SEES)
     .answers(200, "Count"),
     route(
         "post",
@@ -429,115 +435,6 @@ pub(crate) const ROUTES: &[Route] = &[
     .needs(Database(Read))
     .with_body("SearchRecords")
     .with_query(&["read_level"])
+    .with_headers(SEES)
     .answers(200, "FoundRecords"),
-    route(
-        "get",
-        "/control/v1/status",
-        "control_status",
-        "State, queue and lag of every component.",
-        |f| with(f, control::status),
-    )
-    .needs(Server(Read))
-    .answers(200, "ControlStatus"),
-    route(
-        "post",
-        components!("/pause"),
-        "pause_component",
-        "Lets a component do nothing from now on.",
-        |f| with(f, control::pause_component),
-    )
-    .answers(200, "Component"),
-    route(
-        "post",
-        components!("/resume"),
-        "resume_component",
-        "Lets a component work again.",
-        |f| with(f, control::resume_component),
-    )
-    .answers(200, "Component"),
-    route(
-        "post",
-        components!("/drain"),
-        "drain_component",
-        "Has a component finish what it has begun, then pauses it.",
-        |f| with(f, control::drain_component),
-    )
-    .with_body("Drain")
-    .answers(200, "Drained"),
-    route("get", jobs!(""), "list_jobs", "Every job, by name.", |f| {
-        with(f, control::jobs)
-    })
-    .needs(Server(Read))
-    .answers(200, "Jobs"),
-    route("get", jobs!("/{job}"), "get_job", "A job.", |f| {
-        with(f, control::job)
-    })
-    .needs(Server(Read))
-    .answers(200, "Job"),
-    route(
-        "put",
-        jobs!("/{job}"),
-        "put_job",
-        "Makes or changes a job.",
-        |f| with(f, control::put_job),
-    )
-    .with_body("PutJob")
-    .answers(200, "Job"),
-    route(
-        "delete",
-        jobs!("/{job}"),
-        "delete_job",
-        "Forgets a job and its history.",
-        |f| with(f, control::delete_job),
-    ),
-    route(
-        "post",
-        jobs!("/{job}/run"),
-        "run_job",
-        "Runs a job now; 202 with its number where the answer does not wait.",
-        |f| with(f, control::run_job),
-    )
-    .with_body("RunJob")
-    .answers(200, "Run"),
-    route(
-        "post",
-        jobs!("/{job}/cancel"),
-        "cancel_job",
-        "Asks the run of a job to end.",
-        |f| with(f, control::cancel_job),
-    ),
-    route(
-        "post",
-        jobs!("/{job}/pause"),
-        "pause_job",
-        "Keeps a job from running by itself.",
-        |f| with(f, control::pause_job),
-    )
-    .answers(200, "Job"),
-    route(
-        "post",
-        jobs!("/{job}/resume"),
-        "resume_job",
-        "Lets a job run by itself again.",
-        |f| with(f, control::resume_job),
-    )
-    .answers(200, "Job"),
-    route(
-        "post",
-        "/control/v1/run-due",
-        "begin_due_jobs",
-        "Begins jobs that are due, as many as may run at once.",
-        |f| with(f, control::begin_due_jobs),
-    )
-    .answers(200, "Begun"),
-    route(
-        "get",
-        "/control/v1/history",
-        "job_history",
-        "The newest runs, newest first.",
-        |f| with(f, control::history),
-    )
-    .needs(Server(Read))
-    .with_query(&["job", "limit"])
-    .answers(200, "Runs"),
 ];

@@ -10,7 +10,7 @@ mod upkeep;
 
 use serde_json::{Value, json};
 
-pub(crate) use upkeep::{prune, rebuild, vacuum};
+pub(crate) use upkeep::{backup, prune, rebuild, vacuum};
 
 use crate::arguments::{Ctl, CtlCommand, CtlRun};
 use crate::console::{say, write};
@@ -28,7 +28,17 @@ pub(crate) fn ctl(ctl: &Ctl) -> Result<(), Failure> {
         }
         CtlCommand::Pause { name } => switch(ctl, &client, name, "pause"),
         CtlCommand::Resume { name } => switch(ctl, &client, name, "resume"),
-        CtlCommand::Drain { component, limit } => drain(ctl, &client, component, *limit),
+        CtlCommand::Start { component } => {
+            let path = format!("/control/v1/components/{}/start", encoded(component));
+            let answer = client.post(&path, &json!({}))?;
+            tell(ctl, &answer, || show::components(&json!([answer])))
+        }
+        CtlCommand::Stop { component, limit } => {
+            end(ctl, &client, component, *limit, ("stop", "stopped"))
+        }
+        CtlCommand::Drain { component, limit } => {
+            end(ctl, &client, component, *limit, ("drain", "drained"))
+        }
         CtlCommand::Run(run) => run_job(ctl, &client, run),
         CtlCommand::Cancel { job } => {
             let path = format!("/control/v1/jobs/{}/cancel", encoded(job));
@@ -63,9 +73,7 @@ fn pretty(value: &Value) -> String {
 
 /// Pauses or resumes what is called `name`: a component, else a job.
 fn switch(ctl: &Ctl, client: &Client, name: &str, how: &str) -> Result<(), Failure> {
-    let status = client.get("/control/v1/status")?;
-    let mut components = status["components"].as_array().into_iter().flatten();
-    let kind = if components.any(|one| one["component"] == name) {
+    let kind = if is_component(client, name)? {
         "components"
     } else {
         "jobs"
@@ -78,31 +86,72 @@ fn switch(ctl: &Ctl, client: &Client, name: &str, how: &str) -> Result<(), Failu
     })
 }
 
-fn drain(ctl: &Ctl, client: &Client, component: &str, limit: u64) -> Result<(), Failure> {
-    let path = format!("/control/v1/components/{}/drain", encoded(component));
+/// Drains or stops a component (`how`: the route, and the member that tells whether it was done).
+fn end(
+    ctl: &Ctl,
+    client: &Client,
+    component: &str,
+    limit: u64,
+    how: (&str, &str),
+) -> Result<(), Failure> {
+    let path = format!("/control/v1/components/{}/{}", encoded(component), how.0);
     let answer = client.post(&path, &json!({"limit_ms": limit * 1000}))?;
     tell(ctl, &answer, || {
         show::components(&json!([answer["component"]]))
     })?;
-    if answer["drained"] == true {
+    if answer[how.1] == true {
         return Ok(());
     }
     Err(
-        Failure::new(format!("{component} was not done within {limit} seconds"))
-            .hint("it takes nothing new and goes on draining; `vermilion ctl status` tells when it is paused"),
+        Failure::new(format!("{component} was not done within {limit} seconds")).hint(
+            "it takes nothing new and ends what it has begun; `vermilion ctl status` tells when",
+        ),
     )
+}
+
+/// Whether the server has a component called `name`.
+fn is_component(client: &Client, name: &str) -> Result<bool, Failure> {
+    let status = client.get("/control/v1/status")?;
+    let mut components = status["components"].as_array().into_iter().flatten();
+    Ok(components.any(|one| one["component"] == name))
+}
+
+/// Has a component do at once what waits for it, and waits for the runs unless told otherwise.
+fn run_component(ctl: &Ctl, client: &Client, name: &str, wait: bool) -> Result<(), Failure> {
+    let path = format!("/control/v1/components/{}/run", encoded(name));
+    let begun = client.post(&path, &json!({}))?;
+    if !wait {
+        return tell(ctl, &begun, || format!("{begun}\n"));
+    }
+    let mut runs = Vec::new();
+    for one in begun.as_array().into_iter().flatten() {
+        let job = one["job"].as_str().unwrap_or_default();
+        runs.push(client.wait(job, &one["id"])?);
+    }
+    let runs = Value::Array(runs);
+    tell(ctl, &runs, || show::runs(&runs))?;
+    all_succeeded(&runs)
+}
+
+/// Fails where one of the runs did.
+fn all_succeeded(runs: &Value) -> Result<(), Failure> {
+    let mut outcomes = runs.as_array().into_iter().flatten();
+    match outcomes.find(|run| run["outcome"] == "failed") {
+        Some(failed) => succeeded(failed),
+        None => Ok(()),
+    }
 }
 
 fn run_job(ctl: &Ctl, client: &Client, run: &CtlRun) -> Result<(), Failure> {
     let Some(job) = run.job.as_deref().filter(|_| !run.due) else {
         let runs = run_due(client)?;
         tell(ctl, &runs, || show::runs(&runs))?;
-        let mut outcomes = runs.as_array().into_iter().flatten();
-        return match outcomes.find(|run| run["outcome"] == "failed") {
-            Some(failed) => succeeded(failed),
-            None => Ok(()),
-        };
+        return all_succeeded(&runs);
     };
+    let plain = !run.dry_run && run.collection.is_none();
+    if plain && is_component(client, job)? {
+        return run_component(ctl, client, job, !run.no_wait);
+    }
     let mut arguments = json!({});
     if let Some(collection) = &run.collection {
         arguments["collection"] = json!(collection);

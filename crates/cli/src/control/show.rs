@@ -21,18 +21,22 @@ pub(super) fn components(components: &Value) -> String {
             number("running"),
             number("queue"),
             lag,
-            text(&one["last_error"]),
+            remarks(one),
         ]
     });
-    let head = [
-        "COMPONENT",
-        "STATE",
-        "RUNNING",
-        "QUEUE",
-        "LAG",
-        "LAST ERROR",
-    ];
+    let head = ["COMPONENT", "STATE", "RUNNING", "QUEUE", "LAG", "REMARKS"];
     table(&head, rows.collect())
+}
+
+/// What else there is to say of a component.
+fn remarks(one: &Value) -> String {
+    let since = match &one["switched_off"] {
+        Value::Null => String::new(),
+        since => format!("since {}", moment(since)),
+    };
+    let all = [since, text(&one["last_error"]), text(&one["note"])];
+    let said: Vec<String> = all.into_iter().filter(|one| !one.is_empty()).collect();
+    said.join("; ")
 }
 
 /// Jobs, one a line.
@@ -170,10 +174,13 @@ mod tests {
             {"component": "query", "state": "running", "running": 2, "queue": 0, "lag": 0, "lag_unit": "ms"},
             {"component": "indexing", "state": "failed", "running": 0, "queue": 1, "lag": 12000,
              "lag_unit": "operations", "last_error": "no disk"},
+            {"component": "api", "state": "paused", "running": 0, "queue": 0, "lag": 0,
+             "lag_unit": "ms", "switched_off": "2026-11-22T04:00:00.25Z", "note": "by hand"},
         ]));
-        let expected = "COMPONENT  STATE    RUNNING  QUEUE  LAG                LAST ERROR\n\
+        let expected = "COMPONENT  STATE    RUNNING  QUEUE  LAG                REMARKS\n\
                         query      running  2        0      none\n\
-                        indexing   failed   0        1      12 000 operations  no disk\n";
+                        indexing   failed   0        1      12 000 operations  no disk\n\
+                        api        paused   0        0      none               since 2026-11-22 04:00:00; by hand\n";
         assert_eq!(shown, expected);
         let shown = jobs(&json!([{
             "name": "scrub", "running": false, "paused": true,

@@ -30,6 +30,25 @@ pub(crate) fn rebuild(rebuild: &Rebuild) -> Result<(), Failure> {
     run(&rebuild.upkeep, "index_rebuild", &all, Some(rebuild))
 }
 
+/// Has the server make a backup in the destination that it knows by this name; answers what it
+/// says of it.
+pub(crate) fn backup(url: &str, destination: &str, full: bool) -> Result<Value, Failure> {
+    let client = Client::new(url)?;
+    let jobs = client.get("/control/v1/jobs")?;
+    let mut jobs = jobs.as_array().into_iter().flatten();
+    if !jobs.any(|job| job["name"] == "backup") {
+        return Err(
+            Failure::new(format!("{} makes no backups", client.server()))
+                .hint("it needs the setting backup_folder"),
+        );
+    }
+    let kind = if full { "full" } else { "incremental" };
+    let arguments = json!({"destination": destination, "kind": kind});
+    let run = client.run("backup", false, &arguments)?;
+    succeeded(&run)?;
+    Ok(run["report"].clone())
+}
+
 /// Runs the job, on one collection where `of` names one.
 fn run(upkeep: &Upkeep, job: &str, arguments: &Value, of: Option<&Rebuild>) -> Result<(), Failure> {
     let told = match &upkeep.url {

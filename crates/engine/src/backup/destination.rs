@@ -3,11 +3,11 @@
 //! What must stay true: an object has its name only once it is whole and durable, so that what a
 //! crash leaves can never be taken for an object.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::storage::{DiskStorage, Entry, Storage, StorageFile};
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// What the name of an object ends with while it is being written.
 const UNFINISHED: &str = ".partial";
@@ -32,6 +32,59 @@ pub trait ObjectWriter: Send {
     fn write(&mut self, parts: &[&[u8]]) -> Result<()>;
     /// Makes the object durable and gives it its name.
     fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// Destinations by name, as an embedder allows them.
+pub trait Destinations: Send + Sync {
+    /// The destination `name`, which [`check_name`] has passed; made if it is not there.
+    fn open(&self, name: &str) -> Result<Box<dyn Destination>>;
+    /// The same to look at: nothing is made or changed. `None` where it is not there.
+    fn look(&self, name: &str) -> Result<Option<Box<dyn Destination>>>;
+}
+
+/// Characters of a destination's name at most.
+const NAME_MAX: usize = 128;
+
+/// Checks that `name` is one plain name and no path.
+pub fn check_name(name: &str) -> Result<()> {
+    let bytes = name.as_bytes();
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let plain =
+        (1..=NAME_MAX).contains(&bytes.len()) && bytes[0] != b'.' && bytes.iter().all(allowed);
+    if plain {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "The destination {name:?} is no name of a folder: 1 to {NAME_MAX} characters of \
+         [a-zA-Z0-9._-] are allowed, the first no period"
+    )))
+}
+
+/// Destinations that are folders of one folder.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    root: PathBuf,
+}
+
+impl Folders {
+    /// The folders of `root`, which is made when the first of them is.
+    pub fn of(root: PathBuf) -> Self {
+        Self { root }
+    }
+}
+
+impl Destinations for Folders {
+    fn open(&self, name: &str) -> Result<Box<dyn Destination>> {
+        Ok(Box::new(Folder::open(&self.root.join(name))?))
+    }
+
+    fn look(&self, name: &str) -> Result<Option<Box<dyn Destination>>> {
+        let path = self.root.join(name);
+        if DiskStorage::is_free(&path)? {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Folder::open_read_only(&path)?)))
+    }
 }
 
 /// A folder of backups.

@@ -38,14 +38,14 @@ mod restore;
 mod state;
 mod write;
 
-pub use destination::{Destination, Folder, ObjectWriter};
+pub use destination::{Destination, Destinations, Folder, Folders, ObjectWriter, check_name};
 pub use manifest::{BackupFile, BackupKind, BackupManifest, BackupNumber, ListedBackup, list};
 pub use plan::Target;
 pub use restore::{RestoreReport, RestoredCollection, check, restore};
 
 pub(crate) use changes::{Change, Journal};
 pub(crate) use state::BackupState;
-pub(crate) use write::{Source, write_backup};
+pub(crate) use write::{Foreseen, Source, foresee_backup, write_backup};
 
 /// How far a backup or a restore is.
 #[derive(Clone, Copy, Debug)]

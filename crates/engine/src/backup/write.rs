@@ -80,6 +80,38 @@ struct Decision {
     continues: Option<BackupManifest>,
 }
 
+/// A backup as it would be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Foreseen {
+    /// Its number.
+    pub(crate) number: BackupNumber,
+    /// Its kind.
+    pub(crate) kind: BackupKind,
+    /// Why it would be a full one where an incremental one was asked for.
+    pub(crate) reason: Option<String>,
+    /// The backup that it would carry on.
+    pub(crate) continues: Option<BackupNumber>,
+}
+
+/// Which backup [`write_backup`] would make; `to` is `None` where it is not there yet.
+pub(crate) fn foresee_backup(
+    source: &Source<'_>,
+    to: Option<&dyn Destination>,
+    kind: BackupKind,
+) -> Result<Foreseen> {
+    let storage: &dyn Storage = source.storage.as_ref();
+    let state = BackupState::read(storage)?.unwrap_or_else(BackupState::new);
+    let previous = to.map_or(Ok(Ok(None)), |to| find_previous(to, state.database))?;
+    let last = to.map_or(Ok(None), |to| numbers(to).map(|all| all.last().copied()))?;
+    let decision = decide(kind, previous, &source.log.cut())?;
+    Ok(Foreseen {
+        number: last.map_or(1, |last| last + 1),
+        kind: decision.kind,
+        reason: decision.reason,
+        continues: decision.continues.map(|previous| previous.number),
+    })
+}
+
 /// Makes a backup of `source`; answers its manifest. What a failure leaves has no manifest and is
 /// removed by the next backup.
 pub(crate) fn write_backup(
@@ -93,6 +125,7 @@ pub(crate) fn write_backup(
     source.journal.start();
     let destination = destination_id(to)?;
     let previous = find_previous(to, state.database)?;
+    remove_unfinished(to)?;
     let number = numbers(to)?.last().map_or(1, |last| last + 1);
     let hold = source.storage.hold();
     let (moment, cut) = source.capture(previous.as_ref().ok().and_then(Option::as_ref));
@@ -179,7 +212,18 @@ fn destination_id(to: &dyn Destination) -> Result<Uuid> {
     }
 }
 
-/// The newest backup, or why it cannot be carried on; what was never finished is removed.
+/// Removes what was never finished.
+fn remove_unfinished(to: &dyn Destination) -> Result<()> {
+    let backups = list(to)?;
+    for number in numbers(to)? {
+        if !backups.iter().any(|backup| backup.number == number) {
+            to.remove(&folder(number))?;
+        }
+    }
+    Ok(())
+}
+
+/// The newest backup, or why it cannot be carried on.
 fn find_previous(
     to: &dyn Destination,
     database: Uuid,
@@ -194,11 +238,6 @@ fn find_previous(
                  each database needs a destination of its own.",
                 manifest.database
             )));
-        }
-    }
-    for number in numbers(to)? {
-        if !backups.iter().any(|backup| backup.number == number) {
-            to.remove(&folder(number))?;
         }
     }
     match backups.into_iter().next_back() {
@@ -298,7 +337,7 @@ impl Writing<'_, '_> {
         if (self.source.go_on)() {
             return Ok(());
         }
-        let message = "The database is closing; the backup was not finished.";
+        let message = "The database is closing, or the backup was called off; it was not finished.";
         Err(Error::new(ErrorKind::Closed, message))
     }
 

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `types` | what goes in and comes out |
 //! | `open` | [`Catalog`]: opening, verifying, closing, and the one way of a change |
-//! | `names`, `collections`, `manifests`, `jobs` | the methods of [`Catalog`] by subject |
+//! | `names`, `collections`, `manifests`, `jobs`, `switches` | the methods of [`Catalog`] by subject |
 //! | `copy` | all but jobs and runs as data, out of one and into another |
 //! | `tables` | the tables, their migrations, and changing rows with their checksums |
 //! | `checksums` | checksums of rows, digests of tables |
@@ -28,6 +28,7 @@ mod jobs;
 mod manifests;
 mod names;
 mod open;
+mod switches;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,12 @@
 //! Backups of the open database.
 //!
 //! What must stay true: one backup runs at a time, beside writes and reads; it ends with an error
-//! once the database closes.
+//! once the database closes, or whoever asked for it takes that back.
 
-use super::Database;
+use super::{Database, Inner};
 use crate::backup::{
-    BackupKind, BackupManifest, BackupProgress, Destination, Source, write_backup,
+    BackupKind, BackupManifest, BackupProgress, Destination, Destinations, Foreseen, Source,
+    check_name, foresee_backup, write_backup,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -19,25 +20,83 @@ impl Database {
         kind: BackupKind,
         progress: &mut dyn FnMut(BackupProgress<'_>),
     ) -> Result<BackupManifest> {
-        let inner = &self.inner;
-        let Some(_running) = inner.backing_up.try_lock() else {
+        self.inner.back_up(destination, kind, progress, &|| true)
+    }
+
+    /// The same to the destination called `name`, of those that [`crate::Config::backups`] has.
+    pub fn backup_to(
+        &self,
+        name: &str,
+        kind: BackupKind,
+        progress: &mut dyn FnMut(BackupProgress<'_>),
+    ) -> Result<BackupManifest> {
+        self.inner.backup_to(name, kind, progress, &|| true)
+    }
+
+    /// Whether there are destinations that backups may be made to by name.
+    pub fn has_destinations(&self) -> bool {
+        self.inner.config.backups.is_some()
+    }
+}
+
+impl Inner {
+    pub(super) fn backup_to(
+        &self,
+        name: &str,
+        kind: BackupKind,
+        progress: &mut dyn FnMut(BackupProgress<'_>),
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<BackupManifest> {
+        let destination = self.destinations(name)?.open(name)?;
+        self.back_up(destination.as_ref(), kind, progress, go_on)
+    }
+
+    /// Which backup [`Self::backup_to`] would make now; changes nothing, there or here.
+    pub(super) fn foresee_backup(&self, name: &str, kind: BackupKind) -> Result<Foreseen> {
+        let destination = self.destinations(name)?.look(name)?;
+        let source = self.source(&|| true);
+        foresee_backup(&source, destination.as_deref(), kind)
+    }
+
+    fn destinations(&self, name: &str) -> Result<&dyn Destinations> {
+        check_name(name)?;
+        self.config.backups.as_deref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                "Backups are disabled: the setting backup_folder names no folder.",
+            )
+        })
+    }
+
+    fn back_up(
+        &self,
+        destination: &dyn Destination,
+        kind: BackupKind,
+        progress: &mut dyn FnMut(BackupProgress<'_>),
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<BackupManifest> {
+        let Some(_running) = self.backing_up.try_lock() else {
             let message = "A backup is running; begin the next one when it has ended.";
             return Err(Error::new(ErrorKind::Busy, message));
         };
-        if inner.is_closing() {
+        if self.is_closing() {
             let message = "The database is closing; no backup is begun.";
             return Err(Error::new(ErrorKind::Closed, message));
         }
-        let source = Source {
-            storage: &inner.folders,
-            catalog: &inner.catalog,
-            log: &inner.log,
-            journal: &inner.journal,
-            changes: &inner.changes,
-            clock: inner.config.clock.as_ref(),
-            keep_bytes_max: inner.config.limits.backup_log_bytes_max,
-            go_on: &|| !inner.is_closing(),
-        };
-        write_backup(&source, destination, kind, progress)
+        let go_on = || !self.is_closing() && go_on();
+        write_backup(&self.source(&go_on), destination, kind, progress)
+    }
+
+    fn source<'a>(&'a self, go_on: &'a dyn Fn() -> bool) -> Source<'a> {
+        Source {
+            storage: &self.folders,
+            catalog: &self.catalog,
+            log: &self.log,
+            journal: &self.journal,
+            changes: &self.changes,
+            clock: self.config.clock.as_ref(),
+            keep_bytes_max: self.config.limits.backup_log_bytes_max,
+            go_on,
+        }
     }
 }

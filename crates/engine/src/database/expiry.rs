@@ -1,15 +1,19 @@
 //! Expiry of records in the open database.
 //!
-//! What must stay true: records go by ordinary deletions, in batches of a bounded size; none goes
-//! that was written again, indexed yet or not. A collection that fails keeps no other waiting.
+//! What must stay true: readers see nothing that is past its time, deleted yet or not, and writers
+//! find none of it in their way; records go by ordinary deletions, in batches of a bounded size;
+//! none goes that was written again, indexed yet or not. A collection that fails keeps no other
+//! waiting. One deletion of expired records runs at a time (`expiring`).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Database, Inner};
 use crate::control::Component;
-use crate::expiry::{ExpiryReport, ended, has_ends, life, unwritten};
+use crate::expiry::{ExpiryReport, Past, ended, has_ends, lasting, life, unwritten};
 use crate::indexing::LiveCollection;
-use crate::model::SeqId;
+use crate::model::{Operation, RecordBatch, Schema, SeqId};
+use crate::query::{self, Snapshot};
 use crate::{ErrorKind, Result};
 
 /// Records that one batch deletes.
@@ -20,12 +24,85 @@ impl Database {
     /// Unix epoch). A collection that is deleted at that moment, or whose batches cannot be indexed
     /// for now, is left to the next round; so is everything where writes are refused for now.
     pub fn expire(&self, now: u64, limit: usize) -> Result<ExpiryReport> {
-        self.inner.expire(now, limit)
+        self.inner.expire(now, limit, &|| true)
     }
 }
 
 impl Inner {
-    pub(super) fn expire(&self, now: u64, limit: usize) -> Result<ExpiryReport> {
+    /// What of a collection is past its time now; `None` where nothing can be.
+    fn past(&self, collection: &LiveCollection, schema: &Schema) -> Option<Past> {
+        let info = collection.info();
+        // What is no life was refused, or stands there from an earlier release.
+        let life = life(info.metadata.as_ref()).ok().flatten();
+        let ends = has_ends(schema);
+        if life.is_none() && !ends {
+            return None;
+        }
+        let now = self.config.clock.wall_nanoseconds();
+        let bound = life.and_then(|life| self.expiry.lock().left(collection.id, life, now));
+        (ends || bound.is_some()).then_some(Past {
+            bound,
+            ends: ends.then_some(now),
+        })
+    }
+
+    /// The records as readers see them: without those past their time.
+    pub(super) fn seen(&self, collection: &LiveCollection) -> Result<Arc<Snapshot>> {
+        let snapshot = collection.snapshot(self.config.storage.as_ref())?;
+        match self.past(collection, &snapshot.schema) {
+            Some(past) => lasting(snapshot, past),
+            None => Ok(snapshot),
+        }
+    }
+
+    /// How many records readers see; without a look at them where none can be past its time.
+    pub(super) fn count_seen(&self, collection: &LiveCollection) -> Result<u64> {
+        match self.past(collection, &collection.schema()) {
+            Some(_) => Ok(self.seen(collection)?.count),
+            None => collection.count(),
+        }
+    }
+
+    /// Deletes those records past their time that have the ids of `batch`: to whoever writes it
+    /// they are gone, so it must neither be merged with them nor be kept out by them.
+    pub(super) fn clear_the_way(
+        &self,
+        collection: &Arc<LiveCollection>,
+        batch: &RecordBatch,
+    ) -> Result<()> {
+        if batch.operations.iter().all(|one| *one == Operation::Delete) {
+            return Ok(());
+        }
+        let Some(past) = self.past(collection, &collection.schema()) else {
+            return Ok(());
+        };
+        let snapshot = collection.snapshot(self.config.storage.as_ref())?;
+        let seen = lasting(snapshot.clone(), past)?;
+        if seen.count == snapshot.count {
+            return Ok(());
+        }
+        let mut gone = Vec::new();
+        for (id, operation) in batch.ids.iter().zip(&batch.operations) {
+            if *operation != Operation::Delete
+                && query::find(&snapshot, id)?.is_some()
+                && query::find(&seen, id)?.is_none()
+            {
+                gone.push(id.to_owned());
+            }
+        }
+        if !gone.is_empty() {
+            self.delete_expired(collection, &gone, snapshot.visible)?;
+        }
+        Ok(())
+    }
+
+    /// A round of expiry; ends early, between its steps, where `go_on` says no.
+    pub(super) fn expire(
+        &self,
+        now: u64,
+        limit: usize,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<ExpiryReport> {
         let mut report = ExpiryReport::default();
         let mut collections = self.all_collections();
         collections.sort_by_key(|collection| collection.id);
@@ -46,8 +123,12 @@ impl Inner {
         let alive = |id| collections.iter().any(|collection| collection.id == id);
         marks.retain(alive);
         marks.write(self.config.storage.as_ref())?;
+        drop(marks);
         let mut failed = None;
         for (collection, bound, ends) in due {
+            if !go_on() {
+                break;
+            }
             let round = self.expire_in(collection, bound, ends, now, limit, &mut report);
             match round {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Busy) => {
@@ -75,7 +156,11 @@ impl Inner {
         let mut found = Vec::new();
         if let Some(bound) = bound {
             // One more than may go tells whether that was all.
-            found.push((unwritten(&snapshot, bound, rest(report) + 1)?, bound));
+            let ids = unwritten(&snapshot, bound, rest(report).saturating_add(1))?;
+            if ids.is_empty() {
+                self.expiry.lock().clear(collection.id, bound);
+            }
+            found.push((ids, bound));
         }
         if ends {
             let ids = ended(&snapshot, now, rest(report).saturating_add(1))?;
@@ -94,9 +179,24 @@ impl Inner {
                     return Ok(());
                 };
                 report.expired += gone;
+                self.expired.fetch_add(gone, Ordering::Relaxed);
             }
         }
         Ok(())
+    }
+
+    /// Records that are past their time now, and collections whose records can be.
+    pub(super) fn count_expired(&self) -> Result<ExpiryReport> {
+        let mut report = ExpiryReport::default();
+        for collection in self.all_collections() {
+            let Some(past) = self.past(&collection, &collection.schema()) else {
+                continue;
+            };
+            let snapshot = collection.snapshot(self.config.storage.as_ref())?;
+            report.collections += 1;
+            report.expired += snapshot.count - lasting(snapshot.clone(), past)?.count;
+        }
+        Ok(report)
     }
 
     /// Deletes those of `ids` that nobody wrote behind `bound`; `None` where that waits until the
@@ -112,6 +212,7 @@ impl Inner {
         let go_on = || !self.is_closing() && !self.handoff.is_paused();
         let answered = self.answered(collection);
         let applier = self.applier(&make_room);
+        let _alone = self.expiring.lock();
         let gone = collection.delete_unchanged(applier, ids, bound, answered, &go_on);
         if self.has_workers() && collection.has_backlog() {
             self.handoff.offer(collection);

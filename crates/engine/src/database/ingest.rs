@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Database, IndexingStatus, Inner};
+use super::{Database, IndexingStatus, Inner, closing};
 use crate::indexing::{Answered, Applier, LiveCollection, Sight, VectorIndexing, late};
 use crate::maintenance::Worker;
 use crate::model::{CollectionScope, Consistency, ReadLevel, SeqId};
@@ -69,22 +69,6 @@ impl Database {
             indexed_operations: indexed.0,
         })
     }
-
-    /// Lets the indexing workers begin nothing new until [`Self::resume_indexing`]. Writers that
-    /// wait until readers see their batch go on indexing themselves.
-    pub fn pause_indexing(&self) {
-        self.inner.handoff.pause();
-    }
-
-    /// Lets the indexing workers go on.
-    pub fn resume_indexing(&self) {
-        self.inner.handoff.resume();
-    }
-
-    /// Whether the indexing workers are paused.
-    pub fn is_indexing_paused(&self) -> bool {
-        self.inner.handoff.is_paused()
-    }
 }
 
 impl Inner {
@@ -131,7 +115,12 @@ impl Inner {
         } else {
             collection.settle(self.applier(&|| self.make_room()), target);
         }
-        Ok((target, collection.watch(target)?))
+        let sight = collection.watch(target)?;
+        // Looked at after the sight was made: whoever ends the waits has seen it, or is seen here.
+        if self.stopping.load(Ordering::SeqCst) && !sight.is_clear() {
+            return Err(closing());
+        }
+        Ok((target, sight))
     }
 
     /// Waits until a read may begin.

@@ -80,6 +80,14 @@ impl Inner {
     }
 
     fn hold_back(&self, collection: &LiveCollection, waited: Duration) -> Result<Duration> {
+        let delay = self.delay(collection, waited)?;
+        if !delay.is_zero() && self.stopping.load(Ordering::SeqCst) {
+            return Err(closing());
+        }
+        Ok(delay)
+    }
+
+    fn delay(&self, collection: &LiveCollection, waited: Duration) -> Result<Duration> {
         self.check_open()?;
         let Some(fullest) = self.fullest(collection) else {
             return Ok(Duration::ZERO);

@@ -92,10 +92,12 @@ impl Database {
         let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
         self.inner.await_sight(&collection, request.consistency)?;
-        query::get(
-            &*collection.snapshot(self.inner.config.storage.as_ref())?,
-            request,
-        )
+        let found = self
+            .inner
+            .seen(&collection)
+            .and_then(|seen| query::get(&seen, request));
+        self.inner.controls.note_request(Component::Query, &found);
+        found
     }
 
     /// The nearest records to each query vector.
@@ -117,7 +119,9 @@ impl Database {
             ));
         }
         self.inner.await_sight(&collection, request.consistency)?;
-        let snapshot = collection.snapshot(self.inner.config.storage.as_ref())?;
+        let seen = self.inner.seen(&collection);
+        self.inner.controls.note_request(Component::Query, &seen);
+        let snapshot = seen?;
         if let Some(expected) = snapshot.dimension
             && !request.embeddings.is_empty()
             && request.embeddings.dimension() != expected as usize
@@ -132,7 +136,9 @@ impl Database {
             Some(recall) => recall,
             None => usual_recall(&collection, &snapshot)?,
         };
-        query::query(&snapshot, request, recall)
+        let found = query::query(&snapshot, request, recall);
+        self.inner.controls.note_request(Component::Query, &found);
+        found
     }
 
     /// Ranked records, for each search. All searches see the same records.
@@ -144,13 +150,15 @@ impl Database {
         let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
         self.inner.await_sight(&collection, request.consistency)?;
-        let snapshot = collection.snapshot(self.inner.config.storage.as_ref())?;
+        let snapshot = self.inner.seen(&collection)?;
         collection.note_search();
         let recall = usual_recall(&collection, &snapshot)?;
-        query::search(&snapshot, &request.searches, recall)
+        let found = query::search(&snapshot, &request.searches, recall);
+        self.inner.controls.note_request(Component::Query, &found);
+        found
     }
 
-    /// How many records are alive; constant time.
+    /// How many records are alive; constant time but in a collection whose records can expire.
     pub fn count(&self, scope: CollectionScope<'_>) -> Result<u64> {
         self.count_seeing(scope, Consistency::default())
     }
@@ -163,7 +171,7 @@ impl Database {
     ) -> Result<u64> {
         let collection = self.inner.scoped(scope)?;
         self.inner.await_sight(&collection, consistency)?;
-        collection.count()
+        self.inner.count_seen(&collection)
     }
 }
 
@@ -177,10 +185,13 @@ fn usual_recall(collection: &LiveCollection, snapshot: &query::Snapshot) -> Resu
 impl Inner {
     /// Logs a batch that was validated; answers when the collection's writers are answered.
     fn log_batch(&self, collection: &Arc<LiveCollection>, batch: RecordBatch) -> Result<SeqRange> {
+        self.clear_the_way(collection, &batch)?;
         let answered = self.answered(collection);
         let make_room = || self.make_room();
         let applier = self.applier(&make_room);
-        let seqs = collection.write(applier, batch, answered)?;
+        let written = collection.write(applier, batch, answered);
+        self.controls.note_request(Component::Producer, &written);
+        let seqs = written?;
         // Workers also take over where a disk that failed kept the writer from indexing.
         if self.has_workers() && collection.visible() < seqs.last {
             self.handoff.offer(collection);
@@ -195,7 +206,7 @@ impl Inner {
             ..Consistency::default()
         };
         self.await_sight(collection, consistency)?;
-        let snapshot = collection.snapshot(self.config.storage.as_ref())?;
+        let snapshot = self.seen(collection)?;
         let get = GetRequest {
             selection: RecordSelection::clone(&request.selection),
             limit: request.limit,

@@ -5,7 +5,9 @@
 //! same moment; it asks between its steps whether to go on; a dry run changes nothing; ended half
 //! way, it has done half and harmed nothing.
 
+mod backup;
 mod catalogue;
+mod expiry;
 mod log;
 mod scrub;
 mod segments;
@@ -25,17 +27,25 @@ type TaskFunction = fn(&Inner, &Run<'_>) -> Result<Value>;
 
 /// When a job of the program is due unless an operator changes it.
 enum When {
+    /// So often, and not at the same moment as others.
     Minutes(u64),
+    /// So often, and to the second.
+    Seconds(u64),
     /// By a cron expression, in UTC.
     Cron(&'static str),
 }
 
+/// The task, and the job, that make backups.
+const BACKUP: &str = "backup";
+
 /// Every task, and when the job of its name is due.
 const TASKS: &[(&str, When, TaskFunction)] = &[
+    ("expiry", When::Seconds(30), Inner::expire_records),
     ("log_sync", When::Minutes(60), Inner::sync_log),
     ("log_prune", When::Minutes(60), Inner::prune_log),
     ("segment_merge", When::Minutes(60), Inner::merge_segments),
     ("idle_unload", When::Minutes(10), Inner::unload_idle),
+    (BACKUP, When::Cron("40 1 * * *"), Inner::make_backup),
     (
         "index_rebuild",
         When::Cron("30 2 * * *"),
@@ -59,21 +69,30 @@ const TASKS: &[(&str, When, TaskFunction)] = &[
     ("scrub", When::Cron("0 4 * * SUN"), Inner::scrub),
 ];
 
-/// Makes every task known to `jobs`, with the job that runs it.
+/// Makes every task known to `jobs`, with the job that runs it; backups have one where there is a
+/// place for them.
 pub(super) fn bring(inner: &Arc<Inner>, jobs: &Scheduler) -> Result<()> {
     for (name, when, function) in TASKS {
-        let inner = inner.clone();
-        let function = *function;
-        jobs.register(name, Arc::new(move |run| function(&inner, run)));
+        let (with, function) = (inner.clone(), *function);
+        jobs.register(name, Arc::new(move |run| function(&with, run)));
+        if *name == BACKUP && inner.config.backups.is_none() {
+            jobs.withdraw(name);
+            continue;
+        }
         let trigger = match when {
+            When::Seconds(seconds) => Trigger::interval(Duration::from_secs(*seconds))?,
             When::Minutes(minutes) => Trigger::interval(Duration::from_mins(*minutes))?,
             When::Cron(expression) => Trigger::cron(expression, "UTC")?,
         };
-        let policy = Policy {
+        let mut policy = Policy {
             jitter: Duration::from_mins(2),
             backoff: Duration::from_mins(1),
             ..Policy::default()
         };
+        if let When::Seconds(seconds) = when {
+            policy.jitter = Duration::ZERO;
+            policy.backoff = Duration::from_secs(*seconds);
+        }
         jobs.built_in(JobSpec::new(name, name, trigger, policy)?);
     }
     Ok(())

@@ -26,7 +26,7 @@ use super::settle::Applier;
 use super::sight::Watchers;
 use crate::catalog::{CollectionRow, Manifest};
 use crate::log::{ReadMark, Ticket};
-use crate::model::{Collection, CollectionId, RecordBatch, SeqId, SeqRange};
+use crate::model::{Collection, CollectionId, RecordBatch, Schema, SeqId, SeqRange};
 use crate::query::{Part, Snapshot};
 use crate::segments::{Segment, Source};
 use crate::storage::Storage;
@@ -145,6 +145,14 @@ impl LiveCollection {
             info.dimension = snapshot.dimension;
         }
         info
+    }
+
+    /// Index settings and the keys that records brought, as they are known without opening a file.
+    pub(crate) fn schema(&self) -> Arc<Schema> {
+        match self.loaded.get() {
+            Some(loaded) => loaded.snapshot.load().schema.clone(),
+            None => Arc::new(self.info().schema.clone()),
+        }
     }
 
     /// Name, metadata, tenant and database.

@@ -29,6 +29,16 @@ pub(crate) struct Gauges {
     pub(crate) kept_max: u64,
     /// Batches that had to be read from the log again.
     pub(crate) read_again: AtomicU64,
+    /// Seals done, and rows that they wrote.
+    pub(crate) seals: AtomicU64,
+    /// See `seals`.
+    pub(crate) sealed_rows: AtomicU64,
+    /// Merges and rebuilds done, and rows that they wrote.
+    pub(crate) merges: AtomicU64,
+    /// See `merges`.
+    pub(crate) merged_rows: AtomicU64,
+    /// Collections whose memory was given back.
+    pub(crate) unloaded: AtomicU64,
 }
 
 impl Gauges {

@@ -43,6 +43,7 @@ impl LiveCollection {
             }
         }
         self.publish_snapshot(loaded, &working);
+        self.gauges.unloaded.fetch_add(1, Ordering::Relaxed);
         Ok(!opened.is_empty())
     }
 }

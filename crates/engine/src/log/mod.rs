@@ -94,6 +94,8 @@ pub struct LogStatistics {
     pub appends: u64,
     /// Fsyncs.
     pub syncs: u64,
+    /// Microseconds that fsyncs of batches took together.
+    pub sync_microseconds: u64,
     /// Bytes appended.
     pub bytes: u64,
 }

@@ -195,15 +195,21 @@ impl Writer {
                 return Err(error);
             }
         };
+        let clock = self.shared.clock.get();
+        let begun = clock.map(|clock| clock.monotonic());
         if let Err(error) = active.file.sync() {
             return Err(self.poison(&error));
         }
+        let took = clock
+            .zip(begun)
+            .map(|(clock, begun)| clock.monotonic().saturating_sub(begun));
         let written = end - active.end;
         (active.end, active.chain) = (end, chain);
         (active.synced, active.synced_chain) = (end, chain);
         self.since_space_check = self.since_space_check.map(|since| since + written);
         let mut state = self.shared.state.lock();
         state.statistics.syncs += 1;
+        state.statistics.sync_microseconds += took.unwrap_or_default().as_micros() as u64;
         state.statistics.bytes += written;
         if let Some(file) = state.files.back_mut() {
             file.end = end;

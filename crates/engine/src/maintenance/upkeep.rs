@@ -9,7 +9,7 @@ use crate::catalog::CollectionRow;
 use crate::config::{Limits, Upkeep};
 use crate::indexing::{LiveCollection, Publisher, VectorIndexing};
 use crate::storage::Storage;
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Seals every collection that is due; whether one was.
 pub(crate) fn seal_round(
@@ -92,8 +92,13 @@ pub(crate) fn merge_round(
             // What writes need comes first: merges stop well before the disk is full.
             let free = publisher.storage.free_bytes()?;
             if free < limits.free_disk_bytes_min.saturating_mul(4) {
-                tracing::warn!(free, "no merge while the disk is nearly full");
-                return Ok(false);
+                return Err(Error::new(
+                    ErrorKind::OutOfSpace,
+                    format!(
+                        "The disk is nearly full: its {free} free bytes are kept for writes, and \
+                         nothing is merged."
+                    ),
+                ));
             }
             forgive_deletion(collection.merge(publisher, &choice), ())?;
             return Ok(true);

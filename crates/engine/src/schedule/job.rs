@@ -99,6 +99,8 @@ pub struct JobSpec {
     pub trigger: Trigger,
     /// How it is treated.
     pub policy: Policy,
+    /// What its task is told, as JSON, where nobody says anything else.
+    pub arguments: Value,
     /// Whether the program brings it; then its defaults may change with the program.
     pub built_in: bool,
 }
@@ -119,8 +121,16 @@ impl JobSpec {
             task: task.to_owned(),
             trigger,
             policy,
+            arguments: Value::Null,
             built_in: false,
         })
+    }
+
+    /// The same with what its task is told.
+    #[must_use]
+    pub fn telling(mut self, arguments: Value) -> Self {
+        self.arguments = arguments;
+        self
     }
 }
 
@@ -130,6 +140,8 @@ pub(super) struct StoredSpec {
     pub(super) task: String,
     pub(super) trigger: TriggerText,
     pub(super) policy: Policy,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub(super) arguments: Value,
     #[serde(default)]
     pub(super) built_in: bool,
 }
@@ -140,6 +152,7 @@ impl StoredSpec {
             task: spec.task.clone(),
             trigger: spec.trigger.text(),
             policy: spec.policy.clone(),
+            arguments: spec.arguments.clone(),
             built_in: spec.built_in,
         }
     }
@@ -148,6 +161,7 @@ impl StoredSpec {
         let trigger = Trigger::restore(&self.trigger)?;
         let mut spec = JobSpec::new(name, &self.task, trigger, self.policy)?;
         spec.built_in = self.built_in;
+        spec.arguments = self.arguments;
         Ok(spec)
     }
 }
@@ -207,6 +221,38 @@ pub struct RunRecord {
     pub report: Option<Value>,
 }
 
+/// How the runs of a job ended since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    /// The job.
+    pub job: String,
+    /// Runs that did their work.
+    pub succeeded: u64,
+    /// Runs that failed.
+    pub failed: u64,
+    /// Runs that were asked to end.
+    pub cancelled: u64,
+    /// Occurrences that went by without a run.
+    pub missed: u64,
+    /// When a run last ended well and was no dry one, also before the start.
+    pub last_success: Option<Moment>,
+}
+
+impl JobCounts {
+    /// Counts a run.
+    pub(super) fn add(&mut self, run: &RunRecord) {
+        match run.outcome {
+            Outcome::Succeeded => self.succeeded += 1,
+            Outcome::Failed => self.failed += 1,
+            Outcome::Cancelled => self.cancelled += 1,
+            Outcome::Missed => self.missed += u64::from(run.missed.max(1)),
+        }
+        if run.outcome == Outcome::Succeeded && !run.dry_run {
+            self.last_success = Some(run.finished);
+        }
+    }
+}
+
 /// What is told of a job.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct JobStatus {
@@ -218,6 +264,8 @@ pub struct JobStatus {
     pub trigger: TriggerText,
     /// How it is treated.
     pub policy: Policy,
+    /// What its task is told where nobody says anything else.
+    pub arguments: Value,
     /// Whether the program brings it.
     pub built_in: bool,
     /// Whether it is kept from running by itself.

@@ -27,7 +27,7 @@ mod trigger;
 #[cfg(test)]
 mod tests;
 
-pub use job::{JobSpec, JobStatus, Missed, Outcome, Policy, Reason, RunRecord};
+pub use job::{JobCounts, JobSpec, JobStatus, Missed, Outcome, Policy, Reason, RunRecord};
 pub use moment::Moment;
 pub use scheduler::{BegunRun, RunRequest, Scheduler, SchedulerStatus};
 pub use task::{IsBusy, Run, Task};

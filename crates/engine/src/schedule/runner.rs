@@ -17,16 +17,16 @@ use serde_json::Value;
 use super::plan::{Due, Ended, Planner, Start};
 use super::store::{job_row, run_row};
 use super::task::{IsBusy, Run, Task};
-use super::{Moment, Outcome, Reason, RunRecord, RunRequest};
+use super::{JobCounts, Moment, Outcome, Reason, RunRecord, RunRequest};
 use crate::catalog::{Catalog, JobRow};
 use crate::clock::Clock;
 use crate::threads::{Priority, lower_priority};
 use crate::{Error, ErrorKind, Result};
 
 /// Runs of a job that are kept.
-const RUNS_KEPT: u32 = 100;
+pub(super) const RUNS_KEPT: u32 = 100;
 /// Runs that begin by themselves and are under way at the same time.
-const RUNS_AT_ONCE: usize = 2;
+const RUNS_AT_ONCE: usize = 3;
 /// The clock is looked at so often, since it can be set while nobody waits for a moment near.
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(30);
 
@@ -52,6 +52,8 @@ pub(super) struct State {
     /// Jobs that the catalogue does not have yet.
     pub(super) unsaved: Vec<String>,
     pub(super) last_run: u64,
+    /// How runs ended, by job.
+    pub(super) counts: HashMap<String, JobCounts>,
     /// Nothing begins by itself.
     pub(super) paused: bool,
     /// Nothing begins at all.
@@ -130,7 +132,8 @@ impl Shared {
                 let id = state.next_run();
                 match due {
                     Due::Start(start) => {
-                        begun.push(state.live_run(id, start, RunRequest::default()));
+                        let request = state.asked(&start.job, RunRequest::default());
+                        begun.push(state.live_run(id, start, request));
                     }
                     Due::Missed { job, last, count } => missed.push((id, job, last, count)),
                 }
@@ -153,6 +156,7 @@ impl Shared {
         }
         let start = state.planner.begin(job, now)?;
         let id = state.next_run();
+        let request = state.asked(job, request);
         Ok(state.live_run(id, start, request))
     }
 
@@ -282,6 +286,14 @@ impl Shared {
 
     /// A run that cannot be stored (a full disk) has still taken place: its job goes on from memory.
     fn store_run(&self, row: Option<&JobRow>, record: &RunRecord) {
+        {
+            let mut state = self.state.lock();
+            state
+                .counts
+                .entry(record.job.clone())
+                .or_default()
+                .add(record);
+        }
         if let Err(error) = self.catalog.note_run(row, &run_row(record), RUNS_KEPT) {
             tracing::warn!(job = record.job, %error, "a run cannot be noted");
             self.state.lock().last_error = Some(error.message().to_owned());
@@ -302,6 +314,16 @@ impl State {
     fn next_run(&mut self) -> u64 {
         self.last_run += 1;
         self.last_run
+    }
+
+    /// The request, with what the job says where it says nothing.
+    fn asked(&self, job: &str, mut request: RunRequest) -> RunRequest {
+        if request.arguments.is_null()
+            && let Some(job) = self.planner.job(job)
+        {
+            request.arguments = job.spec.arguments.clone();
+        }
+        request
     }
 
     fn live_run(&mut self, id: u64, start: Start, request: RunRequest) -> Begun {

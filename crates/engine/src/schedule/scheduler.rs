@@ -15,10 +15,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::plan::{Planned, Times, no_job};
-use super::runner::{Shared, State};
+use super::runner::{RUNS_KEPT, Shared, State};
 use super::store::{job_of, job_row, run_of};
 use super::task::{IsBusy, Task};
-use super::{JobSpec, JobStatus, Moment, Policy, RunRecord, Trigger};
+use super::{JobCounts, JobSpec, JobStatus, Moment, Outcome, Policy, RunRecord, Trigger};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::{Error, ErrorKind, Result};
@@ -28,7 +28,7 @@ use crate::{Error, ErrorKind, Result};
 pub struct RunRequest {
     /// Only tell what would be done.
     pub dry_run: bool,
-    /// What the task is told, as JSON.
+    /// What the task is told, as JSON; null tells it what the job says.
     pub arguments: Value,
 }
 
@@ -69,7 +69,15 @@ impl Scheduler {
         };
         for row in catalog.jobs()? {
             match job_of(&row) {
-                Ok((spec, times)) => state.planner.restore(spec, times),
+                Ok((spec, times)) => {
+                    let last_success = last_success(&catalog, &spec.name)?;
+                    let counts = JobCounts {
+                        last_success,
+                        ..JobCounts::default()
+                    };
+                    state.counts.insert(spec.name.clone(), counts);
+                    state.planner.restore(spec, times);
+                }
                 // The row stays as it is: the release that wrote it can run it.
                 Err(error) => tracing::warn!(job = row.name, %error, "a job is passed over"),
             }
@@ -109,6 +117,19 @@ impl Scheduler {
                 state.unsaved.push(spec.name.clone());
                 state.planner.add(spec, now);
             }
+        }
+    }
+
+    /// Leaves out a job that the program brought before and does not bring now. Its row stays, for
+    /// when it comes back.
+    pub fn withdraw(&self, name: &str) {
+        let mut state = self.shared.state.lock();
+        if state
+            .planner
+            .job(name)
+            .is_some_and(|known| known.spec.built_in)
+        {
+            state.planner.remove(name);
         }
     }
 
@@ -161,9 +182,13 @@ impl Scheduler {
 
     /// Has `task` run as `trigger` says. A job of that name is changed.
     pub fn schedule(&self, job: &str, task: &str, trigger: Trigger, policy: Policy) -> Result<()> {
-        let spec = JobSpec::new(job, task, trigger, policy)?;
-        if !self.shared.tasks.read().contains_key(task) {
-            return Err(self.shared.no_task(task));
+        self.put(JobSpec::new(job, task, trigger, policy)?)
+    }
+
+    /// Takes a job in. One of that name is changed.
+    pub fn put(&self, spec: JobSpec) -> Result<()> {
+        if !self.shared.tasks.read().contains_key(&spec.task) {
+            return Err(self.shared.no_task(&spec.task));
         }
         let shared = &self.shared;
         let _order = shared.order.lock();
@@ -341,6 +366,19 @@ impl Scheduler {
         true
     }
 
+    /// How the runs of each job ended since the start, by name.
+    pub fn counts(&self) -> Vec<JobCounts> {
+        let state = self.shared.state.lock();
+        let of = |job: &Planned| {
+            let known = state.counts.get(&job.spec.name);
+            JobCounts {
+                job: job.spec.name.clone(),
+                ..known.cloned().unwrap_or_default()
+            }
+        };
+        state.planner.jobs().map(of).collect()
+    }
+
     /// What the scheduler does as a whole.
     pub fn status(&self) -> SchedulerStatus {
         let now = self.shared.now();
@@ -377,6 +415,14 @@ impl Drop for Scheduler {
     }
 }
 
+/// When a run of the job last ended well, as far as its history reaches.
+fn last_success(catalog: &Catalog, job: &str) -> Result<Option<Moment>> {
+    let rows = catalog.job_runs(Some(job), RUNS_KEPT)?;
+    let runs = rows.iter().filter_map(|row| run_of(row).ok());
+    let mut well = runs.filter(|run| run.outcome == Outcome::Succeeded && !run.dry_run);
+    Ok(well.next().map(|run| run.finished))
+}
+
 /// A panic was reported by the thread itself.
 fn join(thread: JoinHandle<()>) {
     let _ = thread.join();
@@ -388,6 +434,7 @@ fn status_of(job: &Planned) -> JobStatus {
         task: job.spec.task.clone(),
         trigger: job.spec.trigger.text(),
         policy: job.spec.policy.clone(),
+        arguments: job.spec.arguments.clone(),
         built_in: job.spec.built_in,
         paused: job.times.paused,
         running: job.running.is_some(),

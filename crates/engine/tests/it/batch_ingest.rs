@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use vermilion_engine::control::{Component, ComponentState};
 use vermilion_engine::model::{
     BatchIngestChange, CollectionUpdate, Consistency, Deletion, Embeddings, Filter, GetRequest,
     MetadataColumn, Operation, OptionalStrings, Page, ReadLevel, RecordBatch, RecordSelection,
@@ -380,8 +381,11 @@ fn a_small_collection_waits_for_a_slice_of_a_large_one_and_no_longer() {
     let database = Database::open(config).unwrap();
     create(&database, "large").unwrap();
     create(&database, "small").unwrap();
-    database.pause_indexing();
-    assert!(database.is_indexing_paused());
+    database.pause(Component::Indexing);
+    assert_eq!(
+        database.component(Component::Indexing).state,
+        ComponentState::Paused
+    );
     for batch in 0..60 {
         write(
             &database,
@@ -392,7 +396,7 @@ fn a_small_collection_waits_for_a_slice_of_a_large_one_and_no_longer() {
     let last = write(&database, "small", insertion("s", 1, 256));
     assert_eq!(count(&database, "small", Consistency::default()), 0);
     assert_eq!(database.statistics().waiting_collections, 2);
-    database.resume_indexing();
+    database.resume(Component::Indexing);
     let named = Consistency {
         min_seq: Some(last),
         ..Consistency::default()
@@ -413,7 +417,7 @@ fn a_small_collection_waits_for_a_slice_of_a_large_one_and_no_longer() {
 fn reads_of_the_index_alone_are_answered_while_indexing_is_paused() {
     let database = Database::open(with_workers()).unwrap();
     create(&database, "records").unwrap();
-    database.pause_indexing();
+    database.pause(Component::Indexing);
     write(&database, "records", insertion("a", 5, 2));
     let got = with_scope(&database, "records", |scope| {
         database.get(scope, &GetRequest::default())
@@ -427,7 +431,7 @@ fn reads_of_the_index_alone_are_answered_while_indexing_is_paused() {
         database.count_seeing(scope, wait)
     });
     assert_eq!(late.unwrap_err().kind(), ErrorKind::Busy);
-    database.resume_indexing();
+    database.resume(Component::Indexing);
     assert_eq!(
         count(&database, "records", seeing(ReadLevel::IndexAndWal)),
         5

@@ -221,3 +221,25 @@ fn a_cut_or_missing_file_is_found_and_named_or_harmless() {
         });
     }
 }
+
+#[test]
+fn a_damaged_catalogue_stops_the_start_with_what_to_do_and_changes_nothing() {
+    let folder = sound_folder();
+    let path = folder.path().join("catalog.sqlite");
+    let mut bytes = std::fs::read(&path).expect("the file is there");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64]
+        .iter_mut()
+        .for_each(|byte| *byte ^= 0x5a);
+    std::fs::write(&path, &bytes).expect("it can be written");
+    let error = open(folder.path()).err().expect("it is damaged");
+    assert_eq!(error.kind(), ErrorKind::Corrupted);
+    for words in [
+        "catalog.sqlite",
+        "vermilion restore BACKUPS NEW_FOLDER",
+        "Nothing in the folder",
+    ] {
+        assert!(error.message().contains(words), "{error}");
+    }
+    assert_eq!(std::fs::read(&path).expect("the file is there"), bytes);
+}

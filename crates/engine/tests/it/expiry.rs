@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use vermilion_engine::clock::{Clock, ManualClock};
+use vermilion_engine::control::Component;
 use vermilion_engine::expiry::{EXPIRES_AT, TTL_SECONDS};
 use vermilion_engine::model::{
-    CollectionUpdate, Embeddings, MetadataColumn, NewCollection, Operation, OptionalStrings,
-    RecordBatch, Schema, Value,
+    CollectionUpdate, Deletion, Embeddings, MetadataColumn, NewCollection, Operation,
+    OptionalStrings, QueryRequest, RecordBatch, RecordSelection, Schema, Value,
 };
+use vermilion_engine::schedule::RunRequest;
 use vermilion_engine::{Config, Database, ErrorKind, Result};
 
 use crate::support::{DATABASE, TENANT, create, on_disk, read_all, with_scope};
@@ -272,11 +274,11 @@ fn what_is_logged_and_not_indexed_counts_before_a_record_expires() {
             upsert(&["again"], Some(Value::Int(end + 50))),
         );
         write(&database, "a", upsert(&["new"], None));
-        database.pause_indexing();
+        database.pause(Component::Indexing);
         let now = bench.clock.wall_nanoseconds();
         let report = database.expire(now, 100).expect("expiry works");
         assert_eq!((report.expired, report.busy), (0, 1), "paused is paused");
-        database.resume_indexing();
+        database.resume(Component::Indexing);
         assert_eq!(bench.expire(&database, 100), (1, false));
         assert_eq!(ids(&database, "a"), ["again", "new"]);
         bench.pass(50);
@@ -323,4 +325,145 @@ fn a_collection_that_is_always_written_to_is_not_kept_from_expiring() {
         });
         assert!(ids(&database, "a").iter().all(|id| id.starts_with("busy")));
     }
+}
+
+fn count(database: &Database, name: &str) -> u64 {
+    with_scope(database, name, |scope| database.count(scope)).expect("counting works")
+}
+
+fn nearest(database: &Database, name: &str) -> Vec<String> {
+    let request = QueryRequest {
+        embeddings: Embeddings::new(2, vec![1.0, 1.0]).expect("whole rows"),
+        n_results: 10,
+        ..QueryRequest::default()
+    };
+    let found = with_scope(database, name, |scope| database.query(scope, &request));
+    let found = found.expect("searching works");
+    found[0].records.ids.iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_record_past_its_time_is_in_no_answer_before_it_is_deleted() {
+    let bench = Bench::new();
+    let database = bench.open();
+    create(&database, "a").expect("the name is free");
+    let end = bench.seconds() + 10;
+    write(&database, "a", upsert(&["stays"], None));
+    write(&database, "a", upsert(&["sealed"], Some(Value::Int(end))));
+    database.seal_all().expect("sealing works");
+    write(
+        &database,
+        "a",
+        upsert(&["fresh"], Some(Value::Float(end as f64))),
+    );
+    assert_eq!(count(&database, "a"), 3);
+    bench.pass(9);
+    assert_eq!(nearest(&database, "a").len(), 3);
+    bench.pass(1);
+    assert_eq!(ids(&database, "a"), ["stays"]);
+    assert_eq!(nearest(&database, "a"), ["stays"]);
+    assert_eq!(count(&database, "a"), 1);
+    let gone = Deletion {
+        selection: RecordSelection {
+            ids: Some(vec!["fresh".to_owned(), "stays".to_owned()]),
+            filter: None,
+        },
+        limit: None,
+    };
+    let deleted = with_scope(&database, "a", |scope| database.delete(scope, &gone));
+    assert_eq!(deleted.expect("deleting works").count, 1);
+    assert_eq!(count(&database, "a"), 0);
+    assert_eq!(
+        bench.expire(&database, 10),
+        (2, false),
+        "what is gone to readers is left for the job"
+    );
+}
+
+#[test]
+fn records_that_outlived_their_collections_life_are_in_no_answer_before_they_are_deleted() {
+    let bench = Bench::new();
+    let database = bench.open();
+    create_with_life(&database, "a", 3200.into()).expect("it is a life");
+    write(&database, "a", upsert(&["old", "again"], None));
+    bench.expire(&database, 10);
+    bench.pass(1600);
+    write(&database, "a", upsert(&["again", "new"], None));
+    bench.pass(1599);
+    assert_eq!(count(&database, "a"), 3);
+    bench.pass(1);
+    assert_eq!(ids(&database, "a"), ["again", "new"]);
+    assert_eq!(count(&database, "a"), 2);
+    assert_eq!(bench.expire(&database, 10), (1, false));
+    for _ in 0..2 {
+        assert_eq!(bench.expire(&database, 10), (0, false));
+        assert_eq!(ids(&database, "a"), ["again", "new"]);
+    }
+}
+
+#[test]
+fn writers_find_nothing_past_its_time_in_their_way() {
+    for behind in [false, true] {
+        let bench = Bench::new();
+        let database = if behind {
+            bench.open_behind(true, 1 << 20)
+        } else {
+            bench.open()
+        };
+        create(&database, "a").expect("the name is free");
+        let end = bench.seconds() + 10;
+        write(
+            &database,
+            "a",
+            upsert(&["x", "y", "z"], Some(Value::Int(end))),
+        );
+        assert_eq!(ids(&database, "a").len(), 3);
+        bench.pass(10);
+        let with = |operation, id: &str| {
+            let mut batch = upsert(&[id], None);
+            batch.operations = vec![operation];
+            write(&database, "a", batch);
+        };
+        with(Operation::Add, "x");
+        with(Operation::Update, "y");
+        with(Operation::Upsert, "z");
+        let found = read_all(&database, "a").expect("reading works").records;
+        let mut found: Vec<_> = found
+            .iter()
+            .map(|one| (&*one.id, one.metadata.len()))
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, [("x", 0), ("z", 0)], "behind: {behind}");
+        bench.pass(1_000);
+        assert_eq!(bench.expire(&database, 10), (0, false));
+        assert_eq!(ids(&database, "a").len(), 2);
+    }
+}
+
+#[test]
+fn expiry_is_a_job_that_can_be_run_dry_and_is_due_twice_a_minute() {
+    let bench = Bench::new();
+    let database = bench.open();
+    create(&database, "a").expect("the name is free");
+    let end = bench.seconds() + 10;
+    write(&database, "a", upsert(&["ends"], Some(Value::Int(end))));
+    bench.pass(10);
+    let run = |dry_run| {
+        let request = RunRequest {
+            dry_run,
+            ..RunRequest::default()
+        };
+        let run = database.jobs().run("expiry", request).expect("it runs");
+        run.report.expect("it tells what it did")["expired"].clone()
+    };
+    assert_eq!(run(true), 1);
+    assert_eq!(run(true), 1, "a dry run deletes nothing");
+    assert_eq!(run(false), 1);
+    assert_eq!(run(false), 0);
+    bench.pass(31);
+    let runs = database.jobs().run_due();
+    assert!(runs.iter().any(|run| run.job == "expiry"), "{runs:?}");
+    assert!(database.jobs().run_due().is_empty());
+    bench.pass(31);
+    assert_eq!(database.jobs().run_due().len(), 1);
 }

@@ -9,12 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vermilion_engine::backup::{Destinations, Folder, Folders, Target, restore};
 use vermilion_engine::catalog::CatalogLocation;
 use vermilion_engine::clock::ManualClock;
 use vermilion_engine::config::SchedulerClass;
 use vermilion_engine::control::{Component, ComponentState};
 use vermilion_engine::model::{GetRequest, RecordBatch};
-use vermilion_engine::schedule::{Outcome, Policy, Reason, RunRecord, RunRequest};
+use vermilion_engine::schedule::{
+    JobSpec, Outcome, Policy, Reason, RunRecord, RunRequest, Trigger,
+};
 use vermilion_engine::{Config, Database, ErrorKind};
 
 use crate::support::{
@@ -103,7 +106,7 @@ fn dry_run_of_every_job_changes_no_file_and_every_job_keeps_the_records() {
     bench.database.seal_all().unwrap();
     bench.write(60);
     let jobs = bench.database.jobs().jobs().unwrap();
-    assert_eq!(jobs.len(), 9);
+    assert_eq!(jobs.len(), 10);
     for job in &jobs {
         assert!(job.built_in && job.next.is_some(), "{job:?}");
         let before = bench.files();
@@ -127,7 +130,7 @@ fn jobs_that_are_due_run_and_their_runs_can_be_read_later() {
     assert!(bench.database.jobs().run_due().is_empty());
     bench.clock.advance(Duration::from_hours(24 * 8));
     let runs = bench.database.jobs().run_due();
-    assert_eq!(runs.len(), 9, "{runs:?}");
+    assert_eq!(runs.len(), 10, "{runs:?}");
     for run in &runs {
         assert_eq!(
             (run.outcome, run.reason),
@@ -416,4 +419,172 @@ fn scheduler_of_the_process_runs_by_itself_and_an_external_one_does_not() {
         let late = jobs.run("catalog_check", RunRequest::default());
         assert_eq!(late.unwrap_err().kind(), ErrorKind::Busy);
     }
+}
+
+#[test]
+fn switches_of_components_survive_a_restart_until_they_are_turned_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Database::open(on_disk(folder.path())).unwrap();
+    let state = |database: &Database, one| database.component(one).state;
+    let database = open();
+    create(&database, "things").unwrap();
+    database.pause(Component::Producer);
+    database.pause(Component::Maintenance);
+    assert!(
+        database
+            .drain(Component::Query, Duration::from_secs(5))
+            .unwrap()
+    );
+    assert!(database.stop(Component::Indexing, Duration::from_secs(5)));
+    let since = database.component(Component::Producer).switched_off;
+    assert!(since.is_some());
+    database.close().unwrap();
+    drop(database);
+    let database = open();
+    let off = [
+        Component::Producer,
+        Component::Maintenance,
+        Component::Query,
+        Component::Indexing,
+    ];
+    for component in Component::ALL {
+        let expected = if off.contains(&component) {
+            ComponentState::Paused
+        } else {
+            ComponentState::Running
+        };
+        assert_eq!(state(&database, component), expected, "{component}");
+    }
+    assert_eq!(database.component(Component::Producer).switched_off, since);
+    let batch = random_batch(&mut Choices(3), 5, 20);
+    let written = with_scope(&database, "things", |scope| {
+        database.write(scope, batch.clone())
+    });
+    assert_eq!(written.unwrap_err().kind(), ErrorKind::Busy);
+    let run = database.jobs().run("scrub", RunRequest::default());
+    assert_eq!(run.unwrap_err().kind(), ErrorKind::Busy);
+    off.iter().for_each(|component| database.resume(*component));
+    database.close().unwrap();
+    drop(database);
+    let database = open();
+    for status in database.components() {
+        assert_eq!(status.state, ComponentState::Running, "{status:?}");
+        assert_eq!(status.switched_off, None);
+    }
+    with_scope(&database, "things", |scope| database.write(scope, batch)).unwrap();
+    database.jobs().run("scrub", RunRequest::default()).unwrap();
+}
+
+#[test]
+fn pausing_indexing_holds_the_workers_that_index_behind_the_writers() {
+    let mut config = small(Config::in_memory());
+    config.ingest.batch_ingest = true;
+    config.upkeep.background = true;
+    let database = Database::open(config).unwrap();
+    create(&database, "things").unwrap();
+    let indexed = || {
+        let status = with_scope(&database, "things", |scope| database.indexing_status(scope));
+        status.unwrap().indexed_operations
+    };
+    database.pause(Component::Indexing);
+    let batch = random_batch(&mut Choices(3), 5, 20);
+    let seqs = with_scope(&database, "things", |scope| database.write(scope, batch)).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(indexed(), 0, "nobody indexes");
+    assert_eq!(database.statistics().waiting_collections, 1);
+    let status = database.component(Component::Indexing);
+    assert_eq!((status.queue, status.lag), (1, seqs.last.0));
+    database.resume(Component::Indexing);
+    let everything = read_all(&database, "things").unwrap();
+    assert!(!everything.records.is_empty());
+    assert_eq!(indexed(), seqs.last.0);
+}
+
+#[test]
+fn the_scheduler_says_why_nothing_begins_by_itself() {
+    let mut config = small(Config::in_memory());
+    config.scheduler_class = SchedulerClass::External;
+    let database = Database::open(config).unwrap();
+    let note = database.component(Component::Scheduler).note;
+    assert!(note.unwrap().contains("scheduler_class is external"));
+}
+
+#[test]
+fn backups_are_a_job_where_there_is_a_place_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = folder.path().join("shelf");
+    let clock = Arc::new(ManualClock::default());
+    clock.advance(Duration::from_secs(1_790_000_000));
+    let open = |with_place: bool| {
+        let mut config = on_disk(&folder.path().join("data"));
+        config.clock = clock.clone();
+        config.backups =
+            with_place.then(|| Arc::new(Folders::of(shelf.clone())) as Arc<dyn Destinations>);
+        Database::open(config).unwrap()
+    };
+    let database = open(true);
+    create(&database, "things").unwrap();
+    let mut model = ModelCollection::default();
+    let batch = random_batch(&mut Choices(3), 50, 20);
+    model.apply(&batch);
+    with_scope(&database, "things", |scope| database.write(scope, batch)).unwrap();
+    let run = |arguments: Value, dry_run| {
+        let request = RunRequest { dry_run, arguments };
+        database.jobs().run("backup", request).unwrap()
+    };
+    let dry = run(json!({"destination": "here"}), true).report.unwrap();
+    assert_eq!((&dry["kind"], &dry["number"]), (&json!("full"), &json!(1)));
+    assert!(!shelf.exists(), "a dry run makes no folder");
+    for (arguments, words) in [
+        (json!({"destination": "../out"}), "is no name of a folder"),
+        (json!({"kind": "half"}), "`full` and `incremental`"),
+        (json!({"destinatoin": "a"}), "destinatoin"),
+        (json!({"destination": 5}), "both texts"),
+    ] {
+        let refused = run(arguments, false);
+        assert_eq!(refused.outcome, Outcome::Failed);
+        assert!(refused.message.unwrap().contains(words), "{words}");
+    }
+    assert!(!shelf.exists());
+    let made = run(Value::Null, false).report.unwrap();
+    assert_eq!(
+        (&made["destination"], &made["kind"]),
+        (&json!("scheduled"), &json!("full"))
+    );
+    let dry = run(Value::Null, true).report.unwrap();
+    assert_eq!(
+        (&dry["kind"], &dry["continues"]),
+        (&json!("incremental"), &json!(1))
+    );
+    // A job says itself what its task is told.
+    let trigger = Trigger::interval(Duration::from_hours(1)).unwrap();
+    let spec = JobSpec::new("mine", "backup", trigger, Policy::default()).unwrap();
+    database
+        .jobs()
+        .put(spec.telling(json!({"kind": "full"})))
+        .unwrap();
+    clock.advance(Duration::from_hours(25));
+    let runs = database.jobs().run_due();
+    let kind = |job: &str| {
+        let run = runs.iter().find(|run| run.job == job).expect(job);
+        run.report.as_ref().unwrap()["kind"].clone()
+    };
+    assert_eq!(
+        (kind("mine"), kind("backup")),
+        (json!("full"), json!("incremental"))
+    );
+    let source = Folder::open_read_only(&shelf.join("scheduled")).unwrap();
+    let path = folder.path().join("restored");
+    restore(&source, &path, &Target::Newest, &mut |_| {}).unwrap();
+    let restored = Database::open(on_disk(&path)).unwrap();
+    assert_eq!(read_all(&restored, "things").unwrap(), model);
+    database.close().unwrap();
+    drop(database);
+    let database = open(false);
+    let error = database.jobs().run("backup", RunRequest::default());
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        database.jobs().job("mine").unwrap().arguments,
+        json!({"kind": "full"})
+    );
 }

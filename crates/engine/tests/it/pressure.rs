@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use vermilion_engine::clock::{Clock, SystemClock};
+use vermilion_engine::control::Component;
 use vermilion_engine::model::ReadLevel;
 use vermilion_engine::{Config, Database, Error, ErrorKind};
 
@@ -35,7 +36,7 @@ fn a_collection_that_is_behind_is_slowed_then_refused_and_others_go_on() {
     let database = Database::open(config()).unwrap();
     create(&database, "behind").unwrap();
     create(&database, "other").unwrap();
-    database.pause_indexing();
+    database.pause(Component::Indexing);
     let (batches, refusal) = fill(&database, "behind");
     assert_eq!(refusal.kind(), ErrorKind::Busy);
     assert!(
@@ -58,7 +59,7 @@ fn a_collection_that_is_behind_is_slowed_then_refused_and_others_go_on() {
         clock.monotonic() < Duration::from_secs(2),
         "another collection was held up"
     );
-    database.resume_indexing();
+    database.resume(Component::Indexing);
     let all = batches as u64 * 100;
     assert_eq!(
         count(&database, "behind", seeing(ReadLevel::IndexAndWal)),
@@ -75,9 +76,9 @@ fn a_collection_that_is_behind_is_slowed_then_refused_and_others_go_on() {
 fn a_refused_write_leaves_nothing_in_the_log() {
     let database = Database::open(config()).unwrap();
     create(&database, "behind").unwrap();
-    database.pause_indexing();
+    database.pause(Component::Indexing);
     let (batches, _) = fill(&database, "behind");
-    database.resume_indexing();
+    database.resume(Component::Indexing);
     let all = batches as u64 * 100;
     assert_eq!(
         count(&database, "behind", seeing(ReadLevel::IndexAndWal)),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use vermilion_engine::clock::{Clock, SystemClock};
+use vermilion_engine::control::Component;
 use vermilion_engine::model::{
     CollectionScope, CollectionUpdate, Consistency, NewCollection, Page, ReadLevel, Schema,
 };
@@ -48,7 +49,7 @@ fn a_collection_made_again_sees_nothing_of_what_the_old_one_had_in_the_log() {
     let database = Database::open(on(&storage)).unwrap();
     create(&database, "records").unwrap();
     create(&database, "other").unwrap();
-    database.pause_indexing();
+    database.pause(Component::Indexing);
     for batch in 0..50 {
         write(
             &database,
@@ -63,7 +64,7 @@ fn a_collection_made_again_sees_nothing_of_what_the_old_one_had_in_the_log() {
     create(&database, "records").unwrap();
     // Another dimension: the old one binds nobody.
     write(&database, "records", insertion("new", 7, 5));
-    database.resume_indexing();
+    database.resume(Component::Indexing);
     assert_eq!(
         count(&database, "records", seeing(ReadLevel::IndexAndWal)),
         7
@@ -84,7 +85,7 @@ fn the_log_of_a_deleted_collection_is_given_back_though_it_was_never_indexed() {
     let storage = Arc::new(MemoryStorage::default());
     let database = Database::open(on(&storage)).unwrap();
     create(&database, "records").unwrap();
-    database.pause_indexing();
+    database.pause(Component::Indexing);
     for batch in 0..200 {
         write(
             &database,
@@ -107,7 +108,7 @@ fn the_log_of_a_deleted_collection_is_given_back_though_it_was_never_indexed() {
 fn a_renamed_collection_keeps_what_it_has_in_the_log() {
     let database = Database::open(with_workers()).unwrap();
     create(&database, "before").unwrap();
-    database.pause_indexing();
+    database.pause(Component::Indexing);
     for batch in 0..20 {
         write(&database, "before", insertion(&format!("b{batch}"), 10, 3));
     }
@@ -121,7 +122,7 @@ fn a_renamed_collection_keeps_what_it_has_in_the_log() {
     .unwrap();
     create(&database, "before").unwrap();
     write(&database, "after", insertion("later", 1, 3));
-    database.resume_indexing();
+    database.resume(Component::Indexing);
     assert_eq!(
         count(&database, "after", seeing(ReadLevel::IndexAndWal)),
         201
@@ -138,7 +139,7 @@ fn readers_that_wait_are_told_when_the_collection_goes_or_the_database_closes() 
     for name in ["going", "staying"] {
         create(&database, name).unwrap();
     }
-    database.pause_indexing();
+    database.pause(Component::Indexing);
     let wait = |name: &str| {
         write(&database, name, insertion("a", 1, 2));
         let id = database.collection(TENANT, DATABASE, name).unwrap().id;

@@ -4,7 +4,6 @@
 //! nothing else; reads and writes go on meanwhile.
 
 use axum::extract::State;
-use vermilion_engine::backup::Folder;
 use vermilion_protocol::{ApiError, backups as bodies};
 
 use crate::answer::{Answer, Reply};
@@ -12,16 +11,15 @@ use crate::app::App;
 use crate::extract::JsonBody;
 
 pub(crate) async fn make(State(app): State<App>, body: JsonBody) -> Reply {
-    let Some(folder) = app.config.backup_folder.clone() else {
+    if !app.database.has_destinations() {
         let message = "Backups are disabled: the setting backup_folder names no folder";
         return Err(ApiError::new(403, message).into());
-    };
+    }
     let asked = bodies::decode_make_backup(&body.0)?;
     let destination = asked.destination.clone();
     let made = app
         .write(move |database| {
-            let destination = Folder::open(&folder.join(&asked.destination))?;
-            Ok(database.backup(&destination, asked.kind, &mut |_| {})?)
+            Ok(database.backup_to(&asked.destination, asked.kind, &mut |_| {})?)
         })
         .await?;
     tracing::info!(

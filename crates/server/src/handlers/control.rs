@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use vermilion_engine::Database;
 use vermilion_engine::control::{Component, ComponentState};
-use vermilion_engine::schedule::{Moment, Trigger};
+use vermilion_engine::schedule::{BegunRun, JobSpec, Moment, RunRequest, Trigger};
 use vermilion_protocol::{ApiError, control as bodies};
 
 use crate::answer::{Answer, Reply};
@@ -56,12 +56,43 @@ pub(crate) async fn resume_component(State(app): State<App>, names: Names) -> Re
 
 pub(crate) async fn drain_component(State(app): State<App>, names: Names, body: JsonBody) -> Reply {
     let component = Component::named(&names.target)?;
-    let limit = bodies::decode_drain(&body.0)?;
+    let limit = bodies::decode_limit(&body.0)?;
     let drain = move |database: &Database| {
         let drained = database.drain(component, limit)?;
         Ok(json!({"drained": drained, "component": database.component(component)}))
     };
     Ok(Answer::value(&app.write(drain).await?))
+}
+
+pub(crate) async fn stop_component(State(app): State<App>, names: Names, body: JsonBody) -> Reply {
+    let component = Component::named(&names.target)?;
+    let limit = bodies::decode_limit(&body.0)?;
+    let stop = move |database: &Database| {
+        let stopped = database.stop(component, limit);
+        Ok(json!({"stopped": stopped, "component": database.component(component)}))
+    };
+    Ok(Answer::value(&app.write(stop).await?))
+}
+
+/// Has a component do at once what waits for it; answers the runs that this begins.
+pub(crate) async fn run_component(State(app): State<App>, names: Names) -> Reply {
+    let component = Component::named(&names.target)?;
+    let run = move |database: &Database| {
+        let jobs = database.jobs();
+        if matches!(component, Component::Scheduler | Component::Maintenance) {
+            return Ok(jobs.begin_due());
+        }
+        let Some(job) = component.job() else {
+            return Err(ApiError::invalid(format!(
+                "The component `{component}` has no work of its own: it works when requests come. \
+                 `indexing`, `index_builder`, `scheduler` and `maintenance` can be run."
+            )));
+        };
+        let id = jobs.begin(job, RunRequest::default())?;
+        let job = job.to_owned();
+        Ok(vec![BegunRun { id, job }])
+    };
+    Ok(Answer::value(&app.write(run).await?))
 }
 
 pub(crate) async fn jobs(State(app): State<App>) -> Reply {
@@ -81,7 +112,7 @@ pub(crate) async fn put_job(State(app): State<App>, names: Names, body: JsonBody
         let now = Moment::of_nanoseconds(database.now_nanoseconds());
         let trigger = Trigger::from_text(&body.trigger, now)?;
         let task = body.task.as_deref().unwrap_or(&name);
-        jobs.schedule(&name, task, trigger, body.policy)?;
+        jobs.put(JobSpec::new(&name, task, trigger, body.policy)?.telling(body.arguments))?;
         Ok(jobs.job(&name)?)
     };
     Ok(Answer::value(&app.write(put).await?))
@@ -155,5 +186,6 @@ pub(crate) async fn history(State(app): State<App>, Asked(asked): Asked<Runs>) -
 
 /// Whether requests other than those of this file are taken.
 pub(crate) fn takes_requests(database: &Database) -> bool {
-    database.component(Component::Api).state == ComponentState::Running
+    let state = database.component(Component::Api).state;
+    !matches!(state, ComponentState::Paused | ComponentState::Draining)
 }

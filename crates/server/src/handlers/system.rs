@@ -115,6 +115,9 @@ pub(crate) async fn metrics_page(State(app): State<App>) -> Result<Response, Fai
     let components = app.read(|database| Ok(database.components())).await?;
     let mut page = app.metrics.page(&statistics, metrics::resident_bytes());
     metrics::write_components(&mut page, &components);
+    metrics::write_jobs(&mut page, &app.database.jobs().counts());
+    let (reads, writes) = app.waiting();
+    metrics::write_turns(&mut page, reads, writes);
     let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((headers, page).into_response())
 }

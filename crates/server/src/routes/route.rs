@@ -22,6 +22,10 @@ pub(crate) struct Route {
     pub(crate) body: Option<&'static str>,
     /// Names in the query string.
     pub(crate) query: &'static [&'static str],
+    /// Names of headers, each with its largest number and what it means.
+    pub(crate) headers: &'static [(&'static str, u64, &'static str)],
+    /// Whether the answer has the headers that tell which SeqIds were written.
+    pub(crate) tells_seqs: bool,
     /// The status of success.
     pub(crate) status: u16,
     /// The schema of the answer; none where it is no JSON.
@@ -59,6 +63,19 @@ impl Route {
         self
     }
 
+    pub(super) const fn with_headers(
+        mut self,
+        headers: &'static [(&'static str, u64, &'static str)],
+    ) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    pub(super) const fn telling_seqs(mut self) -> Self {
+        self.tells_seqs = true;
+        self
+    }
+
     pub(super) const fn answers(mut self, status: u16, schema: &'static str) -> Self {
         self.status = status;
         self.answer = Some(schema);
@@ -81,6 +98,8 @@ pub(super) const fn route(
         summary,
         body: None,
         query: &[],
+        headers: &[],
+        tells_seqs: false,
         status: 200,
         answer: Some("Empty"),
         needs: Need::Server(Role::Admin),

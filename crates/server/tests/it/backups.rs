@@ -1,7 +1,10 @@
 //! Backups over HTTP: made while the server runs, restored beside it, refused where they may not be.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use serde_json::json;
-use vermilion_engine::backup::{Folder, Target, restore};
+use vermilion_engine::backup::{Folder, Folders, Target, restore};
 use vermilion_engine::model::{CollectionScope, SeqId};
 use vermilion_engine::{Config, Database};
 
@@ -9,11 +12,18 @@ use crate::harness::TestServer;
 
 const ROUTE: &str = "/control/v1/backups";
 
+/// A server that makes backups in folders of `shelf`.
+fn server_with(shelf: &Path) -> TestServer {
+    let mut config = Config::in_memory();
+    config.backups = Some(Arc::new(Folders::of(shelf.to_owned())));
+    TestServer::over(config, |_| {})
+}
+
 #[test]
 fn a_backup_is_made_beside_writes_and_can_be_restored() {
     let folder = tempfile::tempdir().unwrap();
     let shelf = folder.path().join("shelf");
-    let server = TestServer::with(|config| config.backup_folder = Some(shelf.clone()));
+    let server = server_with(&shelf);
     let path = server.collection("things");
     let add = |id: &str| {
         let body = json!({"ids": [id], "embeddings": [[1, 2]], "documents": [id]});
@@ -64,7 +74,7 @@ fn backups_are_refused_where_no_folder_is_set_or_a_name_leads_out_of_it() {
     assert!(refused.text().contains("backup_folder"));
     let folder = tempfile::tempdir().unwrap();
     let shelf = folder.path().join("shelf");
-    let server = TestServer::with(|config| config.backup_folder = Some(shelf.clone()));
+    let server = server_with(&shelf);
     for name in ["../out", "/tmp/out", "..", "a/b", ""] {
         let refused = server.post(ROUTE, &json!({"destination": name}));
         refused.fails(400, "InvalidArgumentError", "is no name of a folder");

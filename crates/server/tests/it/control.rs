@@ -182,3 +182,91 @@ fn jobs_are_made_changed_paused_and_forgotten() {
     assert_eq!(server.send("DELETE", path, None).status, 200);
     server.get(path).fails(404, "NotFoundError", "no job");
 }
+
+#[test]
+fn components_are_stopped_started_and_run() {
+    let server = TestServer::start();
+    let records = server.collection("things");
+    let body = json!({"ids": ["a"], "embeddings": [[1, 2]]});
+    assert_eq!(server.post(&format!("{records}/add"), &body).status, 201);
+    let act = |component: &str, how: &str, body: Value| {
+        server.post(&format!("/control/v1/components/{component}/{how}"), &body)
+    };
+    let begun = act("indexing", "run", json!({})).json();
+    assert_eq!(begun[0]["job"], "log_sync", "{begun}");
+    let id = begun[0]["id"].as_u64().unwrap();
+    let run = (0..200).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let runs = server.get("/control/v1/history?job=log_sync").json();
+        runs.as_array()
+            .unwrap()
+            .iter()
+            .find(|run| run["id"] == id)
+            .cloned()
+    });
+    assert_eq!(run.unwrap()["report"]["sealed"], 1);
+    assert_eq!(act("scheduler", "run", json!({})).json(), json!([]));
+    act("query", "run", json!({})).fails(400, "InvalidArgumentError", "no work of its own");
+    let stopped = act("producer", "stop", json!({"limit_ms": 5000})).json();
+    assert_eq!(stopped["stopped"], true, "{stopped}");
+    assert_eq!(stopped["component"]["state"], "paused");
+    assert!(
+        stopped["component"]["switched_off"]
+            .as_str()
+            .unwrap()
+            .ends_with('Z')
+    );
+    assert_eq!(
+        act("producer", "start", json!({})).json()["state"],
+        "running"
+    );
+    act("pump", "stop", json!({})).fails(404, "NotFoundError", "index_builder");
+}
+
+#[test]
+fn metrics_tell_every_queue_lag_and_kind_of_work() {
+    let server = TestServer::start();
+    let records = server.collection("things");
+    let body = json!({"ids": ["a", "b"], "embeddings": [[1, 2], [3, 4]]});
+    assert_eq!(server.post(&format!("{records}/add"), &body).status, 201);
+    let run = server.post("/control/v1/jobs/log_sync/run", &json!({}));
+    assert_eq!(run.json()["outcome"], "succeeded", "{}", run.text());
+    let page = server.get("/metrics");
+    let value = |name: &str| -> f64 {
+        let line = page.text().lines().find_map(|line| line.strip_prefix(name));
+        let line = line.unwrap_or_else(|| panic!("no {name} in {}", page.text()));
+        line.trim().parse().unwrap()
+    };
+    assert!(value("vermilion_log_syncs_total") >= 1.0);
+    assert!(value("vermilion_log_sync_seconds_total") >= 0.0);
+    assert!(value("vermilion_seals_total") >= 1.0);
+    assert!(value("vermilion_sealed_rows_total") >= 2.0);
+    for (name, expected) in [
+        ("vermilion_collections_loaded", 1.0),
+        ("vermilion_log_queue_batches", 0.0),
+        ("vermilion_merges_total", 0.0),
+        ("vermilion_requests_waiting{kind=\"read\"}", 0.0),
+        ("vermilion_requests_waiting{kind=\"write\"}", 0.0),
+        (
+            "vermilion_job_runs_total{job=\"log_sync\",outcome=\"succeeded\"}",
+            1.0,
+        ),
+        (
+            "vermilion_job_runs_total{job=\"scrub\",outcome=\"failed\"}",
+            0.0,
+        ),
+        (
+            "vermilion_component_lag{component=\"indexing\",unit=\"operations\"}",
+            0.0,
+        ),
+        ("vermilion_component_switched_off{component=\"api\"}", 0.0),
+    ] {
+        assert_eq!(
+            value(name).total_cmp(&expected),
+            std::cmp::Ordering::Equal,
+            "{name}"
+        );
+    }
+    let success = "vermilion_job_last_success_timestamp_seconds{job=\"log_sync\"}";
+    assert!(value(success) > 1.7e9);
+}

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use vermilion_engine::Config;
+use vermilion_engine::control::Component;
 
 use crate::harness::{Answer, DATABASE, TestServer};
 
@@ -45,7 +46,7 @@ fn every_write_tells_its_seq_ids_in_headers_and_body() {
 fn reads_see_what_their_level_says_and_wait_for_the_seq_id_they_name() {
     let server = server();
     let path = server.collection("abc");
-    server.database.pause_indexing();
+    server.database.pause(Component::Indexing);
     assert_eq!(
         server.post(&format!("{path}/add"), &records("a", 5)).status,
         201
@@ -88,7 +89,7 @@ fn reads_see_what_their_level_says_and_wait_for_the_seq_id_they_name() {
             metrics.text()
         );
     }
-    server.database.resume_indexing();
+    server.database.resume(Component::Indexing);
     count("?read_level=index_and_wal", &[]).is(200, "5");
     let ids = |body: Value| {
         let got = read(&server, "POST", &format!("{path}/get"), &named, &body);
@@ -133,7 +134,7 @@ fn levels_seq_ids_and_waits_that_are_none_are_refused() {
 fn readers_that_wait_for_one_collection_hold_up_no_other() {
     let server = server();
     let (slow, quick) = (server.collection("slow"), server.collection("quick"));
-    server.database.pause_indexing();
+    server.database.pause(Component::Indexing);
     assert_eq!(
         server.post(&format!("{slow}/add"), &records("a", 1)).status,
         201
@@ -164,7 +165,7 @@ fn readers_that_wait_for_one_collection_hold_up_no_other() {
             took < std::time::Duration::from_secs(8),
             "other reads took {took:?}"
         );
-        server.database.resume_indexing();
+        server.database.resume(Component::Indexing);
         for reader in readers {
             reader.join().unwrap().is(200, "1");
         }
@@ -183,7 +184,7 @@ fn a_collection_says_itself_when_its_writers_are_answered() {
     assert_eq!(told["configuration_json"]["batch_ingest"], true);
     assert_eq!(told["metadata"], json!({"vermilion:batch_ingest": true}));
     let path = format!("{DATABASE}/collections/{}", told["id"].as_str().unwrap());
-    server.database.pause_indexing();
+    server.database.pause(Component::Indexing);
     assert_eq!(
         server.post(&format!("{path}/add"), &records("a", 2)).status,
         201
@@ -210,7 +211,7 @@ fn a_writer_that_is_too_fast_gets_429_and_when_to_come_back() {
     config.limits.log_bytes_max = 1 << 20;
     let server = TestServer::over(config, |_| {});
     let (path, other) = (server.collection("abc"), server.collection("other"));
-    server.database.pause_indexing();
+    server.database.pause(Component::Indexing);
     let refused = (0..2000)
         .map(|batch| server.post(&format!("{path}/add"), &records(&format!("b{batch}"), 200)))
         .find(|answer| answer.status != 201)
@@ -223,7 +224,7 @@ fn a_writer_that_is_too_fast_gets_429_and_when_to_come_back() {
             .status,
         201
     );
-    server.database.resume_indexing();
+    server.database.resume(Component::Indexing);
     let counted = server.get(&format!("{path}/count?read_level=index_and_wal"));
     assert!(counted.text().parse::<u64>().unwrap() > 1000);
     let again = server.post(&format!("{path}/add"), &records("again", 1));

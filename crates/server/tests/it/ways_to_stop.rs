@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use vermilion_engine::control::Component;
 use vermilion_engine::{Config, Database};
 use vermilion_server::{Server, ServerConfig, ServerError};
 
@@ -100,4 +101,31 @@ fn requests_that_never_end_are_cut_off() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+#[test]
+fn a_reader_that_waits_for_indexing_does_not_hold_up_a_stop() {
+    let mut config = Config::in_memory();
+    config.ingest.batch_ingest = true;
+    let hour = Duration::from_hours(1);
+    let mut server = TestServer::over(config, |config| config.shutdown_timeout = hour);
+    let records = server.collection("things");
+    server.database.pause(Component::Indexing);
+    let body = json!({"ids": ["a"], "embeddings": [[1, 2]]});
+    assert_eq!(server.post(&format!("{records}/add"), &body).status, 201);
+    let mut waiting = server.connect();
+    let stream = waiting.stream.get_mut();
+    let head = format!(
+        "POST {records}/get HTTP/1.1\r\nhost: test\r\nx-vermilion-min-seq-id: 1\r\n\
+         x-vermilion-wait-ms: 600000\r\ncontent-length: 2\r\n\r\n{{}}"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    while server.database.component(Component::Api).running < 1 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    server.tell_to_stop();
+    let answer = waiting.answer();
+    answer.fails(503, "ChromaError", "closing");
+    server.wait().unwrap();
 }
