@@ -119,6 +119,25 @@ impl Default for Limits {
     }
 }
 
+/// What maintenance (merges, rebuilds, jobs) may take of the machine. Writing memory to segments is
+/// not part of it: that lets writers go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaintenanceBudget {
+    /// Bytes read and written a second by all of it together; `None` sets no limit.
+    pub bytes_per_second: Option<u64>,
+    /// The share of a processor that each thread of it takes at most, from 1 to 100.
+    pub cpu_percent: u8,
+}
+
+impl Default for MaintenanceBudget {
+    fn default() -> Self {
+        Self {
+            bytes_per_second: None,
+            cpu_percent: 100,
+        }
+    }
+}
+
 /// When the engine does its upkeep by itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Upkeep {
@@ -143,6 +162,8 @@ pub struct Upkeep {
     pub merge_fan_out: usize,
     /// Rows beyond which a segment is merged no further.
     pub segment_rows_max: usize,
+    /// What merges and jobs may take of the machine.
+    pub budget: MaintenanceBudget,
     /// Whether a thread does upkeep; without it, the owner calls [`crate::Database::upkeep`].
     pub background: bool,
 }
@@ -160,6 +181,7 @@ impl Default for Upkeep {
             log_bytes: 128 << 20,
             merge_fan_out: 8,
             segment_rows_max: 16_000_000,
+            budget: MaintenanceBudget::default(),
             background: true,
         }
     }

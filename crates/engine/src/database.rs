@@ -33,7 +33,7 @@ use crate::control::{Component, Controls};
 use crate::expiry::Marks;
 use crate::indexing::{Gauges, Handoff, LiveCollection, Publisher, VectorIndexing};
 use crate::log::{Keep, Log, LogOptions};
-use crate::maintenance::{Worker, forgive_deletion, seal_round, sweep_orphans};
+use crate::maintenance::{Budget, Worker, forgive_deletion, seal_round, sweep_orphans};
 use crate::model::{CollectionId, CollectionScope, SeqId};
 use crate::schedule::Scheduler;
 use crate::storage::DeferringStorage;
@@ -75,6 +75,8 @@ struct Inner {
     /// The collections that the workers are to index.
     handoff: Handoff,
     controls: Controls,
+    /// What merges and jobs may take.
+    budget: Budget,
     /// See the head of this file.
     publishing: RwLock<()>,
     /// Held by whatever creates, renames or deletes tenants, databases or collections.
@@ -138,23 +140,14 @@ impl Database {
         for row in rows {
             collections.insert(Arc::new(LiveCollection::new(row, gauges.clone())));
         }
-        let backups = read_backup_state(&config);
-        let journal = Journal::open(config.storage.as_ref(), backups.is_some())?;
-        let mut keep = Keep {
-            from: None,
-            bytes_max: config.limits.backup_log_bytes_max,
-        };
-        if let Some(backups) = backups {
-            keep.from = backups.first_log_file();
-            journal.resume_at(backups.next_change());
-        }
+        let (journal, keep) = open_journal(&config)?;
         let expiry = Mutex::new(Marks::read(config.storage.as_ref())?);
         let log = open_log(&config, &collections, keep)?;
         for (id, collection) in &collections.by_id {
             log.register(*id, collection.published_applied());
         }
         log.set_clock(config.clock.clone());
-        let background = config.upkeep.background;
+        let budget = Budget::new(config.upkeep.budget, config.clock.clone());
         let inner = Arc::new(Inner {
             config,
             catalog,
@@ -163,6 +156,7 @@ impl Database {
             gauges,
             handoff: Handoff::default(),
             controls: Controls::default(),
+            budget,
             publishing: RwLock::new(()),
             changes: Mutex::new(()),
             folders,
@@ -187,14 +181,20 @@ impl Database {
             jobs,
             workers: Mutex::default(),
         };
-        database.restore_switches()?;
-        if background {
-            *database.workers.lock() = start_workers(&database.inner)?;
-            if database.inner.config.scheduler_class == SchedulerClass::InProcess {
-                database.jobs.start()?;
+        database.start()?;
+        Ok(database)
+    }
+
+    /// Starts the threads that look after the database, where it has some.
+    fn start(&self) -> Result<()> {
+        self.restore_switches()?;
+        if self.inner.config.upkeep.background {
+            *self.workers.lock() = start_workers(&self.inner)?;
+            if self.inner.config.scheduler_class == SchedulerClass::InProcess {
+                self.jobs.start()?;
             }
         }
-        Ok(database)
+        Ok(())
     }
 
     /// Ends the waits of readers for what is to be indexed, and of writers for room, with the error
@@ -320,7 +320,10 @@ impl Inner {
     /// Merges what is due; nothing while the index builder is paused.
     fn merge_round(&self) -> Result<bool> {
         let begun = self.config.clock.monotonic();
-        let merged = self.merge_while(&|| !self.is_closing());
+        let merged = self.merge_while(&|| {
+            self.pace(&|| !self.is_closing());
+            !self.is_closing()
+        });
         if matches!(merged, Ok(true)) {
             self.note_time(&self.merge_time, begun);
         }
@@ -329,6 +332,13 @@ impl Inner {
         }
         self.controls.note(Component::IndexBuilder, &merged);
         merged
+    }
+
+    /// A step of maintenance: rests while requests are answered, and as its budget says.
+    fn pace(&self, wanted: &dyn Fn() -> bool) {
+        let requests = [Component::Query, Component::Producer];
+        let is_busy = || requests.iter().any(|one| self.controls.inside(*one) > 0);
+        self.budget.step(&is_busy, wanted);
     }
 
     /// Adds the time since `begun` to `sum`.
@@ -413,6 +423,21 @@ fn read_backup_state(config: &Config) -> Option<BackupState> {
     })
 }
 
+/// When the catalogue changed, as far as backups need it, and what they need of the log.
+fn open_journal(config: &Config) -> Result<(Journal, Keep)> {
+    let backups = read_backup_state(config);
+    let journal = Journal::open(config.storage.as_ref(), backups.is_some())?;
+    let mut keep = Keep {
+        from: None,
+        bytes_max: config.limits.backup_log_bytes_max,
+    };
+    if let Some(backups) = backups {
+        keep.from = backups.first_log_file();
+        journal.resume_at(backups.next_change());
+    }
+    Ok((journal, keep))
+}
+
 /// Opens the log. Applies what it has beyond the segments as far as memory goes, and leaves the
 /// rest to be indexed later, so that a start takes no longer than reading the log.
 fn open_log(config: &Config, collections: &Collections, keep: Keep) -> Result<Log> {
@@ -452,13 +477,10 @@ fn open_log(config: &Config, collections: &Collections, keep: Keep) -> Result<Lo
 
 /// The jobs of the catalogue and those of the program.
 fn open_jobs(inner: &Arc<Inner>) -> Result<Scheduler> {
-    let watched = inner.clone();
-    let is_busy = move || {
-        let requests = [Component::Query, Component::Producer];
-        requests.iter().any(|one| watched.controls.inside(*one) > 0)
-    };
+    let paced = inner.clone();
+    let pace = move |wanted: &dyn Fn() -> bool| paced.pace(wanted);
     let clock = inner.config.clock.clone();
-    let jobs = Scheduler::open(inner.catalog.clone(), clock, Arc::new(is_busy))?;
+    let jobs = Scheduler::open(inner.catalog.clone(), clock, Arc::new(pace))?;
     tasks::bring(inner, &jobs)?;
     Ok(jobs)
 }

@@ -12,12 +12,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::TlsFiles;
-use vermilion_engine::config::{Ingest, Limits, SchedulerClass, Upkeep};
+use vermilion_engine::config::{Ingest, Limits, MaintenanceBudget, SchedulerClass, Upkeep};
 
 mod values;
 
 pub use values::{
-    ByteCount, LogFormat, LogLevel, OptionalNumber, OptionalPath, Origins, SettingValue,
+    ByteCount, LogFormat, LogLevel, OptionalBytes, OptionalNumber, OptionalPath, Origins, Percent,
+    SettingValue,
 };
 
 #[cfg(test)]
@@ -153,6 +154,11 @@ settings! {
     log_file_bytes: ByteCount = "32MiB";
     /// Bytes of log kept before the collections that hold its oldest file are written to segments.
     log_bytes: ByteCount = "128MiB";
+    /// Bytes that merges and jobs read and write a second at most, all together. Writing memory to
+    /// segments is not limited.
+    maintenance_bytes_per_second: OptionalBytes = "";
+    /// The share of a processor that each thread of merges and jobs takes at most, in percent.
+    maintenance_cpu_percent: Percent = "100";
     /// Who begins the jobs that maintain the database: the server itself, or nobody, so that an
     /// operator's own scheduler asks for them (`vermilion ctl run`).
     scheduler_class: SchedulerClass = "in_process";
@@ -323,6 +329,10 @@ impl Values {
             seal_idle_after: self.seal_idle_after,
             log_file_bytes: self.log_file_bytes.0,
             log_bytes: self.log_bytes.0,
+            budget: MaintenanceBudget {
+                bytes_per_second: self.maintenance_bytes_per_second.0,
+                cpu_percent: self.maintenance_cpu_percent.0,
+            },
             ..Upkeep::default()
         }
     }

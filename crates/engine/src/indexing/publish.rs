@@ -104,9 +104,8 @@ impl LiveCollection {
         let result = self.seal_frozen(publisher, &frozen, vectors);
         let mut working = loaded.working.lock();
         let (id, summary) = result.inspect_err(|_| working.chunks.thaw())?;
-        let rows = summary.as_ref().map_or(0, |(_, one)| u64::from(one.rows));
-        self.gauges.seals.fetch_add(1, Ordering::Relaxed);
-        self.gauges.sealed_rows.fetch_add(rows, Ordering::Relaxed);
+        self.gauges
+            .note_seal(summary.as_ref().map(|(_, one)| one.rows));
         let sealed = working.chunks.take_frozen()?;
         if let Some((segment, summary)) = summary {
             let dead = carried_over(&sealed, &frozen.chunks, &summary);
@@ -222,9 +221,8 @@ impl LiveCollection {
             id,
             written.as_ref().map(|(_, summary)| summary),
         )?;
-        let rows = written.as_ref().map_or(0, |(_, one)| u64::from(one.rows));
-        self.gauges.merges.fetch_add(1, Ordering::Relaxed);
-        self.gauges.merged_rows.fetch_add(rows, Ordering::Relaxed);
+        self.gauges
+            .note_merge(written.as_ref().map(|(_, one)| one.rows));
         let mut working = loaded.working.lock();
         let first = working
             .segments

@@ -50,6 +50,20 @@ impl Gauges {
         })
     }
 
+    /// Counts a seal, and the rows of the segment that it wrote.
+    pub(super) fn note_seal(&self, rows: Option<u32>) {
+        self.seals.fetch_add(1, Ordering::Relaxed);
+        self.sealed_rows
+            .fetch_add(rows.unwrap_or(0).into(), Ordering::Relaxed);
+    }
+
+    /// Counts a merge, and the rows of the segment that it wrote.
+    pub(super) fn note_merge(&self, rows: Option<u32>) {
+        self.merges.fetch_add(1, Ordering::Relaxed);
+        self.merged_rows
+            .fetch_add(rows.unwrap_or(0).into(), Ordering::Relaxed);
+    }
+
     /// Room for a batch of so many bytes, if there is some.
     pub(super) fn lease(self: &Arc<Self>, bytes: u64) -> Option<Lease> {
         let take = |kept: u64| Some(kept + bytes).filter(|kept| *kept <= self.kept_max);

@@ -30,9 +30,8 @@ impl Worker {
         interval: Duration,
         mut round: impl FnMut() -> bool + Send + 'static,
     ) -> Result<Self> {
-        Self::spawn(name, priority, interval, move || match round() {
-            true => Duration::ZERO,
-            false => interval,
+        Self::spawn(name, priority, interval, move || {
+            if round() { Duration::ZERO } else { interval }
         })
     }
 
@@ -175,15 +174,20 @@ mod tests {
     fn a_worker_goes_on_after_failures_and_panics_until_it_is_stopped() {
         let (tell, told) = mpsc::channel();
         let mut round = 0;
-        let worker = Worker::start_patient("test", Priority::Usual, Duration::from_millis(1), move || {
-            round += 1;
-            tell.send(round).expect("the test listens");
-            match round {
-                1 => Err(Error::internal("for the test")),
-                2 => panic!("for the test"),
-                _ => Ok(round < 5),
-            }
-        })
+        let worker = Worker::start_patient(
+            "test",
+            Priority::Usual,
+            Duration::from_millis(1),
+            move || {
+                round += 1;
+                tell.send(round).expect("the test listens");
+                match round {
+                    1 => Err(Error::internal("for the test")),
+                    2 => panic!("for the test"),
+                    _ => Ok(round < 5),
+                }
+            },
+        )
         .expect("a thread");
         let limit = Duration::from_secs(30);
         for expected in 1..=6 {

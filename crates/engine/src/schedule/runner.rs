@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::plan::{Due, Ended, Planner, Start};
 use super::store::{job_row, run_row};
-use super::task::{IsBusy, Run, Task};
+use super::task::{Pace, Run, Task};
 use super::{JobCounts, Moment, Outcome, Reason, RunRecord, RunRequest};
 use crate::catalog::{Catalog, JobRow};
 use crate::clock::Clock;
@@ -34,7 +34,7 @@ const LOOK_AFTER_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Shared {
     pub(super) catalog: Arc<Catalog>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) is_busy: IsBusy,
+    pub(super) pace: Pace,
     pub(super) tasks: RwLock<HashMap<String, Task>>,
     pub(super) order: Mutex<()>,
     pub(super) state: Mutex<State>,
@@ -197,7 +197,7 @@ impl Shared {
                     dry_run: begun.request.dry_run,
                     arguments: &begun.request.arguments,
                     cancelled: &begun.cancelled,
-                    is_busy: &*self.is_busy,
+                    pace: &*self.pace,
                 };
                 std::panic::catch_unwind(AssertUnwindSafe(|| task(&run)))
                     .unwrap_or_else(|_| Err(Error::internal("The task panicked; see the log.")))

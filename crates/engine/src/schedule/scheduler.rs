@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::plan::{Planned, Times, no_job};
 use super::runner::{RUNS_KEPT, Shared, State};
 use super::store::{job_of, job_row, run_of};
-use super::task::{IsBusy, Task};
+use super::task::{Pace, Task};
 use super::{JobCounts, JobSpec, JobStatus, Moment, Outcome, Policy, RunRecord, Trigger};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -62,7 +62,7 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// A scheduler with the jobs of `catalog`; it begins nothing by itself until [`Self::start`].
-    pub fn open(catalog: Arc<Catalog>, clock: Arc<dyn Clock>, is_busy: IsBusy) -> Result<Self> {
+    pub fn open(catalog: Arc<Catalog>, clock: Arc<dyn Clock>, pace: Pace) -> Result<Self> {
         let mut state = State {
             last_run: catalog.last_job_run()?,
             ..State::default()
@@ -85,7 +85,7 @@ impl Scheduler {
         let shared = Shared {
             catalog,
             clock,
-            is_busy,
+            pace,
             tasks: RwLock::default(),
             order: Mutex::new(()),
             state: Mutex::new(state),

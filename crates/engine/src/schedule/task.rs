@@ -2,21 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::Result;
 
-/// How long a task rests at a step while requests are being answered.
-const REST: Duration = Duration::from_millis(5);
-
 /// Work that jobs run. It answers what it did, as JSON. A process that dies in it runs it again, so
 /// it must bear that.
 pub type Task = Arc<dyn Fn(&Run<'_>) -> Result<Value> + Send + Sync>;
 
-/// Whether requests are being answered right now.
-pub type IsBusy = Arc<dyn Fn() -> bool + Send + Sync>;
+/// Called between the steps of a task, on its thread: may rest there, so that requests go first and a
+/// budget is kept, as long as the work is wanted, which it asks its argument.
+pub type Pace = Arc<dyn Fn(&dyn Fn() -> bool) + Send + Sync>;
 
 /// The run that a task is in.
 pub struct Run<'a> {
@@ -25,16 +22,14 @@ pub struct Run<'a> {
     /// What the one who asked for the run said; null for a run that was due.
     pub arguments: &'a Value,
     pub(super) cancelled: &'a AtomicBool,
-    pub(super) is_busy: &'a (dyn Fn() -> bool + Sync),
+    pub(super) pace: &'a (dyn Fn(&dyn Fn() -> bool) + Send + Sync),
 }
 
 impl Run<'_> {
-    /// Asked between the steps of a task, each of a few milliseconds: `false` ends it. While
-    /// requests are being answered, the task rests here for a moment.
+    /// Asked between the steps of a task, each of a few milliseconds: `false` ends it. The task rests
+    /// here where its pace says so.
     pub fn go_on(&self) -> bool {
-        if (self.is_busy)() && !self.is_cancelled() {
-            std::thread::sleep(REST);
-        }
+        (self.pace)(&|| !self.is_cancelled());
         !self.is_cancelled()
     }
 

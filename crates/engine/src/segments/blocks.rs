@@ -107,7 +107,10 @@ impl Blocks {
             .for_each(|word| word.store(0, Ordering::Relaxed));
         (0..self.checksums.len())
             .take_while(|block| block % BLOCKS_AT_ONCE != 0 || go_on())
-            .filter_map(|block| self.check(block).err())
+            .filter_map(|block| {
+                crate::storage::traffic::add(BLOCK_BYTES as u64);
+                self.check(block).err()
+            })
             .collect()
     }
 

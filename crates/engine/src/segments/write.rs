@@ -25,7 +25,7 @@ use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 
 /// Rows between two questions whether to go on.
-const ROWS_BETWEEN_QUESTIONS: u32 = 4096;
+const ROWS_BETWEEN_QUESTIONS: u32 = 512;
 
 /// What a written segment is.
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::mapped::map_file;
+use super::traffic;
 use super::{Entry, Storage, StorageFile};
 use crate::{Error, ErrorKind, Result};
 
@@ -161,7 +162,9 @@ impl Storage for DiskStorage {
 
     fn read(&self, path: &str) -> Result<Vec<u8>> {
         let place = self.place(path)?;
-        fs::read(&place).map_err(|cause| explain("read", &place, &cause))
+        let bytes = fs::read(&place).map_err(|cause| explain("read", &place, &cause))?;
+        traffic::add(bytes.len() as u64);
+        Ok(bytes)
     }
 
     fn read_at(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
@@ -180,6 +183,7 @@ impl Storage for DiskStorage {
                 }
             }
             bytes.truncate(filled);
+            traffic::add(filled as u64);
             Ok(bytes)
         };
         read().map_err(|cause| explain("read", &place, &cause))
@@ -276,6 +280,7 @@ impl DiskFile {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     self.bytes += count as u64;
+                    traffic::add(count as u64);
                     IoSlice::advance_slices(&mut slices, count);
                 }
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}

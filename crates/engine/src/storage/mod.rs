@@ -17,6 +17,7 @@ mod replace;
 pub mod sim;
 #[cfg(test)]
 mod tests;
+pub(crate) mod traffic;
 
 pub(crate) use deferring::DeferringStorage;
 pub use disk::DiskStorage;

@@ -509,6 +509,23 @@ fn the_scheduler_says_why_nothing_begins_by_itself() {
     assert!(note.unwrap().contains("scheduler_class is external"));
 }
 
+fn backups_that_are_none_are_refused(database: &Database) {
+    for (arguments, words) in [
+        (json!({"destination": "../out"}), "is no name of a folder"),
+        (json!({"kind": "half"}), "`full` and `incremental`"),
+        (json!({"destinatoin": "a"}), "destinatoin"),
+        (json!({"destination": 5}), "both texts"),
+    ] {
+        let request = RunRequest {
+            dry_run: false,
+            arguments,
+        };
+        let refused = database.jobs().run("backup", request).unwrap();
+        assert_eq!(refused.outcome, Outcome::Failed);
+        assert!(refused.message.unwrap().contains(words), "{words}");
+    }
+}
+
 #[test]
 fn backups_are_a_job_where_there_is_a_place_for_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -535,16 +552,7 @@ fn backups_are_a_job_where_there_is_a_place_for_them() {
     let dry = run(json!({"destination": "here"}), true).report.unwrap();
     assert_eq!((&dry["kind"], &dry["number"]), (&json!("full"), &json!(1)));
     assert!(!shelf.exists(), "a dry run makes no folder");
-    for (arguments, words) in [
-        (json!({"destination": "../out"}), "is no name of a folder"),
-        (json!({"kind": "half"}), "`full` and `incremental`"),
-        (json!({"destinatoin": "a"}), "destinatoin"),
-        (json!({"destination": 5}), "both texts"),
-    ] {
-        let refused = run(arguments, false);
-        assert_eq!(refused.outcome, Outcome::Failed);
-        assert!(refused.message.unwrap().contains(words), "{words}");
-    }
+    backups_that_are_none_are_refused(&database);
     assert!(!shelf.exists());
     let made = run(Value::Null, false).report.unwrap();
     assert_eq!(

@@ -91,6 +91,32 @@ impl SettingValue for OptionalPath {
     }
 }
 
+/// A number of bytes, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionalBytes(pub Option<u64>);
+
+impl SettingValue for OptionalBytes {
+    const EXPECTS: &'static str = "a number of bytes such as 512KiB or 40MiB, or nothing";
+    fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self(None));
+        }
+        Some(Self(Some(ByteCount::parse(text)?.0)))
+    }
+}
+
+/// A share of something, from 1 to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percent(pub u8);
+
+impl SettingValue for Percent {
+    const EXPECTS: &'static str = "a number from 1 to 100";
+    fn parse(text: &str) -> Option<Self> {
+        let share = text.parse().ok()?;
+        (1..=100).contains(&share).then_some(Self(share))
+    }
+}
+
 impl SettingValue for PathBuf {
     const EXPECTS: &'static str = "a path";
     fn parse(text: &str) -> Option<Self> {

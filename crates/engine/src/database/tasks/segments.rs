@@ -70,7 +70,7 @@ impl Inner {
             due: self.due_merges(),
             ..MergeReport::default()
         };
-        let go_on = || !run.is_cancelled();
+        let go_on = || run.go_on();
         while !run.dry_run && run.go_on() && self.merge_while(&go_on)? {
             report.merges += 1;
         }
@@ -153,7 +153,7 @@ impl Inner {
             let single = |id| MergeChoice { segments: vec![id] };
             ids.into_iter().map(single).collect()
         };
-        let go_on = || !run.is_cancelled() && !self.is_closing();
+        let go_on = || run.go_on() && !self.is_closing();
         for choice in choices {
             let _inside = self.controls.enter(Component::IndexBuilder)?;
             let free = self.config.storage.free_bytes()?;

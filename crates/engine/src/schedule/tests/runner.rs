@@ -20,7 +20,8 @@ struct Bench {
 }
 
 fn open(catalog: &Arc<Catalog>, clock: Arc<dyn Clock>, counted: &Arc<AtomicUsize>) -> Scheduler {
-    let scheduler = Scheduler::open(catalog.clone(), clock, Arc::new(|| false)).unwrap();
+    let scheduler =
+        Scheduler::open(catalog.clone(), clock, Arc::new(|_: &dyn Fn() -> bool| {})).unwrap();
     let counter = counted.clone();
     scheduler.register(
         "count",

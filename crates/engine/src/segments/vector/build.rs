@@ -38,7 +38,10 @@ const PARTITION_ROWS: usize = 128;
 const SAMPLE_BYTES: usize = 256 << 20;
 
 /// Rows after which `go_on` is asked again.
-const ROWS_PER_QUESTION: usize = 4096;
+const ROWS_PER_QUESTION: usize = 512;
+
+/// Rows that are turned and assigned at once, at most.
+const BATCH_ROWS_MAX: usize = 4096;
 
 /// Rows between one that is turned and one that is asked from memory.
 const ROWS_AHEAD: usize = 4;
@@ -250,7 +253,7 @@ impl<'a> Coder<'a> {
         let mut counts = vec![0u32; tree.len()];
         let mut assigned = Vec::with_capacity(self.count());
         let mut scratch = Scratch::default();
-        let batch = (BATCH_BYTES / (padded * 4)).clamp(1, ROWS_PER_QUESTION);
+        let batch = (BATCH_BYTES / (padded * 4)).clamp(1, BATCH_ROWS_MAX);
         let mut turned = vec![0.0; batch * padded];
         for from in (0..self.count()).step_by(batch) {
             let turned = &mut turned[..batch.min(self.count() - from) * padded];
