@@ -123,7 +123,7 @@ impl VectorIndex {
         let prepared = self.prepare(query);
         let centroids = self.partition_scores(&prepared);
         let mut best = Best::new(CANDIDATES);
-        let mut order = Order::new(self, &prepared, PARTITIONS_MAX, None)?;
+        let mut order = Order::new(self, &prepared, PARTITIONS_MAX)?;
         for _ in 0..PARTITIONS_MAX {
             let Some((_, partition)) = order.next()? else {
                 break;

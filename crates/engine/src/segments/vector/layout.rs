@@ -301,6 +301,11 @@ impl VectorIndex {
         (floats + self.first_blocks.len() + 4 * self.mean.len()) * 4
     }
 
+    /// The blocks of `partition`.
+    pub(super) fn blocks_of_partition(&self, partition: usize) -> Range<u32> {
+        self.first_blocks[partition]..self.first_blocks[partition + 1]
+    }
+
     /// The bytes of `blocks`.
     pub(super) fn blocks(&self, blocks: Range<u32>) -> Result<&[u8]> {
         self.blocks_of(&self.sections.blocks, blocks)

@@ -13,6 +13,8 @@ use crate::{Error, Result};
 pub struct Mask {
     words: Vec<u32>,
     rows: u32,
+    /// For each partition how many rows are admitted.
+    counts: Vec<u32>,
 }
 
 impl Mask {
@@ -21,12 +23,33 @@ impl Mask {
         self.rows
     }
 
+    /// How many rows of `partition` it admits.
+    pub(super) fn rows_of(&self, partition: usize) -> u32 {
+        self.counts[partition]
+    }
+
+    /// How many partitions have rows that it admits.
+    pub(super) fn partitions_with_rows(&self) -> usize {
+        self.counts.iter().filter(|&&count| count > 0).count()
+    }
+
+    /// A bit for each partition that has rows it admits.
+    pub(super) fn partitions(&self) -> Vec<u32> {
+        let few = self.counts.chunks(32);
+        few.map(|counts| {
+            let bits = counts.iter().zip(0..);
+            bits.fold(0, |word, (&count, bit)| word | u32::from(count > 0) << bit)
+        })
+        .collect()
+    }
+
     /// The words of `blocks`.
     pub(super) fn words(&self, blocks: std::ops::Range<u32>) -> &[u32] {
         &self.words[blocks.start as usize..blocks.end as usize]
     }
 
     /// The slots it admits, ascending.
+    #[cfg(test)]
     pub(super) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
         bits(&self.words)
     }
@@ -70,7 +93,14 @@ impl VectorIndex {
                 }
             }
         }
-        let rows = count(&words);
-        Ok(Mask { words, rows })
+        let ends = self.first_blocks.windows(2);
+        let counts: Vec<u32> = ends
+            .map(|ends| count(&words[ends[0] as usize..ends[1] as usize]))
+            .collect();
+        Ok(Mask {
+            rows: counts.iter().sum(),
+            words,
+            counts,
+        })
     }
 }

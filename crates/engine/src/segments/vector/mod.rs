@@ -18,6 +18,7 @@ mod calibrate;
 mod cluster;
 mod describe;
 mod file;
+mod filtered;
 mod layout;
 mod mask;
 mod order;

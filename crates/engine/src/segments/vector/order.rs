@@ -4,11 +4,10 @@
 //! those of the centroids themselves. Many centroids are searched as rows are, by their signs and
 //! then by their levels, since a query needs few of them; only those few are compared exactly.
 
-use vermilion_kernels::codes::{BLOCK_ROWS, LevelBits};
+use vermilion_kernels::codes::{BLOCK_ROWS, LevelBits, Scan};
 use vermilion_kernels::{inner_product, inner_product_rows, l2_squared, l2_squared_rows, prefetch};
 
 use super::layout::VectorIndex;
-use super::mask::{Mask, bits, count};
 use super::search::{Best, BlockRun, Prepared};
 use crate::Result;
 use crate::model::Space;
@@ -23,9 +22,7 @@ const DEVIATIONS: f32 = 0.2;
 pub(super) struct Order<'a> {
     index: &'a VectorIndex,
     query: &'a Prepared,
-    /// A bit for each partition that is wanted; `None` where all are.
-    wanted: Option<Vec<u32>>,
-    /// How many are wanted.
+    /// How many there are.
     count: usize,
     /// Scores and partitions; those before `sorted` are in their order.
     partitions: Vec<(f32, u32)>,
@@ -34,22 +31,16 @@ pub(super) struct Order<'a> {
 }
 
 impl<'a> Order<'a> {
-    /// An order of the partitions with rows that `mask` admits, of which about `expected` will be
-    /// asked.
+    /// An order of the partitions, of which about `expected` will be asked.
     pub(super) fn new(
         index: &'a VectorIndex,
         query: &'a Prepared,
         expected: usize,
-        mask: Option<&Mask>,
     ) -> Result<Self> {
-        let wanted = mask.map(|mask| index.partitions_of(mask));
-        let all = index.header.partitions as usize;
-        let count = wanted.as_deref().map_or(all, |words| count(words) as usize);
         let mut order = Self {
             index,
             query,
-            wanted,
-            count,
+            count: index.header.partitions as usize,
             partitions: Vec::new(),
             sorted: expected.max(1),
             given: 0,
@@ -80,13 +71,11 @@ impl<'a> Order<'a> {
         self.sorted = self.sorted.min(self.count);
         let by_codes = self.sorted.saturating_mul(CODES_FROM) < self.count;
         if by_codes {
-            let found =
-                self.index
-                    .nearest_by_codes(self.query, self.sorted, self.wanted.as_deref())?;
+            let found = self.index.nearest_by_codes(self.query, self.sorted)?;
             self.add(found.into_iter());
         } else if self.partitions.len() < self.count {
-            let found = self.index.scores_of(self.query, self.wanted.as_deref());
-            self.add(found.into_iter());
+            let scores = self.index.partition_scores(self.query);
+            self.add(scores.into_iter().zip(0..));
         }
         // Codes leave out a partition whose bound is no finite number: fewer are known then than
         // were to be sorted, and those left out come with the look that compares all centroids.
@@ -142,48 +131,32 @@ impl VectorIndex {
         }
     }
 
-    /// The scores of the centroids of the partitions that are `wanted`.
-    fn scores_of(&self, query: &Prepared, wanted: Option<&[u32]>) -> Vec<(f32, u32)> {
-        match wanted {
-            None => self.partition_scores(query).into_iter().zip(0..).collect(),
-            Some(words) => bits(words)
-                .map(|partition| (self.score_of_centroid(query, partition), partition))
-                .collect(),
-        }
-    }
-
-    fn score_of_centroid(&self, query: &Prepared, partition: u32) -> f32 {
+    /// The score of the centroid of `partition`.
+    pub(super) fn score_of_centroid(&self, query: &Prepared, partition: u32) -> f32 {
         let padded = self.header.padded();
         let from = partition as usize * padded;
         self.score(query, &self.centroids()[from..from + padded])
     }
 
-    /// A bit for each partition that has a row which `mask` admits.
-    fn partitions_of(&self, mask: &Mask) -> Vec<u32> {
-        let partitions = self.header.partitions;
-        let mut words = vec![0; partitions.div_ceil(32) as usize];
-        for (partition, ends) in self.first_blocks.windows(2).enumerate() {
-            if mask.words(ends[0]..ends[1]).iter().any(|&word| word != 0) {
-                words[partition / 32] |= 1 << (partition % 32);
-            }
-        }
-        words
-    }
-
-    /// About the `count` nearest of the partitions that are `wanted`.
-    fn nearest_by_codes(
+    /// The scan of the centroids, and the score of what their codes lie around.
+    pub(super) fn scan_of_centroids<'q>(
         &self,
-        query: &Prepared,
-        count: usize,
-        wanted: Option<&[u32]>,
-    ) -> Result<Vec<(f32, u32)>> {
+        query: &'q Prepared,
+        deviations: f32,
+    ) -> (Scan<'q>, f32) {
         let score = self.score(query, &self.mean);
         let own = self.header.partitions as usize;
+        (self.scan(query, deviations, (score, own)), score)
+    }
+
+    /// About the `count` nearest partitions.
+    fn nearest_by_codes(&self, query: &Prepared, count: usize) -> Result<Vec<(f32, u32)>> {
+        let (scan, score) = self.scan_of_centroids(query, DEVIATIONS);
         let run = BlockRun {
-            scan: self.scan(query, DEVIATIONS, (score, own)),
+            scan,
             score,
             blocks: 0..self.header.partitions.div_ceil(BLOCK_ROWS as u32),
-            admitted: wanted,
+            admitted: None,
         };
         let mut best = Best::new(count);
         run.survivors(

@@ -17,7 +17,7 @@ use vermilion_kernels::{inner_product, prefetch, squared_norm};
 use super::SQUARED_NORM_MAX;
 use super::calibrate::{DEVIATIONS_MAX, NEIGHBOURS};
 use super::layout::{Knobs, LEVEL_FACTOR_BYTES, RECALLS, VectorIndex, row_of_slot};
-use super::mask::{Mask, bits, count};
+use super::mask::Mask;
 use super::order::Order;
 use super::space::{exact_distance, normalise};
 use crate::model::Space;
@@ -29,25 +29,6 @@ const RUN_BLOCKS: usize = 8;
 /// Admitted rows up to which each one's levels are read, and no block is scanned, where there are
 /// partitions.
 const LISTED_ROWS: u32 = 1_000;
-
-/// Partitions in turn that are not worth a search, after which none is looked for: they come by
-/// the distances of their centroids, and their radii differ.
-const PASSED_OVER_MAX: usize = 16;
-
-/// A mask whose rows are at most so many times as dense in the partitions that have some, as they
-/// are in all, has little to do with the vectors.
-const SPREAD_OUT: f32 = 1.3;
-
-/// What is left of the cosine asked of a partition for such a mask: it needs fewer partitions, as
-/// the query lies among its rows as it does among all.
-const SPREAD_OUT_COSINE: f32 = 0.6;
-
-/// What the cosine becomes for other masks, whose rows may all be far from the query.
-const CORNER_COSINE: f32 = 1.2;
-
-/// Admitted rows for each block of a partition, up to which their levels are read at once, and no
-/// block is scanned.
-const LISTED_PER_BLOCK: u32 = 2;
 
 /// What a search is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -140,10 +121,11 @@ impl VectorIndex {
         best.part = part;
         let prepared = self.prepare(query);
         match mask {
+            None => self.search_partitions(&prepared, effort, best),
             Some(mask) if mask.rows() <= self.listed_rows() => {
-                self.search_slots(&prepared, mask.slots(), best)
+                self.search_all_admitted(&prepared, mask, best)
             }
-            mask => self.search_partitions(&prepared, effort, mask, best),
+            Some(mask) => self.search_admitted(&prepared, effort, mask, best),
         }
     }
 
@@ -274,28 +256,16 @@ impl VectorIndex {
         Ok(())
     }
 
-    /// Offers the rows of the nearest partitions to `best`. With a mask, how many are near enough is
-    /// not known before: a query may be far from all rows that are admitted, and then many
-    /// partitions are about as near. So it goes on while better rows are likely.
+    /// Offers the rows of the nearest partitions to `best`.
     pub(super) fn search_partitions(
         &self,
         query: &Prepared,
         effort: &Effort,
-        mask: Option<&Mask>,
         best: &mut Best,
     ) -> Result<()> {
-        let share = mask.map_or(1.0, |mask| mask.rows() as f32 / self.header.rows as f32);
-        // A filter thins the neighbourhood out, so more partitions hold it.
-        let expected = (effort.probes as f32 / share.max(1e-6).sqrt()).ceil() as usize;
-        let mut order = Order::new(self, query, expected, mask)?;
+        let mut order = Order::new(self, query, effort.probes)?;
         let mut survivors = Vec::new();
-        let (mut searched, mut passed_over) = (0, 0);
-        // Rows and slots of the partitions so far that have rows which the mask admits.
-        let mut seen = (0, 0);
-        loop {
-            if mask.is_none() && searched >= effort.probes {
-                break;
-            }
+        for _ in 0..effort.probes {
             let Some((score, partition)) = order.next()? else {
                 break;
             };
@@ -303,45 +273,7 @@ impl VectorIndex {
                 let first = self.first_blocks[next as usize];
                 prefetch(self.blocks(first..first + 1)?);
             }
-            let partition = partition as usize;
-            let blocks = self.first_blocks[partition]..self.first_blocks[partition + 1];
-            let admitted = mask.map(|mask| mask.words(blocks.clone()));
-            let rows = admitted.map(count);
-            if let Some(rows) = rows {
-                seen.0 += rows;
-                seen.1 += blocks.len() as u32 * BLOCK_ROWS as u32;
-            }
-            let spread_out = seen.0 as f32 <= SPREAD_OUT * share * seen.1 as f32;
-            let cosine = effort.cosine
-                * if spread_out {
-                    SPREAD_OUT_COSINE
-                } else {
-                    CORNER_COSINE
-                };
-            if searched >= effort.probes
-                && self.needed_cosine(score, partition, best.limit()) > cosine
-            {
-                passed_over += 1;
-                if passed_over == PASSED_OVER_MAX {
-                    break;
-                }
-                continue;
-            }
-            passed_over = 0;
-            searched += 1;
-            if let (Some(words), Some(rows)) = (admitted, rows)
-                && rows <= words.len() as u32 * LISTED_PER_BLOCK
-            {
-                let first = blocks.start * BLOCK_ROWS as u32;
-                self.search_slots(query, bits(words).map(|slot| first + slot), best)?;
-                continue;
-            }
-            let run = BlockRun {
-                scan: self.scan(query, effort.deviations, (score, partition)),
-                score,
-                blocks,
-                admitted,
-            };
+            let run = self.run_of_partition(query, effort, (score, partition as usize), None);
             self.search_blocks(query, &run, best, &mut survivors)?;
         }
         Ok(())
@@ -392,7 +324,7 @@ impl VectorIndex {
     }
 
     /// Offers the rows of a run of blocks of one partition to `best`.
-    fn search_blocks(
+    pub(super) fn search_blocks(
         &self,
         query: &Prepared,
         run: &BlockRun<'_>,

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use vermilion_kernels::codes::LevelBits;
 
 use super::cluster::Random;
+use super::filtered::AdmittedOrder;
 use super::search::Effort;
 use super::{Best, BuildOptions, Candidate, SearchOptions, VectorIndex, build, exact_distance};
 use crate::model::Space;
@@ -139,7 +140,7 @@ proptest! {
         let effort = Effort { deviations: 1e4, depth, probes: 1, cosine: f32::INFINITY };
         let mask = index.mask(&mask).unwrap();
         let (mut found, mut expected) = (Best::new(depth), Best::new(depth));
-        index.search_partitions(&prepared, &effort, Some(&mask), &mut found).unwrap();
+        index.search_admitted(&prepared, &effort, &mask, &mut found).unwrap();
         index.search_slots(&prepared, mask.slots(), &mut expected).unwrap();
         let sorted = |best: Best| -> Vec<(u32, u32)> {
             let best = best.heap.into_sorted_vec().into_iter();
@@ -190,7 +191,7 @@ fn the_nearest_rows_are_found_in_every_space_with_one_partition_and_many() {
 fn a_mask_of_rows_far_from_the_query_keeps_its_recall() {
     let (count, dimension) = (8000, 48);
     let rows = clumps(3, count, dimension, 40);
-    for partitions in [1, 60] {
+    for partitions in [1, 60, 250] {
         let index = built(&rows, dimension, &options(Space::L2, partitions));
         for one_in in [2, 10, 100, 1000] {
             let mask = masked(index.rows(), 7, one_in);
@@ -405,7 +406,7 @@ fn an_order_gives_every_partition_once_and_the_nearest_first() {
         let mut exact: Vec<u32> = (0..index.partitions()).collect();
         exact.sort_by(|&a, &b| scores[a as usize].total_cmp(&scores[b as usize]));
         for expected in [1, 10, 300, 1000] {
-            let mut order = super::order::Order::new(&index, &prepared, expected, None).unwrap();
+            let mut order = super::order::Order::new(&index, &prepared, expected).unwrap();
             let given: Vec<u32> = std::iter::from_fn(|| order.next().unwrap())
                 .map(|one| one.1)
                 .collect();
@@ -418,6 +419,41 @@ fn an_order_gives_every_partition_once_and_the_nearest_first() {
                 all.into_iter().eq(0..index.partitions()),
                 "{space:?} {expected}"
             );
+        }
+    }
+}
+
+#[test]
+fn an_order_of_admitted_partitions_gives_each_with_an_admitted_row_once() {
+    let rows = clumps(5, 6000, 40, 50);
+    for space in SPACES {
+        let index = built(&rows, 40, &options(space, 400));
+        let prepared = index.prepare(&rows[80..120]);
+        let scores = index.partition_scores(&prepared);
+        for one_in in [1, 20, 500] {
+            let set = masked(6000, 3, one_in);
+            let mask = index.mask(&set).unwrap();
+            let slots = index.slots().unwrap();
+            let own = |row: u32| index.partition_of(slots[row as usize]) as u32;
+            let mut wanted: Vec<u32> = set.iter().map(own).collect();
+            wanted.sort_unstable();
+            wanted.dedup();
+            let mut order = AdmittedOrder::new(&index, &prepared, 1, &mask).unwrap();
+            let mut given = Vec::new();
+            while let Some((_, partition)) = order.next().unwrap() {
+                given.push(partition);
+            }
+            let nearest = wanted
+                .iter()
+                .copied()
+                .min_by(|&a, &b| scores[a as usize].total_cmp(&scores[b as usize]))
+                .unwrap();
+            assert!(
+                given[..given.len().min(3)].contains(&nearest),
+                "{space:?} {one_in}"
+            );
+            given.sort_unstable();
+            assert_eq!(given, wanted, "{space:?} {one_in}");
         }
     }
 }
