@@ -1,8 +1,9 @@
 //! Measures the vector index alone, for `bench/index`: prints one JSON object for each figure.
 //!
-//! `cargo run --release -p vermilion-engine --example index -- FOLDER SPACE TRUTH [PARTITIONS]`
+//! `cargo run --release -p vermilion-engine --example index -- FOLDER SPACE TRUTH [PARTITIONS [THREADS]]`
 //! with FOLDER/base.npy and FOLDER/query.npy of `float32`, and TRUTH, a `.npy` of `int64` with the
-//! exact nearest rows of each query. Times are of this thread's processor (Linux).
+//! exact nearest rows of each query; PARTITIONS may be `-`. Times are of this thread's processor
+//! (Linux), so that with two threads to build, a build's are about those until it ended.
 
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
 #![allow(
@@ -109,6 +110,9 @@ fn main() {
     let begun = cpu_seconds();
     let options = BuildOptions {
         partitions: arguments.next().and_then(|count| count.parse().ok()),
+        threads: arguments
+            .next()
+            .map_or(1, |count| count.parse().expect("a number of threads")),
         ..BuildOptions::new(space)
     };
     let bytes = build(&rows, dimension, &options, &|| true);

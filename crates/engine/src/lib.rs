@@ -12,6 +12,7 @@ pub mod control;
 mod database;
 pub mod error;
 pub mod expiry;
+mod helpers;
 pub mod indexing;
 pub mod inspect;
 pub mod log;

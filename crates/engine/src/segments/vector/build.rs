@@ -5,6 +5,7 @@
 //! hold (numbers whose squares leave the range of `f32`) make no index.
 
 use std::sync::Arc;
+
 use vermilion_kernels::codes::{
     BLOCK_ROWS, DIMENSION_STEP, LevelBits, Rotation, block_bytes, encode_levels, encode_signs,
     set_factors,
@@ -14,9 +15,10 @@ use bytes::Bytes;
 use vermilion_kernels::{prefetch, squared_norm};
 
 use super::SQUARED_NORM_MAX;
-use super::cluster::{Random, SAMPLE_PER_CENTROID, Scratch, Tree};
 use super::layout::{Header, Knobs, LEVEL_FACTOR_BYTES, NO_ROW, RECALLS, Sections, VectorIndex};
+use super::parting::Parting;
 use super::space::normalise;
+use crate::helpers::{Helpers, split};
 use crate::model::Space;
 use crate::segments::blocks::{Blocks, checksums};
 use crate::{Error, ErrorKind, Result};
@@ -34,14 +36,8 @@ const FLAT_CODE_BYTES: usize = 512 << 10;
 /// Rows that a partition should have.
 const PARTITION_ROWS: usize = 128;
 
-/// Bytes of the sample that partitions are found from, at most.
-const SAMPLE_BYTES: usize = 256 << 20;
-
 /// Rows after which `go_on` is asked again.
 const ROWS_PER_QUESTION: usize = 512;
-
-/// Rows that are turned and assigned at once, at most.
-const BATCH_ROWS_MAX: usize = 4096;
 
 /// Rows between one that is turned and one that is asked from memory.
 const ROWS_AHEAD: usize = 4;
@@ -49,8 +45,18 @@ const ROWS_AHEAD: usize = 4;
 /// Rows whose numbers are added up in `f32` before the sums go on in `f64`.
 const ROWS_PER_SUM: usize = 64;
 
-/// Bytes of turned rows that are put into partitions together.
-const BATCH_BYTES: usize = 16 << 20;
+/// Parts that rows are divided into for several threads. Sums are added part by part, so that a
+/// result does not depend on how many threads there were.
+pub(super) const PARTS: usize = 4;
+
+/// Partitions that are written together.
+const PARTITIONS_TOGETHER: usize = 64;
+
+/// Threads that work on one index; more would leave too little to who searches.
+const THREADS: usize = 2;
+
+/// What a helping thread is called.
+pub(super) const THREAD_NAME: &str = "vermilion-build";
 
 /// How an index is made.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +70,8 @@ pub struct BuildOptions {
     pub partitions: Option<u32>,
     /// Seed of the rotation and of the sample.
     pub seed: u64,
+    /// Threads that may work on it at most, where processors are free.
+    pub threads: usize,
 }
 
 impl BuildOptions {
@@ -74,6 +82,7 @@ impl BuildOptions {
             bits: LevelBits::Four,
             partitions: None,
             seed: 0x5eed_0001,
+            threads: THREADS,
         }
     }
 }
@@ -105,7 +114,9 @@ pub fn build(
             NO_ROW - 1
         )));
     }
-    let Some(coder) = Coder::new(rows, dimension, options, go_on)? else {
+    let helpers = Helpers::take(options.threads.saturating_sub(1));
+    let watch = (&helpers, go_on);
+    let Some(coder) = Coder::new(rows, dimension, options, watch)? else {
         return Ok(None);
     };
     let partitions = options.partitions.map_or_else(
@@ -113,11 +124,11 @@ pub fn build(
         |partitions| (partitions as usize).clamp(1, count),
     );
     let parting = if partitions > 1 {
-        coder.part(partitions)?
+        coder.part(partitions, watch)?
     } else {
         Parting::whole(count)
     };
-    coder.write(&parting).map(Some)
+    coder.write(&parting, watch).map(Some)
 }
 
 /// Partitions for `rows` of `padded` dimensions.
@@ -129,30 +140,45 @@ fn partitions_for(rows: usize, padded: usize) -> usize {
     }
 }
 
-/// Which partition each row is in.
-struct Parting {
-    /// Centroids relative to the mean; none where there is one partition.
-    centroids: Vec<f32>,
-    /// For each partition its rows.
-    rows: Vec<Vec<u32>>,
-}
+/// Who helps, and what says whether to go on.
+pub(super) type Watch<'a> = (&'a Helpers, &'a dyn Fn() -> bool);
 
-impl Parting {
-    /// One partition with all of `count` rows.
-    fn whole(count: usize) -> Self {
-        Self {
-            centroids: Vec::new(),
-            rows: vec![(0..count as u32).collect()],
+/// The sums of `rows`, made of length 1 for `cosine`; `None` where codes cannot hold one.
+fn sums_of(
+    rows: &[f32],
+    dimension: usize,
+    space: Space,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Option<Vec<f64>>> {
+    let mut sums = vec![0.0f64; dimension];
+    let mut few = vec![0.0f32; dimension];
+    let mut copy = vec![0.0; dimension];
+    for (at, row) in rows.chunks_exact(dimension).enumerate() {
+        ask(go_on, at)?;
+        copy.copy_from_slice(row);
+        if space == Space::Cosine {
+            normalise(&mut copy);
+        }
+        // A sum that is not a number is in no range.
+        if !(0.0..=SQUARED_NORM_MAX).contains(&squared_norm(&copy)) {
+            return Ok(None);
+        }
+        few.iter_mut()
+            .zip(&copy)
+            .for_each(|(sum, &number)| *sum += number);
+        if (at + 1).is_multiple_of(ROWS_PER_SUM) {
+            add_up(&mut sums, &mut few);
         }
     }
+    add_up(&mut sums, &mut few);
+    Ok(Some(sums))
 }
 
 /// The rows, and what turns them.
-struct Coder<'a> {
+pub(super) struct Coder<'a> {
     rows: &'a [f32],
     dimension: usize,
     options: &'a BuildOptions,
-    go_on: &'a dyn Fn() -> bool,
     rotation: Rotation,
     /// The mean of the rows, turned.
     mean: Vec<f32>,
@@ -164,54 +190,51 @@ impl<'a> Coder<'a> {
         rows: &'a [f32],
         dimension: usize,
         options: &'a BuildOptions,
-        go_on: &'a dyn Fn() -> bool,
+        (helpers, go_on): Watch<'_>,
     ) -> Result<Option<Self>> {
         let padded = dimension.next_multiple_of(DIMENSION_STEP);
-        let mut sums = vec![0.0f64; dimension];
-        let mut few = vec![0.0f32; dimension];
-        let mut copy = vec![0.0; dimension];
-        for (at, row) in rows.chunks_exact(dimension).enumerate() {
-            ask(go_on, at)?;
-            copy.copy_from_slice(row);
-            if options.space == Space::Cosine {
-                normalise(&mut copy);
-            }
-            // A sum that is not a number is in no range.
-            if !(0.0..=SQUARED_NORM_MAX).contains(&squared_norm(&copy)) {
-                return Ok(None);
-            }
-            few.iter_mut()
-                .zip(&copy)
-                .for_each(|(sum, &number)| *sum += number);
-            if (at + 1).is_multiple_of(ROWS_PER_SUM) {
-                add_up(&mut sums, &mut few);
-            }
-        }
-        add_up(&mut sums, &mut few);
         let count = rows.len() / dimension;
         if count == 0 {
             return Ok(None);
         }
+        let parts = rows.chunks(count.div_ceil(PARTS) * dimension);
+        let sums = split(helpers, THREAD_NAME, parts, go_on, |rows, go_on| {
+            sums_of(rows, dimension, options.space, go_on)
+        })?;
+        let mut total = vec![0.0f64; dimension];
+        for sums in sums {
+            let Some(sums) = sums else {
+                return Ok(None);
+            };
+            total.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+        }
         let rotation = Rotation::new(padded, options.seed);
-        let mut mean: Vec<f32> = sums.iter().map(|sum| (sum / count as f64) as f32).collect();
+        let mut mean: Vec<f32> = total
+            .iter()
+            .map(|sum| (sum / count as f64) as f32)
+            .collect();
         mean.resize(padded, 0.0);
         rotation.apply(&mut mean);
         Ok(Some(Self {
             rows,
             dimension,
             options,
-            go_on,
             rotation,
             mean,
         }))
     }
 
-    fn padded(&self) -> usize {
+    pub(super) fn padded(&self) -> usize {
         self.mean.len()
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.rows.len() / self.dimension
+    }
+
+    /// The seed of the rotation and of the sample.
+    pub(super) fn seed(&self) -> u64 {
+        self.options.seed
     }
 
     fn row(&self, row: usize) -> &[f32] {
@@ -219,7 +242,7 @@ impl<'a> Coder<'a> {
     }
 
     /// Turns `row` and takes the mean off; whether it was a vector of zeros.
-    fn turn(&self, row: usize, out: &mut [f32]) -> bool {
+    pub(super) fn turn(&self, row: usize, out: &mut [f32]) -> bool {
         let (own, padding) = out.split_at_mut(self.dimension);
         own.copy_from_slice(self.row(row));
         padding.fill(0.0);
@@ -231,56 +254,8 @@ impl<'a> Coder<'a> {
         zero
     }
 
-    /// Puts the rows into about `partitions` partitions.
-    fn part(&self, partitions: usize) -> Result<Parting> {
-        let padded = self.padded();
-        let mut random = Random::new(self.options.seed);
-        let sample_rows = (partitions * SAMPLE_PER_CENTROID).min(SAMPLE_BYTES / (padded * 4));
-        let picked = random.sample(sample_rows.max(partitions), self.count());
-        let mut sample = vec![0.0; picked.len() * padded];
-        for (at, (&row, out)) in picked
-            .iter()
-            .zip(sample.chunks_exact_mut(padded))
-            .enumerate()
-        {
-            ask(self.go_on, at)?;
-            self.turn(row, out);
-        }
-        let tree = Tree::train(&sample, padded, partitions, &mut random);
-        drop(sample);
-
-        let mut sums = vec![0.0f32; tree.len() * padded];
-        let mut counts = vec![0u32; tree.len()];
-        let mut assigned = Vec::with_capacity(self.count());
-        let mut scratch = Scratch::default();
-        let batch = (BATCH_BYTES / (padded * 4)).clamp(1, BATCH_ROWS_MAX);
-        let mut turned = vec![0.0; batch * padded];
-        for from in (0..self.count()).step_by(batch) {
-            let turned = &mut turned[..batch.min(self.count() - from) * padded];
-            for (row, out) in (from..).zip(turned.chunks_exact_mut(padded)) {
-                ask(self.go_on, row)?;
-                self.turn(row, out);
-            }
-            let own = tree.assign(turned, &mut scratch);
-            for (vector, &own) in turned.chunks_exact(padded).zip(&own) {
-                counts[own as usize] += 1;
-                let sums = &mut sums[own as usize * padded..][..padded];
-                sums.iter_mut()
-                    .zip(vector)
-                    .for_each(|(sum, number)| *sum += number);
-            }
-            assigned.extend(own);
-        }
-        // The sums become the means of what was assigned.
-        for (sum, &count) in sums.chunks_exact_mut(padded).zip(&counts) {
-            sum.iter_mut()
-                .for_each(|number| *number /= count.max(1) as f32);
-        }
-        Ok(gather(&sums, padded, &assigned, &counts))
-    }
-
     /// The bytes of the index.
-    fn write(&self, parting: &Parting) -> Result<Vec<u8>> {
+    fn write(&self, parting: &Parting, watch: Watch<'_>) -> Result<Vec<u8>> {
         let blocks: usize = parting
             .rows
             .iter()
@@ -304,28 +279,20 @@ impl<'a> Coder<'a> {
         let centroids = self.turned_centroids(parting);
         put_floats(&mut bytes[sections.centroids.clone()], &centroids);
         let mut first_blocks = vec![0];
-        let (mut spreads, mut radii) = (Vec::new(), Vec::new());
-        let mut next = 0;
-        for (partition, rows) in parting.rows.iter().enumerate() {
-            let end = next + rows.len().div_ceil(BLOCK_ROWS);
-            let size = block_bytes(self.padded());
-            let (front, levels) = bytes.split_at_mut(sections.levels.start);
-            let from = sections.blocks.start;
-            let own = &mut front[from + next * size..from + end * size];
-            let from = next * BLOCK_ROWS * header.level_bytes();
-            let levels = &mut levels[from..];
-            let (spread, radius) = self.write_partition(own, levels, parting, partition)?;
-            spreads.push(spread);
-            radii.push(radius);
+        for rows in &parting.rows {
+            let next = first_blocks[first_blocks.len() - 1];
+            let end = next + rows.len().div_ceil(BLOCK_ROWS) as u32;
             if parting.rows.len() > 1 {
-                let slots = (next * BLOCK_ROWS * 4)..(end * BLOCK_ROWS * 4);
+                let slot = next as usize * BLOCK_ROWS;
+                let slots = slot * 4..end as usize * BLOCK_ROWS * 4;
                 put_rows(&mut bytes[sections.slot_rows.clone()][slots], rows);
-                let slots = &mut bytes[sections.row_slots.clone()];
-                put_slots(slots, rows, (next * BLOCK_ROWS) as u32);
+                put_slots(&mut bytes[sections.row_slots.clone()], rows, slot as u32);
             }
-            first_blocks.push(end as u32);
-            next = end;
+            first_blocks.push(end);
         }
+        let (front, levels) = bytes.split_at_mut(sections.levels.start);
+        let places = (&mut front[sections.blocks.clone()], levels);
+        let (mut spreads, radii) = self.write_partitions(places, &first_blocks, parting, watch)?;
         if parting.rows.len() > 1 {
             put_floats(&mut bytes[sections.radii.clone()], &radii);
             spreads.push(self.write_centroids(&mut bytes, &sections, &parting.centroids));
@@ -341,7 +308,7 @@ impl<'a> Coder<'a> {
         let bytes = Bytes::from(bytes);
         let sums = checksums(&bytes);
         let blocks = Blocks::new("the index just built".to_owned(), bytes.clone(), sums)?;
-        header.knobs = VectorIndex::open(Arc::new(blocks))?.calibrate(self.rows)?;
+        header.knobs = VectorIndex::open(Arc::new(blocks))?.calibrate(self.rows, watch)?;
         let mut bytes = Vec::from(bytes);
         bytes[..sections.mean.start].copy_from_slice(&header.encode());
         Ok(bytes)
@@ -446,6 +413,46 @@ impl<'a> Coder<'a> {
         }
     }
 
+    /// Writes the blocks and the levels of all partitions, which begin at `first_blocks`; gives
+    /// their spreads and radii.
+    fn write_partitions(
+        &self,
+        (mut blocks, mut levels): (&mut [u8], &mut [u8]),
+        first_blocks: &[u32],
+        parting: &Parting,
+        (helpers, go_on): Watch<'_>,
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
+        let padded = self.padded();
+        let level_bytes = LEVEL_FACTOR_BYTES + self.options.bits.bytes(padded);
+        let mut parts = Vec::new();
+        for from in (0..parting.rows.len()).step_by(PARTITIONS_TOGETHER) {
+            let to = parting.rows.len().min(from + PARTITIONS_TOGETHER);
+            let count = (first_blocks[to] - first_blocks[from]) as usize;
+            let (own_blocks, others) = blocks.split_at_mut(count * block_bytes(padded));
+            blocks = others;
+            // Levels of a single partition have no place for slots without a row.
+            let bytes = (count * BLOCK_ROWS * level_bytes).min(levels.len());
+            let (own_levels, others) = levels.split_at_mut(bytes);
+            levels = others;
+            parts.push((from..to, own_blocks, own_levels));
+        }
+        let written = split(helpers, THREAD_NAME, parts, go_on, |part, go_on| {
+            let (partitions, mut blocks, mut levels) = part;
+            let mut written = Vec::with_capacity(partitions.len());
+            for partition in partitions {
+                let count = (first_blocks[partition + 1] - first_blocks[partition]) as usize;
+                let (own, others) = blocks.split_at_mut(count * block_bytes(padded));
+                blocks = others;
+                let bytes = (count * BLOCK_ROWS * level_bytes).min(levels.len());
+                let (own_levels, others) = levels.split_at_mut(bytes);
+                levels = others;
+                written.push(self.write_partition(own, own_levels, parting, (partition, go_on))?);
+            }
+            Ok(written)
+        })?;
+        Ok(written.into_iter().flatten().unzip())
+    }
+
     /// Writes the blocks and the levels of a partition; gives its spread (how much the true product
     /// of a row can differ from what its signs say, in units of the row's slope) and its radius:
     /// the root of the mean squared distance of its rows from the centroid.
@@ -454,7 +461,7 @@ impl<'a> Coder<'a> {
         own: &mut [u8],
         levels: &mut [u8],
         parting: &Parting,
-        partition: usize,
+        (partition, go_on): (usize, &dyn Fn() -> bool),
     ) -> Result<(f32, f32)> {
         let padded = self.padded();
         let rows = &parting.rows[partition];
@@ -472,7 +479,7 @@ impl<'a> Coder<'a> {
                     set_factors(block, slot, f32::INFINITY, 0.0);
                     continue;
                 };
-                ask(self.go_on, at * BLOCK_ROWS + slot)?;
+                ask(go_on, at * BLOCK_ROWS + slot)?;
                 if let Some(&ahead) = rows.get(at * BLOCK_ROWS + slot + ROWS_AHEAD) {
                     prefetch(bytemuck::cast_slice(self.row(ahead as usize)));
                 }
@@ -518,39 +525,19 @@ fn product_with_signs(residual: &[f32], centroid: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-/// Groups rows by the partition each was assigned to, and drops partitions without a row.
-fn gather(centroids: &[f32], padded: usize, assigned: &[u32], counts: &[u32]) -> Parting {
-    let mut rows: Vec<Vec<u32>> = counts
-        .iter()
-        .map(|&count| Vec::with_capacity(count as usize))
-        .collect();
-    for (row, &partition) in assigned.iter().enumerate() {
-        rows[partition as usize].push(row as u32);
-    }
-    let mut parting = Parting {
-        centroids: Vec::new(),
-        rows: Vec::new(),
-    };
-    for (rows, centroid) in rows.into_iter().zip(centroids.chunks_exact(padded)) {
-        if !rows.is_empty() {
-            parting.centroids.extend_from_slice(centroid);
-            parting.rows.push(rows);
-        }
-    }
-    if let [_] = parting.rows[..] {
-        return Parting::whole(assigned.len());
-    }
-    parting
-}
-
-fn ask(go_on: &dyn Fn() -> bool, row: usize) -> Result<()> {
+pub(super) fn ask(go_on: &dyn Fn() -> bool, row: usize) -> Result<()> {
     if row.is_multiple_of(ROWS_PER_QUESTION) && !go_on() {
-        return Err(Error::new(
-            ErrorKind::Busy,
-            "the building of a vector index was stopped",
-        ));
+        return Err(stopped());
     }
     Ok(())
+}
+
+/// What a build ends with that is not to go on.
+pub(super) fn stopped() -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        "the building of a vector index was stopped",
+    )
 }
 
 fn put_floats(to: &mut [u8], floats: &[f32]) {

@@ -12,12 +12,14 @@ use std::ops::Range;
 
 use vermilion_kernels::codes::{BLOCK_ROWS, scan_blocks};
 
+use super::build::{THREAD_NAME, Watch, stopped};
 use super::cluster::Random;
 use super::layout::{Knobs, RECALLS, VectorIndex, row_of_slot};
 use super::order::Order;
 use super::search::{Best, Prepared, Scored};
 use super::space::exact_distance;
 use crate::Result;
+use crate::helpers::split;
 
 /// Rows of an index that are searched for.
 const QUERIES: usize = 64;
@@ -64,22 +66,39 @@ struct Neighbour {
 
 impl VectorIndex {
     /// For each of the known recalls what a search needs; `rows` are the raw vectors.
-    pub(super) fn calibrate(&self, rows: &[f32]) -> Result<[Knobs; RECALLS.len()]> {
+    pub(super) fn calibrate(
+        &self,
+        rows: &[f32],
+        (helpers, go_on): Watch<'_>,
+    ) -> Result<[Knobs; RECALLS.len()]> {
         let slots = self.slots()?;
         let dimension = self.header.dimension;
         let row = |at: usize| &rows[at * dimension..(at + 1) * dimension];
         let mut random = Random::new(self.header.seed);
         let own = random.sample(QUERIES, self.header.rows as usize);
-        let (mut needs, mut strange) = (Vec::new(), Vec::new());
+        let mut queries: Vec<(Vec<f32>, Option<u32>)> = own
+            .iter()
+            .map(|&at| (row(at).to_vec(), Some(at as u32)))
+            .collect();
         for &at in &own {
-            needs.push(self.needs(row(at), Some(at as u32), rows, &slots)?);
             let other = row(random.below(self.header.rows as usize));
             let between = row(at).iter().zip(other);
-            let between: Vec<f32> = between.map(|(a, b)| a + STRANGENESS * (b - a)).collect();
-            strange.push(self.needs(&between, None, rows, &slots)?);
+            let between = between.map(|(a, b)| a + STRANGENESS * (b - a));
+            queries.push((between.collect(), None));
         }
-        let own = needs.len();
-        needs.extend(strange);
+        let own = own.len();
+        let needs = split(
+            helpers,
+            THREAD_NAME,
+            queries,
+            go_on,
+            |(query, own), go_on| {
+                if !go_on() {
+                    return Err(stopped());
+                }
+                self.needs(&query, own, rows, &slots)
+            },
+        )?;
         Ok(RECALLS.map(|recall| {
             // What one setting misses another often misses too, so each may miss more than its share
             // as long as all together keep the recall.

@@ -9,6 +9,10 @@
 use vermilion_kernels::squared_norm;
 use vermilion_kernels::tiles::{Packed, lowest_difference, products, products_of};
 
+use super::build::{THREAD_NAME, Watch, stopped};
+use crate::Result;
+use crate::helpers::split;
+
 /// Rounds of k-means.
 const ROUNDS: usize = 7;
 
@@ -126,7 +130,8 @@ impl Tree {
         dimension: usize,
         count: usize,
         random: &mut Random,
-    ) -> Self {
+        (helpers, go_on): Watch<'_>,
+    ) -> Result<Self> {
         let vectors = sample.len() / dimension;
         let group_count = count.isqrt().clamp(1, vectors);
         let picked = random.sample(group_count * GROUP_SAMPLE, vectors);
@@ -143,18 +148,29 @@ impl Tree {
             members: Vec::with_capacity(group_count),
             count: 0,
         };
-        for own in &of_group {
-            let first = tree.count;
-            let mut members = Centroids::default();
-            if !own.is_empty() {
-                let share = (own.len() * count).div_ceil(vectors).clamp(1, own.len());
-                let own = gather(sample, dimension, own);
-                members = Centroids::new(&k_means(&own, dimension, share, random), dimension);
+        // Each group has a sequence of its own, so that it does not matter who is first.
+        let groups: Vec<(u64, &Vec<usize>)> = of_group
+            .iter()
+            .map(|own| (random.below(usize::MAX) as u64, own))
+            .collect();
+        let members = split(helpers, THREAD_NAME, groups, go_on, |(seed, own), go_on| {
+            if !go_on() {
+                return Err(stopped());
             }
+            if own.is_empty() {
+                return Ok(Centroids::default());
+            }
+            let share = (own.len() * count).div_ceil(vectors).clamp(1, own.len());
+            let own = gather(sample, dimension, own);
+            let centroids = k_means(&own, dimension, share, &mut Random::new(seed));
+            Ok(Centroids::new(&centroids, dimension))
+        })?;
+        for members in members {
+            let first = tree.count;
             tree.count += members.halves.len();
             tree.members.push((first, members));
         }
-        tree
+        Ok(tree)
     }
 
     /// How many centroids there are.

@@ -22,6 +22,7 @@ mod filtered;
 mod layout;
 mod mask;
 mod order;
+mod parting;
 mod search;
 mod space;
 

@@ -336,10 +336,13 @@ fn the_same_rows_give_the_same_bytes_and_other_masks_and_queries_are_refused() {
     let first = build(&rows, 40, &options, &|| true)
         .expect("whole")
         .expect("rows");
-    let second = build(&rows, 40, &options, &|| true)
-        .expect("whole")
-        .expect("rows");
-    assert!(first == second);
+    for threads in [1, 2, 3] {
+        let options = BuildOptions { threads, ..options };
+        let second = build(&rows, 40, &options, &|| true)
+            .expect("whole")
+            .expect("rows");
+        assert!(first == second, "{threads} threads");
+    }
     let index = built(&rows, 40, &options);
     let (effort, mut best) = (index.effort(1, 0.95), Best::new(1));
     let error = index

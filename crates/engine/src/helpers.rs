@@ -1,0 +1,166 @@
+//! Work that is split over a few threads.
+//!
+//! What must stay true: in the whole process at most as many helpers run at a time as there are
+//! processors beside one, and who finds none free works alone; a helper has a name, the priority of
+//! the thread that it helps, and is joined before the work is handed back. Results come in the
+//! order of the parts, whoever did them.
+
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::Result;
+
+/// Helpers at work.
+static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+
+/// Leave for some more threads to run.
+#[derive(Debug)]
+pub(crate) struct Helpers(usize);
+
+impl Helpers {
+    /// Takes as many of `wanted` helpers as are free, perhaps none.
+    pub(crate) fn take(wanted: usize) -> Self {
+        let most = std::thread::available_parallelism().map_or(0, |count| count.get() - 1);
+        let mut taken = 0;
+        let grant = |at_work: usize| {
+            taken = wanted.min(most.saturating_sub(at_work));
+            (taken > 0).then_some(at_work + taken)
+        };
+        // Nothing to update means that none is free.
+        let _ = AT_WORK.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grant);
+        Self(taken)
+    }
+
+    /// No helper.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(0)
+    }
+}
+
+impl Drop for Helpers {
+    fn drop(&mut self) {
+        AT_WORK.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
+/// Does `work` for each of `parts`, on this thread and those of `helpers`, which are called `name`.
+/// Each part is given what tells whether to go on: on this thread that is `go_on`, on the others
+/// whether this one was told to, and none of them failed.
+pub(crate) fn split<T: Send, R: Send>(
+    helpers: &Helpers,
+    name: &str,
+    parts: impl IntoIterator<Item = T>,
+    go_on: &dyn Fn() -> bool,
+    work: impl Fn(T, &dyn Fn() -> bool) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let parts: Vec<T> = parts.into_iter().collect();
+    let others = helpers.0.min(parts.len().saturating_sub(1));
+    let queue = Mutex::new(parts.into_iter().enumerate());
+    let stopped = AtomicBool::new(false);
+    let run = |go_on: &dyn Fn() -> bool| {
+        let mut done = Vec::new();
+        while !stopped.load(Ordering::Relaxed) {
+            let next = queue.lock().next();
+            let Some((at, part)) = next else {
+                break;
+            };
+            match work(part, go_on) {
+                Ok(result) => done.push((at, result)),
+                Err(error) => {
+                    stopped.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(done)
+    };
+    let helped = || run(&|| !stopped.load(Ordering::Relaxed));
+    let done = std::thread::scope(|scope| {
+        let spawn = |_| {
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            // Where the system gives no thread, there is one fewer.
+            thread.spawn_scoped(scope, helped).ok()
+        };
+        let threads: Vec<_> = (0..others).filter_map(spawn).collect();
+        let own = run(&|| {
+            let go_on = go_on();
+            if !go_on {
+                stopped.store(true, Ordering::Relaxed);
+            }
+            go_on
+        });
+        let helped = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let all: Vec<Result<Vec<(usize, R)>>> = std::iter::once(own).chain(helped).collect();
+        all.into_iter().collect::<Result<Vec<_>>>()
+    })?;
+    let mut done: Vec<(usize, R)> = done.into_iter().flatten().collect();
+    done.sort_unstable_by_key(|(at, _)| *at);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Error, ErrorKind};
+
+    /// As many helpers as asked for, whatever the machine has.
+    fn granted(count: usize) -> Helpers {
+        AT_WORK.fetch_add(count, Ordering::Relaxed);
+        Helpers(count)
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_parts_with_helpers_and_without() {
+        for helpers in [Helpers::none(), granted(3)] {
+            let squares = split(&helpers, "test", 0..1000u64, &|| true, |part, _| {
+                Ok(part * part)
+            });
+            let squares = squares.expect("no part fails");
+            assert!(squares.into_iter().eq((0..1000).map(|part| part * part)));
+        }
+    }
+
+    #[test]
+    fn helpers_have_the_name_and_do_parts() {
+        let both = std::sync::Barrier::new(2);
+        let names = split(&granted(1), "helping", 0..2, &|| true, |_, _| {
+            // Each part waits for the other, so that two threads must do them.
+            both.wait();
+            Ok(std::thread::current().name().map(str::to_owned))
+        });
+        let names = names.expect("no part fails");
+        assert!(names.contains(&Some("helping".to_owned())), "{names:?}");
+    }
+
+    #[test]
+    fn a_part_that_fails_ends_the_work_and_so_does_an_answer_to_stop() {
+        for helpers in [Helpers::none(), granted(2)] {
+            let failed = split(&helpers, "test", 0..100_000, &|| true, |part, _| {
+                if part == 5 {
+                    return Err(Error::invalid("five"));
+                }
+                Ok(())
+            });
+            assert_eq!(failed.expect_err("five fails").message(), "five");
+            let stopped = split(&helpers, "test", 0..100_000, &|| false, |_, go_on| {
+                while go_on() {
+                    std::thread::yield_now();
+                }
+                Err::<(), _>(Error::new(ErrorKind::Busy, "stopped"))
+            });
+            assert_eq!(stopped.expect_err("stopped").kind(), ErrorKind::Busy);
+        }
+    }
+
+    #[test]
+    fn no_more_helpers_are_given_than_there_are_processors_beside_one() {
+        let most = std::thread::available_parallelism().map_or(0, |count| count.get() - 1);
+        let all = Helpers::take(usize::MAX);
+        assert!(all.0 <= most);
+    }
+}
