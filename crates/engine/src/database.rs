@@ -10,11 +10,16 @@ mod backups;
 mod control;
 mod expiry;
 mod ingest;
+mod memory;
 mod namespaces;
 mod pressure;
+mod recall;
 mod records;
 mod tasks;
 mod validate;
+
+pub use memory::MappedMemory;
+pub use recall::MeasuredRecall;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,7 +29,7 @@ use hashbrown::{HashMap, HashSet};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::backup::{BackupState, Journal};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, CollectionRow};
 use crate::config::{Config, Limits, SchedulerClass};
 use crate::control::{Component, Controls};
 use crate::expiry::Marks;
@@ -40,6 +45,8 @@ use crate::{Error, ErrorKind, Result};
 /// Memory beyond which writes wait, as a multiple of what upkeep aims at.
 const PRESSURE_FACTOR: u64 = 2;
 
+/// How often memory of segments is looked at.
+const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often expired records are looked for.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
 /// Records that one round of expiry deletes at most.
@@ -72,6 +79,9 @@ struct Inner {
     /// The collections that the workers are to index.
     handoff: Handoff,
     controls: Controls,
+    /// Held by whoever merges: what a merge takes of memory and disk is taken once, and no two take
+    /// the same segments.
+    merging: Mutex<()>,
     /// See the head of this file.
     publishing: RwLock<()>,
     /// Held by whatever creates, renames or deletes tenants, databases or collections.
@@ -93,6 +103,9 @@ struct Inner {
     /// Bytes free on the disk, and the monotonic milliseconds when that was looked up.
     disk_free: AtomicU64,
     disk_looked_at: AtomicU64,
+    /// What of segments is in memory, and the monotonic milliseconds when that was looked up.
+    mapped: Mutex<MappedMemory>,
+    mapped_looked_at: AtomicU64,
 }
 
 /// The open collections, by id and by name.
@@ -153,6 +166,14 @@ pub struct Statistics {
     pub indexing_lag_milliseconds: u64,
     /// Batches that were read from the log again to be indexed.
     pub batches_read_again: u64,
+    /// Searches that were made again exactly.
+    pub searches_checked: u64,
+    /// The nearest records of these searches, and those of them that were found.
+    pub recall_wanted: u64,
+    /// See `recall_wanted`.
+    pub recall_found: u64,
+    /// Indexes that are read further than their tables say.
+    pub indexes_corrected: u64,
     /// Writes that were held back since memory, log or disk were filling up.
     pub writes_slowed: u64,
     /// Writes that were refused since one of them was full.
@@ -167,13 +188,7 @@ impl Database {
         config.storage = folders.clone();
         let catalog = Arc::new(Catalog::open(&config.catalog)?);
         let rows = catalog.load()?;
-        let swept = sweep_orphans(config.storage.as_ref(), &rows)?;
-        if swept > 0 {
-            tracing::info!(
-                swept,
-                "removed folders of segments that were never published"
-            );
-        }
+        sweep(&config, &rows)?;
         // Sealing must give log back long before writes are refused for want of it.
         let half = config.limits.log_bytes_max / 2;
         config.upkeep.log_bytes = config.upkeep.log_bytes.min(half);
@@ -207,6 +222,7 @@ impl Database {
             gauges,
             handoff: Handoff::default(),
             controls: Controls::default(),
+            merging: Mutex::new(()),
             publishing: RwLock::new(()),
             changes: Mutex::new(()),
             folders,
@@ -219,6 +235,8 @@ impl Database {
             refused: AtomicU64::new(0),
             disk_free: AtomicU64::new(u64::MAX),
             disk_looked_at: AtomicU64::new(0),
+            mapped: Mutex::new(MappedMemory::default()),
+            mapped_looked_at: AtomicU64::new(0),
         });
         let jobs = open_jobs(&inner)?;
         let workers = if background {
@@ -304,6 +322,11 @@ impl Database {
             if collection.is_loaded() {
                 statistics.records += collection.count().unwrap_or(0);
             }
+            let (checked, tally) = collection.samples().checked();
+            statistics.searches_checked += checked;
+            statistics.recall_wanted += tally.wanted;
+            statistics.recall_found += tally.found;
+            statistics.indexes_corrected += collection.corrected_segments().len() as u64;
             let backlog = collection.backlog();
             if let Some(since) = backlog.since {
                 let lag = now.saturating_sub(since).as_millis() as u64;
@@ -452,6 +475,18 @@ impl Collections {
     }
 }
 
+/// Removes folders of segments that were never published.
+fn sweep(config: &Config, rows: &[CollectionRow]) -> Result<()> {
+    let swept = sweep_orphans(config.storage.as_ref(), rows)?;
+    if swept > 0 {
+        tracing::info!(
+            swept,
+            "removed folders of segments that were never published"
+        );
+    }
+    Ok(())
+}
+
 /// What the folder remembers of its backups. Where that is damaged, the next backup says so; it
 /// must not keep the database from opening.
 fn read_backup_state(config: &Config) -> Option<BackupState> {
@@ -513,6 +548,7 @@ fn open_jobs(inner: &Arc<Inner>) -> Result<Scheduler> {
 
 fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
     let (sealing, merging, expiring) = (inner.clone(), inner.clone(), inner.clone());
+    let keeping = inner.clone();
     let soon = Duration::from_millis(250);
     let sealer = Worker::start("vermilion-seal", Priority::Behind, soon, move || {
         sealing.seal_round().unwrap_or_else(|error| {
@@ -542,7 +578,16 @@ fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
             }
         },
     )?;
-    let mut workers = vec![sealer, merger, expirer];
+    let keeper = Worker::start(
+        "vermilion-memory",
+        Priority::Behind,
+        MEMORY_INTERVAL,
+        move || {
+            keeping.keep_memory_budget();
+            false
+        },
+    )?;
+    let mut workers = vec![sealer, merger, expirer, keeper];
     workers.extend(ingest::start_indexing(inner)?);
     for collection in inner.all_collections() {
         if collection.has_backlog() {

@@ -1,7 +1,8 @@
 //! Counts and times of requests, and the page that Prometheus reads.
 //!
 //! What must stay true: noting a request takes a few atomic additions; the set of routes is fixed
-//! by the route table, so clients cannot make new time series.
+//! by the route table, and collections are told of up to a fixed number, so clients cannot make
+//! time series without end.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -9,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
-use vermilion_engine::Statistics;
 use vermilion_engine::control::{ComponentState, ComponentStatus};
+use vermilion_engine::{MappedMemory, MeasuredRecall, Statistics};
 
 /// Upper bounds of the histogram's buckets, in microseconds, with the seconds they stand for.
 const BUCKETS: [(u64, &str); 12] = [
@@ -27,6 +28,9 @@ const BUCKETS: [(u64, &str); 12] = [
     (5_000_000, "5"),
     (30_000_000, "30"),
 ];
+
+/// Collections whose recall is told: the lowest.
+pub(crate) const RECALLS_TOLD: usize = 100;
 
 /// What is known of all requests since the start.
 #[derive(Debug, Default)]
@@ -66,7 +70,12 @@ impl Metrics {
 
     /// The page that Prometheus reads.
     #[expect(clippy::too_many_lines, reason = "a table of what is measured")]
-    pub(crate) fn page(&self, statistics: &Statistics, memory_bytes: Option<u64>) -> String {
+    pub(crate) fn page(
+        &self,
+        statistics: &Statistics,
+        mapped: MappedMemory,
+        memory_bytes: Option<u64>,
+    ) -> String {
         let mut page = String::with_capacity(8192);
         self.write_requests(&mut page);
         let relaxed = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -168,6 +177,42 @@ impl Metrics {
                 statistics.batches_read_again,
             ),
             (
+                "index_resident_bytes",
+                "gauge",
+                "Bytes of vector indexes in memory, of mapped files.",
+                mapped.index_bytes,
+            ),
+            (
+                "vectors_resident_bytes",
+                "gauge",
+                "Bytes of raw vectors in memory, of mapped files.",
+                mapped.vector_bytes,
+            ),
+            (
+                "searches_checked_total",
+                "counter",
+                "Searches made again exactly, to measure their recall.",
+                statistics.searches_checked,
+            ),
+            (
+                "recall_wanted_total",
+                "counter",
+                "Nearest records of these searches.",
+                statistics.recall_wanted,
+            ),
+            (
+                "recall_found_total",
+                "counter",
+                "Of these, records that were found.",
+                statistics.recall_found,
+            ),
+            (
+                "indexes_corrected",
+                "gauge",
+                "Vector indexes of which more is read than was calibrated, for their recall.",
+                statistics.indexes_corrected,
+            ),
+            (
                 "writes_slowed_total",
                 "counter",
                 "Writes held back since memory, log or disk were filling up.",
@@ -240,6 +285,32 @@ fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(page, "{text}").expect("a string takes every write");
 }
 
+/// Adds the recall of the collections that are given.
+pub(crate) fn write_recalls(page: &mut String, measured: &[MeasuredRecall]) {
+    type Value = fn(&MeasuredRecall) -> f64;
+    let table: [(&str, &str, Value); 2] = [
+        (
+            "asked",
+            "Share of the nearest records that searches of a collection asked for.",
+            |one| one.asked,
+        ),
+        (
+            "measured",
+            "Share of the nearest records that they found, by those made again exactly.",
+            |one| one.found,
+        ),
+    ];
+    for (name, help, value) in table {
+        let name = format!("vermilion_recall_{name}");
+        line(page, format_args!("# HELP {name} {help}"));
+        line(page, format_args!("# TYPE {name} gauge"));
+        for one in measured {
+            let labels = format!("collection=\"{}\"", one.collection);
+            line(page, format_args!("{name}{{{labels}}} {:.4}", value(one)));
+        }
+    }
+}
+
 /// Adds what is told of each component.
 pub(crate) fn write_components(page: &mut String, components: &[ComponentStatus]) {
     type Value = fn(&ComponentStatus) -> u64;
@@ -295,7 +366,7 @@ mod tests {
         metrics.note("GET", "/a", 200, 90);
         metrics.note("GET", "/a", 200, 3_000);
         metrics.note("GET", "/a", 404, 60_000_000);
-        let page = metrics.page(&Statistics::default(), Some(5));
+        let page = metrics.page(&Statistics::default(), MappedMemory::default(), Some(5));
         let ok = "method=\"GET\",path=\"/a\",status=\"200\"";
         for expected in [
             format!("_bucket{{{ok},le=\"0.0001\"}} 1\n"),

@@ -153,6 +153,16 @@ settings! {
     log_file_bytes: ByteCount = "32MiB";
     /// Bytes of log kept before the collections that hold its oldest file are written to segments.
     log_bytes: ByteCount = "128MiB";
+    /// Bytes of memory that a merge of segments may take, one of which runs at a time; segments that
+    /// would take more stay apart.
+    merge_memory_bytes: ByteCount = "768MiB";
+    /// Bytes of vectors and their indexes in memory past which those that were searched longest ago
+    /// are given back to the system; 0 leaves that to the system, which does so when memory is short.
+    mapped_memory_bytes: ByteCount = "0";
+    /// One search in so many is made again exactly while the machine is idle: the share of the nearest
+    /// records that was found is a metric, and where it is less than was asked for, more of the index
+    /// is read from then on; 0 makes none again.
+    recall_check_one_in: u32 = "2000";
     /// Who begins the jobs that maintain the database: the server itself, or nobody, so that an
     /// operator's own scheduler asks for them (`vermilion ctl run`).
     scheduler_class: SchedulerClass = "in_process";
@@ -323,6 +333,9 @@ impl Values {
             seal_idle_after: self.seal_idle_after,
             log_file_bytes: self.log_file_bytes.0,
             log_bytes: self.log_bytes.0,
+            merge_bytes: self.merge_memory_bytes.0,
+            mapped_bytes: self.mapped_memory_bytes.0,
+            recall_check_one_in: self.recall_check_one_in,
             ..Upkeep::default()
         }
     }

@@ -7,6 +7,7 @@
 
 mod catalogue;
 mod log;
+mod recall;
 mod scrub;
 mod segments;
 
@@ -36,6 +37,7 @@ const TASKS: &[(&str, When, TaskFunction)] = &[
     ("log_prune", When::Minutes(60), Inner::prune_log),
     ("segment_merge", When::Minutes(60), Inner::merge_segments),
     ("idle_unload", When::Minutes(10), Inner::unload_idle),
+    ("recall_check", When::Minutes(10), Inner::check_recall),
     (
         "index_rebuild",
         When::Cron("30 2 * * *"),

@@ -13,6 +13,7 @@ mod deferring;
 mod disk;
 mod mapped;
 mod memory;
+mod resident;
 pub mod sim;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ mod tests;
 pub(crate) use deferring::DeferringStorage;
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
+pub(crate) use resident::{Resident, give_back};
 
 /// One entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,9 +13,9 @@ use vermilion_kernels::codes::{
 use bytes::Bytes;
 use vermilion_kernels::{prefetch, squared_norm};
 
-use super::SQUARED_NORM_MAX;
 use super::cluster::{Random, SAMPLE_PER_CENTROID, Scratch, Tree};
 use super::layout::{Header, Knobs, LEVEL_FACTOR_BYTES, NO_ROW, RECALLS, Sections, VectorIndex};
+use super::mean::usual_mean;
 use super::space::normalise;
 use crate::model::Space;
 use crate::segments::blocks::{Blocks, checksums};
@@ -43,15 +43,12 @@ const ROWS_PER_QUESTION: usize = 4096;
 /// Rows between one that is turned and one that is asked from memory.
 const ROWS_AHEAD: usize = 4;
 
-/// Rows whose numbers are added up in `f32` before the sums go on in `f64`.
-const ROWS_PER_SUM: usize = 64;
-
 /// Bytes of turned rows that are put into partitions together.
 const BATCH_BYTES: usize = 16 << 20;
 
 /// How an index is made.
 #[derive(Clone, Copy, Debug)]
-pub struct BuildOptions {
+pub struct BuildOptions<'a> {
     /// How vectors are compared.
     pub space: Space,
     /// Bits of the second code: four take half the room of eight and leave more to the exact
@@ -61,9 +58,12 @@ pub struct BuildOptions {
     pub partitions: Option<u32>,
     /// Seed of the rotation and of the sample.
     pub seed: u64,
+    /// Vectors that were asked for lately, one after the other, for which the index is to be
+    /// calibrated beside its own rows.
+    pub queries: &'a [f32],
 }
 
-impl BuildOptions {
+impl BuildOptions<'_> {
     /// What suits `space`.
     pub fn new(space: Space) -> Self {
         Self {
@@ -71,6 +71,7 @@ impl BuildOptions {
             bits: LevelBits::Four,
             partitions: None,
             seed: 0x5eed_0001,
+            queries: &[],
         }
     }
 }
@@ -80,13 +81,25 @@ pub fn pays(rows: usize, dimension: usize) -> bool {
     rows >= ROWS_MIN && dimension >= DIMENSION_MIN
 }
 
+/// About the bytes of an index over so many rows of so many dimensions; 0 where there is none.
+pub(in crate::segments) fn index_bytes(rows: usize, dimension: usize) -> usize {
+    if !pays(rows, dimension) {
+        return 0;
+    }
+    let padded = dimension.next_multiple_of(DIMENSION_STEP);
+    // Levels and signs with their factors, the numbers of rows and slots.
+    let row = LevelBits::Four.bytes(padded) + LEVEL_FACTOR_BYTES + padded / 8 + 16;
+    // The last block of a partition is half empty.
+    rows.saturating_mul(row) / 8 * 9
+}
+
 /// The bytes of an index over `rows`, vectors of `dimension` numbers one after the other; `None`
 /// where there is no row, or codes cannot hold one, so that an exact search must do. `go_on` is
 /// asked now and then; once it answers `false` the call ends with `Busy`.
 pub fn build(
     rows: &[f32],
     dimension: usize,
-    options: &BuildOptions,
+    options: &BuildOptions<'_>,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<u8>>> {
     if dimension == 0 || !rows.len().is_multiple_of(dimension) {
@@ -148,7 +161,7 @@ impl Parting {
 struct Coder<'a> {
     rows: &'a [f32],
     dimension: usize,
-    options: &'a BuildOptions,
+    options: &'a BuildOptions<'a>,
     go_on: &'a dyn Fn() -> bool,
     rotation: Rotation,
     /// The mean of the rows, turned.
@@ -160,37 +173,14 @@ impl<'a> Coder<'a> {
     fn new(
         rows: &'a [f32],
         dimension: usize,
-        options: &'a BuildOptions,
+        options: &'a BuildOptions<'a>,
         go_on: &'a dyn Fn() -> bool,
     ) -> Result<Option<Self>> {
-        let padded = dimension.next_multiple_of(DIMENSION_STEP);
-        let mut sums = vec![0.0f64; dimension];
-        let mut few = vec![0.0f32; dimension];
-        let mut copy = vec![0.0; dimension];
-        for (at, row) in rows.chunks_exact(dimension).enumerate() {
-            ask(go_on, at)?;
-            copy.copy_from_slice(row);
-            if options.space == Space::Cosine {
-                normalise(&mut copy);
-            }
-            // A sum that is not a number is in no range.
-            if !(0.0..=SQUARED_NORM_MAX).contains(&squared_norm(&copy)) {
-                return Ok(None);
-            }
-            few.iter_mut()
-                .zip(&copy)
-                .for_each(|(sum, &number)| *sum += number);
-            if (at + 1).is_multiple_of(ROWS_PER_SUM) {
-                add_up(&mut sums, &mut few);
-            }
-        }
-        add_up(&mut sums, &mut few);
-        let count = rows.len() / dimension;
-        if count == 0 {
+        let Some(mut mean) = usual_mean(rows, dimension, options.space, go_on)? else {
             return Ok(None);
-        }
+        };
+        let padded = dimension.next_multiple_of(DIMENSION_STEP);
         let rotation = Rotation::new(padded, options.seed);
-        let mut mean: Vec<f32> = sums.iter().map(|sum| (sum / count as f64) as f32).collect();
         mean.resize(padded, 0.0);
         rotation.apply(&mut mean);
         Ok(Some(Self {
@@ -338,7 +328,8 @@ impl<'a> Coder<'a> {
         let bytes = Bytes::from(bytes);
         let sums = checksums(&bytes);
         let blocks = Blocks::new("the index just built".to_owned(), bytes.clone(), sums)?;
-        header.knobs = VectorIndex::open(Arc::new(blocks))?.calibrate(self.rows)?;
+        header.knobs =
+            VectorIndex::open(Arc::new(blocks))?.calibrate(self.rows, self.options.queries)?;
         let mut bytes = Vec::from(bytes);
         bytes[..sections.mean.start].copy_from_slice(&header.encode());
         Ok(bytes)
@@ -492,14 +483,6 @@ impl<'a> Coder<'a> {
     }
 }
 
-/// Adds `few` to `sums` and sets it to zeros.
-fn add_up(sums: &mut [f64], few: &mut [f32]) {
-    for (sum, few) in sums.iter_mut().zip(few) {
-        *sum += f64::from(*few);
-        *few = 0.0;
-    }
-}
-
 /// The product of the signs of `residual` with `centroid`.
 fn product_with_signs(residual: &[f32], centroid: &[f32]) -> f32 {
     // Eight sums, which do not wait for each other.
@@ -540,7 +523,7 @@ fn gather(centroids: &[f32], padded: usize, assigned: &[u32], counts: &[u32]) ->
     parting
 }
 
-fn ask(go_on: &dyn Fn() -> bool, row: usize) -> Result<()> {
+pub(super) fn ask(go_on: &dyn Fn() -> bool, row: usize) -> Result<()> {
     if row.is_multiple_of(ROWS_PER_QUESTION) && !go_on() {
         return Err(Error::new(
             ErrorKind::Busy,
