@@ -423,26 +423,27 @@ fn a_folder_is_backed_up_listed_and_restored_to_a_seq_id_and_damage_is_named() {
     assert_eq!(listed[1]["continues"], 1);
     assert!(succeed(&["backups", &shelf, "--check"]).contains("incremental"));
 
-    let restore = |to: &str, target: &[&str]| {
+    let restore = |to: &str, collection: &str, target: &[&str]| {
         let restored = file(to);
         let said = succeed(&[&["restore", &shelf, &restored, "--json"], target].concat());
         let out = file(&format!("{to}.jsonl"));
         succeed(&["verify", "--path", &restored]);
-        succeed(&["export", &out, "--collection", "first", "--path", &restored]);
+        let from = ["--collection", collection, "--path", &restored];
+        succeed(&[&["export", &out], &from[..]].concat());
         (
             serde_json::from_str::<Value>(&said).unwrap(),
             records(Path::new(&out)),
         )
     };
     let expected = numbers_as_floats(records(Path::new(&file("in.jsonl"))));
-    let (said, newest) = restore("newest", &[]);
+    let (said, newest) = restore("newest", "first", &[]);
     assert_eq!(said["backups"], json!([1, 2]));
     assert_eq!(numbers_as_floats(newest), expected);
-    let (_, cut) = restore("cut", &["--to-seq", "first=450"]);
+    let (_, cut) = restore("cut", "second", &["--to-seq", "second=450"]);
     let first: BTreeMap<_, _> = expected.clone().into_iter().take(450).collect();
     assert_eq!(numbers_as_floats(cut), first);
     let time = listed[0]["time_nanoseconds"].to_string();
-    let (said, then) = restore("then", &["--to-time", &time]);
+    let (said, then) = restore("then", "first", &["--to-time", &time]);
     assert_eq!(said["collections"].as_array().unwrap().len(), 1);
     assert_eq!(numbers_as_floats(then), expected);
 

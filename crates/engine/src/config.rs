@@ -160,10 +160,18 @@ pub struct Upkeep {
     pub log_bytes: u64,
     /// Segments of one tier that are merged into one of the next.
     pub merge_fan_out: usize,
+    /// Bytes of vectors and their indexes in memory past which those that were searched longest ago
+    /// are given back to the system; 0 leaves that to the system.
+    pub mapped_bytes: u64,
+    /// One search in so many is made again exactly when the machine is idle, so that the recall that
+    /// users get is known and kept; 0 makes none again.
+    pub recall_check_one_in: u32,
     /// Rows beyond which a segment is merged no further.
     pub segment_rows_max: usize,
     /// What merges and jobs may take of the machine.
     pub budget: MaintenanceBudget,
+    /// Bytes of memory that a merge may take; segments that would take more stay apart.
+    pub merge_bytes: u64,
     /// Whether a thread does upkeep; without it, the owner calls [`crate::Database::upkeep`].
     pub background: bool,
 }
@@ -180,8 +188,11 @@ impl Default for Upkeep {
             log_file_bytes: 32 << 20,
             log_bytes: 128 << 20,
             merge_fan_out: 8,
+            mapped_bytes: 0,
+            recall_check_one_in: 2_000,
             segment_rows_max: 16_000_000,
             budget: MaintenanceBudget::default(),
+            merge_bytes: 768 << 20,
             background: true,
         }
     }

@@ -10,13 +10,17 @@ mod backups;
 mod control;
 mod expiry;
 mod ingest;
+mod memory;
 mod namespaces;
 mod pressure;
+mod recall;
 mod records;
 mod status;
 mod tasks;
 mod validate;
 
+pub use memory::MappedMemory;
+pub use recall::MeasuredRecall;
 pub use status::{Health, IndexingStatus, Statistics};
 
 use std::sync::Arc;
@@ -27,7 +31,7 @@ use hashbrown::{HashMap, HashSet};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::backup::{BackupState, Journal};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, CollectionRow};
 use crate::config::{Config, Limits, SchedulerClass};
 use crate::control::{Component, Controls};
 use crate::expiry::Marks;
@@ -47,6 +51,8 @@ const PRESSURE_FACTOR: u64 = 2;
 const SEAL_INTERVAL: Duration = Duration::from_millis(250);
 /// See [`SEAL_INTERVAL`].
 const MERGE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often memory of segments is looked at.
+const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An open database. All methods can be called from any thread; share it in an `Arc`.
 ///
@@ -77,6 +83,9 @@ struct Inner {
     controls: Controls,
     /// What merges and jobs may take.
     budget: Budget,
+    /// Held by whoever merges: what a merge takes of memory and disk is taken once, and no two take
+    /// the same segments.
+    merging: Mutex<()>,
     /// See the head of this file.
     publishing: RwLock<()>,
     /// Held by whatever creates, renames or deletes tenants, databases or collections.
@@ -107,6 +116,9 @@ struct Inner {
     merge_time: AtomicU64,
     /// Records deleted since they were past their time.
     expired: AtomicU64,
+    /// What of segments is in memory, and the monotonic milliseconds when that was looked up.
+    mapped: Mutex<MappedMemory>,
+    mapped_looked_at: AtomicU64,
 }
 
 /// The open collections, by id and by name.
@@ -125,13 +137,7 @@ impl Database {
         let catalog = Catalog::open(&config.catalog).map_err(after_damage)?;
         let catalog = Arc::new(catalog);
         let rows = catalog.load().map_err(after_damage)?;
-        let swept = sweep_orphans(config.storage.as_ref(), &rows)?;
-        if swept > 0 {
-            tracing::info!(
-                swept,
-                "removed folders of segments that were never published"
-            );
-        }
+        sweep(&config, &rows)?;
         // Sealing must give log back long before writes are refused for want of it.
         let half = config.limits.log_bytes_max / 2;
         config.upkeep.log_bytes = config.upkeep.log_bytes.min(half);
@@ -157,6 +163,7 @@ impl Database {
             handoff: Handoff::default(),
             controls: Controls::default(),
             budget,
+            merging: Mutex::new(()),
             publishing: RwLock::new(()),
             changes: Mutex::new(()),
             folders,
@@ -174,6 +181,8 @@ impl Database {
             seal_time: AtomicU64::new(0),
             merge_time: AtomicU64::new(0),
             expired: AtomicU64::new(0),
+            mapped: Mutex::new(MappedMemory::default()),
+            mapped_looked_at: AtomicU64::new(0),
         });
         let jobs = open_jobs(&inner)?;
         let database = Self {
@@ -414,6 +423,18 @@ fn closing() -> Error {
     Error::new(ErrorKind::Closed, "The database is closing; retry later.")
 }
 
+/// Removes folders of segments that were never published.
+fn sweep(config: &Config, rows: &[CollectionRow]) -> Result<()> {
+    let swept = sweep_orphans(config.storage.as_ref(), rows)?;
+    if swept > 0 {
+        tracing::info!(
+            swept,
+            "removed folders of segments that were never published"
+        );
+    }
+    Ok(())
+}
+
 /// What the folder remembers of its backups. Where that is damaged, the next backup says so; it
 /// must not keep the database from opening.
 fn read_backup_state(config: &Config) -> Option<BackupState> {
@@ -487,6 +508,7 @@ fn open_jobs(inner: &Arc<Inner>) -> Result<Scheduler> {
 
 fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
     let (sealing, merging) = (inner.clone(), inner.clone());
+    let keeping = inner.clone();
     let sealer = Worker::start_patient(
         "vermilion-seal",
         Priority::Behind,
@@ -499,7 +521,16 @@ fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
         MERGE_INTERVAL,
         move || merging.merge_round(),
     )?;
-    let mut workers = vec![sealer, merger];
+    let keeper = Worker::start(
+        "vermilion-memory",
+        Priority::Behind,
+        MEMORY_INTERVAL,
+        move || {
+            keeping.keep_memory_budget();
+            false
+        },
+    )?;
+    let mut workers = vec![sealer, merger, keeper];
     workers.extend(ingest::start_indexing(inner)?);
     for collection in inner.all_collections() {
         if collection.has_backlog() {

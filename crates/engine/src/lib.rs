@@ -25,6 +25,6 @@ pub mod storage;
 mod threads;
 
 pub use config::Config;
-pub use database::{Database, Health, IndexingStatus, Statistics};
+pub use database::{Database, Health, IndexingStatus, MappedMemory, MeasuredRecall, Statistics};
 pub use error::{Error, ErrorKind, Result};
 pub use indexing::Sight;

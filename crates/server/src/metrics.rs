@@ -1,7 +1,8 @@
 //! Counts and times of requests, and the page that Prometheus reads.
 //!
 //! What must stay true: noting a request takes a few atomic additions; the set of routes is fixed
-//! by the route table, so clients cannot make new time series.
+//! by the route table, and collections are told of up to a fixed number, so clients cannot make
+//! time series without end.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -9,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
-use vermilion_engine::Statistics;
+use vermilion_engine::{MappedMemory, Statistics};
 
 mod engine;
 
-pub(crate) use engine::{write_components, write_jobs, write_turns};
+pub(crate) use engine::{write_components, write_jobs, write_recalls, write_turns};
 
 /// Upper bounds of the histogram's buckets, in microseconds, with the seconds they stand for.
 const BUCKETS: [(u64, &str); 12] = [
@@ -30,6 +31,9 @@ const BUCKETS: [(u64, &str); 12] = [
     (5_000_000, "5"),
     (30_000_000, "30"),
 ];
+
+/// Collections whose recall is told: the lowest.
+pub(crate) const RECALLS_TOLD: usize = 100;
 
 /// What is known of all requests since the start.
 #[derive(Debug, Default)]
@@ -68,10 +72,15 @@ impl Metrics {
     }
 
     /// The page that Prometheus reads.
-    pub(crate) fn page(&self, statistics: &Statistics, memory_bytes: Option<u64>) -> String {
+    pub(crate) fn page(
+        &self,
+        statistics: &Statistics,
+        mapped: MappedMemory,
+        memory_bytes: Option<u64>,
+    ) -> String {
         let mut page = String::with_capacity(16 << 10);
         self.write_requests(&mut page);
-        engine::write_numbers(&mut page, self, statistics);
+        engine::write_numbers(&mut page, self, statistics, mapped);
         if let Some(bytes) = memory_bytes {
             let name = "process_resident_memory_bytes";
             line(
@@ -142,7 +151,7 @@ mod tests {
         metrics.note("GET", "/a", 200, 90);
         metrics.note("GET", "/a", 200, 3_000);
         metrics.note("GET", "/a", 404, 60_000_000);
-        let page = metrics.page(&Statistics::default(), Some(5));
+        let page = metrics.page(&Statistics::default(), MappedMemory::default(), Some(5));
         let ok = "method=\"GET\",path=\"/a\",status=\"200\"";
         for expected in [
             format!("_bucket{{{ok},le=\"0.0001\"}} 1\n"),

@@ -159,6 +159,16 @@ settings! {
     maintenance_bytes_per_second: OptionalBytes = "";
     /// The share of a processor that each thread of merges and jobs takes at most, in percent.
     maintenance_cpu_percent: Percent = "100";
+    /// Bytes of memory that a merge of segments may take, one of which runs at a time; segments that
+    /// would take more stay apart.
+    merge_memory_bytes: ByteCount = "768MiB";
+    /// Bytes of vectors and their indexes in memory past which those that were searched longest ago
+    /// are given back to the system; without it the system does so when memory is short.
+    mapped_memory_bytes: OptionalBytes = "";
+    /// One search in so many is made again exactly while the machine is idle: the share of the nearest
+    /// records that was found is a metric, and where it is less than was asked for, more of the index
+    /// is read from then on; 0 makes none again.
+    recall_check_one_in: u32 = "2000";
     /// Who begins the jobs that maintain the database: the server itself, or nobody, so that an
     /// operator's own scheduler asks for them (`vermilion ctl run`).
     scheduler_class: SchedulerClass = "in_process";
@@ -333,6 +343,9 @@ impl Values {
                 bytes_per_second: self.maintenance_bytes_per_second.0,
                 cpu_percent: self.maintenance_cpu_percent.0,
             },
+            merge_bytes: self.merge_memory_bytes.0,
+            mapped_bytes: self.mapped_memory_bytes.0.unwrap_or(0),
+            recall_check_one_in: self.recall_check_one_in,
             ..Upkeep::default()
         }
     }

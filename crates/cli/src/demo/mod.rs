@@ -67,7 +67,7 @@ pub(crate) fn demo(arguments: &Demo) -> Result<(), Failure> {
     let before = database.statistics();
     let loaded = load(&database, scope, &sample.records)?;
     show::searches(&database, scope, &sample)?;
-    write_path(&database, scope, &arguments.path, &loaded, before)?;
+    write_path(&database, scope, &arguments.path, &loaded, &before)?;
     if arguments.no_serve {
         return Ok(database.close()?);
     }
@@ -145,7 +145,7 @@ fn write_path(
     scope: CollectionScope<'_>,
     folder: &Path,
     loaded: &Loaded,
-    before: Statistics,
+    before: &Statistics,
 ) -> Result<(), Failure> {
     let logged = database.statistics();
     database.seal_all()?;

@@ -113,6 +113,13 @@ impl Embedded {
         Ok(())
     }
 
+    /// Writes what is in memory to segments and merges until nothing is due.
+    pub(crate) fn settle(&self) -> Result<(), Failure> {
+        self.database.seal_all()?;
+        while self.database.upkeep()? {}
+        Ok(())
+    }
+
     pub(crate) fn ids(&self) -> Result<Vec<String>, Failure> {
         let request = GetRequest {
             consistency: EVERYTHING,

@@ -131,6 +131,9 @@ fn import_into(
         return Err(failure);
     }
     state.forget();
+    let settled = std::time::Instant::now();
+    collection.settle()?;
+    let took = took + settled.elapsed();
     say(&format!(
         "imported {} records into collection {} in {:.1} s",
         grouped(records - behind),

@@ -67,6 +67,14 @@ impl Collection {
         }
     }
 
+    /// Has what was written be in segments with their indexes, where this process does that.
+    pub(crate) fn settle(&self) -> Result<(), Failure> {
+        match self {
+            Self::Embedded(embedded) => embedded.settle(),
+            Self::Remote(_) => Ok(()),
+        }
+    }
+
     /// The ids of all records in the order of their insertion.
     pub(crate) fn ids(&self) -> Result<Vec<String>, Failure> {
         match self {

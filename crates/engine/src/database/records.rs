@@ -136,6 +136,8 @@ impl Database {
             Some(recall) => recall,
             None => usual_recall(&collection, &snapshot)?,
         };
+        let one_in = self.inner.config.upkeep.recall_check_one_in;
+        collection.samples().note(request, recall, one_in);
         let found = query::query(&snapshot, request, recall);
         self.inner.controls.note_request(Component::Query, &found);
         found

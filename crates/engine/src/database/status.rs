@@ -63,6 +63,14 @@ pub struct Statistics {
     pub indexing_lag_milliseconds: u64,
     /// Batches that were read from the log again to be indexed.
     pub batches_read_again: u64,
+    /// Searches that were made again exactly.
+    pub searches_checked: u64,
+    /// The nearest records of these searches, and those of them that were found.
+    pub recall_wanted: u64,
+    /// See `recall_wanted`.
+    pub recall_found: u64,
+    /// Indexes that are read further than their tables say.
+    pub indexes_corrected: u64,
     /// Writes that were held back since memory, log or disk were filling up.
     pub writes_slowed: u64,
     /// Writes that were refused since one of them was full.
@@ -145,6 +153,11 @@ impl Database {
                 statistics.loaded_collections += 1;
                 statistics.records += collection.count().unwrap_or(0);
             }
+            let (checked, tally) = collection.samples().checked();
+            statistics.searches_checked += checked;
+            statistics.recall_wanted += tally.wanted;
+            statistics.recall_found += tally.found;
+            statistics.indexes_corrected += collection.corrected_segments().len() as u64;
             let backlog = collection.backlog();
             if let Some(since) = backlog.since {
                 let lag = now.saturating_sub(since).as_millis() as u64;

@@ -9,6 +9,7 @@ mod backup;
 mod catalogue;
 mod expiry;
 mod log;
+mod recall;
 mod scrub;
 mod segments;
 
@@ -46,6 +47,7 @@ const TASKS: &[(&str, When, TaskFunction)] = &[
     ("segment_merge", When::Minutes(60), Inner::merge_segments),
     ("idle_unload", When::Minutes(10), Inner::unload_idle),
     (BACKUP, When::Cron("40 1 * * *"), Inner::make_backup),
+    ("recall_check", When::Minutes(10), Inner::check_recall),
     (
         "index_rebuild",
         When::Cron("30 2 * * *"),

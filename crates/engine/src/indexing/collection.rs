@@ -22,6 +22,7 @@ use roaring::RoaringBitmap;
 use super::WorkingSet;
 use super::chunks::Chunks;
 use super::queue::{Gauges, Kept, Queue, Submitted};
+use super::samples::Samples;
 use super::settle::Applier;
 use super::sight::Watchers;
 use crate::catalog::{CollectionRow, Manifest};
@@ -74,6 +75,8 @@ pub(crate) struct LiveCollection {
     pub(super) asked: AtomicBool,
     /// Whether vectors were searched since the last seal.
     pub(super) searched: AtomicBool,
+    /// Some of the searches, to be made again exactly.
+    pub(super) samples: Samples,
 }
 
 /// When a writer is answered.
@@ -133,6 +136,7 @@ impl LiveCollection {
             unindexable: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             searched: AtomicBool::new(false),
+            samples: Samples::default(),
         }
     }
 
@@ -178,6 +182,11 @@ impl LiveCollection {
         self.check_failure()?;
         self.asked.store(true, Ordering::Relaxed);
         Ok(self.load(storage)?.snapshot.load_full())
+    }
+
+    /// The records as they are now, where something has asked for them.
+    pub(crate) fn loaded_snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.loaded.get().map(|loaded| loaded.snapshot.load_full())
     }
 
     /// The SeqId up to which segments hold everything.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::LiveCollection;
 use super::collection::read_dead;
-use super::publish::MergeChoice;
+use super::publish::{MergeChoice, is_bearable};
 use crate::config::Upkeep;
 use crate::model::SegmentId;
 use crate::query::Part;
@@ -27,7 +27,6 @@ impl LiveCollection {
     /// an index of which is damaged, those without an index once nobody writes or somebody
     /// searches, or as many as fan out of one size class.
     pub(crate) fn due_merge(&self, upkeep: &Upkeep, now: Duration) -> Option<MergeChoice> {
-        let rows_max = upkeep.segment_rows_max as u64;
         let segments = self.loaded()?.working.lock().segments.clone();
         if let Some(id) = damaged(&segments).or_else(|| self.mostly_dead(&segments)) {
             return Some(MergeChoice { segments: vec![id] });
@@ -35,27 +34,28 @@ impl LiveCollection {
         if !self.unindexable.load(Ordering::Relaxed) && (self.is_quiet(now) || self.is_searched()) {
             let unindexed: Vec<_> = sizes(&segments, |part| is_unindexed(&part.source)).collect();
             if !unindexed.is_empty() {
-                return Some(as_many_as_fit(&unindexed, rows_max));
+                return Some(as_many_as_fit(&unindexed, upkeep));
             }
         }
         let fan_out = upkeep.merge_fan_out;
         let class = |rows: u64| rows.max(1).ilog2() / (fan_out as u32).ilog2().max(1);
         (0..64).find_map(|wanted| {
             let alike: Vec<_> = sizes(&segments, |_| true)
-                .filter(|(_, rows)| class(*rows) == wanted && *rows * 2 <= rows_max)
+                .filter(|one| class(one.rows) == wanted)
+                .filter(|one| is_bearable(upkeep, one.rows * 2, one.bytes * 2))
                 .collect();
-            let choice = as_many_as_fit(&alike, rows_max);
+            let choice = as_many_as_fit(&alike, upkeep);
             (alike.len() >= fan_out && choice.segments.len() > 1).then_some(choice)
         })
     }
 
     fn mostly_dead(&self, segments: &[(SegmentId, Part)]) -> Option<SegmentId> {
         let published = self.published.lock();
-        let found = sizes(segments, |_| true).find(|(id, rows)| {
-            let row = published.segments.iter().find(|row| row.id == *id);
-            row.is_some_and(|row| read_dead(&row.dead).is_ok_and(|dead| dead.len() * 4 > *rows))
+        let found = sizes(segments, |_| true).find(|one| {
+            let row = published.segments.iter().find(|row| row.id == one.id);
+            row.is_some_and(|row| read_dead(&row.dead).is_ok_and(|dead| dead.len() * 4 > one.rows))
         });
-        found.map(|(id, _)| id)
+        found.map(|one| one.id)
     }
 
     /// Whether nobody has written for a while.
@@ -86,23 +86,35 @@ fn damaged(segments: &[(SegmentId, Part)]) -> Option<SegmentId> {
     found.map(|(id, _)| *id)
 }
 
-/// Segments for which `wanted` holds, with their rows.
+/// A segment with what merging it takes.
+struct Size {
+    id: SegmentId,
+    rows: u64,
+    bytes: u64,
+}
+
+/// Segments for which `wanted` holds.
 fn sizes<'a>(
     segments: &'a [(SegmentId, Part)],
     wanted: impl Fn(&Part) -> bool + 'a,
-) -> impl Iterator<Item = (SegmentId, u64)> + 'a {
+) -> impl Iterator<Item = Size> + 'a {
     let found = segments.iter().filter(move |(_, part)| wanted(part));
-    found.map(|(id, part)| (*id, u64::from(part.source.rows())))
+    found.map(|(id, part)| Size {
+        id: *id,
+        rows: u64::from(part.source.rows()),
+        bytes: part.source.merge_bytes(),
+    })
 }
 
-/// The first of them, as many as one segment may have rows for; at least one.
-fn as_many_as_fit(segments: &[(SegmentId, u64)], rows_max: u64) -> MergeChoice {
-    let mut rows = 0;
-    let fitting = segments.iter().enumerate().take_while(|(at, (_, count))| {
-        rows += count;
-        *at == 0 || rows <= rows_max
+/// The first of them, as many as one merge may take; at least one.
+fn as_many_as_fit(segments: &[Size], upkeep: &Upkeep) -> MergeChoice {
+    let (mut rows, mut bytes) = (0, 0);
+    let fitting = segments.iter().enumerate().take_while(|(at, one)| {
+        rows += one.rows;
+        bytes += one.bytes;
+        *at == 0 || is_bearable(upkeep, rows, bytes)
     });
     MergeChoice {
-        segments: fitting.map(|(_, (id, _))| *id).collect(),
+        segments: fitting.map(|(_, one)| one.id).collect(),
     }
 }

@@ -12,7 +12,8 @@
 //! Where to look: `collection` takes writes, `queue` has what is logged and not applied, `settle`
 //! applies it, `handoff` is the pool of workers that do so for writers that were answered already,
 //! `sight` is what a reader waits on, `apply` the working set with its `chunks`, `publish` seals
-//! and merges what is `due`, `unchanged` deletes what nobody has written since it was looked at.
+//! and merges what is `due`, `samples` keeps some searches and `recall` makes them again exactly,
+//! `unchanged` deletes what nobody has written since it was looked at.
 
 mod apply;
 mod chunks;
@@ -21,7 +22,9 @@ mod due;
 mod handoff;
 mod publish;
 mod queue;
+mod recall;
 mod release;
+mod samples;
 mod settle;
 mod sight;
 mod unchanged;
@@ -34,5 +37,6 @@ pub(crate) use collection::{Answered, LiveCollection, missing, read_dead, wrong_
 pub(crate) use handoff::Handoff;
 pub(crate) use publish::{MergeChoice, Publisher, VectorIndexing};
 pub(crate) use queue::Gauges;
+pub(crate) use recall::RecallReport;
 pub(crate) use settle::{Applier, late};
 pub use sight::Sight;

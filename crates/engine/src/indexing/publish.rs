@@ -17,6 +17,7 @@ use super::collection::{Loaded, read_dead, write_dead};
 use super::due::is_unindexed;
 use crate::Result;
 use crate::catalog::{Catalog, Manifest, ManifestCommit, SegmentRow};
+use crate::config::Upkeep;
 use crate::log::Log;
 use crate::model::{Schema, SegmentId, SeqId};
 use crate::query::Part;
@@ -298,6 +299,27 @@ impl LiveCollection {
         Ok(())
     }
 
+    /// Whether `choice` makes no larger segment, and takes no more memory, than a merge may.
+    pub(crate) fn may_merge(&self, choice: &MergeChoice, upkeep: &Upkeep) -> bool {
+        let rows = self.sum_of(choice, |source| u64::from(source.rows()));
+        is_bearable(upkeep, rows, self.sum_of(choice, Source::merge_bytes))
+    }
+
+    /// Bytes on disk of the segments of `choice`.
+    pub(crate) fn disk_bytes(&self, choice: &MergeChoice) -> u64 {
+        self.sum_of(choice, Source::disk_bytes)
+    }
+
+    fn sum_of(&self, choice: &MergeChoice, of: impl Fn(&Source) -> u64) -> u64 {
+        let Some(loaded) = self.loaded() else {
+            return 0;
+        };
+        let working = loaded.working.lock();
+        let chosen = working.segments.iter();
+        let chosen = chosen.filter(|(id, _)| choice.segments.contains(id));
+        chosen.map(|(_, part)| of(&part.source)).sum()
+    }
+
     fn write_new_segment(
         &self,
         publisher: &Publisher<'_>,
@@ -307,7 +329,9 @@ impl LiveCollection {
     ) -> Result<(Source, SegmentSummary)> {
         let (storage, go_on) = (publisher.storage, publisher.go_on);
         let folder = Segment::folder(self.id, id);
-        let mut indexes = Indexes::from(&self.info().schema);
+        let dimension = sources.first().map_or(0, |(source, _)| source.dimension());
+        let recent = self.samples.recent(dimension);
+        let mut indexes = Indexes::from(&self.info().schema).asked_for(recent);
         if vectors == VectorIndexing::Later {
             indexes = indexes.without_vectors();
         }
@@ -339,6 +363,11 @@ impl LiveCollection {
             tracing::warn!(folder, %error, "files of a deleted collection stay for now");
         }
     }
+}
+
+/// Whether a merge may make a segment of so many rows, with so many bytes of memory.
+pub(super) fn is_bearable(upkeep: &Upkeep, rows: u64, bytes: u64) -> bool {
+    rows <= upkeep.segment_rows_max as u64 && bytes <= upkeep.merge_bytes
 }
 
 fn pairs(parts: &[Part]) -> Vec<(Source, Arc<RoaringBitmap>)> {

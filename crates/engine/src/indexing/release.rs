@@ -27,6 +27,7 @@ impl LiveCollection {
         let Some(loaded) = self.loaded() else {
             return Ok(false);
         };
+        self.samples.forget();
         // Segments come and go under this lock alone.
         let _sealing = self.sealing.lock();
         let published = self.published.lock().segments.clone();
@@ -34,16 +35,19 @@ impl LiveCollection {
         for row in &published {
             let folder = Segment::folder(self.id, row.id);
             let segment = Segment::open(storage, &folder, row.toc_checksum)?;
-            opened.push((row.id, Source::Segment(Arc::new(segment))));
+            opened.push((row.id, segment));
         }
         let mut working = loaded.working.lock();
         for (id, part) in &mut working.segments {
-            if let Some((_, source)) = opened.iter().find(|(other, _)| other == id) {
-                part.source = source.clone();
+            let at = opened.iter().position(|(other, _)| other == id);
+            if let (Some(at), Source::Segment(before)) = (at, &part.source) {
+                let (_, mut segment) = opened.swap_remove(at);
+                segment.go_on_with(before);
+                part.source = Source::Segment(Arc::new(segment));
             }
         }
         self.publish_snapshot(loaded, &working);
         self.gauges.unloaded.fetch_add(1, Ordering::Relaxed);
-        Ok(!opened.is_empty())
+        Ok(!published.is_empty())
     }
 }

@@ -8,5 +8,7 @@ mod upkeep;
 mod worker;
 
 pub(crate) use budget::Budget;
-pub(crate) use upkeep::{find_orphans, forgive_deletion, merge_round, seal_round, sweep_orphans};
+pub(crate) use upkeep::{
+    check_room, find_orphans, forgive_deletion, merge_round, seal_round, sweep_orphans,
+};
 pub(crate) use worker::Worker;

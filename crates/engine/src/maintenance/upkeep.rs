@@ -7,9 +7,12 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::catalog::CollectionRow;
 use crate::config::{Limits, Upkeep};
-use crate::indexing::{LiveCollection, Publisher, VectorIndexing};
+use crate::indexing::{LiveCollection, MergeChoice, Publisher, VectorIndexing};
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
+
+/// Free bytes that merges leave, as a multiple of what writes need.
+const FREE_BYTES_FACTOR: u64 = 4;
 
 /// Seals every collection that is due; whether one was.
 pub(crate) fn seal_round(
@@ -89,22 +92,33 @@ pub(crate) fn merge_round(
             && !collection.is_deleted()
             && (publisher.go_on)()
         {
-            // What writes need comes first: merges stop well before the disk is full.
-            let free = publisher.storage.free_bytes()?;
-            if free < limits.free_disk_bytes_min.saturating_mul(4) {
-                return Err(Error::new(
-                    ErrorKind::OutOfSpace,
-                    format!(
-                        "The disk is nearly full: its {free} free bytes are kept for writes, and \
-                         nothing is merged."
-                    ),
-                ));
-            }
+            check_room(collection, &choice, publisher.storage, limits)?;
             forgive_deletion(collection.merge(publisher, &choice), ())?;
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Refuses a merge for which the disk has no room: what it writes is as large as what it reads, and
+/// what writes need comes first, so merges stop well before the disk is full.
+pub(crate) fn check_room(
+    collection: &LiveCollection,
+    choice: &MergeChoice,
+    storage: &dyn Storage,
+    limits: &Limits,
+) -> Result<()> {
+    let free = storage.free_bytes()?;
+    let reserve = limits.free_disk_bytes_min.saturating_mul(FREE_BYTES_FACTOR);
+    let needed = reserve.saturating_add(collection.disk_bytes(choice));
+    if free >= needed {
+        return Ok(());
+    }
+    let message = format!(
+        "The disk is nearly full: a merge needs {needed} free bytes, of which {reserve} stay free \
+         for writes; there are {free}."
+    );
+    Err(Error::new(ErrorKind::OutOfSpace, message))
 }
 
 /// A collection that was deleted meanwhile, or work that was called off, is no failure.

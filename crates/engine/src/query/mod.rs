@@ -16,6 +16,7 @@
 //! | `rank` | what an expression of scores means |
 //! | `group` | which ranked rows of a group are kept |
 //! | `search` | [`search`]: ranked searches, several at a time |
+//! | `recheck` | what a search should have found, and how much of it it does find |
 //! | `fetch` | the columns of an answer |
 //! | `requests` | [`find`], [`select`], [`get`] and [`query`], made of the above |
 
@@ -27,6 +28,7 @@ mod normal;
 mod order;
 mod plan;
 mod rank;
+mod recheck;
 mod requests;
 mod search;
 mod snapshot;
@@ -35,6 +37,7 @@ mod sparse;
 mod tests;
 mod top;
 
+pub(crate) use recheck::{Rechecked, Sample, Tally, recheck, tally};
 pub use requests::{find, get, query, select};
 pub use search::search;
 pub use snapshot::{Location, Part, Snapshot};

@@ -167,7 +167,7 @@ fn offer_row(
 
 /// The rows of a part that may answer.
 #[derive(Clone, Copy)]
-enum Rows<'a> {
+pub(super) enum Rows<'a> {
     /// All of so many.
     All(u32),
     /// Those in the set.
@@ -215,7 +215,7 @@ impl<'a> Rows<'a> {
 }
 
 /// Offers those of `source` (part number `part`) that are in `rows` to the `tops` of `queries`.
-fn nearest_in_source(
+pub(super) fn nearest_in_source(
     source: &Source,
     part: usize,
     queries: &[QueryVector<'_>],

@@ -63,6 +63,11 @@ impl Blocks {
         self.bytes.len()
     }
 
+    /// The whole file, unchecked: for what asks where it lies, not what it holds.
+    pub(super) fn unchecked(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Whether the file is empty.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

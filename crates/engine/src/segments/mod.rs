@@ -32,7 +32,7 @@ pub use chunk::Chunk;
 pub use id_table::HashedId;
 pub(crate) use metadata::compare_numbers;
 pub use row_set::RowSet;
-pub use segment::Segment;
+pub use segment::{MappedPart, Segment};
 pub use source::Source;
 pub use write::{Indexes, SegmentSummary, write_segment};
 

@@ -15,12 +15,16 @@ use super::metadata::gather::Cell;
 use super::metadata::search::Postings;
 use super::sparse::{SPARSE_FILE, SparseFile};
 use super::toc::Toc;
-use super::vector::{INDEX_FILE, IndexFile};
+use super::vector::{INDEX_FILE, IndexFile, index_bytes};
 use crate::model::{
     CollectionId, Comparison, DocumentTest, MetadataColumn, SegmentId, SeqId, SparseVector, Value,
 };
-use crate::storage::Storage;
+use crate::storage::{Storage, give_back};
 use crate::{Error, ErrorKind, Result};
+
+/// Bytes of the lists that a merge keeps for each row: where it comes from, where it goes, and its
+/// partition.
+const MERGE_BYTES_PER_ROW: usize = 28;
 
 /// Rows on disk.
 pub struct Segment {
@@ -34,6 +38,17 @@ pub struct Segment {
     documents: Option<Documents>,
     vector_index: Option<IndexFile>,
     sparse_index: Option<SparseFile>,
+}
+
+/// A part of what searches read of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappedPart {
+    /// The raw vectors.
+    Vectors,
+    /// The levels of the index.
+    Levels,
+    /// All that is before the levels.
+    Signs,
 }
 
 impl Segment {
@@ -141,6 +156,62 @@ impl Segment {
         let index = self.vector_index.as_ref().map_or(0, IndexFile::bytes);
         let sparse = self.sparse_index.as_ref().map_or(0, SparseFile::bytes);
         (files + index + sparse + self.toc_bytes.len()) as u64
+    }
+
+    /// The bytes of its vectors and of their index, where they lie.
+    pub(crate) fn mapped(&self) -> (&[u8], Option<&[u8]>) {
+        let index = self.vector_index.as_ref().map(IndexFile::mapped);
+        (self.vectors.unchecked(), index)
+    }
+
+    /// Bytes of the files that searches read.
+    pub(crate) fn searched_bytes(&self) -> u64 {
+        let (vectors, index) = self.mapped();
+        (vectors.len() + index.map_or(0, <[u8]>::len)) as u64
+    }
+
+    /// Bytes of the index that every search reads some of.
+    pub(crate) fn sign_bytes(&self) -> u64 {
+        self.vector_index.as_ref().map_or(0, IndexFile::levels_at) as u64
+    }
+
+    /// Notes that one more round of upkeep has passed.
+    pub(crate) fn note_round(&self) {
+        self.vector_index.iter().for_each(IndexFile::note_round);
+    }
+
+    /// Rounds since its index was searched; many where it has none.
+    pub(crate) fn idle_rounds(&self) -> u64 {
+        let index = self.vector_index.as_ref();
+        index.map_or(u64::MAX, IndexFile::idle_rounds)
+    }
+
+    /// Gives the memory of a part of it back to the system.
+    pub(crate) fn give_back(&self, part: MappedPart) {
+        let (vectors, index) = self.mapped();
+        let index = index.unwrap_or_default();
+        let (signs, levels) = index.split_at((self.sign_bytes() as usize).min(index.len()));
+        give_back(match part {
+            MappedPart::Vectors => vectors,
+            MappedPart::Levels => levels,
+            MappedPart::Signs => signs,
+        });
+    }
+
+    /// About the bytes of memory that merging it with others takes: its vector index and the other
+    /// columns are made in memory, one after the other, beside a list of its rows.
+    pub(super) fn merge_bytes(&self) -> u64 {
+        let index = index_bytes(self.toc.rows as usize, self.dimension());
+        let columns = self.records.len() + self.index.len();
+        let lists = MERGE_BYTES_PER_ROW * self.toc.rows as usize;
+        (index.max(columns) + lists) as u64
+    }
+
+    /// Goes on with what `other`, the same segment opened before, knows of its searches.
+    pub fn go_on_with(&mut self, other: &Self) {
+        if let (Some(own), Some(before)) = (&mut self.vector_index, &other.vector_index) {
+            own.go_on_with(before);
+        }
     }
 
     /// The index of its vectors, where it has one.

@@ -13,6 +13,10 @@ use crate::{Error, Result};
 /// Bytes collected before they are written; whole blocks.
 const BUFFER_BYTES: usize = 16 * BLOCK_BYTES;
 
+/// Bytes after which what was written is made durable, so that the system never has much of a large
+/// file to write at once, for which everybody would wait.
+const SYNC_BYTES: u64 = 64 << 20;
+
 /// A finished file as the table of contents records it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileEntry {
@@ -30,6 +34,7 @@ pub(super) struct FileSink {
     file: Box<dyn StorageFile>,
     buffer: Vec<u8>,
     written: u64,
+    synced: u64,
     checksums: Vec<u64>,
     header: Vec<u8>,
     header_wanted: usize,
@@ -44,6 +49,7 @@ impl FileSink {
             file: storage.create(&format!("{folder}/{name}"))?,
             buffer: Vec::new(),
             written: 0,
+            synced: 0,
             checksums: Vec::new(),
             header: Vec::new(),
             header_wanted: 0,
@@ -62,7 +68,8 @@ impl FileSink {
         while !bytes.is_empty() {
             if self.buffer.is_empty() && bytes.len() >= BUFFER_BYTES {
                 // Large pieces are written from where they are, all but the last, partial block.
-                let (whole, rest) = bytes.split_at(bytes.len() / BLOCK_BYTES * BLOCK_BYTES);
+                let whole = bytes.len().min(SYNC_BYTES as usize) / BLOCK_BYTES * BLOCK_BYTES;
+                let (whole, rest) = bytes.split_at(whole);
                 self.write_blocks(whole)?;
                 bytes = rest;
                 continue;
@@ -133,6 +140,10 @@ impl FileSink {
             .extend(bytes.chunks(BLOCK_BYTES).map(xxh3_64));
         self.file.write(&[bytes])?;
         self.written += bytes.len() as u64;
+        if self.written - self.synced >= SYNC_BYTES {
+            self.file.sync()?;
+            self.synced = self.written;
+        }
         Ok(())
     }
 

@@ -154,6 +154,22 @@ impl Source {
             || self.sparse_index().is_some_and(SparseFile::is_damaged)
     }
 
+    /// Bytes of files on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        match self {
+            Self::Chunk(_) => 0,
+            Self::Segment(segment) => segment.disk_bytes(),
+        }
+    }
+
+    /// About the bytes of memory that merging it with others takes.
+    pub fn merge_bytes(&self) -> u64 {
+        match self {
+            Self::Chunk(chunk) => chunk.heap_bytes() as u64,
+            Self::Segment(segment) => segment.merge_bytes(),
+        }
+    }
+
     /// Bytes held in memory (a segment's mapped files do not count).
     pub fn heap_bytes(&self) -> usize {
         match self {

@@ -48,6 +48,16 @@ pub struct Indexes {
     space: Option<Space>,
     /// The metadata keys whose sparse vectors are indexed.
     sparse_keys: Vec<String>,
+    /// Vectors that were asked for lately, for which the vector index is calibrated.
+    queries: Vec<f32>,
+}
+
+impl Indexes {
+    /// The same, calibrated for `queries`, vectors one after the other.
+    #[must_use]
+    pub fn asked_for(self, queries: Vec<f32>) -> Self {
+        Self { queries, ..self }
+    }
 }
 
 impl From<Space> for Indexes {
@@ -55,6 +65,7 @@ impl From<Space> for Indexes {
         Self {
             space: Some(space),
             sparse_keys: Vec::new(),
+            queries: Vec::new(),
         }
     }
 }
@@ -64,6 +75,7 @@ impl From<&Schema> for Indexes {
         Self {
             space: Some(schema.space()),
             sparse_keys: schema.sparse_keys().map(str::to_owned).collect(),
+            queries: Vec::new(),
         }
     }
 }
@@ -260,7 +272,10 @@ impl Job<'_> {
         }
         let vectors = map(self.storage, &format!("{}/vectors.f32", self.folder))?;
         let vectors = bytemuck::cast_slice(&vectors);
-        let options = BuildOptions::new(space);
+        let options = BuildOptions {
+            queries: &self.indexes.queries,
+            ..BuildOptions::new(space)
+        };
         let Some(bytes) = vector::build(vectors, self.dimension, &options, self.go_on)? else {
             return Ok(None);
         };

@@ -24,3 +24,28 @@ pub(super) fn map_file(file: &File) -> io::Result<Bytes> {
     let map = unsafe { Mmap::map(file)? };
     Ok(Bytes::from_owner(map))
 }
+
+/// Asks the system to take the memory of the whole pages in `bytes`, which keep what they hold: it
+/// is read again, from its file or from swap, when somebody asks for it.
+#[cfg(target_os = "linux")]
+pub(super) fn page_out(bytes: &[u8]) {
+    use rustix::mm::{Advice, madvise};
+
+    let page = rustix::param::page_size();
+    let from = bytes.as_ptr().addr().next_multiple_of(page);
+    let end = (bytes.as_ptr().addr() + bytes.len()) / page * page;
+    if from >= end {
+        return;
+    }
+    let first = bytes.as_ptr().with_addr(from).cast_mut();
+    // SAFETY: the pages are part of a slice that lives. This advice changes no byte of them, only
+    // where the system keeps them.
+    let done = unsafe { madvise(first.cast(), end - from, Advice::LinuxPageOut) };
+    if let Err(error) = done {
+        tracing::debug!(%error, "memory of a mapped file cannot be given back");
+    }
+}
+
+/// Systems that take no such advice keep the pages as long as they like.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn page_out(_bytes: &[u8]) {}

@@ -14,6 +14,7 @@ mod disk;
 mod mapped;
 mod memory;
 mod replace;
+mod resident;
 pub mod sim;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub(crate) use deferring::DeferringStorage;
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
 pub(crate) use replace::{Kept, new_path, read_checked, replace_file, write_checked};
+pub(crate) use resident::{Resident, give_back};
 
 /// One entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -106,7 +106,7 @@ fn dry_run_of_every_job_changes_no_file_and_every_job_keeps_the_records() {
     bench.database.seal_all().unwrap();
     bench.write(60);
     let jobs = bench.database.jobs().jobs().unwrap();
-    assert_eq!(jobs.len(), 10);
+    assert_eq!(jobs.len(), 11);
     for job in &jobs {
         assert!(job.built_in && job.next.is_some(), "{job:?}");
         let before = bench.files();
@@ -130,7 +130,7 @@ fn jobs_that_are_due_run_and_their_runs_can_be_read_later() {
     assert!(bench.database.jobs().run_due().is_empty());
     bench.clock.advance(Duration::from_hours(24 * 8));
     let runs = bench.database.jobs().run_due();
-    assert_eq!(runs.len(), 10, "{runs:?}");
+    assert_eq!(runs.len(), 11, "{runs:?}");
     for run in &runs {
         assert_eq!(
             (run.outcome, run.reason),

@@ -12,11 +12,14 @@ use vermilion_engine::control::Component;
 use vermilion_engine::model::{
     CollectionScope, CollectionUpdate, Consistency, NewCollection, Page, ReadLevel, Schema,
 };
+use vermilion_engine::schedule::RunRequest;
 use vermilion_engine::storage::{MemoryStorage, Storage};
 use vermilion_engine::{Config, Database, ErrorKind};
 
 use crate::batch_ingest::{count, insertion, seeing, status, with_workers, write};
-use crate::support::{DATABASE, TENANT, create, with_scope};
+use crate::support::{
+    Choices, DATABASE, ModelCollection, TENANT, create, random_batch, read_all, small, with_scope,
+};
 
 fn on(storage: &Arc<MemoryStorage>) -> Config {
     let mut config = with_workers();
@@ -312,5 +315,44 @@ fn collections_renamed_under_load_disturb_nobody() {
             }
             write(database, "bystander", insertion("b", 10, 3));
         });
+    }
+}
+
+#[test]
+fn merges_by_a_job_and_by_upkeep_at_the_same_time_keep_every_record_once() {
+    for round in 0..6_u64 {
+        let mut config = small(Config::in_memory());
+        config.upkeep.background = false;
+        let database = Database::open(config).unwrap();
+        create(&database, "things").unwrap();
+        let mut model = ModelCollection::default();
+        let mut choices = Choices(100 + round);
+        for _ in 0..12 {
+            let batch = random_batch(&mut choices, 300, 60);
+            model.apply(&batch);
+            with_scope(&database, "things", |scope| {
+                database.write(scope, batch.clone())
+            })
+            .unwrap();
+            database.seal_all().unwrap();
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let request = RunRequest {
+                        dry_run: false,
+                        arguments: serde_json::json!({"all": true}),
+                    };
+                    // Where the other run is under way, this one is refused.
+                    let _ = database.jobs().run("index_rebuild", request);
+                });
+                scope.spawn(|| while database.upkeep().unwrap() {});
+            }
+        });
+        assert_eq!(
+            read_all(&database, "things").unwrap(),
+            model,
+            "round {round}"
+        );
     }
 }

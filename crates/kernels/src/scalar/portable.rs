@@ -79,12 +79,12 @@ pub(crate) fn scan_table(query: &[f32], table: &mut [u8]) -> f32 {
         .iter()
         .map(|group| group.iter().map(|number| number.abs()).sum::<f32>())
         .fold(0.0f32, f32::max);
-    if largest == 0.0 {
+    let step = largest / 255.0;
+    let scale = 255.0 / largest;
+    if !scale.is_finite() {
         table.fill(0);
         return 0.0;
     }
-    let step = largest / 255.0;
-    let scale = 255.0 / largest;
     for (group, entries) in groups.iter().zip(table.as_chunks_mut::<16>().0) {
         let [a, b, c, d] = group.map(|number| number * scale);
         let negative = -(a.min(0.0) + b.min(0.0) + c.min(0.0) + d.min(0.0)) + 0.5;
@@ -161,11 +161,12 @@ pub(crate) fn quantise(numbers: &[f32], out: &mut [i8]) -> (f32, i32) {
     let largest = numbers
         .iter()
         .fold(0.0f32, |most, number| most.max(number.abs()));
-    if largest == 0.0 {
+    let scale = 127.0 / largest;
+    // Nothing, or so little that no number says how often it goes into one.
+    if !scale.is_finite() {
         out.fill(0);
         return (0.0, 0);
     }
-    let scale = 127.0 / largest;
     let mut sum = 0;
     for (number, out) in numbers.iter().zip(out) {
         let scaled = number * scale;

@@ -113,11 +113,18 @@ pub(crate) async fn readyz(State(app): State<App>) -> Answer {
 pub(crate) async fn metrics_page(State(app): State<App>) -> Result<Response, Failure> {
     let statistics = app.read(|database| Ok(database.statistics())).await?;
     let components = app.read(|database| Ok(database.components())).await?;
-    let mut page = app.metrics.page(&statistics, metrics::resident_bytes());
+    let mapped = app.read(|database| Ok(database.mapped_memory())).await?;
+    let recalls = app
+        .read(|database| Ok(database.measured_recalls(metrics::RECALLS_TOLD)))
+        .await?;
+    let mut page = app
+        .metrics
+        .page(&statistics, mapped, metrics::resident_bytes());
     metrics::write_components(&mut page, &components);
     metrics::write_jobs(&mut page, &app.database.jobs().counts());
     let (reads, writes) = app.waiting();
     metrics::write_turns(&mut page, reads, writes);
+    metrics::write_recalls(&mut page, &recalls);
     let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((headers, page).into_response())
 }

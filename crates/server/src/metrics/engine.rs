@@ -5,9 +5,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vermilion_engine::Statistics;
 use vermilion_engine::control::{ComponentState, ComponentStatus};
 use vermilion_engine::schedule::JobCounts;
+use vermilion_engine::{MappedMemory, MeasuredRecall, Statistics};
 
 use super::{Metrics, line};
 
@@ -15,7 +15,12 @@ use super::{Metrics, line};
 type Line = (&'static str, &'static str, &'static str, f64);
 
 /// Writes every number of the engine and of the server around it.
-pub(super) fn write_numbers(page: &mut String, metrics: &Metrics, statistics: &Statistics) {
+pub(super) fn write_numbers(
+    page: &mut String,
+    metrics: &Metrics,
+    statistics: &Statistics,
+    mapped: MappedMemory,
+) {
     let relaxed = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
     let server: [Line; 2] = [
         (
@@ -38,6 +43,7 @@ pub(super) fn write_numbers(page: &mut String, metrics: &Metrics, statistics: &S
     let all = server
         .into_iter()
         .chain(sizes(statistics))
+        .chain(recall(statistics, mapped))
         .chain(queues(statistics));
     for (name, kind, help, value) in all.chain(work(statistics)).chain(free) {
         line(page, format_args!("# HELP vermilion_{name} {help}"));
@@ -48,6 +54,47 @@ pub(super) fn write_numbers(page: &mut String, metrics: &Metrics, statistics: &S
 
 fn seconds(microseconds: u64) -> f64 {
     microseconds as f64 / 1e6
+}
+
+fn recall(of: &Statistics, mapped: MappedMemory) -> [Line; 6] {
+    [
+        (
+            "index_resident_bytes",
+            "gauge",
+            "Bytes of vector indexes in memory, of mapped files.",
+            mapped.index_bytes as f64,
+        ),
+        (
+            "vectors_resident_bytes",
+            "gauge",
+            "Bytes of raw vectors in memory, of mapped files.",
+            mapped.vector_bytes as f64,
+        ),
+        (
+            "searches_checked_total",
+            "counter",
+            "Searches made again exactly, to measure their recall.",
+            of.searches_checked as f64,
+        ),
+        (
+            "recall_wanted_total",
+            "counter",
+            "Nearest records of these searches.",
+            of.recall_wanted as f64,
+        ),
+        (
+            "recall_found_total",
+            "counter",
+            "Of these, records that were found.",
+            of.recall_found as f64,
+        ),
+        (
+            "indexes_corrected",
+            "gauge",
+            "Vector indexes of which more is read than was calibrated, for their recall.",
+            of.indexes_corrected as f64,
+        ),
+    ]
 }
 
 fn sizes(of: &Statistics) -> [Line; 6] {
@@ -308,4 +355,30 @@ pub(crate) fn write_turns(page: &mut String, reads: u64, writes: u64) {
     line(page, format_args!("# TYPE {name} gauge"));
     line(page, format_args!("{name}{{kind=\"read\"}} {reads}"));
     line(page, format_args!("{name}{{kind=\"write\"}} {writes}"));
+}
+
+/// Adds the recall of the collections that are given.
+pub(crate) fn write_recalls(page: &mut String, measured: &[MeasuredRecall]) {
+    type Value = fn(&MeasuredRecall) -> f64;
+    let table: [(&str, &str, Value); 2] = [
+        (
+            "asked",
+            "Share of the nearest records that searches of a collection asked for.",
+            |one| one.asked,
+        ),
+        (
+            "measured",
+            "Share of the nearest records that they found, by those made again exactly.",
+            |one| one.found,
+        ),
+    ];
+    for (name, help, value) in table {
+        let name = format!("vermilion_recall_{name}");
+        line(page, format_args!("# HELP {name} {help}"));
+        line(page, format_args!("# TYPE {name} gauge"));
+        for one in measured {
+            let labels = format!("collection=\"{}\"", one.collection);
+            line(page, format_args!("{name}{{{labels}}} {:.4}", value(one)));
+        }
+    }
 }

@@ -139,6 +139,13 @@ impl SettingValue for u16 {
     }
 }
 
+impl SettingValue for u32 {
+    const EXPECTS: &'static str = "a number from 0 to 4294967295";
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
 impl SettingValue for usize {
     const EXPECTS: &'static str = "a number from 1 up";
     fn parse(text: &str) -> Option<Self> {

@@ -9,7 +9,8 @@ use super::{Inner, asked_collection, told};
 use crate::catalog::CollectionRow;
 use crate::control::Component;
 use crate::indexing::{MergeChoice, read_dead};
-use crate::maintenance::{find_orphans, forgive_deletion, merge_round};
+use crate::maintenance::{check_room, find_orphans, forgive_deletion, merge_round};
+use crate::model::SegmentId;
 use crate::schedule::Run;
 use crate::{Error, ErrorKind, Result};
 
@@ -84,6 +85,7 @@ impl Inner {
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<bool> {
         let _inside = self.controls.enter(Component::IndexBuilder)?;
+        let _merging = self.merging.lock();
         merge_round(
             &self.all_collections(),
             &self.publisher(go_on),
@@ -105,7 +107,8 @@ impl Inner {
     }
 
     /// Writes the segments of collections anew, with their indexes and without dead rows: of the
-    /// one that was named, of all where that was asked, else of those with many dead rows.
+    /// one that was named, of all where that was asked, else of those with many dead rows, and single
+    /// segments whose searches find too little.
     pub(super) fn rebuild_indexes(&self, run: &Run<'_>) -> Result<Value> {
         let asked = asked_collection(run)?;
         let all = run.arguments.get("all") == Some(&Value::Bool(true));
@@ -122,17 +125,24 @@ impl Inner {
                 Some(id) => row.collection.id == id,
                 None => all || dead * DEAD_SHARE >= count,
             };
-            if !wanted || row.manifest.segments.is_empty() {
+            let choices = if wanted {
+                self.whole(row)
+            } else if asked.is_none() {
+                self.drifted(row)
+            } else {
+                Vec::new()
+            };
+            if choices.is_empty() {
                 continue;
             }
             if !run.go_on() {
                 break;
             }
-            if run.dry_run || self.rebuild(row, count, run)? {
+            if run.dry_run || self.rebuild(row, &choices, run)? {
                 report.rebuilt.push(Rebuilt {
                     collection: row.collection.id.to_string(),
                     name: row.collection.name.clone(),
-                    segments: row.manifest.segments.len(),
+                    segments: choices.iter().map(|choice| choice.segments.len()).sum(),
                     rows: count,
                     dead_rows: dead,
                 });
@@ -141,29 +151,46 @@ impl Inner {
         told(&report)
     }
 
+    /// All segments of a collection: as one where that is no more than a merge may take.
+    fn whole(&self, row: &CollectionRow) -> Vec<MergeChoice> {
+        let segments: Vec<_> = row.manifest.segments.iter().map(|one| one.id).collect();
+        let Some(live) = self
+            .live(row.collection.id)
+            .filter(|_| !segments.is_empty())
+        else {
+            return Vec::new();
+        };
+        // How large segments are is known once they are open; what cannot be opened fails later.
+        let _ = live.snapshot(self.config.storage.as_ref());
+        let all = MergeChoice { segments };
+        if live.may_merge(&all, &self.config.upkeep) {
+            vec![all]
+        } else {
+            all.segments.into_iter().map(single).collect()
+        }
+    }
+
+    /// The segments of a collection whose searches find too little.
+    fn drifted(&self, row: &CollectionRow) -> Vec<MergeChoice> {
+        let live = self.live(row.collection.id);
+        let drifted = live.map_or_else(Vec::new, |live| live.drifted_segments());
+        drifted.into_iter().map(single).collect()
+    }
+
     /// Whether the collection was still there to be built anew.
-    fn rebuild(&self, row: &CollectionRow, count: u64, run: &Run<'_>) -> Result<bool> {
+    fn rebuild(&self, row: &CollectionRow, choices: &[MergeChoice], run: &Run<'_>) -> Result<bool> {
         let Some(live) = self.live(row.collection.id) else {
             return Ok(false);
-        };
-        let ids: Vec<_> = row.manifest.segments.iter().map(|one| one.id).collect();
-        let choices: Vec<MergeChoice> = if count <= self.config.upkeep.segment_rows_max as u64 {
-            vec![MergeChoice { segments: ids }]
-        } else {
-            let single = |id| MergeChoice { segments: vec![id] };
-            ids.into_iter().map(single).collect()
         };
         let go_on = || run.go_on() && !self.is_closing();
         for choice in choices {
             let _inside = self.controls.enter(Component::IndexBuilder)?;
-            let free = self.config.storage.free_bytes()?;
-            if free < self.config.limits.free_disk_bytes_min.saturating_mul(4) {
-                let message = "The disk is nearly full: what is left is kept for writes.";
-                return Err(Error::new(ErrorKind::OutOfSpace, message));
-            }
+            let _merging = self.merging.lock();
             // A merge is of records that are at hand.
             live.snapshot(self.config.storage.as_ref())?;
-            forgive_deletion(live.merge(&self.publisher(&go_on), &choice), ())?;
+            let publisher = self.publisher(&go_on);
+            check_room(&live, choice, publisher.storage, &self.config.limits)?;
+            forgive_deletion(live.merge(&publisher, choice), ())?;
         }
         Ok(true)
     }
@@ -205,6 +232,11 @@ impl Inner {
         }
         told(&report)
     }
+}
+
+/// One segment to be written anew.
+fn single(id: SegmentId) -> MergeChoice {
+    MergeChoice { segments: vec![id] }
 }
 
 /// Rows and dead rows in the segments of a collection.

@@ -14,8 +14,8 @@ use vermilion_kernels::codes::{
 use bytes::Bytes;
 use vermilion_kernels::{prefetch, squared_norm};
 
-use super::SQUARED_NORM_MAX;
 use super::layout::{Header, Knobs, LEVEL_FACTOR_BYTES, NO_ROW, RECALLS, Sections, VectorIndex};
+use super::mean::usual_mean;
 use super::parting::Parting;
 use super::space::normalise;
 use crate::helpers::{Helpers, split};
@@ -42,9 +42,6 @@ const ROWS_PER_QUESTION: usize = 512;
 /// Rows between one that is turned and one that is asked from memory.
 const ROWS_AHEAD: usize = 4;
 
-/// Rows whose numbers are added up in `f32` before the sums go on in `f64`.
-const ROWS_PER_SUM: usize = 64;
-
 /// Parts that rows are divided into for several threads. Sums are added part by part, so that a
 /// result does not depend on how many threads there were.
 pub(super) const PARTS: usize = 4;
@@ -60,7 +57,7 @@ pub(super) const THREAD_NAME: &str = "vermilion-build";
 
 /// How an index is made.
 #[derive(Clone, Copy, Debug)]
-pub struct BuildOptions {
+pub struct BuildOptions<'a> {
     /// How vectors are compared.
     pub space: Space,
     /// Bits of the second code: four take half the room of eight and leave more to the exact
@@ -72,9 +69,12 @@ pub struct BuildOptions {
     pub seed: u64,
     /// Threads that may work on it at most, where processors are free.
     pub threads: usize,
+    /// Vectors that were asked for lately, one after the other, for which the index is to be
+    /// calibrated beside its own rows.
+    pub queries: &'a [f32],
 }
 
-impl BuildOptions {
+impl BuildOptions<'_> {
     /// What suits `space`.
     pub fn new(space: Space) -> Self {
         Self {
@@ -83,6 +83,7 @@ impl BuildOptions {
             partitions: None,
             seed: 0x5eed_0001,
             threads: THREADS,
+            queries: &[],
         }
     }
 }
@@ -92,13 +93,25 @@ pub fn pays(rows: usize, dimension: usize) -> bool {
     rows >= ROWS_MIN && dimension >= DIMENSION_MIN
 }
 
+/// About the bytes of an index over so many rows of so many dimensions; 0 where there is none.
+pub(in crate::segments) fn index_bytes(rows: usize, dimension: usize) -> usize {
+    if !pays(rows, dimension) {
+        return 0;
+    }
+    let padded = dimension.next_multiple_of(DIMENSION_STEP);
+    // Levels and signs with their factors, the numbers of rows and slots.
+    let row = LevelBits::Four.bytes(padded) + LEVEL_FACTOR_BYTES + padded / 8 + 16;
+    // The last block of a partition is half empty.
+    rows.saturating_mul(row) / 8 * 9
+}
+
 /// The bytes of an index over `rows`, vectors of `dimension` numbers one after the other; `None`
 /// where there is no row, or codes cannot hold one, so that an exact search must do. `go_on` is
 /// asked now and then; once it answers `false` the call ends with `Busy`.
 pub fn build(
     rows: &[f32],
     dimension: usize,
-    options: &BuildOptions,
+    options: &BuildOptions<'_>,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<u8>>> {
     if dimension == 0 || !rows.len().is_multiple_of(dimension) {
@@ -143,42 +156,11 @@ fn partitions_for(rows: usize, padded: usize) -> usize {
 /// Who helps, and what says whether to go on.
 pub(super) type Watch<'a> = (&'a Helpers, &'a dyn Fn() -> bool);
 
-/// The sums of `rows`, made of length 1 for `cosine`; `None` where codes cannot hold one.
-fn sums_of(
-    rows: &[f32],
-    dimension: usize,
-    space: Space,
-    go_on: &dyn Fn() -> bool,
-) -> Result<Option<Vec<f64>>> {
-    let mut sums = vec![0.0f64; dimension];
-    let mut few = vec![0.0f32; dimension];
-    let mut copy = vec![0.0; dimension];
-    for (at, row) in rows.chunks_exact(dimension).enumerate() {
-        ask(go_on, at)?;
-        copy.copy_from_slice(row);
-        if space == Space::Cosine {
-            normalise(&mut copy);
-        }
-        // A sum that is not a number is in no range.
-        if !(0.0..=SQUARED_NORM_MAX).contains(&squared_norm(&copy)) {
-            return Ok(None);
-        }
-        few.iter_mut()
-            .zip(&copy)
-            .for_each(|(sum, &number)| *sum += number);
-        if (at + 1).is_multiple_of(ROWS_PER_SUM) {
-            add_up(&mut sums, &mut few);
-        }
-    }
-    add_up(&mut sums, &mut few);
-    Ok(Some(sums))
-}
-
 /// The rows, and what turns them.
 pub(super) struct Coder<'a> {
     rows: &'a [f32],
     dimension: usize,
-    options: &'a BuildOptions,
+    options: &'a BuildOptions<'a>,
     rotation: Rotation,
     /// The mean of the rows, turned.
     mean: Vec<f32>,
@@ -189,30 +171,14 @@ impl<'a> Coder<'a> {
     fn new(
         rows: &'a [f32],
         dimension: usize,
-        options: &'a BuildOptions,
-        (helpers, go_on): Watch<'_>,
+        options: &'a BuildOptions<'a>,
+        (_, go_on): Watch<'_>,
     ) -> Result<Option<Self>> {
-        let padded = dimension.next_multiple_of(DIMENSION_STEP);
-        let count = rows.len() / dimension;
-        if count == 0 {
+        let Some(mut mean) = usual_mean(rows, dimension, options.space, go_on)? else {
             return Ok(None);
-        }
-        let parts = rows.chunks(count.div_ceil(PARTS) * dimension);
-        let sums = split(helpers, THREAD_NAME, parts, go_on, |rows, go_on| {
-            sums_of(rows, dimension, options.space, go_on)
-        })?;
-        let mut total = vec![0.0f64; dimension];
-        for sums in sums {
-            let Some(sums) = sums else {
-                return Ok(None);
-            };
-            total.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
-        }
+        };
+        let padded = dimension.next_multiple_of(DIMENSION_STEP);
         let rotation = Rotation::new(padded, options.seed);
-        let mut mean: Vec<f32> = total
-            .iter()
-            .map(|sum| (sum / count as f64) as f32)
-            .collect();
         mean.resize(padded, 0.0);
         rotation.apply(&mut mean);
         Ok(Some(Self {
@@ -308,7 +274,11 @@ impl<'a> Coder<'a> {
         let bytes = Bytes::from(bytes);
         let sums = checksums(&bytes);
         let blocks = Blocks::new("the index just built".to_owned(), bytes.clone(), sums)?;
-        header.knobs = VectorIndex::open(Arc::new(blocks))?.calibrate(self.rows, watch)?;
+        header.knobs = VectorIndex::open(Arc::new(blocks))?.calibrate(
+            self.rows,
+            self.options.queries,
+            watch,
+        )?;
         let mut bytes = Vec::from(bytes);
         bytes[..sections.mean.start].copy_from_slice(&header.encode());
         Ok(bytes)
@@ -499,14 +469,6 @@ impl<'a> Coder<'a> {
         }
         let radius = (squares / rows.len().max(1) as f64).sqrt() as f32;
         Ok((spread.sqrt(), radius))
-    }
-}
-
-/// Adds `few` to `sums` and sets it to zeros.
-fn add_up(sums: &mut [f64], few: &mut [f32]) {
-    for (sum, few) in sums.iter_mut().zip(few) {
-        *sum += f64::from(*few);
-        *few = 0.0;
     }
 }
 

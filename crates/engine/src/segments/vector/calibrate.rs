@@ -2,7 +2,8 @@
 //! candidates, how wide a bound.
 //!
 //! What must stay true: the queries are some rows of the index, each without itself, and as many
-//! points between two rows, because queries often are no records and then lie apart from them.
+//! points between two rows, because queries often are no records and then lie apart from them. Where
+//! some real queries are known, what they need is kept too, however few they are.
 //! Their true neighbours are taken from the best rows by levels, compared exactly. What may be missed
 //! at a recall is divided among partitions, levels and signs, so that together they keep it. Rows at
 //! the same distance as the last neighbour count as neighbours, or duplicates would ask for
@@ -33,8 +34,10 @@ const STRANGENESS: f32 = 0.4;
 /// Partitions in which neighbours are looked for.
 const PARTITIONS_MAX: usize = 1024;
 
-/// Best rows by levels among which the neighbours are looked for.
+/// Best rows by levels among which the neighbours are looked for, and how many there are at most:
+/// where one is found far down, others may be further, and it is looked for among more.
 const CANDIDATES: usize = 256;
+const CANDIDATES_MOST: usize = 4096;
 
 /// The widest bound, in deviations of the estimate.
 pub(super) const DEVIATIONS_MAX: f32 = 4.0;
@@ -65,10 +68,12 @@ struct Neighbour {
 }
 
 impl VectorIndex {
-    /// For each of the known recalls what a search needs; `rows` are the raw vectors.
+    /// For each of the known recalls what a search needs; `rows` are the raw vectors, `asked` some
+    /// that were asked for.
     pub(super) fn calibrate(
         &self,
         rows: &[f32],
+        asked: &[f32],
         (helpers, go_on): Watch<'_>,
     ) -> Result<[Knobs; RECALLS.len()]> {
         let slots = self.slots()?;
@@ -86,8 +91,11 @@ impl VectorIndex {
             let between = between.map(|(a, b)| a + STRANGENESS * (b - a));
             queries.push((between.collect(), None));
         }
-        let own = own.len();
-        let needs = split(
+        let asked = asked.chunks_exact(dimension);
+        let asked = asked.filter(|query| self.can_rank(query));
+        let kinds = [queries.len(), own.len()];
+        queries.extend(asked.map(|query| (query.to_vec(), None)));
+        let mut needs = split(
             helpers,
             THREAD_NAME,
             queries,
@@ -99,14 +107,26 @@ impl VectorIndex {
                 self.needs(&query, own, rows, &slots)
             },
         )?;
+        let [made, own] = kinds;
+        let asked = needs.split_off(made);
         Ok(RECALLS.map(|recall| {
-            // What one setting misses another often misses too, so each may miss more than its share
-            // as long as all together keep the recall.
-            let shares = [0.3, 0.25];
-            let knobs = shares.map(|share| self.knobs(&needs, own, (1.0 - recall) * share));
-            let kept = knobs.iter().find(|knobs| kept(&needs, knobs) >= recall);
-            *kept.unwrap_or(&knobs[shares.len() - 1])
+            let knobs = self.knobs_for(&needs, own, recall);
+            if asked.is_empty() {
+                knobs
+            } else {
+                knobs.most(&self.knobs_for(&asked, 0, recall))
+            }
         }))
+    }
+
+    /// The knobs that keep `recall` for those of `needs`.
+    fn knobs_for(&self, needs: &[Needs], own: usize, recall: f32) -> Knobs {
+        // What one setting misses another often misses too, so each may miss more than its share
+        // as long as all together keep the recall.
+        let shares = [0.3, 0.25];
+        let knobs = shares.map(|share| self.knobs(needs, own, (1.0 - recall) * share));
+        let kept = knobs.iter().find(|knobs| kept(needs, knobs) >= recall);
+        *kept.unwrap_or(&knobs[shares.len() - 1])
     }
 
     /// The knobs of which each misses `missed` of the neighbours; the first `own` of `needs` are
@@ -141,23 +161,22 @@ impl VectorIndex {
         let dimension = self.header.dimension;
         let prepared = self.prepare(query);
         let centroids = self.partition_scores(&prepared);
-        let mut best = Best::new(CANDIDATES);
-        let mut order = Order::new(self, &prepared, PARTITIONS_MAX)?;
-        for _ in 0..PARTITIONS_MAX {
-            let Some((_, partition)) = order.next()? else {
-                break;
+        let mut depth = CANDIDATES;
+        let (best, ranks) = loop {
+            let mut best = self.ranked(&prepared, depth)?;
+            let is_all = best.len() < depth;
+            best.retain(|scored| Some(scored.row) != own);
+            let exact = |scored: &Scored| {
+                let from = scored.row as usize * dimension;
+                exact_distance(self.header.space, query, &rows[from..from + dimension])
             };
-            let partition = partition as usize;
-            let blocks = self.first_blocks[partition]..self.first_blocks[partition + 1];
-            self.search_slots(&prepared, self.slots_of(blocks), &mut best)?;
-        }
-        let mut best = best.heap.into_sorted_vec();
-        best.retain(|scored| Some(scored.row) != own);
-        let exact = |scored: &Scored| {
-            let from = scored.row as usize * dimension;
-            exact_distance(self.header.space, query, &rows[from..from + dimension])
+            let ranks = neighbours(&best.iter().map(exact).collect::<Vec<_>>());
+            let deepest = ranks.last().copied().unwrap_or(0);
+            if is_all || deepest * 2 < best.len() || depth >= CANDIDATES_MOST {
+                break (best, ranks);
+            }
+            depth *= 4;
         };
-        let ranks = neighbours(&best.iter().map(exact).collect::<Vec<_>>());
         let neighbours = ranks.into_iter().map(|rank| {
             let slot = slots[best[rank].row as usize];
             let partition = self.partition_of(slot);
@@ -174,6 +193,21 @@ impl VectorIndex {
             neighbours: neighbours.collect::<Result<_>>()?,
             scores: best.iter().map(|scored| scored.score).collect(),
         })
+    }
+
+    /// The `depth` best rows by levels of the partitions nearest to `query`, best first.
+    fn ranked(&self, query: &Prepared, depth: usize) -> Result<Vec<Scored>> {
+        let mut best = Best::new(depth);
+        let mut order = Order::new(self, query, PARTITIONS_MAX)?;
+        for _ in 0..PARTITIONS_MAX {
+            let Some((_, partition)) = order.next()? else {
+                break;
+            };
+            let partition = partition as usize;
+            let blocks = self.first_blocks[partition]..self.first_blocks[partition + 1];
+            self.search_slots(query, self.slots_of(blocks), &mut best)?;
+        }
+        Ok(best.heap.into_sorted_vec())
     }
 
     /// The slots of `blocks` that have a row.

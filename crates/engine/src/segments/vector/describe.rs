@@ -15,6 +15,9 @@ pub struct IndexDescription {
     pub level_bits: u32,
     /// Bytes a row of the one-bit codes, which every search reads some of.
     pub sign_bytes_per_row: f32,
+    /// Bytes a row of all that searches read often, the one-bit codes among it: what should be in
+    /// memory.
+    pub searched_bytes_per_row: f32,
     /// Bytes a row of the whole file.
     pub bytes_per_row: f32,
     /// What a search for ten rows takes at each recall, as calibrated when the index was built.
@@ -42,6 +45,7 @@ impl VectorIndex {
             largest_partition: largest.max().unwrap_or(0) * 32,
             level_bits: self.header.bits.half().log2() as u32 + 1,
             sign_bytes_per_row: self.sections.blocks.len() as f32 / rows,
+            searched_bytes_per_row: self.sections.levels.start as f32 / rows,
             bytes_per_row: self.sections.levels.end as f32 / rows,
             calibrated: RECALLS
                 .iter()

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use vermilion_kernels::codes::{BLOCK_ROWS, DIMENSION_STEP, LevelBits, Rotation, block_bytes};
 
+use super::watch::Watch;
 use crate::model::Space;
 use crate::segments::blocks::Blocks;
 use crate::{Error, Result};
@@ -44,6 +45,18 @@ pub(super) struct Knobs {
     pub(super) extra: u32,
     /// How far below its estimate a row's score may lie, in deviations of the estimate.
     pub(super) deviations: f32,
+}
+
+impl Knobs {
+    /// What is enough for both.
+    pub(super) fn most(&self, other: &Self) -> Self {
+        Self {
+            probes: self.probes.max(other.probes),
+            cosine: self.cosine.max(other.cosine),
+            extra: self.extra.max(other.extra),
+            deviations: self.deviations.max(other.deviations),
+        }
+    }
 }
 
 /// Words of the header before the knobs, then those of the knobs of a recall.
@@ -237,6 +250,7 @@ pub struct VectorIndex {
     pub(super) spreads: Vec<f32>,
     pub(super) radii: Vec<f32>,
     pub(super) first_blocks: Vec<u32>,
+    pub(super) watch: Arc<Watch>,
     blocks: Arc<Blocks>,
 }
 
@@ -268,6 +282,7 @@ impl VectorIndex {
             spreads: floats(blocks.get(sections.spreads.clone())?),
             radii: floats(blocks.get(sections.radii.clone())?),
             first_blocks,
+            watch: Arc::default(),
             header,
             sections,
             blocks,

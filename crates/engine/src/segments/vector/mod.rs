@@ -21,14 +21,17 @@ mod file;
 mod filtered;
 mod layout;
 mod mask;
+mod mean;
 mod order;
 mod parting;
 mod search;
 mod space;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub(super) use build::index_bytes;
 pub use build::{BuildOptions, build, pays};
 pub use describe::{Calibrated, IndexDescription};
 pub use file::IndexFile;
@@ -36,6 +39,7 @@ pub use layout::VectorIndex;
 pub use mask::Mask;
 pub use search::{Best, Candidate, Effort, SearchOptions};
 pub use space::exact_distance;
+pub use watch::{STEPS_MAX, Watch};
 
 /// The name of the file in a segment's folder.
 pub(super) const INDEX_FILE: &str = "vectors.index";

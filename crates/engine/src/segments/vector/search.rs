@@ -30,6 +30,11 @@ const RUN_BLOCKS: usize = 8;
 /// partitions.
 const LISTED_ROWS: u32 = 1_000;
 
+/// What each step of correction beyond the calibrated table adds to the bound, in deviations, and
+/// to the cosine asked of a partition.
+const CORRECTED_DEVIATIONS: f32 = 0.5;
+const CORRECTED_COSINE: f32 = 0.1;
+
 /// What a search is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct SearchOptions<'a> {
@@ -189,7 +194,7 @@ impl VectorIndex {
                     deviations: DEVIATIONS_MAX,
                 }
             },
-            |at| self.header.knobs[at],
+            |at| self.corrected(at, self.watch.steps()),
         );
         let times = (k as f32 / NEIGHBOURS as f32).max(1.0);
         let extra = (knobs.extra as f32 * times) as usize;
@@ -199,6 +204,25 @@ impl VectorIndex {
             probes: knobs.probes as usize,
             cosine: knobs.cosine,
         }
+    }
+
+    /// The knobs `steps` rows of the table after row `at`. Beyond the last row each step doubles
+    /// what is read.
+    fn corrected(&self, at: usize, steps: u32) -> Knobs {
+        let at = at + steps as usize;
+        let last = RECALLS.len() - 1;
+        let mut knobs = self.header.knobs[at.min(last)];
+        let beyond = at.saturating_sub(last) as u32;
+        if beyond > 0 {
+            let times = 1u32.checked_shl(beyond).unwrap_or(u32::MAX);
+            let partitions = self.header.partitions;
+            knobs.probes = knobs.probes.saturating_mul(times).min(partitions);
+            knobs.extra = knobs.extra.saturating_mul(times).min(self.header.rows);
+            let wider = CORRECTED_DEVIATIONS * beyond as f32;
+            knobs.deviations = (knobs.deviations + wider).min(DEVIATIONS_MAX);
+            knobs.cosine += CORRECTED_COSINE * beyond as f32;
+        }
+        knobs
     }
 
     pub(super) fn prepare(&self, query: &[f32]) -> Prepared {

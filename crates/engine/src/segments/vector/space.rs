@@ -7,20 +7,49 @@
 use crate::model::Space;
 use vermilion_kernels::{inner_product, l2_squared, squared_norm};
 
-/// The exact distance of two vectors, as users see it.
+/// Squared lengths within which sums of products can be trusted in `f32`.
+const TRUSTED: std::ops::Range<f32> = 1e-24..1e30;
+
+/// The exact distance of two vectors, as users see it: a finite number.
 pub fn exact_distance(space: Space, query: &[f32], vector: &[f32]) -> f32 {
-    match space {
+    let distance = match space {
         Space::L2 => l2_squared(query, vector),
         Space::Ip => 1.0 - inner_product(query, vector),
         Space::Cosine => {
-            let norms = squared_norm(query).sqrt() * squared_norm(vector).sqrt();
+            let (own, other) = (squared_norm(query), squared_norm(vector));
+            if TRUSTED.contains(&own) && TRUSTED.contains(&other) {
+                1.0 - inner_product(query, vector) / (own.sqrt() * other.sqrt())
+            } else {
+                f32::NAN
+            }
+        }
+    };
+    if distance.is_finite() {
+        return distance;
+    }
+    // In `f64` nothing leaves the range.
+    let product = |a: &[f32], b: &[f32]| -> f64 {
+        let pairs = a.iter().zip(b);
+        pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let distance = match space {
+        Space::L2 => {
+            let pairs = query.iter().zip(vector);
+            pairs
+                .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
+                .sum()
+        }
+        Space::Ip => 1.0 - product(query, vector),
+        Space::Cosine => {
+            let norms = product(query, query).sqrt() * product(vector, vector).sqrt();
             if norms > 0.0 {
-                1.0 - inner_product(query, vector) / norms
+                1.0 - product(query, vector) / norms
             } else {
                 1.0
             }
         }
-    }
+    };
+    distance.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
 }
 
 /// Brings `vector` to length 1 and gives the length it had; one of zeros stays as it is.

@@ -26,14 +26,14 @@ fn clumps(seed: u64, rows: usize, dimension: usize, clumps: usize) -> Vec<f32> {
         .collect()
 }
 
-fn options(space: Space, partitions: u32) -> BuildOptions {
+fn options(space: Space, partitions: u32) -> BuildOptions<'static> {
     BuildOptions {
         partitions: Some(partitions),
         ..BuildOptions::new(space)
     }
 }
 
-fn built(rows: &[f32], dimension: usize, options: &BuildOptions) -> VectorIndex {
+fn built(rows: &[f32], dimension: usize, options: &BuildOptions<'_>) -> VectorIndex {
     let bytes = build(rows, dimension, options, &|| true);
     let bytes = bytes
         .expect("the rows are whole")
@@ -277,6 +277,29 @@ fn vectors_that_are_all_equal_or_zero_or_of_one_number_are_found() {
             }
         }
     }
+}
+
+#[test]
+fn the_most_dimensions_are_coded_and_found() {
+    let dimension = 65_535;
+    let rows = clumps(21, 60, dimension, 5);
+    for space in SPACES {
+        let index = built(&rows, dimension, &options(space, 2));
+        let masked = recall(&index, &rows, 0.95, None);
+        assert!(masked >= 0.9, "{space:?}: {masked}");
+    }
+}
+
+#[test]
+fn a_few_huge_rows_leave_the_usual_ones_apart() {
+    let dimension = 24;
+    let mut rows = clumps(22, 3_000, dimension, 20);
+    for row in rows.chunks_exact_mut(dimension).skip(1).step_by(700) {
+        row.iter_mut().for_each(|number| *number *= 1e12);
+    }
+    let index = built(&rows, dimension, &options(Space::L2, 1));
+    let found = recall(&index, &rows, 0.95, None);
+    assert!(found >= 0.94, "{found}");
 }
 
 #[test]

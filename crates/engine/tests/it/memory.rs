@@ -1,0 +1,105 @@
+//! The budget for vectors and indexes in memory, on a real disk.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::sync::Arc;
+
+use vermilion_engine::catalog::CatalogLocation;
+use vermilion_engine::model::{
+    Embeddings, MetadataColumn, Operation, OptionalStrings, QueryRequest, RecordBatch, Strings,
+};
+use vermilion_engine::storage::DiskStorage;
+use vermilion_engine::{Config, Database};
+
+use crate::support::{Choices, create, with_scope};
+
+const DIMENSION: usize = 64;
+const ROWS: usize = 20_000;
+
+fn queries() -> QueryRequest {
+    let mut choices = Choices(5);
+    let values = (0..DIMENSION * 20).map(|_| choices.below(1000) as f32);
+    QueryRequest {
+        embeddings: Embeddings::new(DIMENSION, values.collect()).unwrap(),
+        n_results: 10,
+        ..QueryRequest::default()
+    }
+}
+
+fn open(folder: &std::path::Path, budget: u64) -> Database {
+    let mut config = Config::with_storage(Arc::new(DiskStorage::open(folder).unwrap()));
+    config.catalog = CatalogLocation::File(folder.join("catalog.sqlite"));
+    config.upkeep.background = false;
+    config.upkeep.mapped_bytes = budget;
+    Database::open(config).unwrap()
+}
+
+fn answers(database: &Database) -> Vec<Vec<f32>> {
+    let found = with_scope(database, "things", |scope| {
+        database.query(scope, &queries())
+    });
+    found
+        .unwrap()
+        .into_iter()
+        .map(|one| one.distances)
+        .collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_beyond_the_budget_is_given_back_and_answers_stay_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(folder.path(), 0);
+    create(&database, "things").unwrap();
+    let mut choices = Choices(3);
+    let values = (0..ROWS * DIMENSION).map(|_| choices.below(1000) as f32);
+    let ids: Vec<String> = (0..ROWS).map(|row| format!("id{row}")).collect();
+    let batch = RecordBatch {
+        operations: vec![Operation::Add; ROWS],
+        ids: ids.iter().map(String::as_str).collect::<Strings>(),
+        embeddings: Embeddings::new(DIMENSION, values.collect()).unwrap(),
+        documents: OptionalStrings::absent(ROWS),
+        uris: OptionalStrings::absent(ROWS),
+        metadata: MetadataColumn::absent(ROWS),
+    };
+    with_scope(&database, "things", |scope| {
+        database.write(scope, batch.clone())
+    })
+    .unwrap();
+    database.seal_all().unwrap();
+    let expected = answers(&database);
+    assert!(
+        !database.keep_memory_budget(),
+        "without a budget nothing is given back"
+    );
+    database.close().unwrap();
+    drop(database);
+
+    let budget = 64 << 10;
+    let database = open(folder.path(), budget);
+    assert_eq!(answers(&database), expected);
+    let before = database.mapped_memory();
+    assert!(
+        before.index_bytes + before.vector_bytes > budget,
+        "{before:?}"
+    );
+    assert!(database.keep_memory_budget(), "it is beyond the budget");
+    assert_eq!(
+        answers(&database),
+        expected,
+        "what was given back is read again"
+    );
+    database.close().unwrap();
+    drop(database);
+
+    // Nobody searched between the two rounds, so that even signs go.
+    let database = open(folder.path(), budget);
+    assert_eq!(answers(&database), expected);
+    database.keep_memory_budget();
+    database.keep_memory_budget();
+    let after = database.mapped_memory();
+    assert!(
+        after.index_bytes + after.vector_bytes <= budget,
+        "{after:?} {before:?}"
+    );
+}
