@@ -15,7 +15,7 @@ mod with {
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
-    use parking_lot::RwLock;
+    use parking_lot::{Mutex, RwLock};
     use tokio::net::TcpStream;
     use tokio_rustls::TlsAcceptor;
     use tokio_rustls::rustls::ServerConfig;
@@ -34,13 +34,23 @@ mod with {
     pub(crate) struct Tls {
         files: TlsFiles,
         config: RwLock<Arc<ServerConfig>>,
+        /// Of the files as they were before they were read last.
+        seen: Mutex<Stamps>,
     }
+
+    /// When each file was changed.
+    type Stamps = [Option<SystemTime>; 2];
 
     impl Tls {
         /// Reads the files.
         pub(crate) fn open(files: TlsFiles) -> Result<Self, ServerError> {
+            let seen = Mutex::new(stamps(&files));
             let config = RwLock::new(read(&files)?);
-            Ok(Self { files, config })
+            Ok(Self {
+                files,
+                config,
+                seen,
+            })
         }
 
         /// Agrees with the other side of `stream` on how to encrypt.
@@ -54,13 +64,13 @@ mod with {
 
         /// Reads the files again whenever they change, for ever.
         pub(crate) async fn watch(self: Arc<Self>) {
-            let mut seen = stamps(&self.files);
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;
                 let tls = self.clone();
                 let look = move || {
                     let now = stamps(&tls.files);
-                    if now != seen {
+                    let before = std::mem::replace(&mut *tls.seen.lock(), now);
+                    if now != before {
                         match read(&tls.files) {
                             Ok(config) => {
                                 *tls.config.write() = config;
@@ -71,16 +81,14 @@ mod with {
                             }
                         }
                     }
-                    now
                 };
-                if let Ok(now) = tokio::task::spawn_blocking(look).await {
-                    seen = now;
-                }
+                // It fails only where the runtime ends, and then nobody connects any more.
+                let _ = tokio::task::spawn_blocking(look).await;
             }
         }
     }
 
-    fn stamps(files: &TlsFiles) -> [Option<SystemTime>; 2] {
+    fn stamps(files: &TlsFiles) -> Stamps {
         [&files.certificate, &files.key].map(|path| std::fs::metadata(path).ok()?.modified().ok())
     }
 

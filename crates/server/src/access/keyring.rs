@@ -13,7 +13,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use subtle::ConstantTimeEq;
 
 use super::keys::{Hash, KeyFile, KeysError, SECRET_MIN, hash};
@@ -38,6 +38,8 @@ pub(crate) struct Keyring {
     file: Option<PathBuf>,
     environment: Option<Hash>,
     known: RwLock<Arc<Known>>,
+    /// Of the file as it was before it was read last.
+    seen: Mutex<Stamp>,
 }
 
 impl Keyring {
@@ -60,7 +62,9 @@ impl Keyring {
             file,
             environment: secret.map(hash),
             known: RwLock::default(),
+            seen: Mutex::default(),
         };
+        *ring.seen.lock() = ring.stamp();
         ring.read()?;
         Ok(Some(ring))
     }
@@ -98,13 +102,13 @@ impl Keyring {
 
     /// Reads the file again whenever it changes, for ever.
     pub(crate) async fn watch(self: Arc<Self>) {
-        let mut seen = self.stamp();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let ring = self.clone();
             let look = move || {
                 let now = ring.stamp();
-                if now != seen {
+                let before = std::mem::replace(&mut *ring.seen.lock(), now);
+                if now != before {
                     match ring.read() {
                         Ok(()) => tracing::info!("the file of API keys was read again"),
                         Err(error) => {
@@ -112,11 +116,9 @@ impl Keyring {
                         }
                     }
                 }
-                now
             };
-            if let Ok(now) = tokio::task::spawn_blocking(look).await {
-                seen = now;
-            }
+            // It fails only where the runtime ends, and then nobody asks any more.
+            let _ = tokio::task::spawn_blocking(look).await;
         }
     }
 

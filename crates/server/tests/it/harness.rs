@@ -182,10 +182,12 @@ impl Connection {
         }
         let length = body.len().to_string();
         head.extend(["content-length: ", &length, "\r\n\r\n"]);
-        let stream = self.stream.get_mut();
-        stream.write_all(head.as_bytes()).unwrap();
-        // A server that refuses a body early may close before it has read all of it.
-        let _ = stream.write_all(body);
+        // In one piece: a server that answers without reading a body closes the connection where the
+        // body comes later. One that refuses a large body may close before it has read all of it.
+        let _ = self
+            .stream
+            .get_mut()
+            .write_all(&[head.as_bytes(), body].concat());
         self.answer()
     }
 
