@@ -11,6 +11,7 @@ use crate::codes::{
     BLOCK_ROWS, LevelBits, Quantised, Rotation, Scan, Survivor, block_bytes, check_dimension,
     line_bytes,
 };
+use crate::elements::{Bf16, Element, F16};
 use crate::tiles::{Packed, Part};
 use crate::{BLOCK, scalar};
 
@@ -24,7 +25,7 @@ pub enum Level {
     Scalar,
     /// NEON, on every 64-bit ARM.
     Neon,
-    /// AVX2 with FMA.
+    /// AVX2 with FMA and F16C.
     Avx2,
     /// AVX-512, with VBMI and VNNI for codes where the machine has them.
     Avx512,
@@ -82,16 +83,26 @@ pub fn level() -> Level {
 }
 
 /// A kernel with two results for each row.
-type ProductsAndNorms = unsafe fn(&[f32], &[f32], &mut [f32], &mut [f32]);
+type ProductsAndNorms<E> = unsafe fn(&[f32], &[E], &mut [f32], &mut [f32]);
 
-/// The distance kernels of one instruction set. Each may be called only where the machine has it.
+/// The distance kernels of one instruction set over rows of `E`. Each may be called only where the
+/// machine has it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DistanceTable {
-    pub(crate) l2_squared: unsafe fn(&[f32], &[f32]) -> f32,
-    pub(crate) inner_product: unsafe fn(&[f32], &[f32]) -> f32,
-    pub(crate) l2_squared_rows: unsafe fn(&[f32], &[f32], &mut [f32]),
-    pub(crate) inner_product_rows: unsafe fn(&[f32], &[f32], &mut [f32]),
-    pub(crate) products_and_norms_rows: ProductsAndNorms,
+pub(crate) struct DistanceTable<E> {
+    pub(crate) l2_squared: unsafe fn(&[f32], &[E]) -> f32,
+    pub(crate) inner_product: unsafe fn(&[f32], &[E]) -> f32,
+    pub(crate) l2_squared_rows: unsafe fn(&[f32], &[E], &mut [f32]),
+    pub(crate) inner_product_rows: unsafe fn(&[f32], &[E], &mut [f32]),
+    pub(crate) products_and_norms_rows: ProductsAndNorms<E>,
+}
+
+/// The distance kernels of one instruction set, one table for each type of elements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DistanceTables {
+    pub(crate) f32: DistanceTable<f32>,
+    pub(crate) f16: DistanceTable<F16>,
+    pub(crate) bf16: DistanceTable<Bf16>,
+    pub(crate) i8: DistanceTable<i8>,
 }
 
 /// A scan of blocks of one-bit codes.
@@ -125,14 +136,14 @@ pub(crate) struct TileTable {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kernels {
     pub(crate) level: Level,
-    distances: DistanceTable,
+    distances: DistanceTables,
     codes: CodeTable,
     tiles: TileTable,
 }
 
 const SCALAR: Kernels = Kernels {
     level: Level::Scalar,
-    distances: scalar::distances::DISTANCES,
+    distances: scalar::distances::TABLES,
     codes: scalar::codes::CODES,
     tiles: scalar::tiles::TILES,
 };
@@ -150,17 +161,17 @@ pub(crate) fn available() -> Vec<Kernels> {
     #[cfg(target_arch = "x86_64")]
     {
         use crate::x86_64;
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        if has_avx2_with_its_company() {
             tables.push(Kernels {
                 level: Level::Avx2,
-                distances: x86_64::avx2::DISTANCES,
+                distances: x86_64::avx2_rows::TABLES,
                 codes: x86_64::avx2_codes::CODES,
                 tiles: x86_64::avx2::TILES,
             });
             if is_x86_feature_detected!("avx512f") {
                 tables.push(Kernels {
                     level: Level::Avx512,
-                    distances: x86_64::avx512::DISTANCES,
+                    distances: x86_64::avx512_rows::TABLES,
                     codes: if has_avx512_for_codes() {
                         x86_64::avx512_codes::CODES
                     } else {
@@ -175,12 +186,20 @@ pub(crate) fn available() -> Vec<Kernels> {
     if std::arch::is_aarch64_feature_detected!("neon") {
         tables.push(Kernels {
             level: Level::Neon,
-            distances: crate::aarch64::neon::DISTANCES,
+            distances: crate::aarch64::neon_rows::TABLES,
             codes: crate::aarch64::neon_codes::CODES,
             tiles: crate::aarch64::neon::TILES,
         });
     }
     tables
+}
+
+/// Whether the machine has AVX2 and what every processor with it has had beside it.
+#[cfg(target_arch = "x86_64")]
+fn has_avx2_with_its_company() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
 }
 
 /// Whether the machine has what the AVX-512 kernels over codes use beyond AVX-512F.
@@ -210,12 +229,12 @@ pub(crate) fn kernels() -> &'static Kernels {
 }
 
 /// Sums `part` over blocks of both vectors, in `f64`.
-fn blockwise(a: &[f32], b: &[f32], part: impl Fn(&[f32], &[f32]) -> f32) -> f32 {
+fn blockwise<E>(a: &[f32], b: &[E], part: impl Fn(&[f32], &[E]) -> f32) -> f32 {
     let blocks = a.chunks(BLOCK).zip(b.chunks(BLOCK));
     blocks.map(|(a, b)| f64::from(part(a, b))).sum::<f64>() as f32
 }
 
-fn check_rows(query: &[f32], rows: &[f32], count: usize) {
+fn check_rows<E>(query: &[f32], rows: &[E], count: usize) {
     assert!(
         query.len().checked_mul(count) == Some(rows.len()),
         "{count} rows of {} numbers were announced, {} numbers given",
@@ -224,7 +243,7 @@ fn check_rows(query: &[f32], rows: &[f32], count: usize) {
     );
 }
 
-fn check_lengths(a: &[f32], b: &[f32]) {
+fn check_lengths<E>(a: &[f32], b: &[E]) {
     assert!(
         a.len() == b.len(),
         "the vectors have {} and {} numbers",
@@ -235,10 +254,10 @@ fn check_lengths(a: &[f32], b: &[f32]) {
 
 impl Kernels {
     #[inline]
-    pub(crate) fn l2_squared(&self, a: &[f32], b: &[f32]) -> f32 {
+    pub(crate) fn l2_squared<E: Element>(&self, a: &[f32], b: &[E]) -> f32 {
         check_lengths(a, b);
         // SAFETY: the machine has the instructions of every table that `available` gives.
-        let part = |a: &[f32], b: &[f32]| unsafe { (self.distances.l2_squared)(a, b) };
+        let part = |a: &[f32], b: &[E]| unsafe { (E::table(&self.distances).l2_squared)(a, b) };
         if a.len() <= BLOCK {
             part(a, b)
         } else {
@@ -247,10 +266,10 @@ impl Kernels {
     }
 
     #[inline]
-    pub(crate) fn inner_product(&self, a: &[f32], b: &[f32]) -> f32 {
+    pub(crate) fn inner_product<E: Element>(&self, a: &[f32], b: &[E]) -> f32 {
         check_lengths(a, b);
         // SAFETY: the machine has the instructions of every table that `available` gives.
-        let part = |a: &[f32], b: &[f32]| unsafe { (self.distances.inner_product)(a, b) };
+        let part = |a: &[f32], b: &[E]| unsafe { (E::table(&self.distances).inner_product)(a, b) };
         if a.len() <= BLOCK {
             part(a, b)
         } else {
@@ -258,11 +277,11 @@ impl Kernels {
         }
     }
 
-    pub(crate) fn l2_squared_rows(&self, query: &[f32], rows: &[f32], out: &mut [f32]) {
+    pub(crate) fn l2_squared_rows<E: Element>(&self, query: &[f32], rows: &[E], out: &mut [f32]) {
         check_rows(query, rows, out.len());
         if query.len() <= BLOCK {
             // SAFETY: the machine has the instructions of every table that `available` gives.
-            unsafe { (self.distances.l2_squared_rows)(query, rows, out) }
+            unsafe { (E::table(&self.distances).l2_squared_rows)(query, rows, out) }
         } else {
             for (row, out) in rows.chunks_exact(query.len()).zip(out) {
                 *out = self.l2_squared(query, row);
@@ -270,11 +289,16 @@ impl Kernels {
         }
     }
 
-    pub(crate) fn inner_product_rows(&self, query: &[f32], rows: &[f32], out: &mut [f32]) {
+    pub(crate) fn inner_product_rows<E: Element>(
+        &self,
+        query: &[f32],
+        rows: &[E],
+        out: &mut [f32],
+    ) {
         check_rows(query, rows, out.len());
         if query.len() <= BLOCK {
             // SAFETY: the machine has the instructions of every table that `available` gives.
-            unsafe { (self.distances.inner_product_rows)(query, rows, out) }
+            unsafe { (E::table(&self.distances).inner_product_rows)(query, rows, out) }
         } else {
             for (row, out) in rows.chunks_exact(query.len()).zip(out) {
                 *out = self.inner_product(query, row);
@@ -282,10 +306,10 @@ impl Kernels {
         }
     }
 
-    pub(crate) fn products_and_norms_rows(
+    pub(crate) fn products_and_norms_rows<E: Element>(
         &self,
         query: &[f32],
-        rows: &[f32],
+        rows: &[E],
         products: &mut [f32],
         norms: &mut [f32],
     ) {
@@ -296,15 +320,24 @@ impl Kernels {
             norms.len()
         );
         check_rows(query, rows, products.len());
+        // SAFETY: the machine has the instructions of every table that `available` gives.
+        let part = |query: &[f32], rows: &[E], products: &mut [f32], norms: &mut [f32]| unsafe {
+            (E::table(&self.distances).products_and_norms_rows)(query, rows, products, norms);
+        };
         if query.len() <= BLOCK {
-            // SAFETY: the machine has the instructions of every table that `available` gives.
-            unsafe { (self.distances.products_and_norms_rows)(query, rows, products, norms) }
-        } else {
-            let out = products.iter_mut().zip(norms);
-            for (row, (product, norm)) in rows.chunks_exact(query.len()).zip(out) {
-                *product = self.inner_product(query, row);
-                *norm = self.inner_product(row, row);
+            part(query, rows, products, norms);
+            return;
+        }
+        let out = products.iter_mut().zip(norms);
+        for (row, (product, norm)) in rows.chunks_exact(query.len()).zip(out) {
+            let mut sums = (0.0, 0.0);
+            for (query, row) in query.chunks(BLOCK).zip(row.chunks(BLOCK)) {
+                let mut own = ([0.0], [0.0]);
+                part(query, row, &mut own.0, &mut own.1);
+                sums.0 += f64::from(own.0[0]);
+                sums.1 += f64::from(own.1[0]);
             }
+            (*product, *norm) = (sums.0 as f32, sums.1 as f32);
         }
     }
 }

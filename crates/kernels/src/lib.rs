@@ -4,6 +4,7 @@
 //! of `f32`, whatever the length and the alignment of its slices; vectors of more than
 //! [`BLOCK`] numbers are summed block by block in `f64`, so that precision does not depend on the
 //! dimension. This crate is the only home of SIMD and, with the file that maps files, of `unsafe`.
+//! Vectors may be kept in elements narrower than `f32` (see [`Element`]); sums are of `f32` all the same.
 //! What is deliberately absent: metrics. Callers build cosine from products and norms.
 //!
 //! ```
@@ -20,6 +21,7 @@ pub mod codes;
 pub mod tiles;
 
 mod dispatch;
+mod elements;
 mod fetch;
 mod scalar;
 mod sums;
@@ -33,6 +35,7 @@ mod x86_64;
 mod tests;
 
 pub use dispatch::{Level, UnknownLevel, level};
+pub use elements::{Bf16, Element, F16};
 pub use fetch::prefetch;
 
 use dispatch::kernels;
@@ -44,7 +47,7 @@ pub const BLOCK: usize = 8192;
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
+pub fn l2_squared<E: Element>(a: &[f32], b: &[E]) -> f32 {
     kernels().l2_squared(a, b)
 }
 
@@ -52,7 +55,7 @@ pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+pub fn inner_product<E: Element>(a: &[f32], b: &[E]) -> f32 {
     kernels().inner_product(a, b)
 }
 
@@ -65,7 +68,7 @@ pub fn squared_norm(a: &[f32]) -> f32 {
 ///
 /// # Panics
 /// If `rows` does not hold `out.len()` vectors of `query.len()` numbers.
-pub fn l2_squared_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
+pub fn l2_squared_rows<E: Element>(query: &[f32], rows: &[E], out: &mut [f32]) {
     kernels().l2_squared_rows(query, rows, out);
 }
 
@@ -73,7 +76,7 @@ pub fn l2_squared_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
 ///
 /// # Panics
 /// If `rows` does not hold `out.len()` vectors of `query.len()` numbers.
-pub fn inner_product_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
+pub fn inner_product_rows<E: Element>(query: &[f32], rows: &[E], out: &mut [f32]) {
     kernels().inner_product_rows(query, rows, out);
 }
 
@@ -83,9 +86,9 @@ pub fn inner_product_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
 /// # Panics
 /// If `products` and `norms` differ in length, or `rows` does not hold as many vectors of
 /// `query.len()` numbers.
-pub fn inner_products_and_squared_norms_rows(
+pub fn inner_products_and_squared_norms_rows<E: Element>(
     query: &[f32],
-    rows: &[f32],
+    rows: &[E],
     products: &mut [f32],
     norms: &mut [f32],
 ) {

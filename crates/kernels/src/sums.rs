@@ -1,7 +1,8 @@
 //! The bodies of the kernels, written once for every instruction set.
 //!
 //! What must stay true: `distance_kernels` is used in a module that has, for one instruction set,
-//! `Vector`, `LANES` and the steps `zero`, `load`, `load_part`, `multiply_add`, `subtract`, `sum`.
+//! `Vector`, `LANES` and the steps `zero`, `load`, `load_part`, `multiply_add`, `subtract`, `sum`,
+//! and for what rows are made of `Element`, `load_row` and `load_row_part`.
 //! `code_kernels` likewise, with `block_bounds`, `dot_levels8` and `dot_levels4`; `tile_kernels`
 //! in one that has, beside the vector's steps, `splat` and `store`.
 //! The bodies live in macros and not in generic functions because `target_feature` must stand on
@@ -39,7 +40,7 @@ macro_rules! distance_kernels {
         #[target_feature(enable = $features)]
         unsafe fn sums<const R: usize, const U: usize, const L2: bool>(
             query: *const f32,
-            rows: [*const f32; R],
+            rows: [*const Element; R],
             length: usize,
         ) -> [f32; R] {
             let mut totals = [[zero(); U]; R];
@@ -51,7 +52,7 @@ macro_rules! distance_kernels {
                     let numbers = unsafe { load(query.add(offset)) };
                     for (row, total) in rows.iter().zip(&mut totals) {
                         // SAFETY: as above.
-                        let row = unsafe { load(row.add(offset)) };
+                        let row = unsafe { load_row(row.add(offset)) };
                         total[lane] = step::<L2>(numbers, row, total[lane]);
                     }
                 }
@@ -63,7 +64,7 @@ macro_rules! distance_kernels {
                 let numbers = unsafe { load_part(query.add(at), count) };
                 for (row, total) in rows.iter().zip(&mut totals) {
                     // SAFETY: as above.
-                    let row = unsafe { load_part(row.add(at), count) };
+                    let row = unsafe { load_row_part(row.add(at), count) };
                     total[0] = step::<L2>(numbers, row, total[0]);
                 }
                 at += LANES;
@@ -79,7 +80,7 @@ macro_rules! distance_kernels {
         #[target_feature(enable = $features)]
         unsafe fn products_and_norms<const R: usize, const U: usize>(
             query: *const f32,
-            rows: [*const f32; R],
+            rows: [*const Element; R],
             length: usize,
         ) -> [(f32, f32); R] {
             let mut totals = [[(zero(), zero()); U]; R];
@@ -91,7 +92,7 @@ macro_rules! distance_kernels {
                     let numbers = unsafe { load(query.add(offset)) };
                     for (row, total) in rows.iter().zip(&mut totals) {
                         // SAFETY: as above.
-                        let row = unsafe { load(row.add(offset)) };
+                        let row = unsafe { load_row(row.add(offset)) };
                         let (product, norm) = total[lane];
                         total[lane] = (
                             multiply_add(numbers, row, product),
@@ -107,7 +108,7 @@ macro_rules! distance_kernels {
                 let numbers = unsafe { load_part(query.add(at), count) };
                 for (row, total) in rows.iter().zip(&mut totals) {
                     // SAFETY: as above.
-                    let row = unsafe { load_part(row.add(at), count) };
+                    let row = unsafe { load_row_part(row.add(at), count) };
                     let (product, norm) = total[0];
                     total[0] = (
                         multiply_add(numbers, row, product),
@@ -124,14 +125,14 @@ macro_rules! distance_kernels {
         }
 
         #[target_feature(enable = $features)]
-        fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
+        fn l2_squared(a: &[f32], b: &[Element]) -> f32 {
             assert_eq!(a.len(), b.len());
             // SAFETY: both slices have the length given.
             unsafe { sums::<1, 4, true>(a.as_ptr(), [b.as_ptr()], a.len())[0] }
         }
 
         #[target_feature(enable = $features)]
-        fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+        fn inner_product(a: &[f32], b: &[Element]) -> f32 {
             assert_eq!(a.len(), b.len());
             // SAFETY: both slices have the length given.
             unsafe { sums::<1, 4, false>(a.as_ptr(), [b.as_ptr()], a.len())[0] }
@@ -139,7 +140,7 @@ macro_rules! distance_kernels {
 
         #[inline]
         #[target_feature(enable = $features)]
-        fn rows_of<const L2: bool>(query: &[f32], rows: &[f32], out: &mut [f32]) {
+        fn rows_of<const L2: bool>(query: &[f32], rows: &[Element], out: &mut [f32]) {
             const R: usize = $rows;
             let length = query.len();
             assert_eq!(rows.len(), length * out.len());
@@ -164,19 +165,19 @@ macro_rules! distance_kernels {
         }
 
         #[target_feature(enable = $features)]
-        fn l2_squared_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
+        fn l2_squared_rows(query: &[f32], rows: &[Element], out: &mut [f32]) {
             rows_of::<true>(query, rows, out);
         }
 
         #[target_feature(enable = $features)]
-        fn inner_product_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
+        fn inner_product_rows(query: &[f32], rows: &[Element], out: &mut [f32]) {
             rows_of::<false>(query, rows, out);
         }
 
         #[target_feature(enable = $features)]
         fn products_and_norms_rows(
             query: &[f32],
-            rows: &[f32],
+            rows: &[Element],
             products: &mut [f32],
             norms: &mut [f32],
         ) {
@@ -208,7 +209,7 @@ macro_rules! distance_kernels {
         }
 
         /// The distance kernels of this instruction set.
-        pub(crate) const DISTANCES: crate::dispatch::DistanceTable =
+        pub(crate) const DISTANCES: crate::dispatch::DistanceTable<Element> =
             crate::dispatch::DistanceTable {
                 l2_squared,
                 inner_product,
@@ -216,6 +217,34 @@ macro_rules! distance_kernels {
                 inner_product_rows,
                 products_and_norms_rows,
             };
+    };
+}
+
+/// Writes `load_row_part` for elements that cannot be loaded under a mask.
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    expect(
+        unused_macros,
+        reason = "this architecture has the scalar kernels only"
+    )
+)]
+macro_rules! load_row_part {
+    ($features:literal) => {
+        /// The first `count` elements as numbers, then zeros.
+        ///
+        /// # Safety
+        /// `from` points to `count` elements, at most [`LANES`].
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn load_row_part(from: *const Element, count: usize) -> Vector {
+            let mut elements = [<Element as crate::elements::Element>::ZERO; LANES];
+            // SAFETY: `count` is at most `LANES`, the length of `elements`, which is no part of
+            // the input, and which `load_row` reads.
+            unsafe {
+                std::ptr::copy_nonoverlapping(from, elements.as_mut_ptr(), count);
+                load_row(elements.as_ptr())
+            }
+        }
     };
 }
 
@@ -424,8 +453,8 @@ macro_rules! lowest_kernel {
 }
 
 pub(crate) use code_kernels;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(crate) use distance_kernels;
 pub(crate) use lowest_kernel;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) use tile_kernels;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) use {distance_kernels, load_row_part};

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::dispatch::{Kernels, available, choose};
-use crate::{BLOCK, Level};
+use crate::{BLOCK, Bf16, Element, F16, Level};
 
 /// What the sum of `terms` is, and how far `f32` may be from it.
 fn close(found: f32, terms: impl Iterator<Item = f64>, what: &str) {
@@ -29,23 +29,32 @@ fn squares<'a>(a: &'a [f32], b: &'a [f32]) -> impl Iterator<Item = f64> + 'a {
     })
 }
 
+/// Checks `rows` as they are and brought to every narrower element.
 fn check(kernels: &Kernels, query: &[f32], rows: &[f32], count: usize) {
-    let level = kernels.level;
+    check_elements::<f32>(kernels, query, rows, count);
+    check_elements::<F16>(kernels, query, rows, count);
+    check_elements::<Bf16>(kernels, query, rows, count);
+    check_elements::<i8>(kernels, query, rows, count);
+}
+
+fn check_elements<E: Element>(kernels: &Kernels, query: &[f32], rows: &[f32], count: usize) {
+    let level = format!("{}, {}", kernels.level, std::any::type_name::<E>());
+    let elements: Vec<E> = rows.iter().map(|&number| E::nearest(number)).collect();
+    let numbers: Vec<f32> = elements.iter().map(|element| element.to_f32()).collect();
     let mut distances = vec![f32::NAN; count];
     let mut inner = vec![f32::NAN; count];
     let mut both = (vec![f32::NAN; count], vec![f32::NAN; count]);
-    kernels.l2_squared_rows(query, rows, &mut distances);
-    kernels.inner_product_rows(query, rows, &mut inner);
-    kernels.products_and_norms_rows(query, rows, &mut both.0, &mut both.1);
+    kernels.l2_squared_rows(query, &elements, &mut distances);
+    kernels.inner_product_rows(query, &elements, &mut inner);
+    kernels.products_and_norms_rows(query, &elements, &mut both.0, &mut both.1);
     for at in 0..count {
-        let row = &rows[at * query.len()..(at + 1) * query.len()];
+        let range = at * query.len()..(at + 1) * query.len();
+        let (row, kept) = (&numbers[range.clone()], &elements[range]);
         let what = format!("{level}, {} numbers, row {at} of {count}", query.len());
-        close(kernels.l2_squared(query, row), squares(query, row), &what);
-        close(
-            kernels.inner_product(query, row),
-            products(query, row),
-            &what,
-        );
+        let distance = kernels.l2_squared(query, kept);
+        close(distance, squares(query, row), &what);
+        let product = kernels.inner_product(query, kept);
+        close(product, products(query, row), &what);
         close(distances[at], squares(query, row), &what);
         close(inner[at], products(query, row), &what);
         close(both.0[at], products(query, row), &what);

@@ -2,3 +2,4 @@
 
 pub(crate) mod neon;
 pub(crate) mod neon_codes;
+pub(crate) mod neon_rows;

@@ -4,14 +4,16 @@ use std::arch::aarch64::{
     float32x4_t, vaddvq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vst1q_f32, vsubq_f32,
 };
 
+use self::{load as load_row, load_part as load_row_part};
 use crate::sums::{distance_kernels, tile_kernels};
 
-type Vector = float32x4_t;
-const LANES: usize = 4;
+pub(super) type Vector = float32x4_t;
+type Element = f32;
+pub(super) const LANES: usize = 4;
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn zero() -> Vector {
+pub(super) fn zero() -> Vector {
     vdupq_n_f32(0.0)
 }
 
@@ -19,7 +21,7 @@ fn zero() -> Vector {
 /// `from` points to [`LANES`] numbers.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn load(from: *const f32) -> Vector {
+pub(super) unsafe fn load(from: *const f32) -> Vector {
     // SAFETY: as the caller promises; the load needs no alignment.
     unsafe { vld1q_f32(from) }
 }
@@ -30,7 +32,7 @@ unsafe fn load(from: *const f32) -> Vector {
 /// `from` points to `count` numbers, at most [`LANES`].
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn load_part(from: *const f32, count: usize) -> Vector {
+pub(super) unsafe fn load_part(from: *const f32, count: usize) -> Vector {
     let mut numbers = [0.0f32; LANES];
     // SAFETY: `count` is at most `LANES`, the length of `numbers`, which is no part of the input.
     unsafe {
@@ -41,19 +43,19 @@ unsafe fn load_part(from: *const f32, count: usize) -> Vector {
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn multiply_add(a: Vector, b: Vector, sum: Vector) -> Vector {
+pub(super) fn multiply_add(a: Vector, b: Vector, sum: Vector) -> Vector {
     vfmaq_f32(sum, a, b)
 }
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn subtract(a: Vector, b: Vector) -> Vector {
+pub(super) fn subtract(a: Vector, b: Vector) -> Vector {
     vsubq_f32(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn sum(vector: Vector) -> f32 {
+pub(super) fn sum(vector: Vector) -> f32 {
     vaddvq_f32(vector)
 }
 

@@ -7,17 +7,19 @@ use std::arch::x86_64::{
     _mm256_sub_ps,
 };
 
+use self::{load as load_row, load_part as load_row_part};
 use crate::sums::{distance_kernels, tile_kernels};
 
-type Vector = __m256;
-const LANES: usize = 8;
+pub(super) type Vector = __m256;
+type Element = f32;
+pub(super) const LANES: usize = 8;
 
 /// Eight words of ones, then eight of zeros: loaded from word `8 - n`, it selects n lanes.
 const LANE_MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn zero() -> Vector {
+pub(super) fn zero() -> Vector {
     _mm256_setzero_ps()
 }
 
@@ -25,7 +27,7 @@ fn zero() -> Vector {
 /// `from` points to [`LANES`] numbers.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn load(from: *const f32) -> Vector {
+pub(super) unsafe fn load(from: *const f32) -> Vector {
     // SAFETY: as the caller promises; the load needs no alignment.
     unsafe { _mm256_loadu_ps(from) }
 }
@@ -36,7 +38,7 @@ unsafe fn load(from: *const f32) -> Vector {
 /// `from` points to `count` numbers, at most [`LANES`].
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn load_part(from: *const f32, count: usize) -> Vector {
+pub(super) unsafe fn load_part(from: *const f32, count: usize) -> Vector {
     // SAFETY: the mask is eight words of sixteen from word 0 to 8, and lanes outside of it are
     // not read from `from`.
     unsafe {
@@ -47,19 +49,19 @@ unsafe fn load_part(from: *const f32, count: usize) -> Vector {
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn multiply_add(a: Vector, b: Vector, sum: Vector) -> Vector {
+pub(super) fn multiply_add(a: Vector, b: Vector, sum: Vector) -> Vector {
     _mm256_fmadd_ps(a, b, sum)
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn subtract(a: Vector, b: Vector) -> Vector {
+pub(super) fn subtract(a: Vector, b: Vector) -> Vector {
     _mm256_sub_ps(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn sum(vector: Vector) -> f32 {
+pub(super) fn sum(vector: Vector) -> f32 {
     let half = _mm_add_ps(
         _mm256_castps256_ps128(vector),
         _mm256_extractf128_ps::<1>(vector),

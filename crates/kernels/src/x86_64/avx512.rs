@@ -5,14 +5,16 @@ use std::arch::x86_64::{
     _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
+use self::{load as load_row, load_part as load_row_part};
 use crate::sums::{distance_kernels, tile_kernels};
 
-type Vector = __m512;
-const LANES: usize = 16;
+pub(super) type Vector = __m512;
+type Element = f32;
+pub(super) const LANES: usize = 16;
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn zero() -> Vector {
+pub(super) fn zero() -> Vector {
     _mm512_setzero_ps()
 }
 
@@ -20,7 +22,7 @@ fn zero() -> Vector {
 /// `from` points to [`LANES`] numbers.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn load(from: *const f32) -> Vector {
+pub(super) unsafe fn load(from: *const f32) -> Vector {
     // SAFETY: as the caller promises; the load needs no alignment.
     unsafe { _mm512_loadu_ps(from) }
 }
@@ -31,7 +33,7 @@ unsafe fn load(from: *const f32) -> Vector {
 /// `from` points to `count` numbers, at most [`LANES`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn load_part(from: *const f32, count: usize) -> Vector {
+pub(super) unsafe fn load_part(from: *const f32, count: usize) -> Vector {
     let lanes = ((1u32 << count) - 1) as u16;
     // SAFETY: lanes outside of the mask are not read.
     unsafe { _mm512_maskz_loadu_ps(lanes, from) }
@@ -39,19 +41,19 @@ unsafe fn load_part(from: *const f32, count: usize) -> Vector {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn multiply_add(a: Vector, b: Vector, sum: Vector) -> Vector {
+pub(super) fn multiply_add(a: Vector, b: Vector, sum: Vector) -> Vector {
     _mm512_fmadd_ps(a, b, sum)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn subtract(a: Vector, b: Vector) -> Vector {
+pub(super) fn subtract(a: Vector, b: Vector) -> Vector {
     _mm512_sub_ps(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn sum(vector: Vector) -> f32 {
+pub(super) fn sum(vector: Vector) -> f32 {
     _mm512_reduce_add_ps(vector)
 }
 

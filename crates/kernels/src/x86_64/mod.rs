@@ -2,5 +2,7 @@
 
 pub(crate) mod avx2;
 pub(crate) mod avx2_codes;
+pub(crate) mod avx2_rows;
 pub(crate) mod avx512;
 pub(crate) mod avx512_codes;
+pub(crate) mod avx512_rows;
