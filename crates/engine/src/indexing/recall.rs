@@ -14,7 +14,7 @@ use super::samples::Samples;
 use crate::Result;
 use crate::model::SegmentId;
 use crate::query::{Rechecked, Snapshot, Tally, recheck, tally};
-use crate::segments::vector::{IndexFile, STEPS_MAX, Watch};
+use crate::segments::vector::{STEPS_MAX, VectorFile, Watch};
 use crate::storage::Storage;
 
 /// Steps of correction at which an index is written anew, calibrated for what is asked now.
@@ -130,7 +130,7 @@ impl LiveCollection {
 /// What is known of the index of each part.
 fn watches(snapshot: &Arc<Snapshot>) -> impl Iterator<Item = Option<&Watch>> {
     let parts = snapshot.parts.iter();
-    parts.map(|part| part.source.vector_index().map(IndexFile::watch))
+    parts.map(|part| part.source.vector_index().map(VectorFile::watch))
 }
 
 fn sum(tallies: &[Tally]) -> Tally {

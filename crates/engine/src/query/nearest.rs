@@ -12,10 +12,10 @@ use super::distance::QueryVector;
 use super::plan::{Chosen, live};
 use super::top::{Candidate, Top};
 use super::{Location, Part, Snapshot};
+use crate::Result;
 use crate::model::{Embeddings, Recall};
-use crate::segments::vector::{Best, Effort, IndexFile, Mask, VectorIndex};
+use crate::segments::vector::{Best, Effort, Mask, VectorFile, VectorIndex};
 use crate::segments::{RowSet, Source};
-use crate::{ErrorKind, Result};
 
 /// Numbers in a block of rows: few enough to stay in the processor's cache between queries.
 const BLOCK_NUMBERS: usize = 48 << 10;
@@ -67,10 +67,10 @@ fn attempt(
         let file = part.source.vector_index().filter(|_| !recall.is_exact());
         if rows.len() > EXACT_ROWS.max(u64::from(count) * EXACT_ROWS_FACTOR)
             && let Some(file) = file
-            && let Some(index) = file.index()
+            && let Some(index) = file.searched()
             && queries.iter().all(|query| index.can_rank(query.values))
         {
-            let Some(mask) = unless_damaged(file, rows.mask(index))? else {
+            let Some(mask) = file.unless_damaged(rows.mask(index))? else {
                 return Ok(None);
             };
             indexed.push(Indexed {
@@ -92,21 +92,10 @@ fn attempt(
 struct Indexed<'a> {
     number: usize,
     part: &'a Part,
-    file: &'a IndexFile,
+    file: &'a VectorFile,
     index: &'a VectorIndex,
     /// The rows that may answer; `None` for all.
     mask: Option<Mask>,
-}
-
-/// What an index gave; `None` where it is damaged, and is set aside.
-fn unless_damaged<T>(file: &IndexFile, given: Result<T>) -> Result<Option<T>> {
-    match given {
-        Err(error) if error.kind() == ErrorKind::Corrupted => {
-            file.set_aside(&error);
-            Ok(None)
-        }
-        given => given.map(Some),
-    }
 }
 
 /// Offers the rows that the indexes find to the `tops` of `queries`; `false` where one is damaged.
@@ -130,7 +119,7 @@ fn search_indexes(
             let found = one
                 .index
                 .search_into(query.values, effort, mask, at as u32, &mut best);
-            if unless_damaged(one.file, found)?.is_none() {
+            if one.file.unless_damaged(found)?.is_none() {
                 return Ok(false);
             }
         }

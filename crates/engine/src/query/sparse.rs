@@ -12,8 +12,8 @@ use super::top::{Candidate, Top};
 use super::{Location, Part, Snapshot};
 use crate::model::{SparseSettings, SparseVector};
 use crate::segments::RowSet;
-use crate::segments::sparse::{KeyIndex, SparseFile};
-use crate::{Error, ErrorKind, Result};
+use crate::segments::sparse::KeyIndex;
+use crate::{Error, Result};
 
 /// Dead rows are looked up among a dimension's rows where they are so many times fewer, and else
 /// the other way round.
@@ -121,13 +121,7 @@ fn with_index<T>(
     let Some((file, index)) = file.and_then(|file| Some((file, file.index()?.key(key)?))) else {
         return Ok(None);
     };
-    match ask(index) {
-        Err(error) if error.kind() == ErrorKind::Corrupted => {
-            SparseFile::set_aside(file, &error);
-            Ok(None)
-        }
-        answer => answer.map(Some),
-    }
+    file.unless_damaged(ask(index))
 }
 
 /// How many live records have each dimension of `query`.

@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 
-use super::RowSet;
 use super::blocks::Blocks;
 use super::column::typed;
 use super::documents::{DocumentMatcher, Documents};
@@ -13,9 +12,10 @@ use super::id_table::{self, HashedId};
 use super::metadata::extra;
 use super::metadata::gather::Cell;
 use super::metadata::search::Postings;
-use super::sparse::{SPARSE_FILE, SparseFile};
+use super::sparse::{SPARSE_FILE, SparseIndex};
 use super::toc::Toc;
-use super::vector::{INDEX_FILE, IndexFile, index_bytes};
+use super::vector::{INDEX_FILE, VectorFile, index_bytes};
+use super::{IndexFile, RowSet};
 use crate::model::{
     CollectionId, Comparison, DocumentTest, MetadataColumn, SegmentId, SeqId, SparseVector, Value,
 };
@@ -36,8 +36,8 @@ pub struct Segment {
     records: Blocks,
     index: Blocks,
     documents: Option<Documents>,
-    vector_index: Option<IndexFile>,
-    sparse_index: Option<SparseFile>,
+    vector_index: Option<VectorFile>,
+    sparse_index: Option<IndexFile<SparseIndex>>,
 }
 
 /// A part of what searches read of a segment.
@@ -95,9 +95,9 @@ impl Segment {
             None => None,
         };
         let vector_index = toc.file(INDEX_FILE);
-        let vector_index = vector_index.map(|_| IndexFile::new(open(INDEX_FILE)));
+        let vector_index = vector_index.map(|_| VectorFile::new(open(INDEX_FILE)));
         let sparse_index = toc.file(SPARSE_FILE);
-        let sparse_index = sparse_index.map(|_| SparseFile::new(open(SPARSE_FILE)));
+        let sparse_index = sparse_index.map(|_| IndexFile::new(open(SPARSE_FILE)));
         if vectors.len() as u64 != u64::from(toc.rows) * u64::from(toc.dimension) * 4 {
             let detail = format_args!(
                 "{} vectors of {} numbers do not fill it",
@@ -145,22 +145,22 @@ impl Segment {
         let mut damage: Vec<Error> = toc.err().into_iter().collect();
         self.files()
             .for_each(|file| damage.extend(file.damage_while(go_on)));
-        damage.extend(self.vector_index.iter().flat_map(IndexFile::damage));
-        damage.extend(self.sparse_index.iter().flat_map(SparseFile::damage));
+        damage.extend(self.vector_index.iter().flat_map(|file| file.damage()));
+        damage.extend(self.sparse_index.iter().flat_map(IndexFile::damage));
         damage
     }
 
     /// Bytes of its files on disk.
     pub fn disk_bytes(&self) -> u64 {
         let files: usize = self.files().map(Blocks::len).sum();
-        let index = self.vector_index.as_ref().map_or(0, IndexFile::bytes);
-        let sparse = self.sparse_index.as_ref().map_or(0, SparseFile::bytes);
+        let index = self.vector_index.as_ref().map_or(0, |file| file.bytes());
+        let sparse = self.sparse_index.as_ref().map_or(0, IndexFile::bytes);
         (files + index + sparse + self.toc_bytes.len()) as u64
     }
 
     /// The bytes of its vectors and of their index, where they lie.
     pub(crate) fn mapped(&self) -> (&[u8], Option<&[u8]>) {
-        let index = self.vector_index.as_ref().map(IndexFile::mapped);
+        let index = self.vector_index.as_ref().map(|file| file.mapped());
         (self.vectors.unchecked(), index)
     }
 
@@ -172,18 +172,18 @@ impl Segment {
 
     /// Bytes of the index that every search reads some of.
     pub(crate) fn sign_bytes(&self) -> u64 {
-        self.vector_index.as_ref().map_or(0, IndexFile::levels_at) as u64
+        self.vector_index.as_ref().map_or(0, VectorFile::levels_at) as u64
     }
 
     /// Notes that one more round of upkeep has passed.
     pub(crate) fn note_round(&self) {
-        self.vector_index.iter().for_each(IndexFile::note_round);
+        self.vector_index.iter().for_each(VectorFile::note_round);
     }
 
     /// Rounds since its index was searched; many where it has none.
     pub(crate) fn idle_rounds(&self) -> u64 {
         let index = self.vector_index.as_ref();
-        index.map_or(u64::MAX, IndexFile::idle_rounds)
+        index.map_or(u64::MAX, VectorFile::idle_rounds)
     }
 
     /// Gives the memory of a part of it back to the system.
@@ -215,12 +215,12 @@ impl Segment {
     }
 
     /// The index of its vectors, where it has one.
-    pub fn vector_index(&self) -> Option<&IndexFile> {
+    pub fn vector_index(&self) -> Option<&VectorFile> {
         self.vector_index.as_ref()
     }
 
     /// The index of its sparse vectors, where it has one.
-    pub fn sparse_index(&self) -> Option<&SparseFile> {
+    pub fn sparse_index(&self) -> Option<&IndexFile<SparseIndex>> {
         self.sparse_index.as_ref()
     }
 
@@ -372,8 +372,11 @@ impl Segment {
             .map(|column| size_of_val(column) + column.key.len())
             .sum();
         let documents = self.documents.as_ref().map_or(0, Documents::heap_bytes);
-        let vectors = self.vector_index.as_ref().map_or(0, IndexFile::heap_bytes);
-        let sparse = self.sparse_index.as_ref().map_or(0, SparseFile::heap_bytes);
+        let vectors = self
+            .vector_index
+            .as_ref()
+            .map_or(0, |file| file.heap_bytes());
+        let sparse = self.sparse_index.as_ref().map_or(0, IndexFile::heap_bytes);
         size_of::<Self>() + checksums + columns + documents + vectors + sparse
     }
 

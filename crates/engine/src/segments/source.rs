@@ -5,8 +5,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::sparse::SparseFile;
-use super::vector::IndexFile;
+use super::IndexFile;
+use super::sparse::SparseIndex;
+use super::vector::VectorFile;
 use super::{Chunk, HashedId, RowSet, Segment};
 use crate::Result;
 use crate::model::{Comparison, DocumentTest, MetadataColumn, SeqId, SparseVector};
@@ -133,7 +134,7 @@ impl Source {
     }
 
     /// The index of sparse vectors, where there is one.
-    pub fn sparse_index(&self) -> Option<&SparseFile> {
+    pub fn sparse_index(&self) -> Option<&IndexFile<SparseIndex>> {
         match self {
             Self::Chunk(_) => None,
             Self::Segment(segment) => segment.sparse_index(),
@@ -141,7 +142,7 @@ impl Source {
     }
 
     /// The index of the vectors, where there is one.
-    pub fn vector_index(&self) -> Option<&IndexFile> {
+    pub fn vector_index(&self) -> Option<&VectorFile> {
         match self {
             Self::Chunk(_) => None,
             Self::Segment(segment) => segment.vector_index(),
@@ -150,8 +151,8 @@ impl Source {
 
     /// Whether an index was found damaged, and is to be made anew.
     pub fn has_damaged_index(&self) -> bool {
-        self.vector_index().is_some_and(IndexFile::is_damaged)
-            || self.sparse_index().is_some_and(SparseFile::is_damaged)
+        self.vector_index().is_some_and(|file| file.is_damaged())
+            || self.sparse_index().is_some_and(IndexFile::is_damaged)
     }
 
     /// Bytes of files on disk.

@@ -174,7 +174,7 @@ fn damaged_index_is_set_aside_and_the_answer_is_exact() {
     assert!(found >= 1.0, "{found}");
     let set_aside = |part: &crate::query::Part| {
         let file = part.source.vector_index();
-        file.is_some_and(crate::segments::vector::IndexFile::is_damaged)
+        file.is_some_and(|file| file.is_damaged())
     };
     assert_eq!(
         snapshot.parts.iter().filter(|part| set_aside(part)).count(),

@@ -9,6 +9,7 @@ use super::BLOCK_POSTINGS;
 use super::layout::{Entry, entries};
 use crate::segments::blocks::Blocks;
 use crate::segments::column::typed;
+use crate::segments::index_file::Index;
 use crate::{Error, Result};
 
 /// An opened index of sparse vectors.
@@ -17,8 +18,22 @@ pub struct SparseIndex {
     entries: Vec<(String, Entry)>,
 }
 
+impl Index for SparseIndex {
+    const SET_ASIDE: &'static str = "an index of sparse vectors is set aside; searches read every \
+                                     vector until it is rebuilt";
+
+    fn open(blocks: Arc<Blocks>) -> Result<Self> {
+        Self::open(blocks)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let keys: usize = self.entries.iter().map(|(key, _)| key.len()).sum();
+        keys + self.entries.capacity() * size_of::<(String, Entry)>()
+    }
+}
+
 impl SparseIndex {
-    /// Opens the file.
+    /// Opens the index that is in `blocks`.
     pub fn open(blocks: Arc<Blocks>) -> Result<Self> {
         let entries = entries(&blocks)?;
         Ok(Self { blocks, entries })
@@ -31,12 +46,6 @@ impl SparseIndex {
             blocks: &self.blocks,
             entry,
         })
-    }
-
-    /// Bytes held in memory.
-    pub fn heap_bytes(&self) -> usize {
-        let keys: usize = self.entries.iter().map(|(key, _)| key.len()).sum();
-        keys + self.entries.capacity() * size_of::<(String, Entry)>()
     }
 }
 

@@ -11,10 +11,8 @@
 //! | `layout` | the bytes of the file |
 //! | `index` | [`SparseIndex`]: an opened file; the postings of a dimension |
 //! | `search` | the best rows for a query |
-//! | `file` | [`SparseFile`]: opened when asked for, set aside once damage is found |
 
 mod build;
-mod file;
 mod index;
 mod layout;
 mod search;
@@ -23,7 +21,6 @@ mod tests;
 
 pub(super) use build::write;
 pub use build::{Vectors, build};
-pub use file::SparseFile;
 pub use index::{KeyIndex, SparseIndex};
 
 /// The name of the file in a segment's folder.

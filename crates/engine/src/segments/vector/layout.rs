@@ -17,6 +17,7 @@ use vermilion_kernels::codes::{BLOCK_ROWS, DIMENSION_STEP, LevelBits, Rotation, 
 use super::watch::Watch;
 use crate::model::Space;
 use crate::segments::blocks::Blocks;
+use crate::segments::index_file::Index;
 use crate::{Error, Result};
 
 const MAGIC: [u8; 8] = *b"VMLNVIDX";
@@ -254,6 +255,21 @@ pub struct VectorIndex {
     blocks: Arc<Blocks>,
 }
 
+impl Index for VectorIndex {
+    const SET_ASIDE: &'static str =
+        "a vector index is set aside; searches are exact until it is rebuilt";
+
+    fn open(blocks: Arc<Blocks>) -> Result<Self> {
+        Self::open(blocks)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let floats = self.mean.len() + self.centroids.len() + 2 * self.spreads.len();
+        // The rotation has up to four rounds of signs.
+        (floats + self.first_blocks.len() + 4 * self.mean.len()) * 4
+    }
+}
+
 impl VectorIndex {
     /// Opens the index that is in `blocks`.
     pub fn open(blocks: Arc<Blocks>) -> Result<Self> {
@@ -307,13 +323,6 @@ impl VectorIndex {
     /// Partitions the rows are in.
     pub fn partitions(&self) -> u32 {
         self.header.partitions
-    }
-
-    /// Bytes held in memory beside the index's own.
-    pub fn heap_bytes(&self) -> usize {
-        let floats = self.mean.len() + self.centroids.len() + 2 * self.spreads.len();
-        // The rotation has up to four rounds of signs.
-        (floats + self.first_blocks.len() + 4 * self.mean.len()) * 4
     }
 
     /// The blocks of `partition`.

@@ -34,7 +34,7 @@ mod tests;
 pub(super) use build::index_bytes;
 pub use build::{BuildOptions, build, pays};
 pub use describe::{Calibrated, IndexDescription};
-pub use file::IndexFile;
+pub use file::VectorFile;
 pub use layout::VectorIndex;
 pub use mask::Mask;
 pub use search::{Best, Candidate, Effort, SearchOptions};
