@@ -2,10 +2,10 @@
 //!
 //! What must stay true:
 //!
-//! - Locks are taken in this order: `merging`, `sealing`, `published`, `writer`, `applying`,
-//!   `working`, `queue`; none is held while a batch waits for the log. `merging`, `sealing` and
-//!   `published` alone are held across writing (a segment, the catalogue), and no request waits
-//!   for them; `applying` alone across reading the log again.
+//! - Locks are taken in this order: `sealing`, `published`, `writer`, `applying`, `working`,
+//!   `queue`; none is held while a batch waits for the log. `sealing` and `published` alone are
+//!   held across writing (a segment, the catalogue), and no request waits for them; `applying`
+//!   alone across reading the log again.
 //! - Whatever can be wrong with a batch is found before it is logged.
 //! - After an apply failed (a damaged segment could not be read) the collection refuses reads and
 //!   writes and says why; other collections do not notice.
@@ -38,8 +38,6 @@ pub(crate) struct LiveCollection {
     pub(crate) id: CollectionId,
     /// Name and metadata; schema and dimension are those of the working set once it is loaded.
     info: RwLock<Arc<Collection>>,
-    /// Held by whoever merges: a segment goes into one merge.
-    pub(super) merging: Mutex<()>,
     /// Held from freezing chunks until their segment is published, and while a merge publishes.
     pub(super) sealing: Mutex<()>,
     /// What the catalogue holds of the collection's records.
@@ -118,7 +116,6 @@ impl LiveCollection {
                 ..Writer::default()
             }),
             info: RwLock::new(Arc::new(row.collection)),
-            merging: Mutex::new(()),
             sealing: Mutex::new(()),
             published: Mutex::new(row.manifest),
             loaded: OnceLock::new(),

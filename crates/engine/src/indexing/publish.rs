@@ -172,15 +172,14 @@ impl LiveCollection {
         Ok((id, written))
     }
 
-    /// Merges `choice` into one segment; does nothing where one of them is gone by now.
+    /// Merges `choice` into one segment; does nothing where one of them is gone by now. No two
+    /// merges run at once, which is for the caller to see to: the merging thread and jobs may choose
+    /// the same segments, and the memory that a merge may take is that of one.
     pub(crate) fn merge(&self, publisher: &Publisher<'_>, choice: &MergeChoice) -> Result<()> {
         let Some(loaded) = self.loaded() else {
             return Ok(());
         };
-        // The merging thread and jobs may have chosen the same segments.
-        let merging = self.merging.lock();
         let merged = self.merge_loaded(publisher, loaded, choice);
-        drop(merging);
         self.sweep_if_gone(publisher.storage);
         merged
     }

@@ -9,6 +9,6 @@ mod worker;
 
 pub(crate) use budget::Budget;
 pub(crate) use upkeep::{
-    check_room, find_orphans, forgive_deletion, merge_round, seal_round, sweep_orphans,
+    find_orphans, forgive_deletion, merge_chosen, merge_round, seal_round, sweep_orphans,
 };
 pub(crate) use worker::Worker;

@@ -92,17 +92,28 @@ pub(crate) fn merge_round(
             && !collection.is_deleted()
             && (publisher.go_on)()
         {
-            check_room(collection, &choice, publisher.storage, limits)?;
-            forgive_deletion(collection.merge(publisher, &choice), ())?;
+            merge_chosen(collection, &choice, publisher, limits)?;
             return Ok(true);
         }
     }
     Ok(false)
 }
 
+/// Merges `choice` of a collection, which may be deleted meanwhile. No two merges run at once: see
+/// [`LiveCollection::merge`].
+pub(crate) fn merge_chosen(
+    collection: &LiveCollection,
+    choice: &MergeChoice,
+    publisher: &Publisher<'_>,
+    limits: &Limits,
+) -> Result<()> {
+    check_room(collection, choice, publisher.storage, limits)?;
+    forgive_deletion(collection.merge(publisher, choice), ())
+}
+
 /// Refuses a merge for which the disk has no room: what it writes is as large as what it reads, and
 /// what writes need comes first, so merges stop well before the disk is full.
-pub(crate) fn check_room(
+fn check_room(
     collection: &LiveCollection,
     choice: &MergeChoice,
     storage: &dyn Storage,

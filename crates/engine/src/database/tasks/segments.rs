@@ -9,7 +9,7 @@ use super::{Inner, asked_collection, told};
 use crate::catalog::CollectionRow;
 use crate::control::Component;
 use crate::indexing::{MergeChoice, read_dead};
-use crate::maintenance::{check_room, find_orphans, forgive_deletion, merge_round};
+use crate::maintenance::{find_orphans, merge_chosen, merge_round};
 use crate::model::SegmentId;
 use crate::schedule::Run;
 use crate::{Error, ErrorKind, Result};
@@ -188,9 +188,7 @@ impl Inner {
             let _merging = self.merging.lock();
             // A merge is of records that are at hand.
             live.snapshot(self.config.storage.as_ref())?;
-            let publisher = self.publisher(&go_on);
-            check_room(&live, choice, publisher.storage, &self.config.limits)?;
-            forgive_deletion(live.merge(&publisher, choice), ())?;
+            merge_chosen(&live, choice, &self.publisher(&go_on), &self.config.limits)?;
         }
         Ok(true)
     }
