@@ -3,6 +3,7 @@
 //! What must stay true: a merge leaves fewer segments, fewer dead rows, or an index that was
 //! missing or damaged, so that merging comes to an end.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -32,30 +33,36 @@ impl LiveCollection {
             return Some(MergeChoice { segments: vec![id] });
         }
         if !self.unindexable.load(Ordering::Relaxed) && (self.is_quiet(now) || self.is_searched()) {
-            let unindexed: Vec<_> = sizes(&segments, |part| is_unindexed(&part.source)).collect();
+            let unindexed = segments
+                .iter()
+                .filter(|(_, part)| is_unindexed(&part.source));
+            let unindexed: Vec<_> = unindexed.map(Size::of).collect();
             if !unindexed.is_empty() {
                 return Some(as_many_as_fit(&unindexed, upkeep));
             }
         }
         let fan_out = upkeep.merge_fan_out;
-        let class = |rows: u64| rows.max(1).ilog2() / (fan_out as u32).ilog2().max(1);
-        (0..64).find_map(|wanted| {
-            let alike: Vec<_> = sizes(&segments, |_| true)
-                .filter(|one| class(one.rows) == wanted)
-                .filter(|one| is_bearable(upkeep, one.rows * 2, one.bytes * 2))
-                .collect();
-            let choice = as_many_as_fit(&alike, upkeep);
+        let mut classes: BTreeMap<u32, Vec<Size>> = BTreeMap::new();
+        for one in segments.iter().map(Size::of) {
+            if is_bearable(upkeep, one.rows * 2, one.bytes * 2) {
+                let class = one.rows.max(1).ilog2() / (fan_out as u32).ilog2().max(1);
+                classes.entry(class).or_default().push(one);
+            }
+        }
+        classes.values().find_map(|alike| {
+            let choice = as_many_as_fit(alike, upkeep);
             (alike.len() >= fan_out && choice.segments.len() > 1).then_some(choice)
         })
     }
 
     fn mostly_dead(&self, segments: &[(SegmentId, Part)]) -> Option<SegmentId> {
         let published = self.published.lock();
-        let found = sizes(segments, |_| true).find(|one| {
-            let row = published.segments.iter().find(|row| row.id == one.id);
-            row.is_some_and(|row| read_dead(&row.dead).is_ok_and(|dead| dead.len() * 4 > one.rows))
+        let found = segments.iter().find(|(id, part)| {
+            let rows = u64::from(part.source.rows());
+            let row = published.segments.iter().find(|row| row.id == *id);
+            row.is_some_and(|row| read_dead(&row.dead).is_ok_and(|dead| dead.len() * 4 > rows))
         });
-        found.map(|one| one.id)
+        found.map(|(id, _)| *id)
     }
 
     /// Whether nobody has written for a while.
@@ -93,17 +100,14 @@ struct Size {
     bytes: u64,
 }
 
-/// Segments for which `wanted` holds.
-fn sizes<'a>(
-    segments: &'a [(SegmentId, Part)],
-    wanted: impl Fn(&Part) -> bool + 'a,
-) -> impl Iterator<Item = Size> + 'a {
-    let found = segments.iter().filter(move |(_, part)| wanted(part));
-    found.map(|(id, part)| Size {
-        id: *id,
-        rows: u64::from(part.source.rows()),
-        bytes: part.source.merge_bytes(),
-    })
+impl Size {
+    fn of((id, part): &(SegmentId, Part)) -> Self {
+        Self {
+            id: *id,
+            rows: u64::from(part.source.rows()),
+            bytes: part.source.merge_bytes(),
+        }
+    }
 }
 
 /// The first of them, as many as one merge may take; at least one.
