@@ -5,11 +5,12 @@
 //! is taken before the state. Every thread has a name and is joined by [`Scheduler::stop`]. What
 //! goes on in those threads is in `runner`.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, RwLock};
 use serde::Serialize;
 use serde_json::Value;
@@ -58,6 +59,8 @@ pub struct SchedulerStatus {
 pub struct Scheduler {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// When a run of each job last ended well, as the history told it when it was first asked for.
+    successes: OnceLock<HashMap<String, Moment>>,
 }
 
 impl Scheduler {
@@ -70,12 +73,6 @@ impl Scheduler {
         for row in catalog.jobs()? {
             match job_of(&row) {
                 Ok((spec, times)) => {
-                    let last_success = last_success(&catalog, &spec.name)?;
-                    let counts = JobCounts {
-                        last_success,
-                        ..JobCounts::default()
-                    };
-                    state.counts.insert(spec.name.clone(), counts);
                     state.planner.restore(spec, times);
                 }
                 // The row stays as it is: the release that wrote it can run it.
@@ -94,6 +91,7 @@ impl Scheduler {
         Ok(Self {
             shared: Arc::new(shared),
             thread: Mutex::new(None),
+            successes: OnceLock::new(),
         })
     }
 
@@ -368,12 +366,17 @@ impl Scheduler {
 
     /// How the runs of each job ended since the start, by name.
     pub fn counts(&self) -> Vec<JobCounts> {
+        let before = self
+            .successes
+            .get_or_init(|| successes(&self.shared.catalog));
         let state = self.shared.state.lock();
         let of = |job: &Planned| {
-            let known = state.counts.get(&job.spec.name);
+            let name = &job.spec.name;
+            let known = state.counts.get(name).cloned().unwrap_or_default();
             JobCounts {
-                job: job.spec.name.clone(),
-                ..known.cloned().unwrap_or_default()
+                job: name.clone(),
+                last_success: known.last_success.or_else(|| before.get(name).copied()),
+                ..known
             }
         };
         state.planner.jobs().map(of).collect()
@@ -415,12 +418,22 @@ impl Drop for Scheduler {
     }
 }
 
-/// When a run of the job last ended well, as far as its history reaches.
-fn last_success(catalog: &Catalog, job: &str) -> Result<Option<Moment>> {
-    let rows = catalog.job_runs(Some(job), RUNS_KEPT)?;
-    let runs = rows.iter().filter_map(|row| run_of(row).ok());
-    let mut well = runs.filter(|run| run.outcome == Outcome::Succeeded && !run.dry_run);
-    Ok(well.next().map(|run| run.finished))
+/// When a run of each job last ended well, as far as the history reaches.
+fn successes(catalog: &Catalog) -> HashMap<String, Moment> {
+    let read = || -> Result<HashMap<String, Moment>> {
+        let mut found = HashMap::new();
+        for job in catalog.jobs()? {
+            let rows = catalog.job_runs(Some(&job.name), RUNS_KEPT)?;
+            let runs = rows.iter().filter_map(|row| run_of(row).ok());
+            let mut well = runs.filter(|run| run.outcome == Outcome::Succeeded && !run.dry_run);
+            found.extend(well.next().map(|run| (job.name, run.finished)));
+        }
+        Ok(found)
+    };
+    read().unwrap_or_else(|error| {
+        tracing::warn!(%error, "when jobs last ended well cannot be read");
+        HashMap::new()
+    })
 }
 
 /// A panic was reported by the thread itself.
