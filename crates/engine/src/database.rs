@@ -315,7 +315,7 @@ impl Inner {
             &self.all_collections(),
             &self.publisher(&go_on),
             &self.config.upkeep,
-            self.config.clock.monotonic(),
+            begun,
         );
         if matches!(sealed, Ok(true)) {
             self.note_time(&self.seal_time, begun);
@@ -508,7 +508,6 @@ fn open_jobs(inner: &Arc<Inner>) -> Result<Scheduler> {
 
 fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
     let (sealing, merging) = (inner.clone(), inner.clone());
-    let keeping = inner.clone();
     let sealer = Worker::start_patient(
         "vermilion-seal",
         Priority::Behind,
@@ -521,16 +520,17 @@ fn start_workers(inner: &Arc<Inner>) -> Result<Vec<Worker>> {
         MERGE_INTERVAL,
         move || merging.merge_round(),
     )?;
-    let keeper = Worker::start(
-        "vermilion-memory",
-        Priority::Behind,
-        MEMORY_INTERVAL,
-        move || {
+    let mut workers = vec![sealer, merger];
+    if inner.config.upkeep.mapped_bytes > 0 {
+        let keeping = inner.clone();
+        let keep = move || {
             keeping.keep_memory_budget();
             false
-        },
-    )?;
-    let mut workers = vec![sealer, merger, keeper];
+        };
+        let interval = MEMORY_INTERVAL;
+        let keeper = Worker::start("vermilion-memory", Priority::Behind, interval, keep)?;
+        workers.push(keeper);
+    }
     workers.extend(ingest::start_indexing(inner)?);
     for collection in inner.all_collections() {
         if collection.has_backlog() {
