@@ -15,6 +15,7 @@
 //! stripe of 64 dimensions: byte i has dimension i in its low half, i + 32 in its high half.
 
 use crate::dispatch::kernels;
+use crate::random::split_mix;
 
 /// Dimensions of coded vectors are multiples of it.
 pub const DIMENSION_STEP: usize = 64;
@@ -80,15 +81,6 @@ impl Rotation {
     pub(crate) fn signs(&self) -> &[f32] {
         &self.signs
     }
-}
-
-/// The next number of the SplitMix64 sequence.
-fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut bits = *state;
-    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ bits >> 31
 }
 
 /// A query against blocks.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use vermilion_kernels::random::split_mix;
 
 use crate::model::{Comparison, DocumentTest, Filter, QueryRequest, Recall, Scalar};
 use crate::query::{Sample, Tally};
@@ -49,7 +50,7 @@ impl Samples {
         let first = self.asked.fetch_add(vectors as u64, Ordering::Relaxed);
         for (at, number) in (0..vectors).zip(first..) {
             // Mixed, so that clients that take turns are not met at the same one each time.
-            if mixed(number).is_multiple_of(u64::from(one_in))
+            if split_mix(&mut { number }).is_multiple_of(u64::from(one_in))
                 && let Some(vector) = request.embeddings.get(at)
             {
                 self.keep(vector, request, recall);
@@ -134,14 +135,6 @@ impl Samples {
 /// Vectors of `dimension` numbers that are kept at most, of at most `count`.
 fn most(dimension: usize, count: usize) -> usize {
     (BYTES_MAX / (dimension * 4).max(1)).clamp(1, count)
-}
-
-/// A number that looks random and follows from `number`.
-fn mixed(number: u64) -> u64 {
-    let mut bits = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 /// About how many bytes a filter takes; counting ends where that is too many.

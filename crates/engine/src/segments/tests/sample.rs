@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
+use vermilion_kernels::random::split_mix;
 
 use super::shelf::Shelf;
 use crate::model::{MetadataColumn, Space, SparseVector, Value};
@@ -13,16 +14,12 @@ use crate::{Error, Result};
 
 pub(super) const FOLDER: &str = "segments/collection/segment";
 
-/// A small generator of numbers (splitmix64).
+/// A small generator of numbers.
 pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     pub(super) fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
+        split_mix(&mut self.0) % below
     }
 
     fn word(&mut self) -> String {

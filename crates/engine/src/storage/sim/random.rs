@@ -1,5 +1,7 @@
 //! A small seeded generator, so that a failing state can be built again from its seed.
 
+use vermilion_kernels::random::split_mix;
+
 /// Pseudo-random numbers from a seed (the splitmix64 sequence).
 #[derive(Clone, Debug)]
 pub struct Random {
@@ -14,11 +16,7 @@ impl Random {
 
     /// The next number.
     pub fn next_u64(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        split_mix(&mut self.state)
     }
 
     /// A number below `bound`; 0 where `bound` is 0.
