@@ -13,6 +13,7 @@ use super::BLOCK_POSTINGS;
 use super::index::{KeyIndex, Term};
 use crate::Result;
 use crate::segments::RowSet;
+use crate::segments::row_set::set_bits;
 
 /// Rows of a window.
 const WINDOW: usize = 4096;
@@ -221,10 +222,8 @@ impl Search<'_> {
         let least = self.mark.saturating_sub(rest);
         for (word, &met) in self.met.iter().enumerate() {
             let word_of = |words: &[u64]| words.get(first / 64 + word).copied().unwrap_or(0);
-            let mut open = met & word_of(self.among.words());
-            while open != 0 {
-                let at = word * 64 + open.trailing_zeros() as usize;
-                open &= open - 1;
+            for bit in set_bits(met & word_of(self.among.words())) {
+                let at = word * 64 + bit as usize;
                 let sum = self.sums[at];
                 if sum >= least {
                     self.candidates

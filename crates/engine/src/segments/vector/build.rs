@@ -128,8 +128,8 @@ pub fn build(
         )));
     }
     let helpers = Helpers::take(options.threads.saturating_sub(1));
-    let watch = (&helpers, go_on);
-    let Some(coder) = Coder::new(rows, dimension, options, watch)? else {
+    let helped = (&helpers, go_on);
+    let Some(coder) = Coder::new(rows, dimension, options, helped)? else {
         return Ok(None);
     };
     let partitions = options.partitions.map_or_else(
@@ -137,11 +137,11 @@ pub fn build(
         |partitions| (partitions as usize).clamp(1, count),
     );
     let parting = if partitions > 1 {
-        coder.part(partitions, watch)?
+        coder.part(partitions, helped)?
     } else {
         Parting::whole(count)
     };
-    coder.write(&parting, watch).map(Some)
+    coder.write(&parting, helped).map(Some)
 }
 
 /// Partitions for `rows` of `padded` dimensions.
@@ -154,7 +154,7 @@ fn partitions_for(rows: usize, padded: usize) -> usize {
 }
 
 /// Who helps, and what says whether to go on.
-pub(super) type Watch<'a> = (&'a Helpers, &'a dyn Fn() -> bool);
+pub(super) type HelpersWhile<'a> = (&'a Helpers, &'a dyn Fn() -> bool);
 
 /// The rows, and what turns them.
 pub(super) struct Coder<'a> {
@@ -172,7 +172,7 @@ impl<'a> Coder<'a> {
         rows: &'a [f32],
         dimension: usize,
         options: &'a BuildOptions<'a>,
-        (_, go_on): Watch<'_>,
+        (_, go_on): HelpersWhile<'_>,
     ) -> Result<Option<Self>> {
         let Some(mut mean) = usual_mean(rows, dimension, options.space, go_on)? else {
             return Ok(None);
@@ -221,7 +221,7 @@ impl<'a> Coder<'a> {
     }
 
     /// The bytes of the index.
-    fn write(&self, parting: &Parting, watch: Watch<'_>) -> Result<Vec<u8>> {
+    fn write(&self, parting: &Parting, helped: HelpersWhile<'_>) -> Result<Vec<u8>> {
         let blocks: usize = parting
             .rows
             .iter()
@@ -258,7 +258,7 @@ impl<'a> Coder<'a> {
         }
         let (front, levels) = bytes.split_at_mut(sections.levels.start);
         let places = (&mut front[sections.blocks.clone()], levels);
-        let (mut spreads, radii) = self.write_partitions(places, &first_blocks, parting, watch)?;
+        let (mut spreads, radii) = self.write_partitions(places, &first_blocks, parting, helped)?;
         if parting.rows.len() > 1 {
             put_floats(&mut bytes[sections.radii.clone()], &radii);
             spreads.push(self.write_centroids(&mut bytes, &sections, &parting.centroids));
@@ -277,7 +277,7 @@ impl<'a> Coder<'a> {
         header.knobs = VectorIndex::open(Arc::new(blocks))?.calibrate(
             self.rows,
             self.options.queries,
-            watch,
+            helped,
         )?;
         let mut bytes = Vec::from(bytes);
         bytes[..sections.mean.start].copy_from_slice(&header.encode());
@@ -390,7 +390,7 @@ impl<'a> Coder<'a> {
         (mut blocks, mut levels): (&mut [u8], &mut [u8]),
         first_blocks: &[u32],
         parting: &Parting,
-        (helpers, go_on): Watch<'_>,
+        (helpers, go_on): HelpersWhile<'_>,
     ) -> Result<(Vec<f32>, Vec<f32>)> {
         let padded = self.padded();
         let level_bytes = LEVEL_FACTOR_BYTES + self.options.bits.bytes(padded);

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use vermilion_kernels::codes::{BLOCK_ROWS, scan_blocks};
 
-use super::build::{THREAD_NAME, Watch, stopped};
+use super::build::{HelpersWhile, THREAD_NAME, stopped};
 use super::cluster::Random;
 use super::layout::{Knobs, RECALLS, VectorIndex, row_of_slot};
 use super::order::Order;
@@ -74,7 +74,7 @@ impl VectorIndex {
         &self,
         rows: &[f32],
         asked: &[f32],
-        (helpers, go_on): Watch<'_>,
+        (helpers, go_on): HelpersWhile<'_>,
     ) -> Result<[Knobs; RECALLS.len()]> {
         let slots = self.slots()?;
         let dimension = self.header.dimension;
@@ -93,24 +93,23 @@ impl VectorIndex {
         }
         let asked = asked.chunks_exact(dimension);
         let asked = asked.filter(|query| self.can_rank(query));
-        let kinds = [queries.len(), own.len()];
+        let made = queries.len();
         queries.extend(asked.map(|query| (query.to_vec(), None)));
         let mut needs = split(
             helpers,
             THREAD_NAME,
             queries,
             go_on,
-            |(query, own), go_on| {
+            |(query, row), go_on| {
                 if !go_on() {
                     return Err(stopped());
                 }
-                self.needs(&query, own, rows, &slots)
+                self.needs(&query, row, rows, &slots)
             },
         )?;
-        let [made, own] = kinds;
         let asked = needs.split_off(made);
         Ok(RECALLS.map(|recall| {
-            let knobs = self.knobs_for(&needs, own, recall);
+            let knobs = self.knobs_for(&needs, own.len(), recall);
             if asked.is_empty() {
                 knobs
             } else {
@@ -203,8 +202,7 @@ impl VectorIndex {
             let Some((_, partition)) = order.next()? else {
                 break;
             };
-            let partition = partition as usize;
-            let blocks = self.first_blocks[partition]..self.first_blocks[partition + 1];
+            let blocks = self.blocks_of_partition(partition as usize);
             self.search_slots(query, self.slots_of(blocks), &mut best)?;
         }
         Ok(best.heap.into_sorted_vec())

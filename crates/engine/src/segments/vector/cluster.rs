@@ -6,10 +6,11 @@
 //! about √C centroids, the nearest few of which are searched, cost a fraction of it. Vectors come
 //! many at a time, so that each centroid is read once for many of them.
 
+use vermilion_kernels::random::split_mix;
 use vermilion_kernels::squared_norm;
 use vermilion_kernels::tiles::{Packed, lowest_difference, products, products_of};
 
-use super::build::{THREAD_NAME, Watch, stopped};
+use super::build::{HelpersWhile, THREAD_NAME, stopped};
 use crate::Result;
 use crate::helpers::split;
 
@@ -41,11 +42,7 @@ impl Random {
 
     /// A number below `end`, which is not 0.
     pub(super) fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((u128::from(bits ^ bits >> 31) * end as u128) >> 64) as usize
+        ((u128::from(split_mix(&mut self.0)) * end as u128) >> 64) as usize
     }
 
     /// `count` numbers below `end`, ascending and all different; all of them if there are no more.
@@ -130,7 +127,7 @@ impl Tree {
         dimension: usize,
         count: usize,
         random: &mut Random,
-        (helpers, go_on): Watch<'_>,
+        (helpers, go_on): HelpersWhile<'_>,
     ) -> Result<Self> {
         let vectors = sample.len() / dimension;
         let group_count = count.isqrt().clamp(1, vectors);

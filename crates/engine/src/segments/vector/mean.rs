@@ -62,15 +62,16 @@ pub(super) fn usual_mean(
 
 /// The squared length beyond which a row is unusual, by some rows from all over.
 fn longest_usual(rows: &[f32], dimension: usize, space: Space) -> f32 {
+    if space == Space::Cosine {
+        return f32::INFINITY;
+    }
     let count = rows.len() / dimension;
     let step = count.div_ceil(USUAL_ROWS).max(1);
     let some = rows.chunks_exact(dimension).step_by(step);
     let mut lengths: Vec<f32> = some.map(squared_norm).collect();
     lengths.sort_unstable_by(f32::total_cmp);
     match lengths.get(lengths.len() / 2) {
-        Some(&usual) if usual > 0.0 && space != Space::Cosine => {
-            usual * UNUSUAL_LENGTH * UNUSUAL_LENGTH
-        }
+        Some(&usual) if usual > 0.0 => usual * UNUSUAL_LENGTH * UNUSUAL_LENGTH,
         _ => f32::INFINITY,
     }
 }

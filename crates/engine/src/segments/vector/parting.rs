@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::build::{Coder, PARTS, THREAD_NAME, Watch, ask};
+use super::build::{Coder, HelpersWhile, PARTS, THREAD_NAME, ask};
 use super::cluster::{Random, SAMPLE_PER_CENTROID, Scratch, Tree};
 use crate::Result;
 use crate::helpers::split;
@@ -47,7 +47,11 @@ struct Assigned {
 
 impl Coder<'_> {
     /// Puts the rows into about `partitions` partitions.
-    pub(super) fn part(&self, partitions: usize, (helpers, go_on): Watch<'_>) -> Result<Parting> {
+    pub(super) fn part(
+        &self,
+        partitions: usize,
+        (helpers, go_on): HelpersWhile<'_>,
+    ) -> Result<Parting> {
         let padded = self.padded();
         let mut random = Random::new(self.seed());
         let sample_rows = (partitions * SAMPLE_PER_CENTROID).min(SAMPLE_BYTES / (padded * 4));
