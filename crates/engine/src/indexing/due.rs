@@ -32,10 +32,9 @@ impl LiveCollection {
         if let Some(id) = damaged(&segments).or_else(|| self.mostly_dead(&segments)) {
             return Some(MergeChoice { segments: vec![id] });
         }
-        if !self.unindexable.load(Ordering::Relaxed) && (self.is_quiet(now) || self.is_searched()) {
-            let unindexed = segments
-                .iter()
-                .filter(|(_, part)| is_unindexed(&part.source));
+        if self.is_quiet(now) || self.is_searched() {
+            let unindexed = segments.iter();
+            let unindexed = unindexed.filter(|(_, part)| self.is_unindexed(&part.source));
             let unindexed: Vec<_> = unindexed.map(Size::of).collect();
             if !unindexed.is_empty() {
                 return Some(as_many_as_fit(&unindexed, upkeep));
@@ -53,6 +52,12 @@ impl LiveCollection {
             let choice = as_many_as_fit(alike, upkeep);
             (alike.len() >= fan_out && choice.segments.len() > 1).then_some(choice)
         })
+    }
+
+    /// Whether a segment has no index though one would pay.
+    fn is_unindexed(&self, source: &Source) -> bool {
+        let vectors = !self.unindexable.load(Ordering::Relaxed) && lacks_vector_index(source);
+        vectors || lacks_text_index(source) && self.info().schema.documents_filterable()
     }
 
     fn mostly_dead(&self, segments: &[(SegmentId, Part)]) -> Option<SegmentId> {
@@ -79,8 +84,13 @@ impl LiveCollection {
     }
 }
 
+/// Whether a segment has no index of its documents though one would pay.
+fn lacks_text_index(source: &Source) -> bool {
+    matches!(source, Source::Segment(segment) if segment.lacks_text_index())
+}
+
 /// Whether a segment has no index of its vectors though one would pay.
-pub(super) fn is_unindexed(source: &Source) -> bool {
+pub(super) fn lacks_vector_index(source: &Source) -> bool {
     matches!(source, Source::Segment(_))
         && source.vector_index().is_none()
         && vector::pays(source.rows() as usize, source.dimension())

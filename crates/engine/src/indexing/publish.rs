@@ -14,7 +14,7 @@ use roaring::RoaringBitmap;
 use super::LiveCollection;
 use super::apply::translate;
 use super::collection::{Loaded, read_dead, write_dead};
-use super::due::is_unindexed;
+use super::due::lacks_vector_index;
 use crate::Result;
 use crate::catalog::{Catalog, Manifest, ManifestCommit, SegmentRow};
 use crate::config::Upkeep;
@@ -45,7 +45,7 @@ pub(crate) struct MergeChoice {
     pub(crate) segments: Vec<SegmentId>,
 }
 
-/// When the vectors of a segment are indexed.
+/// When the vectors and documents of a segment are indexed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VectorIndexing {
     /// While it is written.
@@ -332,12 +332,12 @@ impl LiveCollection {
         let recent = self.samples.recent(dimension);
         let mut indexes = Indexes::from(&self.info().schema).asked_for(recent);
         if vectors == VectorIndexing::Later {
-            indexes = indexes.without_vectors();
+            indexes = indexes.in_a_hurry();
         }
         let summary = write_segment(storage, &folder, sources, indexes, go_on)?;
         let segment = Segment::open(storage, &folder, summary.toc_checksum)?;
         let segment = Source::Segment(Arc::new(segment));
-        if vectors == VectorIndexing::Now && is_unindexed(&segment) {
+        if vectors == VectorIndexing::Now && lacks_vector_index(&segment) {
             self.unindexable.store(true, Ordering::Relaxed);
         }
         Ok((segment, summary))

@@ -21,6 +21,7 @@ mod segment;
 mod sink;
 mod source;
 pub mod sparse;
+pub mod text;
 mod toc;
 pub mod vector;
 mod write;

@@ -13,6 +13,7 @@ use super::metadata::extra;
 use super::metadata::gather::Cell;
 use super::metadata::search::Postings;
 use super::sparse::{SPARSE_FILE, SparseIndex};
+use super::text::{self, Query, TEXT_FILE, TextIndex};
 use super::toc::Toc;
 use super::vector::{INDEX_FILE, VectorFile, index_bytes};
 use super::{IndexFile, RowSet};
@@ -38,6 +39,7 @@ pub struct Segment {
     documents: Option<Documents>,
     vector_index: Option<VectorFile>,
     sparse_index: Option<IndexFile<SparseIndex>>,
+    text_index: Option<IndexFile<TextIndex>>,
 }
 
 /// A part of what searches read of a segment.
@@ -98,6 +100,8 @@ impl Segment {
         let vector_index = vector_index.map(|_| VectorFile::new(open(INDEX_FILE)));
         let sparse_index = toc.file(SPARSE_FILE);
         let sparse_index = sparse_index.map(|_| IndexFile::new(open(SPARSE_FILE)));
+        let text_index = toc.file(TEXT_FILE);
+        let text_index = text_index.map(|_| IndexFile::new(open(TEXT_FILE)));
         if vectors.len() as u64 != u64::from(toc.rows) * u64::from(toc.dimension) * 4 {
             let detail = format_args!(
                 "{} vectors of {} numbers do not fill it",
@@ -125,6 +129,7 @@ impl Segment {
             documents: documents.map(|blocks| Documents::new(blocks, batches)),
             vector_index,
             sparse_index,
+            text_index,
         })
     }
 
@@ -147,6 +152,7 @@ impl Segment {
             .for_each(|file| damage.extend(file.damage_while(go_on)));
         damage.extend(self.vector_index.iter().flat_map(|file| file.damage()));
         damage.extend(self.sparse_index.iter().flat_map(IndexFile::damage));
+        damage.extend(self.text_index.iter().flat_map(IndexFile::damage));
         damage
     }
 
@@ -155,7 +161,8 @@ impl Segment {
         let files: usize = self.files().map(Blocks::len).sum();
         let index = self.vector_index.as_ref().map_or(0, |file| file.bytes());
         let sparse = self.sparse_index.as_ref().map_or(0, IndexFile::bytes);
-        (files + index + sparse + self.toc_bytes.len()) as u64
+        let text = self.text_index.as_ref().map_or(0, IndexFile::bytes);
+        (files + index + sparse + text + self.toc_bytes.len()) as u64
     }
 
     /// The bytes of its vectors and of their index, where they lie.
@@ -198,13 +205,17 @@ impl Segment {
         });
     }
 
-    /// About the bytes of memory that merging it with others takes: its vector index and the other
-    /// columns are made in memory, one after the other, beside a list of its rows.
+    /// About the bytes of memory that merging it with others takes: its vector index, that of its
+    /// documents and the other columns are made in memory, one after the other, beside a list of
+    /// its rows.
     pub(super) fn merge_bytes(&self) -> u64 {
         let index = index_bytes(self.toc.rows as usize, self.dimension());
         let columns = self.records.len() + self.index.len();
         let lists = MERGE_BYTES_PER_ROW * self.toc.rows as usize;
-        (index.max(columns) + lists) as u64
+        let documents = self.documents.as_ref().map_or(0, |one| one.blocks().len());
+        // Text is compressed to about half its bytes.
+        let text = text::build_bytes(documents * 2);
+        (index.max(columns).max(text) + lists) as u64
     }
 
     /// Goes on with what `other`, the same segment opened before, knows of its searches.
@@ -222,6 +233,17 @@ impl Segment {
     /// The index of its sparse vectors, where it has one.
     pub fn sparse_index(&self) -> Option<&IndexFile<SparseIndex>> {
         self.sparse_index.as_ref()
+    }
+
+    /// The index of its documents, where it has one.
+    pub fn text_index(&self) -> Option<&IndexFile<TextIndex>> {
+        self.text_index.as_ref()
+    }
+
+    /// Whether it has no index of its documents though one would pay.
+    pub(crate) fn lacks_text_index(&self) -> bool {
+        let batches = self.documents.as_ref().map_or(0, Documents::batches);
+        self.text_index.is_none() && text::pays(batches)
     }
 
     fn files(&self) -> impl Iterator<Item = &Blocks> {
@@ -377,7 +399,8 @@ impl Segment {
             .as_ref()
             .map_or(0, |file| file.heap_bytes());
         let sparse = self.sparse_index.as_ref().map_or(0, IndexFile::heap_bytes);
-        size_of::<Self>() + checksums + columns + documents + vectors + sparse
+        let text = self.text_index.as_ref().map_or(0, IndexFile::heap_bytes);
+        size_of::<Self>() + checksums + columns + documents + vectors + sparse + text
     }
 
     pub(super) fn last_seq(&self) -> SeqId {
@@ -400,11 +423,33 @@ impl Segment {
     }
 
     pub(super) fn retain_documents(&self, test: &DocumentTest, among: &mut RowSet) -> Result<()> {
+        let matcher = DocumentMatcher::new(test);
+        let mut found = among.clone();
         match &self.documents {
-            Some(documents) => documents.retain(test, among)?,
-            None if DocumentMatcher::new(test).passes(None) => {}
-            None => *among = RowSet::none(among.rows()),
+            Some(documents) => {
+                self.narrow(test, documents.batches(), &mut found)?;
+                documents.search(&matcher, &mut found)?;
+            }
+            None => found = RowSet::none(among.rows()),
         }
+        if matcher.is_negated() {
+            among.subtract(&found);
+        } else {
+            *among = found;
+        }
+        Ok(())
+    }
+
+    /// Takes from `among` rows whose documents need not be read, where an index tells of any, to
+    /// see that the pattern of `test` is not in them.
+    fn narrow(&self, test: &DocumentTest, batches: usize, among: &mut RowSet) -> Result<()> {
+        let Some(file) = &self.text_index else {
+            return Ok(());
+        };
+        let (Some(index), Some(query)) = (file.index(), Query::of(test)) else {
+            return Ok(());
+        };
+        file.unless_damaged(index.narrow(&query, batches, among))?;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::IndexFile;
 use super::sparse::SparseIndex;
+use super::text::TextIndex;
 use super::vector::VectorFile;
 use super::{Chunk, HashedId, RowSet, Segment};
 use crate::Result;
@@ -149,10 +150,19 @@ impl Source {
         }
     }
 
+    /// The index of the documents, where there is one.
+    pub fn text_index(&self) -> Option<&IndexFile<TextIndex>> {
+        match self {
+            Self::Chunk(_) => None,
+            Self::Segment(segment) => segment.text_index(),
+        }
+    }
+
     /// Whether an index was found damaged, and is to be made anew.
     pub fn has_damaged_index(&self) -> bool {
         self.vector_index().is_some_and(|file| file.is_damaged())
             || self.sparse_index().is_some_and(IndexFile::is_damaged)
+            || self.text_index().is_some_and(IndexFile::is_damaged)
     }
 
     /// Bytes of files on disk.

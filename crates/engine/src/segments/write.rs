@@ -10,13 +10,14 @@ use roaring::RoaringBitmap;
 
 use super::arrow::{Records, write_records};
 use super::chunk::{LiveRow, live_rows};
-use super::documents::DocumentWriter;
+use super::documents::{DocumentBatch, DocumentWriter};
 use super::id_table;
 use super::metadata::gather::{Cell, Gathered, GatheredColumn, Text, Values};
 use super::metadata::{Kind, postings};
 use super::segment::map;
 use super::sink::{FileEntry, FileSink};
 use super::sparse::{self, SPARSE_FILE, Vectors};
+use super::text::TextWriter;
 use super::toc::{IndexLayout, Toc};
 use super::vector::{self, BuildOptions, INDEX_FILE};
 use super::{Chunk, Segment, Source};
@@ -48,6 +49,8 @@ pub struct Indexes {
     space: Option<Space>,
     /// The metadata keys whose sparse vectors are indexed.
     sparse_keys: Vec<String>,
+    /// Whether its documents are indexed.
+    documents: bool,
     /// Vectors that were asked for lately, for which the vector index is calibrated.
     queries: Vec<f32>,
 }
@@ -65,6 +68,7 @@ impl From<Space> for Indexes {
         Self {
             space: Some(space),
             sparse_keys: Vec::new(),
+            documents: true,
             queries: Vec::new(),
         }
     }
@@ -75,24 +79,27 @@ impl From<&Schema> for Indexes {
         Self {
             space: Some(schema.space()),
             sparse_keys: schema.sparse_keys().map(str::to_owned).collect(),
+            documents: schema.documents_filterable(),
             queries: Vec::new(),
         }
     }
 }
 
 impl Indexes {
-    /// The same without the index of the vectors, which takes most of the time.
+    /// The same without the indexes that take most of the time: those of the vectors and of the
+    /// documents, which a merge makes later.
     #[must_use]
-    pub fn without_vectors(self) -> Self {
+    pub fn in_a_hurry(self) -> Self {
         Self {
             space: None,
+            documents: false,
             ..self
         }
     }
 }
 
 /// Writes the rows of `sources` that are not dead into the new folder `folder`, by ascending birth,
-/// an index of their vectors where that pays, and the other `indexes`. `go_on` is asked now and
+/// indexes of their vectors and documents where these pay, and the other `indexes`. `go_on` is asked now and
 /// then; once it answers `false` the call cleans up and ends with `Busy`.
 pub fn write_segment(
     storage: &dyn Storage,
@@ -123,6 +130,9 @@ pub fn write_segment(
     written
 }
 
+/// The file of documents, and where its batches are.
+type WrittenDocuments = (FileEntry, Vec<DocumentBatch>);
+
 /// One segment that is being written.
 struct Job<'a> {
     storage: &'a dyn Storage,
@@ -146,7 +156,7 @@ impl Job<'_> {
         self.storage.create_dir(self.folder)?;
         let vectors = self.write_vectors()?;
         let vector_index = self.write_vector_index()?;
-        let documents = self.write_documents()?;
+        let (documents, text_index) = self.write_documents()?;
         let (records, hashes) = self.gather()?;
         let last_seq = records.seqs.iter().copied().max().unwrap_or(0);
         let (index_file, index) = self.write_index(&records.metadata, hashes, rows)?;
@@ -159,6 +169,7 @@ impl Job<'_> {
         files.extend(documents_file);
         files.extend(vector_index);
         files.extend(sparse_index);
+        files.extend(text_index);
         let toc = Toc {
             rows,
             dimension: self.dimension as u32,
@@ -307,17 +318,24 @@ impl Job<'_> {
         sink.finish().map(Some)
     }
 
-    fn write_documents(
-        &mut self,
-    ) -> Result<Option<(FileEntry, Vec<super::documents::DocumentBatch>)>> {
+    /// The documents, and an index of them where that pays and they are to have one.
+    fn write_documents(&mut self) -> Result<(Option<WrittenDocuments>, Option<FileEntry>)> {
         let mut writer = DocumentWriter::new(self.storage, self.folder);
+        let index = self.indexes.documents;
+        let mut index = index.then(|| TextWriter::new(self.storage, self.folder));
         for at in 0..self.live.len() {
             let row = self.live[at];
             let document = self.source(row).document(row.row)?;
             writer.push(document.as_deref())?;
+            if let Some(index) = &mut index {
+                index.push(document.as_deref())?;
+            }
             self.done(1)?;
         }
-        writer.finish()
+        let written = writer.finish()?;
+        let batches = written.as_ref().map_or(0, |(_, batches)| batches.len());
+        let index = index.map(|index| index.finish(batches)).transpose()?;
+        Ok((written, index.flatten()))
     }
 
     /// All other columns of the live rows, and the hashes of their ids.

@@ -11,7 +11,6 @@ use parking_lot::Mutex;
 use zstd::bulk::Decompressor;
 
 use super::DocumentMatcher;
-use crate::model::DocumentTest;
 use crate::segments::RowSet;
 use crate::segments::blocks::Blocks;
 use crate::segments::column::typed;
@@ -106,15 +105,19 @@ impl Documents {
         Ok(document.map(str::to_owned))
     }
 
-    /// Takes from `among` the rows whose document does not pass `test`; batches without a row of
-    /// `among` are not decoded.
-    pub(in crate::segments) fn retain(
+    /// How many batches there are.
+    pub(in crate::segments) fn batches(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Takes from `among` the rows whose document does not have the pattern of `matcher`; batches
+    /// without a row of `among` are not decoded.
+    pub(in crate::segments) fn search(
         &self,
-        test: &DocumentTest,
+        matcher: &DocumentMatcher<'_>,
         among: &mut RowSet,
     ) -> Result<()> {
-        let matcher = DocumentMatcher::new(test);
-        let mut kept = RowSet::none(among.rows());
+        let mut found = RowSet::none(among.rows());
         let mut rows = among.iter().peekable();
         while let Some(&first) = rows.peek() {
             let number = self.number_of(first)?;
@@ -124,13 +127,13 @@ impl Documents {
                 .get(number + 1)
                 .map_or(u32::MAX, |next| next.first_row);
             while let Some(row) = rows.next_if(|&row| row < end) {
-                if matcher.passes(batch.get(row).map_err(|Misfit| self.misfit(row))?) {
-                    kept.insert(row);
+                if matcher.finds(batch.get(row).map_err(|Misfit| self.misfit(row))?) {
+                    found.insert(row);
                 }
             }
         }
         drop(rows);
-        *among = kept;
+        *among = found;
         Ok(())
     }
 

@@ -30,13 +30,22 @@ impl<'a> DocumentMatcher<'a> {
         Self { pattern, negated }
     }
 
-    /// Whether a record with this document (or with none) passes the test.
-    pub(in crate::segments) fn passes(&self, document: Option<&str>) -> bool {
-        let found = document.is_some_and(|document| match &self.pattern {
+    /// Whether the test asks for documents in which the pattern is not.
+    pub(in crate::segments) fn is_negated(&self) -> bool {
+        self.negated
+    }
+
+    /// Whether the pattern is in the document.
+    pub(in crate::segments) fn finds(&self, document: Option<&str>) -> bool {
+        document.is_some_and(|document| match &self.pattern {
             Pattern::Text(finder) => finder.find(document.as_bytes()).is_some(),
             Pattern::Regex(regex) => regex.is_match(document),
-        });
-        found != self.negated
+        })
+    }
+
+    /// Whether a record with this document (or with none) passes the test.
+    pub(in crate::segments) fn passes(&self, document: Option<&str>) -> bool {
+        self.finds(document) != self.negated
     }
 }
 

@@ -6,3 +6,4 @@ mod filters;
 mod rows;
 mod sample;
 mod shelf;
+mod text;
