@@ -147,7 +147,8 @@ pub struct Upkeep {
     pub seal_bytes: usize,
     /// Bytes in memory of all collections together at which the largest is sealed.
     pub memory_bytes: usize,
-    /// A collection that nobody wrote to for so long is sealed if it holds `seal_idle_bytes`.
+    /// A collection that nobody wrote to for so long is sealed: at once if it holds
+    /// `seal_idle_bytes`, else when its turn comes, one such collection at a time.
     pub seal_idle_after: Duration,
     /// See `seal_idle_after`.
     pub seal_idle_bytes: usize,

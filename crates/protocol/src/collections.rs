@@ -227,8 +227,8 @@ impl<'a> From<&'a Collection> for CollectionAnswer<'a> {
             dimension: collection.dimension,
             tenant: &collection.tenant,
             database: &collection.database,
-            log_position: 0,
-            version: 0,
+            log_position: collection.log_position.0,
+            version: collection.version,
         }
     }
 }

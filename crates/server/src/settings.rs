@@ -148,7 +148,8 @@ settings! {
     seal_bytes: ByteCount = "128MiB";
     /// Bytes in memory of all collections together at which the largest is written to a segment.
     memory_bytes: ByteCount = "384MiB";
-    /// A collection that nobody wrote to for so long is written to a segment.
+    /// A collection that nobody wrote to for so long is written to a segment; those that hold less
+    /// than 1 MiB take turns, one at a time.
     seal_idle_after: Duration = "5s";
     /// Bytes of a log file at which the next is begun.
     log_file_bytes: ByteCount = "32MiB";

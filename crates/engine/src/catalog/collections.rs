@@ -85,6 +85,8 @@ impl Stored {
             tenant: database.tenant.clone(),
             database: database.name.clone(),
             dimension,
+            version: 0,
+            log_position: SeqId(0),
         };
         let manifest = Manifest {
             version: manifest_version,
@@ -146,6 +148,8 @@ impl Catalog {
             metadata,
             schema: new.schema.clone(),
             dimension: None,
+            version: 0,
+            log_position: SeqId(0),
         })
     }
 

@@ -55,9 +55,11 @@ impl Database {
         consistency.wait_max.unwrap_or(READ_WAIT)
     }
 
-    /// How far searches are behind the log.
+    /// How far searches and segments are behind the log.
     pub fn indexing_status(&self, scope: CollectionScope<'_>) -> Result<IndexingStatus> {
         let collection = self.inner.scoped(scope)?;
+        // In this order, so that each is at most the next.
+        let sealed = collection.published_applied();
         let indexed = collection.visible();
         let logged = self
             .inner
@@ -67,6 +69,7 @@ impl Database {
         Ok(IndexingStatus {
             total_operations: logged.max(indexed).0,
             indexed_operations: indexed.0,
+            sealed_operations: sealed.0,
         })
     }
 }

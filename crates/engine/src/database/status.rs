@@ -13,6 +13,8 @@ pub struct IndexingStatus {
     pub total_operations: u64,
     /// Operations that searches see.
     pub indexed_operations: u64,
+    /// Operations that segments hold.
+    pub sealed_operations: u64,
 }
 
 /// Whether the database takes writes and reads.

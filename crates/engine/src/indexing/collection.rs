@@ -42,6 +42,10 @@ pub(crate) struct LiveCollection {
     pub(super) sealing: Mutex<()>,
     /// What the catalogue holds of the collection's records.
     pub(super) published: Mutex<Manifest>,
+    /// The version of `published` and its applied SeqId, for requests to read without a lock.
+    published_version: AtomicU64,
+    /// See `published_version`.
+    published_applied: AtomicU64,
     pub(super) writer: Mutex<Writer>,
     loaded: OnceLock<Loaded>,
     /// Held by whoever applies; where reading the log again goes on.
@@ -117,6 +121,8 @@ impl LiveCollection {
             }),
             info: RwLock::new(Arc::new(row.collection)),
             sealing: Mutex::new(()),
+            published_version: AtomicU64::new(row.manifest.version),
+            published_applied: AtomicU64::new(row.manifest.applied.0),
             published: Mutex::new(row.manifest),
             loaded: OnceLock::new(),
             applying: Mutex::new(None),
@@ -145,6 +151,8 @@ impl LiveCollection {
             info.schema = snapshot.schema.as_ref().clone();
             info.dimension = snapshot.dimension;
         }
+        info.log_position = self.published_applied();
+        info.version = self.published_version.load(Ordering::Acquire);
         info
     }
 
@@ -188,7 +196,20 @@ impl LiveCollection {
 
     /// The SeqId up to which segments hold everything.
     pub(crate) fn published_applied(&self) -> SeqId {
-        self.published.lock().applied
+        SeqId(self.published_applied.load(Ordering::Acquire))
+    }
+
+    /// Takes over the manifest that the catalogue has committed; the caller holds `published`.
+    pub(super) fn note_published(&self, published: &mut Manifest, committed: Manifest) {
+        let (version, applied) = (committed.version, committed.applied.0);
+        *published = committed;
+        self.published_applied.store(applied, Ordering::Release);
+        self.published_version.store(version, Ordering::Release);
+    }
+
+    /// Whether anything was applied that no segment holds.
+    pub(crate) fn has_unsealed(&self) -> bool {
+        self.visible() > self.published_applied()
     }
 
     /// The last SeqId that readers see.

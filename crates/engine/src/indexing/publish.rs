@@ -168,7 +168,7 @@ impl LiveCollection {
             self.remove_segment(publisher, id);
             return Err(error);
         }
-        *published = commit.manifest;
+        self.note_published(&mut published, commit.manifest);
         Ok((id, written))
     }
 
@@ -294,7 +294,7 @@ impl LiveCollection {
             self.remove_segment(publisher, id);
             return Err(error);
         }
-        *published = commit.manifest;
+        self.note_published(&mut published, commit.manifest);
         Ok(())
     }
 

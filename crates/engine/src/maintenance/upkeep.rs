@@ -52,6 +52,7 @@ pub(crate) fn seal_round(
     };
     let by_id: HashMap<_, _> = collections.iter().map(|one| (one.id, one)).collect();
     due.extend(holders.iter().filter_map(|id| by_id.get(id).copied()));
+    due.extend(longest_idle(collections, upkeep, now));
     let mut any = false;
     let mut sealed = HashSet::new();
     for collection in due {
@@ -66,6 +67,22 @@ pub(crate) fn seal_round(
         }
     }
     Ok(any)
+}
+
+/// The collection that nobody has written to for the longest time, however little of it is in
+/// memory: one a round, so that many small ones cost little, and all come to their turn.
+fn longest_idle<'a>(
+    collections: &'a [Arc<LiveCollection>],
+    upkeep: &Upkeep,
+    now: Duration,
+) -> Option<&'a Arc<LiveCollection>> {
+    let is_idle = |one: &&Arc<LiveCollection>| {
+        now.saturating_sub(one.written_at()) >= upkeep.seal_idle_after
+            && one.has_unsealed()
+            && !one.has_backlog()
+    };
+    let idle = collections.iter().filter(is_idle);
+    idle.min_by_key(|one| one.written_at())
 }
 
 /// Bytes of the log that sealing can give back: not those of batches that are yet to be indexed,

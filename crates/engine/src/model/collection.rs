@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{CollectionId, Schema};
+use super::{CollectionId, Schema, SeqId};
 
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,13 @@ pub struct Collection {
     pub schema: Schema,
     /// Numbers in a vector; `None` until the first record.
     pub dimension: Option<u32>,
+    /// How often its segments changed: a seal or a merge adds one. Told by an open database; the
+    /// catalogue keeps it in the manifest.
+    #[serde(skip)]
+    pub version: u64,
+    /// The SeqId up to which segments hold everything. As `version`.
+    #[serde(skip)]
+    pub log_position: SeqId,
 }
 
 /// The key of a collection's metadata that says whether its writers are answered before readers

@@ -169,3 +169,60 @@ fn merges_of_the_same_segments_at_once_make_no_record_twice() {
         assert_eq!(read_all(&world.database, "records").unwrap(), before);
     }
 }
+
+#[test]
+fn small_collections_that_nobody_writes_to_are_sealed_one_a_round_the_longest_idle_first() {
+    let world = World::new();
+    for name in ["first", "second"] {
+        create(&world.database, name).unwrap();
+        add_one(&world.database, name, "a");
+        world.clock.advance(Duration::from_secs(1));
+    }
+    let state = |name: &str| {
+        let status = with_scope(&world.database, name, |scope| {
+            world.database.indexing_status(scope)
+        });
+        let status = status.unwrap();
+        assert_eq!(status.indexed_operations, status.total_operations, "{name}");
+        let told = world
+            .database
+            .collection("default_tenant", "default_database", name);
+        let told = told.unwrap();
+        assert_eq!(told.log_position.0, status.sealed_operations, "{name}");
+        (told.version, status.sealed_operations)
+    };
+    assert!(!world.database.upkeep().unwrap(), "nothing is idle yet");
+    assert_eq!((state("first"), state("second")), ((0, 0), (0, 0)));
+    world.clock.advance(Duration::from_mins(1));
+    assert!(world.database.upkeep().unwrap());
+    assert_eq!((state("first"), state("second")), ((1, 1), (0, 0)));
+    assert!(world.database.upkeep().unwrap());
+    assert_eq!((state("first"), state("second")), ((1, 1), (1, 1)));
+    assert!(!world.database.upkeep().unwrap(), "nothing is left to do");
+
+    // A deletion leaves nothing in memory, and yet is something that no segment holds.
+    let gone = RecordBatch::deletion(["a"].into_iter().collect());
+    with_scope(&world.database, "first", |scope| {
+        world.database.write(scope, gone)
+    })
+    .unwrap();
+    world.clock.advance(Duration::from_mins(1));
+    world.upkeep();
+    let (version, sealed) = state("first");
+    assert!(version >= 2);
+    assert_eq!(sealed, 2);
+}
+
+fn add_one(database: &Database, name: &str, id: &str) {
+    let mut metadata = MetadataColumn::default();
+    metadata.finish_row();
+    let batch = RecordBatch {
+        operations: vec![Operation::Add],
+        ids: [id].into_iter().collect(),
+        embeddings: Embeddings::new(2, vec![1.0, 2.0]).unwrap(),
+        documents: OptionalStrings::absent(1),
+        uris: OptionalStrings::absent(1),
+        metadata,
+    };
+    with_scope(database, name, |scope| database.write(scope, batch)).unwrap();
+}

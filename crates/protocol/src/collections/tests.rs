@@ -1,7 +1,7 @@
 //! Tests of the bodies for tenants, databases and collections.
 
 use serde_json::json;
-use vermilion_engine::model::{CollectionId, Space};
+use vermilion_engine::model::{CollectionId, SeqId, Space};
 
 use super::*;
 
@@ -40,6 +40,8 @@ fn collection_is_answered_as_clients_know_it() {
         metadata: None,
         schema,
         dimension: None,
+        version: 3,
+        log_position: SeqId(17),
     };
     let expected = format!(
         concat!(
@@ -48,7 +50,7 @@ fn collection_is_answered_as_clients_know_it() {
             r#""ef_construction":100,"ef_search":100,"max_neighbors":16,"resize_factor":1.2,"#,
             r#""space":"l2","sync_threshold":1000}},"spann":null}},"schema":{},"metadata":null,"#,
             r#""dimension":null,"tenant":"default_tenant","database":"default_database","#,
-            r#""log_position":0,"version":0}}"#
+            r#""log_position":17,"version":3}}"#
         ),
         schema_text
     );

@@ -122,7 +122,8 @@ pub(crate) async fn delete(State(app): State<App>, names: Names) -> Reply {
 pub(crate) async fn indexing_status(State(app): State<App>, scope: Scope) -> Reply {
     let ask = move |database: &Database| Ok(database.indexing_status(scope.get())?);
     let status = app.read(ask).await?;
-    let (indexed, total) = (status.indexed_operations, status.total_operations);
+    // Chroma's word for what is compacted: our segments.
+    let (indexed, total) = (status.sealed_operations, status.total_operations);
     let progress = if total == 0 {
         1.0
     } else {
@@ -132,6 +133,7 @@ pub(crate) async fn indexing_status(State(app): State<App>, scope: Scope) -> Rep
         "op_indexing_progress": progress,
         "num_unindexed_ops": total.saturating_sub(indexed),
         "num_indexed_ops": indexed,
+        "num_visible_ops": status.indexed_operations,
         "total_ops": total,
     })))
 }

@@ -208,8 +208,19 @@ fn records_are_written_read_searched_and_deleted() {
         .get(&format!("{records}/count?read_level=x"))
         .fails(400, "InvalidArgumentError", "x");
     let status = server.get(&format!("{records}/indexing_status")).json();
+    assert_eq!(status["op_indexing_progress"], 0.0);
+    assert_eq!(status["num_unindexed_ops"], status["total_ops"]);
+    assert_eq!(status["num_visible_ops"], status["total_ops"]);
+    let collection = || {
+        let told = server.get(&format!("{DATABASE}/collections/abc")).json();
+        (told["version"].clone(), told["log_position"].clone())
+    };
+    assert_eq!(collection(), (json!(0), json!(0)));
+    server.database.seal_all().unwrap();
+    let status = server.get(&format!("{records}/indexing_status")).json();
     assert_eq!(status["op_indexing_progress"], 1.0);
     assert_eq!(status["num_unindexed_ops"], 0);
+    assert_eq!(collection(), (json!(1), status["total_ops"].clone()));
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn reads_see_what_their_level_says_and_wait_for_the_seq_id_they_name() {
         200,
         concat!(
             r#"{"num_indexed_ops":0,"num_unindexed_ops":5,"#,
-            r#""op_indexing_progress":0.0,"total_ops":5}"#
+            r#""num_visible_ops":0,"op_indexing_progress":0.0,"total_ops":5}"#
         ),
     );
     let metrics = server.get("/metrics");
@@ -100,7 +100,7 @@ fn reads_see_what_their_level_says_and_wait_for_the_seq_id_they_name() {
     let nearest = server.post(&format!("{path}/query"), &body).json();
     assert_eq!(nearest["ids"][0].as_array().unwrap().len(), 5);
     let status = server.get(&format!("{path}/indexing_status")).json();
-    assert_eq!(status["op_indexing_progress"], 1.0);
+    assert_eq!(status["num_visible_ops"], 5);
 }
 
 #[test]
