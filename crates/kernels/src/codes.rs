@@ -14,6 +14,8 @@
 //! A row of 8-bit levels is one byte a dimension. A row of 4-bit levels has 32 bytes for each
 //! stripe of 64 dimensions: byte i has dimension i in its low half, i + 32 in its high half.
 
+use std::slice::{from_mut, from_ref};
+
 use crate::dispatch::kernels;
 use crate::random::split_mix;
 
@@ -115,7 +117,24 @@ pub fn scan_blocks(
     limit: f32,
     survivors: &mut Vec<Survivor>,
 ) {
-    kernels().scan_blocks(scan, blocks, admitted, limit, survivors);
+    let (scans, all) = (from_ref(scan), from_mut(survivors));
+    kernels().scan_blocks(scans, blocks, admitted, &[limit], all);
+}
+
+/// As [`scan_blocks`] for several queries, each with its limit and its survivors: the blocks are
+/// read once for a few of them. Best are as many blocks as stay in the nearest cache.
+///
+/// # Panics
+/// As [`scan_blocks`], and if `scans`, `limits` and `survivors` differ in length, or the queries in
+/// dimension.
+pub fn scan_blocks_each(
+    scans: &[Scan<'_>],
+    blocks: &[u8],
+    admitted: Option<&[u32]>,
+    limits: &[f32],
+    survivors: &mut [Vec<Survivor>],
+) {
+    kernels().scan_blocks(scans, blocks, admitted, limits, survivors);
 }
 
 /// Fills `table` for [`Scan`] from a rotated query: the entry for four signs is the sum of the
@@ -220,6 +239,8 @@ pub(crate) fn check_dimension(dimension: usize) {
         "coded vectors have a multiple of {DIMENSION_STEP} dimensions, not {dimension}"
     );
 }
+
+pub(crate) mod bodies;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The reference kernels over codes.
 
+use crate::codes::bodies::{code_kernels, one_by_one};
 use crate::codes::{BLOCK_ROWS, LEVELS_STRIPE, Scan};
-use crate::sums::code_kernels;
 
 /// What `codes::scan_blocks` says of one block: the rows below the limit, and every bound.
 fn block_bounds(scan: &Scan<'_>, record: &[u8], limit: f32, bounds: &mut [f32; BLOCK_ROWS]) -> u32 {
@@ -45,4 +45,5 @@ fn dot_levels4(codes: &[u8], query: &[i8]) -> i32 {
     sum
 }
 
+one_by_one!();
 code_kernels!();

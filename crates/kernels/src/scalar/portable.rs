@@ -1,7 +1,7 @@
 //! Bodies in plain Rust that the compiler turns into good vector code by itself.
 //!
 //! What must stay true: each is inlined into a function of every instruction set (see
-//! `sums::code_kernels`), so that it is compiled once for each; alone it is the scalar kernel.
+//! `codes::bodies`), so that it is compiled once for each; alone it is the scalar kernel.
 
 #![expect(
     clippy::inline_always,

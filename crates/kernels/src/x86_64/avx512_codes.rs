@@ -13,8 +13,8 @@ use std::arch::x86_64::{
     _mm512_storeu_ps, _mm512_ternarylogic_epi32,
 };
 
+use crate::codes::bodies::code_kernels;
 use crate::codes::{BLOCK_ROWS, FACTOR_BYTES, LEVELS_STRIPE, Scan};
-use crate::sums::code_kernels;
 
 /// Byte 4 i + g of the turned vector is byte 16 g + i of four lines.
 const TURN: [u8; 64] = {
@@ -37,39 +37,71 @@ fn load(from: &[u8; 64]) -> __m512i {
     unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
 }
 
-/// What `codes::scan_blocks` says of one block: the rows below the limit, and every bound.
+/// What `codes::scan_blocks` says of one block to each of several queries: the rows below its limit,
+/// and every bound. The lines are loaded and turned once for all.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,fma,avx2")]
-fn block_bounds(scan: &Scan<'_>, block: &[u8], limit: f32, bounds: &mut [f32; BLOCK_ROWS]) -> u32 {
-    assert!(block.len() == scan.table.len() + FACTOR_BYTES);
-    let (codes, factors) = block.split_at(scan.table.len());
+fn block_bounds_of<const Q: usize>(
+    scans: [&Scan<'_>; Q],
+    block: &[u8],
+    limits: [f32; Q],
+    bounds: &mut [[f32; BLOCK_ROWS]; Q],
+) -> [u32; Q] {
+    let lines = block.len() - FACTOR_BYTES;
+    let tables = scans.map(|scan| scan.table);
+    assert!(tables.iter().all(|table| table.len() == lines));
+    let (codes, factors) = block.split_at(lines);
     let turn = load(&TURN);
     let halves = _mm512_set1_epi8(15);
     // The table of group g of four begins at entry 16 g.
     let starts = _mm512_set1_epi32(0x3020_1000);
     let ones = _mm512_set1_epi8(1);
     // Two sums for each half: one would wait for the latency of the dot instruction.
-    let mut sums = [[_mm512_setzero_si512(); 2]; 2];
-    let pairs = scan.table.as_chunks::<128>().0;
-    for (lines, tables) in codes.as_chunks::<128>().0.iter().zip(pairs) {
-        let lines = lines.as_chunks::<64>().0.iter();
-        for ((lines, table), sums) in lines.zip(tables.as_chunks::<64>().0).zip(&mut sums) {
-            let table = load(table);
+    let mut sums = [[[_mm512_setzero_si512(); 2]; 2]; Q];
+    for (pair, lines) in codes.as_chunks::<128>().0.iter().enumerate() {
+        for (odd, lines) in lines.as_chunks::<64>().0.iter().enumerate() {
             let turned = _mm512_permutexvar_epi8(turn, load(lines));
-            let at = _mm512_ternarylogic_epi32::<AND_OR>(turned, halves, starts);
-            sums[0] = _mm512_dpbusd_epi32(sums[0], _mm512_permutexvar_epi8(at, table), ones);
+            let low = _mm512_ternarylogic_epi32::<AND_OR>(turned, halves, starts);
             let shifted = _mm512_srli_epi16::<4>(turned);
-            let at = _mm512_ternarylogic_epi32::<AND_OR>(shifted, halves, starts);
-            sums[1] = _mm512_dpbusd_epi32(sums[1], _mm512_permutexvar_epi8(at, table), ones);
+            let high = _mm512_ternarylogic_epi32::<AND_OR>(shifted, halves, starts);
+            for (table, sums) in tables.iter().zip(&mut sums) {
+                // SAFETY: a table is as long as the lines, by the assertion, and this is the place
+                // in it where these lines stand among theirs.
+                let table =
+                    unsafe { _mm512_loadu_si512(table.as_ptr().add(pair * 128 + odd * 64).cast()) };
+                let sums = &mut sums[odd];
+                sums[0] = _mm512_dpbusd_epi32(sums[0], _mm512_permutexvar_epi8(low, table), ones);
+                sums[1] = _mm512_dpbusd_epi32(sums[1], _mm512_permutexvar_epi8(high, table), ones);
+            }
         }
     }
-    let low = _mm512_add_epi32(sums[0][0], sums[1][0]);
-    let high = _mm512_add_epi32(sums[0][1], sums[1][1]);
+    let mut below = [0; Q];
+    for at in 0..Q {
+        let [first, second] = sums[at];
+        let halves = [
+            _mm512_add_epi32(first[0], second[0]),
+            _mm512_add_epi32(first[1], second[1]),
+        ];
+        below[at] = bounds_of_sums(scans[at], halves, factors, limits[at], &mut bounds[at]);
+    }
+    below
+}
+
+/// The rows below `limit`, and every bound, from the sums of both halves of the rows.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,fma,avx2")]
+fn bounds_of_sums(
+    scan: &Scan<'_>,
+    halves: [__m512i; 2],
+    factors: &[u8],
+    limit: f32,
+    bounds: &mut [f32; BLOCK_ROWS],
+) -> u32 {
     let base = _mm512_set1_ps(scan.base);
     let step = _mm512_set1_ps(scan.step);
     let limit = _mm512_set1_ps(limit);
     let mut below = 0;
-    for (half, sums) in [low, high].into_iter().enumerate() {
+    for (half, sums) in halves.into_iter().enumerate() {
         let factors = &factors[half * 64..];
         assert!(factors.len() >= FACTOR_BYTES / 2 + 64);
         // SAFETY: 64 bytes of offsets stand at 0, as many of slopes 128 bytes on, by the
