@@ -352,7 +352,15 @@ fn verify_names_a_damaged_file_and_fails() {
     assert_eq!(status, 1, "{out} {err}");
     let name = victim.file_name().unwrap().to_str().unwrap();
     assert!(out.contains(name) && out.contains("byte"), "{out}");
+    let as_json = ["verify", "--path", path, "--json"];
+    let (status, told, err) = output(vermilion().args(as_json));
+    assert_eq!(status, 1, "{told} {err}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["damage"], json!(out.lines().collect::<Vec<_>>()));
     fs::write(&victim, bytes).unwrap();
+    let told: Value = serde_json::from_str(&succeed(&as_json)).unwrap();
+    assert_eq!((&told["damage"], &told["path"]), (&json!([]), &json!(path)));
+    assert!(told["checked"].as_u64().unwrap() > 2, "{told}");
     succeed(&["verify", "--path", path]);
 }
 

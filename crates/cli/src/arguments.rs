@@ -92,9 +92,9 @@ pub(crate) enum Command {
     /// List the backups in a folder; the exit status is 1 where any is damaged.
     Backups(Backups),
     /// Show what a data folder holds, without a lock and without changing a byte.
-    Inspect(Inspect),
+    Inspect(Look),
     /// Check every checksum in a data folder; the exit status is 1 where anything is damaged.
-    Verify(Folder),
+    Verify(Look),
     /// See and switch the parts of a running server, and run its jobs.
     #[command(after_help = "Examples:\n  \
             vermilion ctl status\n  \
@@ -492,10 +492,12 @@ pub(crate) struct Rebuild {
     pub(crate) database: String,
 }
 
+/// A folder that is looked at.
 #[derive(Debug, Args)]
-pub(crate) struct Inspect {
-    #[command(flatten)]
-    pub(crate) folder: Folder,
+pub(crate) struct Look {
+    /// The data folder.
+    #[arg(long, default_value = "./vermilion-data")]
+    pub(crate) path: PathBuf,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -550,13 +552,6 @@ pub(crate) struct Backups {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Folder {
-    /// The data folder.
-    #[arg(long, default_value = "./vermilion-data")]
-    pub(crate) path: PathBuf,
 }
 
 /// How vectors are compared.

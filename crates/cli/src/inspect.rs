@@ -2,10 +2,10 @@
 //!
 //! What must stay true: neither takes the lock nor changes a byte.
 
-use serde_json::Value;
-use vermilion_engine::inspect as engine;
+use serde_json::{Value, json};
+use vermilion_engine::{Error, inspect as engine};
 
-use crate::arguments::{Folder, Inspect};
+use crate::arguments::Look;
 use crate::console::{note, say, write};
 use crate::failure::Failure;
 use crate::folders::must_be_there;
@@ -14,9 +14,9 @@ use crate::folders::must_be_there;
 const NAME_IT: &str = "name the data folder with --path";
 
 /// Runs `vermilion inspect`.
-pub(crate) fn inspect(arguments: &Inspect) -> Result<(), Failure> {
-    must_be_there(&arguments.folder.path, NAME_IT)?;
-    let found = engine::inspect(&arguments.folder.path)?;
+pub(crate) fn inspect(arguments: &Look) -> Result<(), Failure> {
+    must_be_there(&arguments.path, NAME_IT)?;
+    let found = engine::inspect(&arguments.path)?;
     let value = serde_json::to_value(&found)
         .map_err(|error| Failure::new(format!("the folder cannot be described: {error}")))?;
     if arguments.json {
@@ -29,27 +29,34 @@ pub(crate) fn inspect(arguments: &Inspect) -> Result<(), Failure> {
 }
 
 /// Runs `vermilion verify`.
-pub(crate) fn verify(folder: &Folder) -> Result<(), Failure> {
-    must_be_there(&folder.path, NAME_IT)?;
+pub(crate) fn verify(arguments: &Look) -> Result<(), Failure> {
+    let path = &arguments.path;
+    must_be_there(path, NAME_IT)?;
     let mut checked = 0_u64;
-    let damages = engine::verify(&folder.path, &mut |what| {
+    let damages = engine::verify(path, &mut |what| {
         checked += 1;
         note(&format!("checking {what}"));
     })?;
-    if damages.is_empty() {
-        return say(&format!(
+    let damages: Vec<&str> = damages.iter().map(Error::message).collect();
+    if arguments.json {
+        let found = json!({"path": path, "checked": checked, "damage": damages});
+        say(&found.to_string())?;
+    } else if damages.is_empty() {
+        say(&format!(
             "{} is whole: {checked} parts checked, no damage found",
-            folder.path.display()
-        ));
+            path.display()
+        ))?;
+    } else {
+        damages.iter().try_for_each(|damage| say(damage))?;
     }
-    for damage in &damages {
-        say(damage.message())?;
+    if damages.is_empty() {
+        return Ok(());
     }
     Err(Failure::new(format!(
         "{} damaged place{} in {}",
         damages.len(),
         if damages.len() == 1 { "" } else { "s" },
-        folder.path.display()
+        path.display()
     ))
     .hint("restore these files from a backup, or export what can still be read"))
 }
