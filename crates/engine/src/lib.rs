@@ -22,7 +22,7 @@ pub mod query;
 pub mod schedule;
 pub mod segments;
 pub mod storage;
-mod threads;
+pub mod threads;
 
 pub use config::Config;
 pub use database::{Database, Health, IndexingStatus, MappedMemory, MeasuredRecall, Statistics};

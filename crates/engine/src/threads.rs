@@ -1,21 +1,44 @@
 //! How threads that work behind requests stand back from those that answer them.
 //!
 //! What must stay true: a thread lowers itself and nobody else, and only where it has nothing to
-//! do that a request waits for.
+//! do that a read waits for.
+
+use std::panic::resume_unwind;
+
+use crate::{Error, Result};
 
 /// How far a thread stands back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Priority {
+pub enum Priority {
     /// As threads that answer requests.
     Usual,
-    /// Behind them; its work frees memory that writers need.
+    /// Behind those that answer reads; writers may need what they do.
     Behind,
     /// Behind everything else.
     Last,
 }
 
+/// Does `work` on a thread of its own, which is called `name` and has `priority`, and waits for it:
+/// for work that a request asks for, whose own thread goes on with other requests.
+pub(crate) fn apart<T: Send>(
+    name: &str,
+    priority: Priority,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn_scoped(scope, move || {
+                lower_priority(priority);
+                work()
+            })
+            .map_err(|cause| Error::internal(format!("cannot start thread {name}: {cause}")))?;
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
 /// Gives the calling thread `priority`, where the system can.
-pub(crate) fn lower_priority(priority: Priority) {
+pub fn lower_priority(priority: Priority) {
     let nice = match priority {
         Priority::Usual => return,
         Priority::Behind => 10,
@@ -28,4 +51,32 @@ pub(crate) fn lower_priority(priority: Priority) {
     }
     #[cfg(not(target_os = "linux"))]
     let _: i32 = nice;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the system calls nice: 0 as usual, 19 behind everything.
+    #[cfg(target_os = "linux")]
+    fn own_nice() -> i32 {
+        rustix::process::getpriority_process(None).expect("a thread may ask for its own")
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn work_apart_is_behind_everything_and_its_caller_stays_as_it_was() {
+        let before = own_nice();
+        let told = apart("vermilion-test", Priority::Last, || {
+            let name = std::thread::current().name().map(str::to_owned);
+            Ok((own_nice(), name))
+        });
+        let name = Some("vermilion-test".to_owned());
+        assert_eq!(told.expect("nothing fails"), (19, name));
+        assert_eq!(own_nice(), before);
+        let failed = apart("vermilion-test", Priority::Last, || {
+            Err::<(), _>(Error::invalid("for the test"))
+        });
+        assert_eq!(failed.expect_err("it fails").message(), "for the test");
+    }
 }

@@ -8,6 +8,7 @@ use crate::backup::{
     BackupKind, BackupManifest, BackupProgress, Destination, Destinations, Foreseen, Source,
     check_name, foresee_backup, write_backup,
 };
+use crate::threads::{Priority, apart};
 use crate::{Error, ErrorKind, Result};
 
 impl Database {
@@ -23,14 +24,16 @@ impl Database {
         self.inner.back_up(destination, kind, progress, &|| true)
     }
 
-    /// The same to the destination called `name`, of those that [`crate::Config::backups`] has.
-    pub fn backup_to(
-        &self,
-        name: &str,
-        kind: BackupKind,
-        progress: &mut dyn FnMut(BackupProgress<'_>),
-    ) -> Result<BackupManifest> {
-        self.inner.backup_to(name, kind, progress, &|| true)
+    /// The same to the destination called `name`, of those that [`crate::Config::backups`] has, as
+    /// maintenance: behind requests, and within its budget.
+    pub fn backup_to(&self, name: &str, kind: BackupKind) -> Result<BackupManifest> {
+        let inner = &self.inner;
+        apart("vermilion-backup", Priority::Last, || {
+            inner.backup_to(name, kind, &|| {
+                inner.pace(&|| !inner.is_closing());
+                true
+            })
+        })
     }
 
     /// Whether there are destinations that backups may be made to by name.
@@ -44,11 +47,10 @@ impl Inner {
         &self,
         name: &str,
         kind: BackupKind,
-        progress: &mut dyn FnMut(BackupProgress<'_>),
         go_on: &dyn Fn() -> bool,
     ) -> Result<BackupManifest> {
         let destination = self.destinations(name)?.open(name)?;
-        self.back_up(destination.as_ref(), kind, progress, go_on)
+        self.back_up(destination.as_ref(), kind, &mut |_| {}, go_on)
     }
 
     /// Which backup [`Self::backup_to`] would make now; changes nothing, there or here.

@@ -20,7 +20,7 @@ use super::task::{Pace, Run, Task};
 use super::{JobCounts, Moment, Outcome, Reason, RunRecord, RunRequest};
 use crate::catalog::{Catalog, JobRow};
 use crate::clock::Clock;
-use crate::threads::{Priority, lower_priority};
+use crate::threads::{Priority, apart, lower_priority};
 use crate::{Error, ErrorKind, Result};
 
 /// Runs of a job that are kept.
@@ -163,7 +163,7 @@ impl Shared {
     /// Runs it on a thread of its own, of low priority.
     pub(super) fn spawn(self: &Arc<Self>, begun: Begun) {
         let shared = self.clone();
-        let name = format!("vermilion-job-{}", begun.start.job);
+        let name = thread_name(&begun);
         // The run is handed over by this slot, so that it is not lost where no thread can start.
         let slot = Arc::new(Mutex::new(Some(begun)));
         let taken = slot.clone();
@@ -186,6 +186,13 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Executes it on a thread of its own, of low priority, and waits for it.
+    pub(super) fn execute_apart(&self, begun: &Begun) -> RunRecord {
+        let name = thread_name(begun);
+        apart(&name, Priority::Last, || Ok(self.execute(begun)))
+            .unwrap_or_else(|error| self.finish(begun, Err(error)))
     }
 
     pub(super) fn execute(&self, begun: &Begun) -> RunRecord {
@@ -336,4 +343,9 @@ impl State {
             cancelled,
         }
     }
+}
+
+/// What the thread of a run is called.
+fn thread_name(begun: &Begun) -> String {
+    format!("vermilion-job-{}", begun.start.job)
 }

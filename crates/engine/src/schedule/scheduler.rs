@@ -275,10 +275,10 @@ impl Scheduler {
         rows.iter().map(run_of).collect()
     }
 
-    /// Runs a job now, on the calling thread, and answers how it went.
+    /// Runs a job now, waits for its end, and answers how it went.
     pub fn run(&self, job: &str, request: RunRequest) -> Result<RunRecord> {
         let begun = self.shared.begin(job, request)?;
-        Ok(self.shared.execute(&begun))
+        Ok(self.shared.execute_apart(&begun))
     }
 
     /// Begins a run of a job on a thread of its own; answers its number.

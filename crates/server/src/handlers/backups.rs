@@ -18,9 +18,7 @@ pub(crate) async fn make(State(app): State<App>, body: JsonBody) -> Reply {
     let asked = bodies::decode_make_backup(&body.0)?;
     let destination = asked.destination.clone();
     let made = app
-        .write(move |database| {
-            Ok(database.backup_to(&asked.destination, asked.kind, &mut |_| {})?)
-        })
+        .write(move |database| Ok(database.backup_to(&asked.destination, asked.kind)?))
         .await?;
     tracing::info!(
         destination,

@@ -46,7 +46,7 @@ impl Inner {
                 "continues": foreseen.continues,
             }));
         }
-        let made = self.backup_to(name, kind, &mut |_| {}, &|| run.go_on())?;
+        let made = self.backup_to(name, kind, &|| run.go_on())?;
         Ok(json!({
             "destination": name,
             "number": made.number,
