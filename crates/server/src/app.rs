@@ -66,7 +66,7 @@ impl App {
             rates: config.tenant_requests_max.map(Rates::new),
             config,
             metrics: Metrics::default(),
-            blocking: Blocking::new(),
+            blocking: Blocking::new().map_err(ServerError::Thread)?,
         })))
     }
 

@@ -4,12 +4,18 @@
 //! that serve connections; how much runs at once is bounded, reads apart from writes, so that
 //! writes that wait for the disk never hold up reads. Large bodies are decoded by as many threads
 //! as there are processors, in the order in which they came: more would only delay each other and
-//! the reads, and each would hold a body and what is made of it.
+//! the reads, and each would hold a body and what is made of it. These threads stand behind those
+//! that answer reads: decoding is most of what a server does while records are poured in.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use vermilion_engine::threads::{Priority, lower_priority};
 use vermilion_protocol::ApiError;
 
 /// Writes at once. They mostly wait for one common fsync, so many together are cheap.
@@ -28,12 +34,13 @@ pub(crate) enum Work {
     Decode,
 }
 
-/// Runs work on tokio's threads for blocking work.
+/// Runs reads and writes on tokio's threads for blocking work, and decodes on threads of its own.
 #[derive(Debug)]
 pub(crate) struct Blocking {
     reads: Turns,
     writes: Turns,
     decodes: Turns,
+    decoders: Decoders,
 }
 
 /// Turns of one kind, and how many wait for one.
@@ -74,15 +81,85 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Threads that decode, each one body at a time.
+#[derive(Debug)]
+struct Decoders {
+    /// Work for whichever of them is free; taken away to end them.
+    queue: Option<mpsc::Sender<Decode>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+type Decode = Box<dyn FnOnce() + Send>;
+
+impl Decoders {
+    fn start(count: usize) -> std::io::Result<Self> {
+        let (queue, work) = mpsc::channel::<Decode>();
+        let work = Arc::new(Mutex::new(work));
+        let start = |number: usize| {
+            let work = work.clone();
+            std::thread::Builder::new()
+                .name(format!("vermilion-decode-{number}"))
+                .spawn(move || {
+                    lower_priority(Priority::Behind);
+                    // Whoever waits for the next body holds the lock; the others wait for that.
+                    while let Ok(decode) = { work.lock().recv() } {
+                        decode();
+                    }
+                })
+        };
+        let threads = (0..count).map(start).collect::<std::io::Result<_>>()?;
+        Ok(Self {
+            queue: Some(queue),
+            threads,
+        })
+    }
+
+    /// Runs `work` on one of the threads; the caller's turns bound how much waits.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (answer, answered) = oneshot::channel();
+        let decode = Box::new(move || {
+            // Nobody listens where the client went away.
+            let _ = answer.send(catch_unwind(AssertUnwindSafe(work)));
+        });
+        let sent = self
+            .queue
+            .as_ref()
+            .is_some_and(|queue| queue.send(decode).is_ok());
+        match answered.await {
+            Ok(Ok(result)) if sent => result,
+            Ok(Err(panic)) => resume_unwind(panic),
+            _ => Err(stopping()),
+        }
+    }
+}
+
+impl Drop for Decoders {
+    fn drop(&mut self) {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            // Panics are handed to whoever asked for the work.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn stopping() -> ApiError {
+    ApiError::new(503, "the server is stopping")
+}
+
 impl Blocking {
     /// A bridge for this machine.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new() -> std::io::Result<Self> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
+        Ok(Self {
             reads: Turns::new(processors * READS_PER_PROCESSOR),
             writes: Turns::new(WRITES_MAX),
             decodes: Turns::new(processors),
-        }
+            decoders: Decoders::start(processors)?,
+        })
     }
 
     /// Reads and writes that wait for their turn.
@@ -105,14 +182,17 @@ impl Blocking {
         };
         let turn = turns.take().await;
         let span = tracing::Span::current();
-        let task = tokio::task::spawn_blocking(move || {
+        let work = move || {
             let _turn = turn;
             span.in_scope(work)
-        });
-        match task.await {
+        };
+        if kind == Work::Decode {
+            return self.decoders.run(work).await;
+        }
+        match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(ApiError::new(503, "the server is stopping")),
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            Err(_) => Err(stopping()),
         }
     }
 }
@@ -144,18 +224,38 @@ mod tests {
             reads: Turns::new(1),
             writes: Turns::new(1),
             decodes: Turns::new(1),
+            decoders: Decoders::start(1).unwrap(),
         });
-        let panicking = blocking.clone();
-        let task = tokio::spawn(async move {
-            panicking
-                .run(Work::Read, || -> Result<(), ApiError> {
-                    panic!("for the test")
-                })
-                .await
-        });
-        assert!(task.await.unwrap_err().is_panic());
-        assert_eq!(blocking.run(Work::Read, || Ok(7)).await, Ok(7));
+        for kind in [Work::Read, Work::Decode] {
+            let panicking = blocking.clone();
+            let task = tokio::spawn(async move {
+                panicking
+                    .run(kind, || -> Result<(), ApiError> { panic!("for the test") })
+                    .await
+            });
+            assert!(task.await.unwrap_err().is_panic(), "{kind:?}");
+            assert_eq!(blocking.run(kind, || Ok(7)).await, Ok(7), "{kind:?}");
+        }
         let refused = blocking.run(Work::Write, || Err::<(), _>(ApiError::invalid("no")));
         assert_eq!(refused.await.unwrap_err().status, 400);
+    }
+
+    #[tokio::test]
+    async fn bodies_are_decoded_by_threads_that_end_with_their_owner() {
+        let decoders = Decoders::start(2).unwrap();
+        let name = || Ok(std::thread::current().name().unwrap_or_default().to_owned());
+        let told = decoders.run(name).await.unwrap();
+        assert!(told.starts_with("vermilion-decode-"), "{told}");
+        // A client that goes away leaves its work behind, which is done before the threads end.
+        let (done, is_done) = mpsc::channel();
+        let mut left = Box::pin(decoders.run(move || {
+            done.send(()).unwrap();
+            Ok(())
+        }));
+        let soon = std::time::Duration::ZERO;
+        let _ = tokio::time::timeout(soon, left.as_mut()).await;
+        drop(left);
+        drop(decoders);
+        assert_eq!(is_done.recv(), Ok(()));
     }
 }

@@ -60,6 +60,9 @@ pub enum ServerError {
     /// The certificate or its key cannot be used.
     #[error("{0}")]
     Tls(String),
+    /// A thread could not be started.
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
     /// The database did not close well.
     #[error("the database did not close: {0}")]
     Close(#[from] vermilion_engine::Error),
