@@ -13,11 +13,12 @@ use std::ops::Range;
 
 use vermilion_kernels::codes::{BLOCK_ROWS, scan_blocks};
 
+use super::best::{Best, Scored};
 use super::build::{HelpersWhile, THREAD_NAME, stopped};
 use super::cluster::Random;
 use super::layout::{Knobs, RECALLS, VectorIndex, row_of_slot};
 use super::order::Order;
-use super::search::{Best, Prepared, Scored};
+use super::search::Prepared;
 use super::space::exact_distance;
 use crate::Result;
 use crate::helpers::split;

@@ -7,9 +7,11 @@
 use vermilion_kernels::codes::{BLOCK_ROWS, LevelBits, Survivor, scan_blocks};
 use vermilion_kernels::prefetch;
 
+use super::best::Best;
 use super::layout::VectorIndex;
 use super::mask::{Mask, bits};
-use super::search::{Best, BlockRun, Effort, Prepared};
+use super::search::{BlockRun, Effort, Prepared};
+use super::walk::Visit;
 use crate::Result;
 
 /// Partitions in turn that are not worth a search, after which none is looked for: they come by
@@ -93,7 +95,7 @@ impl<'a> AdmittedOrder<'a> {
     }
 
     /// The partition that comes after the one given last, where it is known.
-    fn peek(&self) -> Option<u32> {
+    pub(super) fn peek(&self) -> Option<u32> {
         let known = self.given < self.ordered;
         known.then(|| self.partitions[self.given].slot)
     }
@@ -126,11 +128,30 @@ fn nearer(a: Survivor, b: Survivor) -> std::cmp::Ordering {
 
 /// Rows whose levels are on their way from memory.
 #[derive(Default)]
-struct Waiting {
+pub(super) struct Waiting {
     slots: Vec<u32>,
 }
 
 impl Waiting {
+    /// Adds the rows of a partition that a mask admits; offers all to `best` whenever they are many.
+    pub(super) fn list(
+        &mut self,
+        index: &VectorIndex,
+        query: &Prepared,
+        (partition, mask): (usize, Option<&Mask>),
+        best: &mut Best,
+    ) -> Result<()> {
+        let blocks = index.blocks_of_partition(partition);
+        let first = blocks.start * BLOCK_ROWS as u32;
+        for slot in mask
+            .into_iter()
+            .flat_map(|mask| bits(mask.words(blocks.clone())))
+        {
+            self.push(index, query, first + slot, best)?;
+        }
+        Ok(())
+    }
+
     /// Adds the row in `slot`; offers all to `best` once they are many.
     fn push(
         &mut self,
@@ -148,8 +169,98 @@ impl Waiting {
     }
 
     /// Offers all that wait to `best`.
-    fn look(&mut self, index: &VectorIndex, query: &Prepared, best: &mut Best) -> Result<()> {
+    pub(super) fn look(
+        &mut self,
+        index: &VectorIndex,
+        query: &Prepared,
+        best: &mut Best,
+    ) -> Result<()> {
         index.search_slots(query, self.slots.drain(..), best)
+    }
+}
+
+/// The way of a query through the partitions that have admitted rows. How many are near enough is
+/// not known before: a query may be far from all rows that are admitted, and then many partitions
+/// are about as near. So it goes on while better rows are likely.
+pub(super) struct AdmittedWalk<'a> {
+    order: AdmittedOrder<'a>,
+    effort: Effort,
+    mask: &'a Mask,
+    /// The share of the rows that is admitted.
+    share: f32,
+    /// Partitions that are searched whatever is likely, and those that were.
+    surely: usize,
+    searched: usize,
+    passed_over: usize,
+    /// Admitted rows of the partitions so far, and how many there were by chance.
+    seen: (u32, f32),
+}
+
+impl<'a> AdmittedWalk<'a> {
+    pub(super) fn new(
+        index: &'a VectorIndex,
+        query: &'a Prepared,
+        effort: &Effort,
+        mask: &'a Mask,
+    ) -> Result<Self> {
+        let share = mask.rows() as f32 / index.header.rows as f32;
+        // A filter thins the neighbourhood out, so more partitions hold it.
+        let expected = (effort.probes as f32 / share.sqrt()).ceil() as usize;
+        Ok(Self {
+            order: AdmittedOrder::new(index, query, expected, mask)?,
+            effort: *effort,
+            mask,
+            share,
+            surely: effort.probes.saturating_add(PROBES_MORE),
+            searched: 0,
+            passed_over: 0,
+            seen: (0, 0.0),
+        })
+    }
+
+    /// The partition that comes next, where it is known.
+    pub(super) fn peek(&self) -> Option<u32> {
+        self.order.peek()
+    }
+
+    /// The next partition to be searched, where `limit` is what a row's score must be below.
+    pub(super) fn next(&mut self, limit: f32) -> Result<Option<Visit>> {
+        let (index, query) = (self.order.index, self.order.query);
+        while let Some((score, partition)) = self.order.next()? {
+            let partition = partition as usize;
+            let blocks = index.blocks_of_partition(partition).len();
+            let rows = self.mask.rows_of(partition);
+            self.seen.0 += rows;
+            self.seen.1 += by_chance(self.share * (blocks * BLOCK_ROWS) as f32);
+            let cosine = if self.seen.0 as f32 <= SPREAD_OUT * self.seen.1 {
+                self.effort.cosine * SPREAD_OUT_COSINE
+            } else {
+                self.effort.cosine * CORNER_COSINE
+            };
+            if self.searched >= self.surely && index.needed_cosine(score, partition, limit) > cosine
+            {
+                self.passed_over += 1;
+                if self.passed_over == PASSED_OVER_MAX {
+                    break;
+                }
+                continue;
+            }
+            self.passed_over = 0;
+            self.searched += 1;
+            let listed = rows <= blocks as u32 * LISTED_PER_BLOCK;
+            // What few far partitions add may be ruled out by a score that is not quite theirs.
+            let score = if !listed && self.searched <= self.surely {
+                index.score_of_centroid(query, partition as u32)
+            } else {
+                score
+            };
+            return Ok(Some(Visit {
+                partition,
+                score,
+                listed,
+            }));
+        }
+        Ok(None)
     }
 }
 
@@ -163,80 +274,7 @@ impl VectorIndex {
     ) -> Result<()> {
         let mut waiting = Waiting::default();
         for partition in bits(&mask.partitions()) {
-            let blocks = self.blocks_of_partition(partition as usize);
-            let first = blocks.start * BLOCK_ROWS as u32;
-            for slot in bits(mask.words(blocks)) {
-                waiting.push(self, query, first + slot, best)?;
-            }
-        }
-        waiting.look(self, query, best)
-    }
-
-    /// Offers the rows of the nearest partitions that `mask` admits to `best`. How many partitions
-    /// are near enough is not known before: a query may be far from all rows that are admitted, and
-    /// then many partitions are about as near. So it goes on while better rows are likely.
-    pub(super) fn search_admitted(
-        &self,
-        query: &Prepared,
-        effort: &Effort,
-        mask: &Mask,
-        best: &mut Best,
-    ) -> Result<()> {
-        let mut survivors = Vec::new();
-        if self.header.partitions == 1 {
-            let score = self.score_of_centroid(query, 0);
-            let run = self.run_of_partition(query, effort, (score, 0), Some(mask));
-            return self.search_blocks(query, &run, best, &mut survivors);
-        }
-        let share = mask.rows() as f32 / self.header.rows as f32;
-        // A filter thins the neighbourhood out, so more partitions hold it.
-        let expected = (effort.probes as f32 / share.sqrt()).ceil() as usize;
-        let mut order = AdmittedOrder::new(self, query, expected, mask)?;
-        let mut waiting = Waiting::default();
-        let surely = effort.probes.saturating_add(PROBES_MORE);
-        let (mut searched, mut passed_over) = (0, 0);
-        // Admitted rows of the partitions so far, and how many there were by chance.
-        let mut seen = (0, 0.0);
-        while let Some((score, partition)) = order.next()? {
-            let partition = partition as usize;
-            let blocks = self.blocks_of_partition(partition);
-            let rows = mask.rows_of(partition);
-            seen.0 += rows;
-            seen.1 += by_chance(share * (blocks.len() * BLOCK_ROWS) as f32);
-            let cosine = if seen.0 as f32 <= SPREAD_OUT * seen.1 {
-                effort.cosine * SPREAD_OUT_COSINE
-            } else {
-                effort.cosine * CORNER_COSINE
-            };
-            if searched >= surely && self.needed_cosine(score, partition, best.limit()) > cosine {
-                passed_over += 1;
-                if passed_over == PASSED_OVER_MAX {
-                    break;
-                }
-                continue;
-            }
-            passed_over = 0;
-            searched += 1;
-            if rows <= blocks.len() as u32 * LISTED_PER_BLOCK {
-                let first = blocks.start * BLOCK_ROWS as u32;
-                for slot in bits(mask.words(blocks)) {
-                    waiting.push(self, query, first + slot, best)?;
-                }
-                continue;
-            }
-            if let Some(next) = order.peek() {
-                let first = self.first_blocks[next as usize];
-                prefetch(self.blocks(first..first + 1)?);
-            }
-            waiting.look(self, query, best)?;
-            // What few far partitions add may be ruled out by a score that is not quite theirs.
-            let score = if searched <= surely {
-                self.score_of_centroid(query, partition as u32)
-            } else {
-                score
-            };
-            let run = self.run_of_partition(query, effort, (score, partition), Some(mask));
-            self.search_blocks(query, &run, best, &mut survivors)?;
+            waiting.list(self, query, (partition as usize, Some(mask)), best)?;
         }
         waiting.look(self, query, best)
     }

@@ -13,6 +13,7 @@
 //! Absent: exact search (the caller's, for few rows, see [`pays`]) and filters, which come in as
 //! a mask.
 
+mod best;
 mod build;
 mod calibrate;
 mod cluster;
@@ -20,24 +21,27 @@ mod describe;
 mod file;
 mod filtered;
 mod layout;
+mod many;
 mod mask;
 mod mean;
 mod order;
 mod parting;
 mod search;
 mod space;
+mod walk;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub use best::Best;
 pub(super) use build::index_bytes;
 pub use build::{BuildOptions, build, pays};
 pub use describe::{Calibrated, IndexDescription};
 pub use file::VectorFile;
 pub use layout::VectorIndex;
 pub use mask::Mask;
-pub use search::{Best, Candidate, Effort, SearchOptions};
+pub use search::{Candidate, Effort, SearchOptions};
 pub use space::exact_distance;
 pub use watch::{STEPS_MAX, Watch};
 

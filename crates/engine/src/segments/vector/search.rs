@@ -2,10 +2,8 @@
 //!
 //! What must stay true: a block's survivors are refined before the next run of blocks is scanned,
 //! and none is dropped at the end of a partition, whatever the mask; the limit is the score of the
-//! worst candidate kept, once there are enough. Equal scores are told apart by the lower row.
+//! worst candidate kept, once there are enough.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use vermilion_kernels::codes::{
@@ -15,16 +13,18 @@ use vermilion_kernels::codes::{
 use vermilion_kernels::{inner_product, prefetch, squared_norm};
 
 use super::SQUARED_NORM_MAX;
+use super::best::Best;
 use super::calibrate::{DEVIATIONS_MAX, NEIGHBOURS};
+use super::filtered::Waiting;
 use super::layout::{Knobs, LEVEL_FACTOR_BYTES, RECALLS, VectorIndex, row_of_slot};
 use super::mask::Mask;
-use super::order::Order;
 use super::space::{exact_distance, normalise};
+use super::walk::Walk;
 use crate::model::Space;
 use crate::{Error, Result};
 
 /// Blocks scanned between two looks at the limit.
-const RUN_BLOCKS: usize = 8;
+pub(super) const RUN_BLOCKS: usize = 8;
 
 /// Admitted rows up to which each one's levels are read, and no block is scanned, where there are
 /// partitions.
@@ -126,11 +126,8 @@ impl VectorIndex {
         best.part = part;
         let prepared = self.prepare(query);
         match mask {
-            None => self.search_partitions(&prepared, effort, best),
-            Some(mask) if mask.rows() <= self.listed_rows() => {
-                self.search_all_admitted(&prepared, mask, best)
-            }
-            Some(mask) => self.search_admitted(&prepared, effort, mask, best),
+            Some(mask) if self.is_listed(mask) => self.search_all_admitted(&prepared, mask, best),
+            _ => self.search_partitions(&prepared, effort, mask, best),
         }
     }
 
@@ -160,7 +157,7 @@ impl VectorIndex {
         Ok(found)
     }
 
-    fn check(&self, query: &[f32]) -> Result<()> {
+    pub(super) fn check(&self, query: &[f32]) -> Result<()> {
         if query.len() != self.header.dimension {
             return Err(Error::invalid(format!(
                 "the query has {} numbers, the index vectors of {}",
@@ -171,13 +168,14 @@ impl VectorIndex {
         Ok(())
     }
 
-    /// Admitted rows up to which reading each one's levels costs less than scanning blocks.
-    fn listed_rows(&self) -> u32 {
-        if self.header.partitions == 1 {
+    /// Whether reading the levels of each row that `mask` admits costs less than scanning blocks.
+    pub(super) fn is_listed(&self, mask: &Mask) -> bool {
+        let most = if self.header.partitions == 1 {
             self.header.blocks.max(BLOCK_ROWS as u32)
         } else {
             LISTED_ROWS
-        }
+        };
+        mask.rows() <= most
     }
 
     /// What finding `k` rows with this recall, 0 to 1, takes.
@@ -270,37 +268,49 @@ impl VectorIndex {
         best: &mut Best,
     ) -> Result<()> {
         for slot in slots {
-            let score = self.level_score(query, slot)?;
-            if score <= best.limit() {
-                let block = slot / BLOCK_ROWS as u32;
-                let rows = self.slot_rows(block..block + 1)?;
-                best.push(score, row_of_slot(rows, block, slot % BLOCK_ROWS as u32));
+            self.search_slot(query, slot, best)?;
+        }
+        Ok(())
+    }
+
+    /// Offers the row in `slot`, if it has one, to `best` by its levels.
+    pub(super) fn search_slot(&self, query: &Prepared, slot: u32, best: &mut Best) -> Result<()> {
+        let score = self.level_score(query, slot)?;
+        if score <= best.limit() {
+            let block = slot / BLOCK_ROWS as u32;
+            let rows = self.slot_rows(block..block + 1)?;
+            let row = row_of_slot(rows, block, slot % BLOCK_ROWS as u32);
+            if row < self.header.rows {
+                best.push(score, row);
             }
         }
         Ok(())
     }
 
-    /// Offers the rows of the nearest partitions to `best`.
+    /// Offers the rows of the nearest partitions that `mask` admits to `best`.
     pub(super) fn search_partitions(
         &self,
         query: &Prepared,
         effort: &Effort,
+        mask: Option<&Mask>,
         best: &mut Best,
     ) -> Result<()> {
-        let mut order = Order::new(self, query, effort.probes)?;
-        let mut survivors = Vec::new();
-        for _ in 0..effort.probes {
-            let Some((score, partition)) = order.next()? else {
-                break;
-            };
-            if let Some(next) = order.peek() {
+        let mut walk = Walk::new(self, query, effort, mask)?;
+        let (mut waiting, mut survivors) = (Waiting::default(), Vec::new());
+        while let Some(visit) = walk.next(best.limit())? {
+            if visit.listed {
+                waiting.list(self, query, (visit.partition, mask), best)?;
+                continue;
+            }
+            if let Some(next) = walk.peek() {
                 let first = self.first_blocks[next as usize];
                 prefetch(self.blocks(first..first + 1)?);
             }
-            let run = self.run_of_partition(query, effort, (score, partition as usize), None);
+            waiting.look(self, query, best)?;
+            let run = self.run_of_partition(query, effort, visit.at(), mask);
             self.search_blocks(query, &run, best, &mut survivors)?;
         }
-        Ok(())
+        waiting.look(self, query, best)
     }
 
     /// What the cosine between the way from the query to the centroid of a partition, which has
@@ -355,26 +365,26 @@ impl VectorIndex {
         best: &mut Best,
         survivors: &mut Vec<Survivor>,
     ) -> Result<()> {
-        run.survivors(
-            |blocks| self.blocks(blocks),
-            (best, survivors),
-            |blocks, survivors, best| {
-                let first_slot = blocks.start * BLOCK_ROWS as u32;
-                for survivor in survivors {
-                    prefetch(self.levels(first_slot + survivor.slot)?);
+        for first in run.blocks.clone().step_by(RUN_BLOCKS) {
+            let few = first..run.blocks.end.min(first + RUN_BLOCKS as u32);
+            let from = (first - run.blocks.start) as usize;
+            let admitted = run.admitted.map(|words| &words[from..from + few.len()]);
+            survivors.clear();
+            let limit = best.limit() - run.score;
+            scan_blocks(&run.scan, self.blocks(few)?, admitted, limit, survivors);
+            let likeliest = best.likeliest(survivors);
+            let (likeliest, others) = survivors.split_at(likeliest);
+            for some in [likeliest, others] {
+                let limit = best.limit() - run.score;
+                let slots = some.iter().filter(|survivor| survivor.bound < limit);
+                let slots = slots.map(|survivor| first * BLOCK_ROWS as u32 + survivor.slot);
+                for slot in slots.clone() {
+                    prefetch(self.levels(slot)?);
                 }
-                let rows = self.slot_rows(blocks.clone())?;
-                for survivor in survivors {
-                    if survivor.bound + run.score < best.limit() {
-                        let row = row_of_slot(rows, blocks.start, survivor.slot);
-                        if row < self.header.rows {
-                            best.push(self.level_score(query, first_slot + survivor.slot)?, row);
-                        }
-                    }
-                }
-                Ok(())
-            },
-        )
+                self.search_slots(query, slots, best)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -386,108 +396,4 @@ pub(super) struct BlockRun<'a> {
     pub(super) blocks: Range<u32>,
     /// For each block the slots that may be found; `None` for all.
     pub(super) admitted: Option<&'a [u32]>,
-}
-
-impl BlockRun<'_> {
-    /// Scans few blocks at a time, whose codes `codes` gives, and lets `look` see those and the
-    /// slots whose bounds are below the limit of `best`, before it scans the next.
-    pub(super) fn survivors<'c>(
-        &self,
-        codes: impl Fn(Range<u32>) -> Result<&'c [u8]>,
-        (best, survivors): (&mut Best, &mut Vec<Survivor>),
-        mut look: impl FnMut(Range<u32>, &[Survivor], &mut Best) -> Result<()>,
-    ) -> Result<()> {
-        for first in self.blocks.clone().step_by(RUN_BLOCKS) {
-            let few = first..self.blocks.end.min(first + RUN_BLOCKS as u32);
-            let from = (first - self.blocks.start) as usize;
-            let admitted = self.admitted.map(|words| &words[from..from + few.len()]);
-            survivors.clear();
-            let limit = best.limit() - self.score;
-            scan_blocks(&self.scan, codes(few.clone())?, admitted, limit, survivors);
-            if !survivors.is_empty() {
-                look(few, survivors, best)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A row and its score; the greater is the worse.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Scored {
-    pub(super) score: f32,
-    pub(super) part: u32,
-    pub(super) row: u32,
-}
-
-impl Ord for Scored {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.score
-            .total_cmp(&other.score)
-            .then(self.part.cmp(&other.part))
-            .then(self.row.cmp(&other.row))
-    }
-}
-
-impl PartialOrd for Scored {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Scored {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Scored {}
-
-/// The best rows so far, the worst of them on top. Handed from index to index, it lets the rows of
-/// one narrow the search of the next.
-pub struct Best {
-    pub(super) heap: BinaryHeap<Scored>,
-    depth: usize,
-    /// The part whose rows are offered.
-    part: u32,
-}
-
-impl Best {
-    /// Keeps `depth` rows, at least one.
-    pub fn new(depth: usize) -> Self {
-        Self {
-            heap: BinaryHeap::new(),
-            depth: depth.max(1),
-            part: 0,
-        }
-    }
-
-    /// The rows kept, each with its part, in no order.
-    pub fn rows(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.heap.iter().map(|scored| (scored.part, scored.row))
-    }
-
-    fn is_full(&self) -> bool {
-        self.heap.len() == self.depth
-    }
-
-    /// Below it a score must be to be kept.
-    pub(super) fn limit(&self) -> f32 {
-        match self.heap.peek() {
-            Some(worst) if self.is_full() => worst.score,
-            _ => f32::INFINITY,
-        }
-    }
-
-    pub(super) fn push(&mut self, score: f32, row: u32) {
-        let part = self.part;
-        let scored = Scored { score, part, row };
-        if !self.is_full() {
-            self.heap.push(scored);
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && scored < *worst
-        {
-            *worst = scored;
-        }
-    }
 }

@@ -14,10 +14,10 @@ use crate::segments::RowSet;
 use crate::segments::blocks::{Blocks, checksums};
 use crate::{ErrorKind, Result};
 
-const SPACES: [Space; 3] = [Space::L2, Space::Cosine, Space::Ip];
+pub(super) const SPACES: [Space; 3] = [Space::L2, Space::Cosine, Space::Ip];
 
 /// Vectors in clumps around `clumps` centres.
-fn clumps(seed: u64, rows: usize, dimension: usize, clumps: usize) -> Vec<f32> {
+pub(super) fn clumps(seed: u64, rows: usize, dimension: usize, clumps: usize) -> Vec<f32> {
     let mut random = Random::new(seed);
     let mut number = || random.below(2_000_001) as f32 / 1e6 - 1.0;
     let centres: Vec<f32> = (0..clumps * dimension).map(|_| 3.0 * number()).collect();
@@ -26,14 +26,14 @@ fn clumps(seed: u64, rows: usize, dimension: usize, clumps: usize) -> Vec<f32> {
         .collect()
 }
 
-fn options(space: Space, partitions: u32) -> BuildOptions<'static> {
+pub(super) fn options(space: Space, partitions: u32) -> BuildOptions<'static> {
     BuildOptions {
         partitions: Some(partitions),
         ..BuildOptions::new(space)
     }
 }
 
-fn built(rows: &[f32], dimension: usize, options: &BuildOptions<'_>) -> VectorIndex {
+pub(super) fn built(rows: &[f32], dimension: usize, options: &BuildOptions<'_>) -> VectorIndex {
     let bytes = build(rows, dimension, options, &|| true);
     let bytes = bytes
         .expect("the rows are whole")
@@ -48,7 +48,12 @@ fn opened(bytes: Vec<u8>, written: &[u8]) -> Result<VectorIndex> {
 }
 
 /// Every row that `mask` admits, nearest first.
-fn exact(rows: &[f32], query: &[f32], space: Space, mask: Option<&RowSet>) -> Vec<Candidate> {
+pub(super) fn exact(
+    rows: &[f32],
+    query: &[f32],
+    space: Space,
+    mask: Option<&RowSet>,
+) -> Vec<Candidate> {
     let mut all: Vec<Candidate> = rows
         .chunks_exact(query.len())
         .zip(0..)
@@ -99,13 +104,20 @@ fn recall(index: &VectorIndex, rows: &[f32], asked: f32, mask: Option<&RowSet>) 
     f64::from(hits) / f64::from(wanted)
 }
 
-fn masked(rows: u32, seed: u64, one_in: usize) -> RowSet {
+pub(super) fn masked(rows: u32, seed: u64, one_in: usize) -> RowSet {
     let mut random = Random::new(seed);
     let mut mask = RowSet::none(rows);
     (0..rows)
         .filter(|_| random.below(one_in) == 0)
         .for_each(|row| mask.insert(row));
     mask
+}
+
+/// The rows kept with the bits of their scores, best first.
+pub(super) fn sorted(best: Best) -> Vec<(u32, u32)> {
+    let best = best.heap.into_sorted_vec().into_iter();
+    best.map(|scored| (scored.row, scored.score.to_bits()))
+        .collect()
 }
 
 proptest! {
@@ -140,12 +152,8 @@ proptest! {
         let effort = Effort { deviations: 1e4, depth, probes: 1, cosine: f32::INFINITY };
         let mask = index.mask(&mask).unwrap();
         let (mut found, mut expected) = (Best::new(depth), Best::new(depth));
-        index.search_admitted(&prepared, &effort, &mask, &mut found).unwrap();
+        index.search_partitions(&prepared, &effort, Some(&mask), &mut found).unwrap();
         index.search_slots(&prepared, mask.slots(), &mut expected).unwrap();
-        let sorted = |best: Best| -> Vec<(u32, u32)> {
-            let best = best.heap.into_sorted_vec().into_iter();
-            best.map(|scored| (scored.row, scored.score.to_bits())).collect()
-        };
         prop_assert_eq!(sorted(found), sorted(expected));
     }
 
