@@ -33,6 +33,11 @@ impl Helpers {
         Self(taken)
     }
 
+    /// How many helpers were taken.
+    pub(crate) fn count(&self) -> usize {
+        self.0
+    }
+
     /// No helper.
     #[cfg(test)]
     pub(crate) fn none() -> Self {

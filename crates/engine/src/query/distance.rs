@@ -12,7 +12,8 @@ pub(super) struct QueryVector<'a> {
     /// Its numbers.
     pub(super) values: &'a [f32],
     squared_norm: f64,
-    space: Space,
+    /// How it is compared.
+    pub(super) space: Space,
 }
 
 impl<'a> QueryVector<'a> {

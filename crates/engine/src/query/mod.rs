@@ -10,6 +10,8 @@
 //! | `normal` | filters brought to fewer tests that mean the same |
 //! | `order` | rows of all parts in `get` order |
 //! | `nearest` | the nearest rows to each query vector |
+//! | `exact` | rows compared with query vectors |
+//! | `tiled` | the same for many query vectors at once |
 //! | `distance` | distances, safe from overflow and underflow |
 //! | `top` | the best few of many candidates |
 //! | `sparse` | the nearest rows to a sparse vector |
@@ -21,6 +23,7 @@
 //! | `requests` | [`find`], [`select`], [`get`] and [`query`], made of the above |
 
 mod distance;
+mod exact;
 mod fetch;
 mod group;
 mod nearest;
@@ -35,6 +38,7 @@ mod snapshot;
 mod sparse;
 #[cfg(test)]
 mod tests;
+mod tiled;
 mod top;
 
 pub(crate) use recheck::{Rechecked, Sample, Tally, recheck, tally};

@@ -4,27 +4,39 @@
 //! sees; distances that are answered are always exact. An index is asked where it has one, more
 //! rows may answer than an exact search soon reads, and less than everything is asked for. All
 //! indexes of a snapshot share one list of candidates, so that what one finds narrows the search
-//! of the next; the largest is searched first.
+//! of the next; the largest is searched first. Long work is shared with helping threads where some
+//! are free, and the answer does not depend on whether they are.
+
+use std::ops::Range;
 
 use vermilion_kernels::prefetch;
 
 use super::distance::QueryVector;
+use super::exact::{Rows, block_rows, nearest_in_source};
 use super::plan::{Chosen, live};
 use super::top::{Candidate, Top};
 use super::{Location, Part, Snapshot};
 use crate::Result;
+use crate::helpers::{Helpers, split};
 use crate::model::{Embeddings, Recall};
 use crate::segments::vector::{Best, Effort, Mask, VectorFile, VectorIndex};
 use crate::segments::{RowSet, Source};
 
-/// Numbers in a block of rows: few enough to stay in the processor's cache between queries.
-const BLOCK_NUMBERS: usize = 48 << 10;
-/// Rows of a block, in words of a [`RowSet`].
-const BLOCK_WORDS_MAX: usize = 16;
 /// Rows that may answer, for each one wanted, up to which all are compared exactly.
 const EXACT_ROWS_FACTOR: u64 = 4;
 /// Rows that may answer up to which all are compared exactly, whatever is wanted.
 const EXACT_ROWS: u64 = 256;
+
+/// Queries that are searched for together at most.
+const QUERIES_TOGETHER: usize = 32;
+/// Queries by indexes that are worth a thread: a millisecond or two.
+const QUERIES_A_THREAD: usize = 16;
+/// Numbers that are compared exactly in some milliseconds, and queries that take as long together as
+/// reading the rows.
+const NUMBERS_A_THREAD: f64 = (2 << 20) as f64;
+const QUERIES_A_PASS: usize = 8;
+/// What a helping thread is called.
+const THREAD_NAME: &str = "vermilion-search";
 
 /// For each of `queries` the nearest of the rows that are `chosen`, at most `count`, nearest first.
 pub(super) fn nearest(
@@ -59,11 +71,15 @@ fn attempt(
     if count == 0 {
         return Ok(Some(tops));
     }
-    let mut indexed = Vec::new();
+    let living: Vec<Option<RowSet>> = (snapshot.parts.iter())
+        .map(|part| {
+            let some = matches!(chosen, Chosen::Everything) && !part.dead.is_empty();
+            some.then(|| live(part))
+        })
+        .collect();
+    let (mut indexed, mut plain) = (Vec::new(), Vec::new());
     for (number, part) in snapshot.parts.iter().enumerate() {
-        let living = matches!(chosen, Chosen::Everything) && !part.dead.is_empty();
-        let living = living.then(|| live(part));
-        let rows = Rows::of(part, number, chosen, living.as_ref());
+        let rows = Rows::of(part, number, chosen, living[number].as_ref());
         let file = part.source.vector_index().filter(|_| !recall.is_exact());
         if rows.len() > EXACT_ROWS.max(u64::from(count) * EXACT_ROWS_FACTOR)
             && let Some(file) = file
@@ -78,14 +94,34 @@ fn attempt(
                 part,
                 file,
                 index,
+                effort: index.effort(count as usize, recall.share()),
                 mask,
             });
         } else {
-            nearest_in_source(&part.source, number, queries, rows, &mut tops)?;
+            plain.push((number, rows));
         }
     }
-    let sound = search_indexes(indexed, queries, count, recall, &mut tops)?;
-    Ok(sound.then_some(tops))
+    indexed.sort_by_key(|one| std::cmp::Reverse(one.index.rows()));
+    let work = Work {
+        snapshot,
+        queries,
+        count: count as usize,
+        indexed,
+        plain,
+    };
+    let helpers = Helpers::take(work.threads() - 1);
+    let tasks = work.tasks(helpers.count() + 1);
+    let done = split(&helpers, THREAD_NAME, tasks, &|| true, |task, _| {
+        work.do_task(task)
+    })?;
+    for done in done {
+        let Some((first, found)) = done else {
+            return Ok(None);
+        };
+        let own = tops.iter_mut().skip(first);
+        own.zip(found).for_each(|(top, found)| top.take_in(found));
+    }
+    Ok(Some(tops))
 }
 
 /// A part whose index is to be searched.
@@ -94,39 +130,128 @@ struct Indexed<'a> {
     part: &'a Part,
     file: &'a VectorFile,
     index: &'a VectorIndex,
+    effort: Effort,
     /// The rows that may answer; `None` for all.
     mask: Option<Mask>,
 }
 
-/// Offers the rows that the indexes find to the `tops` of `queries`; `false` where one is damaged.
-fn search_indexes(
-    mut indexed: Vec<Indexed<'_>>,
-    queries: &[QueryVector<'_>],
-    count: u32,
-    recall: Recall,
-    tops: &mut [Top],
-) -> Result<bool> {
-    indexed.sort_by_key(|one| std::cmp::Reverse(one.index.rows()));
-    let efforts: Vec<Effort> = indexed
-        .iter()
-        .map(|one| one.index.effort(count as usize, recall.share()))
-        .collect();
-    let depth = efforts.iter().map(Effort::depth).max().unwrap_or(0);
-    for (query, top) in queries.iter().zip(tops) {
-        let mut best = Best::new(depth);
-        for (at, (one, effort)) in indexed.iter().zip(&efforts).enumerate() {
-            let mask = one.mask.as_ref();
-            let found = one
-                .index
-                .search_into(query.values, effort, mask, at as u32, &mut best);
-            if one.file.unless_damaged(found)?.is_none() {
-                return Ok(false);
+/// Something that one thread does at a time.
+enum Task {
+    /// Searches all indexes for these queries.
+    Indexes(Range<usize>),
+    /// Compares all queries with the rows within a range of the part at this place of the plain ones.
+    Rows(usize, Range<u32>),
+}
+
+/// What is to be searched.
+struct Work<'a> {
+    snapshot: &'a Snapshot,
+    queries: &'a [QueryVector<'a>],
+    count: usize,
+    /// Parts whose indexes are searched, the largest first.
+    indexed: Vec<Indexed<'a>>,
+    /// Parts whose rows are compared exactly.
+    plain: Vec<(usize, Rows<'a>)>,
+}
+
+/// For the queries from the one numbered the best rows; `None` where an index is damaged.
+type Done = Option<(usize, Vec<Top>)>;
+
+impl Work<'_> {
+    /// Threads that the work is long enough for.
+    fn threads(&self) -> usize {
+        let together = (self.queries.len() / QUERIES_A_PASS + 1) as f64;
+        let numbers = self.plain.iter().map(|(number, rows)| {
+            let dimension = self.snapshot.parts[*number].source.dimension();
+            rows.len() as f64 * dimension as f64 * together
+        });
+        let exact = (numbers.sum::<f64>() / NUMBERS_A_THREAD) as usize;
+        let indexed = if self.indexed.is_empty() {
+            0
+        } else {
+            self.queries.len() / QUERIES_A_THREAD
+        };
+        (exact + indexed).max(1)
+    }
+
+    /// All that is to be done, in parts for so many threads.
+    fn tasks(&self, threads: usize) -> Vec<Task> {
+        let mut tasks = Vec::new();
+        if !self.indexed.is_empty() {
+            let all = self.queries.len();
+            let few = all.div_ceil(threads).clamp(1, QUERIES_TOGETHER);
+            let firsts = (0..all).step_by(few);
+            tasks.extend(firsts.map(|first| Task::Indexes(first..all.min(first + few))));
+        }
+        // A few for each thread, since rows differ in how many of them may answer; each has its own
+        // best rows, so that they must not be many.
+        let pieces = if threads == 1 { 1 } else { 4 * threads as u32 };
+        for (at, (number, _)) in self.plain.iter().enumerate() {
+            let source = &self.snapshot.parts[*number].source;
+            let (end, block) = (source.rows(), block_rows(source.dimension()));
+            let step = end.div_ceil(pieces).div_ceil(block).max(1);
+            let step = step.saturating_mul(block);
+            let firsts = (0..end).step_by(step as usize);
+            tasks.extend(
+                firsts.map(|first| Task::Rows(at, first..end.min(first.saturating_add(step)))),
+            );
+        }
+        tasks
+    }
+
+    fn do_task(&self, task: Task) -> Result<Done> {
+        match task {
+            Task::Indexes(queries) => {
+                let mut tops = self.tops(queries.len());
+                let few = &self.queries[queries.clone()];
+                let sound = search_indexes(&self.indexed, few, &mut tops)?;
+                Ok(sound.then_some((queries.start, tops)))
+            }
+            Task::Rows(at, within) => {
+                let mut tops = self.tops(self.queries.len());
+                let (number, rows) = self.plain[at];
+                let source = &self.snapshot.parts[number].source;
+                nearest_in_source(source, number, self.queries, (rows, within), &mut tops)?;
+                Ok(Some((0, tops)))
             }
         }
+    }
+
+    fn tops(&self, count: usize) -> Vec<Top> {
+        (0..count).map(|_| Top::new(self.count)).collect()
+    }
+}
+
+/// Offers the rows that the indexes find to the `tops` of `queries`; `false` where one is damaged.
+fn search_indexes(
+    indexed: &[Indexed<'_>],
+    queries: &[QueryVector<'_>],
+    tops: &mut [Top],
+) -> Result<bool> {
+    let depth = indexed.iter().map(|one| one.effort.depth()).max();
+    let depth = depth.unwrap_or(0);
+    let mut bests: Vec<Best> = queries.iter().map(|_| Best::new(depth)).collect();
+    let values: Vec<&[f32]> = queries.iter().map(|query| query.values).collect();
+    for (at, one) in (0..).zip(indexed) {
+        let (effort, mask) = (&one.effort, one.mask.as_ref());
+        let found = match (&values[..], &mut bests[..]) {
+            ([query], [best]) => one.index.search_into(query, effort, mask, at, best),
+            (queries, bests) => one.index.search_each(queries, effort, mask, at, bests),
+        };
+        if one.file.unless_damaged(found)?.is_none() {
+            return Ok(false);
+        }
+    }
+    let ask_for = |best: &Best| -> Result<()> {
         for (at, row) in best.rows() {
             let vector = indexed[at as usize].part.source.vector(row)?;
             prefetch(bytemuck::cast_slice(vector));
         }
+        Ok(())
+    };
+    bests.first().map_or(Ok(()), ask_for)?;
+    for (number, ((query, top), best)) in queries.iter().zip(tops).zip(&bests).enumerate() {
+        bests.get(number + 1).map_or(Ok(()), ask_for)?;
         for (at, row) in best.rows() {
             let one = &indexed[at as usize];
             offer_row(&one.part.source, one.number, row, query, top)?;
@@ -152,195 +277,4 @@ fn offer_row(
         });
     }
     Ok(())
-}
-
-/// The rows of a part that may answer.
-#[derive(Clone, Copy)]
-pub(super) enum Rows<'a> {
-    /// All of so many.
-    All(u32),
-    /// Those in the set.
-    Set(&'a RowSet),
-    /// These, ascending.
-    Few(&'a [Location]),
-}
-
-impl<'a> Rows<'a> {
-    /// The rows of `part` that are `chosen`; `live` are those alive, where some are not.
-    fn of(part: &Part, number: usize, chosen: &'a Chosen, live: Option<&'a RowSet>) -> Self {
-        match (chosen, live) {
-            (Chosen::Everything, None) => Self::All(part.source.rows()),
-            (Chosen::Everything, Some(live)) => Self::Set(live),
-            (Chosen::Sets(sets), _) => Self::Set(&sets[number]),
-            (Chosen::Listed(locations), _) => {
-                let first = locations.partition_point(|location| location.part < number);
-                let end = locations.partition_point(|location| location.part <= number);
-                Self::Few(&locations[first..end])
-            }
-        }
-    }
-
-    /// How many they are.
-    fn len(self) -> u64 {
-        match self {
-            Self::All(rows) => u64::from(rows),
-            Self::Set(set) => u64::from(set.len()),
-            Self::Few(few) => few.len() as u64,
-        }
-    }
-
-    /// The mask of `index` that admits them; `None` where they are all.
-    fn mask(self, index: &VectorIndex) -> Result<Option<Mask>> {
-        match self {
-            Self::All(_) => Ok(None),
-            Self::Set(set) => index.mask(set).map(Some),
-            Self::Few(few) => {
-                let mut set = RowSet::none(index.rows());
-                few.iter().for_each(|location| set.insert(location.row));
-                index.mask(&set).map(Some)
-            }
-        }
-    }
-}
-
-/// Offers those of `source` (part number `part`) that are in `rows` to the `tops` of `queries`.
-pub(super) fn nearest_in_source(
-    source: &Source,
-    part: usize,
-    queries: &[QueryVector<'_>],
-    rows: Rows<'_>,
-    tops: &mut [Top],
-) -> Result<()> {
-    let births = source.births()?;
-    let block_words = (BLOCK_NUMBERS / source.dimension().max(1) / 64).clamp(1, BLOCK_WORDS_MAX);
-    let (mut distances, mut norms) = (vec![0.0; block_words * 64], vec![0.0; block_words * 64]);
-    for_each_span(rows, block_words, |span| {
-        let rows = source.vectors(span.first, span.count)?;
-        let count = span.count as usize;
-        let (distances, norms) = (&mut distances[..count], &mut norms[..count]);
-        for (number, (query, top)) in queries.iter().zip(tops.iter_mut()).enumerate() {
-            query.distances(rows, distances, norms, number > 0);
-            for (row, &distance) in (span.first..).zip(&*distances) {
-                if top.admits(distance) && span.among.is_none_or(|among| among.contains(row)) {
-                    let birth = births[row as usize];
-                    top.offer(Candidate {
-                        distance,
-                        birth,
-                        location: Location { part, row },
-                    });
-                }
-            }
-        }
-        Ok(())
-    })
-}
-
-/// Consecutive rows to be looked at together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span<'a> {
-    first: u32,
-    count: u32,
-    /// Those of them that may answer; `None` means all.
-    among: Option<&'a RowSet>,
-}
-
-/// Calls `look` with spans of at most `block_words * 64` rows that cover `rows`. A block of
-/// which half passes or more is taken whole: its other rows cost less than the gaps.
-fn for_each_span<'a>(
-    rows: Rows<'a>,
-    block_words: usize,
-    mut look: impl FnMut(Span<'a>) -> Result<()>,
-) -> Result<()> {
-    let set = match rows {
-        Rows::All(rows) => {
-            let length = (block_words * 64) as u32;
-            for first in (0..rows).step_by(length as usize) {
-                look(Span {
-                    first,
-                    count: length.min(rows - first),
-                    among: None,
-                })?;
-            }
-            return Ok(());
-        }
-        Rows::Few(few) => {
-            for run in few.chunk_by(|a, b| a.row + 1 == b.row) {
-                for run in run.chunks(block_words * 64) {
-                    look(Span {
-                        first: run[0].row,
-                        count: run.len() as u32,
-                        among: None,
-                    })?;
-                }
-            }
-            return Ok(());
-        }
-        Rows::Set(set) => set,
-    };
-    for (block, words) in set.words().chunks(block_words).enumerate() {
-        let first = (block * block_words * 64) as u32;
-        let count = (words.len() as u32 * 64).min(set.rows() - first);
-        let passing: u32 = words.iter().map(|word| word.count_ones()).sum();
-        if passing == count {
-            look(Span {
-                first,
-                count,
-                among: None,
-            })?;
-        } else if passing * 2 >= count {
-            look(Span {
-                first,
-                count,
-                among: Some(set),
-            })?;
-        } else if passing > 0 {
-            let mut from = first;
-            while let Some(start) = (from..first + count).find(|row| set.contains(*row)) {
-                let end = (start..first + count).find(|row| !set.contains(*row));
-                from = end.unwrap_or(first + count);
-                look(Span {
-                    first: start,
-                    count: from - start,
-                    among: None,
-                })?;
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn spans_cover_the_rows_once_and_stay_short(
-            rows in 1..400u32,
-            members in prop::collection::vec(any::<u16>(), 0..300),
-            block_words in 1..4usize,
-            kind in 0..3usize,
-        ) {
-            let mut set = RowSet::none(rows);
-            members.iter().for_each(|member| set.insert(u32::from(*member) % rows));
-            if kind == 0 {
-                set = RowSet::all(rows);
-            }
-            let listed: Vec<u32> = set.iter().collect();
-            let few: Vec<Location> = set.iter().map(|row| Location { part: 3, row }).collect();
-            let wanted = [Rows::All(rows), Rows::Few(&few), Rows::Set(&set)][kind];
-            let mut covered = Vec::new();
-            for_each_span(wanted, block_words, |span| {
-                assert!(span.count > 0 && span.count as usize <= block_words * 64);
-                let all = span.first..span.first + span.count;
-                assert!(all.end <= rows);
-                covered.extend(all.filter(|row| span.among.is_none_or(|set| set.contains(*row))));
-                Ok(())
-            })
-            .unwrap();
-            prop_assert_eq!(covered, listed);
-        }
-    }
 }

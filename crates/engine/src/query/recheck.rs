@@ -5,7 +5,8 @@
 //! the answer has.
 
 use super::distance::QueryVector;
-use super::nearest::{Rows, nearest, nearest_in_source};
+use super::exact::{Rows, nearest_in_source};
+use super::nearest::nearest;
 use super::plan::{Chosen, Missing, choose, live};
 use super::top::{Candidate, Top};
 use super::{Location, Snapshot};
@@ -137,7 +138,7 @@ fn exact(
             if !go_on() {
                 return Ok(None);
             }
-            let some = Rows::Few(&some);
+            let some = (Rows::Few(&some), 0..u32::MAX);
             nearest_in_source(&part.source, number, &queries, some, &mut tops)?;
         }
     }

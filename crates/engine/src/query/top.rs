@@ -79,6 +79,18 @@ impl Top {
         }
     }
 
+    /// Keeps what is among the best of both.
+    pub(super) fn take_in(&mut self, other: Self) {
+        if self.worst_first.is_empty() && self.count == other.count {
+            *self = other;
+        } else {
+            other
+                .worst_first
+                .into_iter()
+                .for_each(|one| self.offer(one));
+        }
+    }
+
     /// The best, nearest first.
     pub(super) fn into_sorted(self) -> Vec<Candidate> {
         self.worst_first.into_sorted_vec()
@@ -97,7 +109,7 @@ mod tests {
             distances in prop::collection::vec(-3..3i8, 0..60),
             count in 0..20usize,
         ) {
-            let mut top = Top::new(count);
+            let (mut top, mut other) = (Top::new(count), Top::new(count));
             let mut all = Vec::new();
             // Births fall while rows rise, so that a tie cannot be won by coming first.
             for (row, distance) in (0u32..).zip(distances) {
@@ -107,10 +119,12 @@ mod tests {
                     location: Location { part: 0, row },
                 };
                 all.push(candidate);
+                let top = if row % 3 == 0 { &mut other } else { &mut top };
                 if top.admits(candidate.distance) {
                     top.offer(candidate);
                 }
             }
+            top.take_in(other);
             all.sort();
             all.truncate(count);
             prop_assert_eq!(top.into_sorted(), all);

@@ -70,7 +70,12 @@ fn world(space: Space) -> World {
 }
 
 fn request(filter: Option<Filter>, n_results: u32) -> QueryRequest {
-    let values: Vec<f32> = (5000..5030).flat_map(vector).collect();
+    requests(filter, n_results, 30)
+}
+
+/// A request with `count` vectors.
+fn requests(filter: Option<Filter>, n_results: u32, count: usize) -> QueryRequest {
+    let values: Vec<f32> = (5000..5000 + count).flat_map(vector).collect();
     QueryRequest {
         embeddings: Embeddings::new(DIMENSION, values).unwrap(),
         n_results,
@@ -119,6 +124,52 @@ fn indexed_segments_chunks_and_dead_rows_answer_together() {
                 let request = request(filter.clone(), n_results);
                 let found = recall(&world, space, &request, Recall::default());
                 assert!(found >= 0.95, "{space:?} {filter:?} {n_results}: {found}");
+            }
+        }
+    }
+}
+
+#[test]
+fn many_vectors_in_a_call_find_as_much_as_few() {
+    for space in [Space::L2, Space::Cosine, Space::Ip] {
+        let world = world(space);
+        for (filter, count) in [(None, 1), (None, 100), (Some(below(50)), 100)] {
+            let all = requests(filter.clone(), 10, count);
+            let found = recall(&world, space, &all, Recall::default());
+            assert!(found >= 0.95, "{space:?} {filter:?} {count}: {found}");
+        }
+    }
+}
+
+#[test]
+fn many_vectors_in_a_call_are_compared_exactly_as_each_alone() {
+    for space in [Space::L2, Space::Cosine, Space::Ip] {
+        let world = world(space);
+        let snapshot = world.snapshot(space);
+        // So many that threads share them, where the machine has some.
+        for (filter, count) in [(None, 600), (Some(below(50)), 40), (Some(below(3)), 40)] {
+            let all = requests(filter, 7, count);
+            let together = query(&snapshot, &all, Recall::EXACT).unwrap();
+            assert_eq!(together.len(), count);
+            for (at, found) in together.iter().enumerate().step_by(7) {
+                let values = all.embeddings.get(at).unwrap().to_vec();
+                let one = QueryRequest {
+                    embeddings: Embeddings::new(DIMENSION, values).unwrap(),
+                    ..all.clone()
+                };
+                let alone = query(&snapshot, &one, Recall::EXACT).unwrap();
+                assert_eq!(found.records.ids, alone[0].records.ids, "{space:?}");
+                let bits = |distances: &[f32]| -> Vec<u32> {
+                    distances
+                        .iter()
+                        .map(|distance| distance.to_bits())
+                        .collect()
+                };
+                assert_eq!(
+                    bits(&found.distances),
+                    bits(&alone[0].distances),
+                    "{space:?}"
+                );
             }
         }
     }
