@@ -9,6 +9,7 @@
 mod backups;
 mod control;
 mod expiry;
+mod forks;
 mod ingest;
 mod memory;
 mod namespaces;

@@ -237,6 +237,18 @@ impl Marks {
             .then_some(*bound)
     }
 
+    /// Notes that `fork` is what `source` was up to `seq`: its records are as old.
+    pub(crate) fn fork(&mut self, source: CollectionId, fork: CollectionId, seq: SeqId) {
+        if let Some(marks) = self.collections.get(&source) {
+            let marks = marks.iter().map(|(time, to)| (*time, seq.min(*to)));
+            self.collections.insert(fork, marks.collect());
+            self.changed = true;
+        }
+        if let Some(cleared) = self.cleared.get(&source) {
+            self.cleared.insert(fork, seq.min(*cleared));
+        }
+    }
+
     /// Notes that no record is left that nobody wrote behind `bound`.
     pub(crate) fn clear(&mut self, collection: CollectionId, bound: SeqId) {
         self.cleared.insert(collection, bound);
@@ -311,6 +323,21 @@ mod tests {
             None,
             "a clock set back"
         );
+    }
+
+    #[test]
+    fn a_fork_is_as_old_as_its_source_and_no_more_than_it_holds() {
+        const FORK: CollectionId = CollectionId(uuid::Uuid::from_u128(2));
+        let life = 320 * SECOND;
+        let mut marks = Marks::default();
+        marks.pass(A, life, 1_000 * SECOND, SeqId(7));
+        marks.pass(A, life, 1_020 * SECOND, SeqId(12));
+        marks.fork(A, FORK, SeqId(9));
+        assert_eq!(marks.left(FORK, life, 1_320 * SECOND), Some(SeqId(7)));
+        assert_eq!(marks.left(FORK, life, 1_340 * SECOND), Some(SeqId(9)));
+        marks.clear(A, SeqId(7));
+        marks.fork(A, FORK, SeqId(9));
+        assert_eq!(marks.left(FORK, life, 1_320 * SECOND), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use hashbrown::{HashMap, HashSet};
 use roaring::RoaringBitmap;
 use serde::Serialize;
 
@@ -27,7 +28,7 @@ pub struct Inspection {
     pub log: Vec<InspectedLogFile>,
     /// Records in segments, alive at the applied SeqIds; the log may hold later changes.
     pub records: u64,
-    /// Bytes of segments.
+    /// Bytes of segments, those that collections share once.
     pub segment_bytes: u64,
     /// Bytes of log files.
     pub log_bytes: u64,
@@ -100,11 +101,18 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
             .iter()
             .flat_map(|collection| &collection.segments)
     };
+    let segment_bytes = {
+        // Forks share segments.
+        let bytes: HashMap<&str, u64> = segments()
+            .filter_map(|one| Some((one.id.as_str(), one.bytes?)))
+            .collect();
+        bytes.values().sum()
+    };
     Ok(Inspection {
         records: segments()
             .map(|one| u64::from(one.rows) - one.dead_rows)
             .sum(),
-        segment_bytes: segments().filter_map(|one| one.bytes).sum(),
+        segment_bytes,
         log_bytes: files.iter().map(|file| file.bytes).sum(),
         log: files
             .iter()
@@ -137,9 +145,14 @@ pub fn verify(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<Error>>
             Vec::new()
         }
     };
+    // Forks share segments.
+    let mut seen = HashSet::new();
     for row in &rows {
         for segment in &row.manifest.segments {
-            let folder = Segment::folder(row.collection.id, segment.id);
+            let folder = segment.folder(row.collection.id);
+            if !seen.insert(folder.clone()) {
+                continue;
+            }
             progress(&folder);
             match Segment::open(&storage, &folder, segment.toc_checksum) {
                 Ok(segment) => damaged.extend(segment.verify()),
@@ -175,7 +188,7 @@ fn inspect_collection(
         .segments
         .iter()
         .map(|segment| {
-            let folder = Segment::folder(collection.id, segment.id);
+            let folder = segment.folder(collection.id);
             let opened = Segment::open(storage, &folder, segment.toc_checksum);
             let dead_rows = if segment.dead.is_empty() {
                 0

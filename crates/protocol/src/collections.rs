@@ -198,6 +198,17 @@ pub fn decode_collection_change(body: &[u8]) -> Result<CollectionChange, ApiErro
     })
 }
 
+/// Decodes the name that a fork is to have.
+pub fn decode_fork(body: &[u8]) -> Result<String, ApiError> {
+    #[derive(Deserialize)]
+    struct Body {
+        new_name: String,
+    }
+    let Body { new_name } = json::decode(body)?;
+    names::check_collection_name("new_name", &new_name)?;
+    Ok(new_name)
+}
+
 #[derive(Serialize)]
 struct CollectionAnswer<'a> {
     id: uuid::Uuid,

@@ -298,19 +298,21 @@ const ROUTES: &[Route] = &[
         "post",
         collections!("/{collection_id}/fork"),
         "fork_collection",
-        "Not served by a single node.",
+        "Makes a collection of what another is now, at once, however large it is.",
         |f| with(f, collections::fork),
     )
     .needs(Database(Write))
-    .with_body("Object"),
+    .with_body("ForkCollection")
+    .answers(200, "Collection"),
     route(
         "get",
         collections!("/{collection_id}/fork_count"),
         "fork_count",
-        "Not served by a single node.",
+        "How many collections of this lineage were made by forks.",
         |f| with(f, collections::fork_count),
     )
-    .needs(Database(Read)),
+    .needs(Database(Read))
+    .answers(200, "ForkCount"),
     route(
         "get",
         collections!("/{collection_id}/indexing_status"),

@@ -6,8 +6,8 @@
 use super::manifest::{BackupKind, BackupManifest, list, read_json};
 use super::write::{BackupCatalog, CATALOG, CHANGES};
 use super::{BackupNumber, Destination};
-use crate::catalog::CatalogCopy;
-use crate::model::{CollectionId, SeqId};
+use crate::catalog::{CatalogCopy, CollectionRow};
+use crate::model::{CollectionId, Origin, SeqId};
 use crate::{Error, Result};
 
 use super::changes::TimedChange;
@@ -138,15 +138,19 @@ impl Shelf<'_> {
             ends.push((id, *seq));
         }
         let last = self.first_with(&ends, wanted)?;
+        let newest = self.catalog(self.manifest(last)?)?.catalog;
         let fits = |manifest: &BackupManifest| -> Result<bool> {
             let catalog = self.catalog(manifest)?.catalog;
-            Ok(ends.iter().all(|(id, seq)| applied(&catalog, *id) <= *seq))
+            let starts = |id: &CollectionId| begins_at(&catalog, &newest, *id);
+            Ok(ends.iter().all(|(id, seq)| starts(id) <= *seq))
         };
         let Some(chain) = self.chain_to(last, &fits)? else {
-            let oldest = self.catalog(self.manifest(last)?)?.catalog;
             let limits: Vec<String> = ends
                 .iter()
-                .map(|(id, _)| format!("{} of collection [{id}]", applied(&oldest, *id)))
+                .map(|(id, _)| {
+                    let begins = begins_at(&newest, &newest, *id);
+                    format!("{begins} of collection [{id}]")
+                })
                 .collect();
             return Err(Error::invalid(format!(
                 "No full backup is old enough for these SeqIds; the first one that could be \
@@ -169,7 +173,7 @@ impl Shelf<'_> {
         for (_, manifest) in self.backups.iter().rev() {
             let manifest = manifest.as_ref().map_err(Clone::clone)?;
             let rows = self.catalog(manifest)?.catalog.collections;
-            let same = |row: &&crate::catalog::CollectionRow| {
+            let same = |row: &&CollectionRow| {
                 row.collection.name == name || row.collection.id.to_string() == name
             };
             let mut found = rows.iter().filter(same).map(|row| row.collection.id);
@@ -287,12 +291,32 @@ impl Shelf<'_> {
     }
 }
 
-fn applied(catalog: &CatalogCopy, id: CollectionId) -> SeqId {
-    let row = catalog
-        .collections
-        .iter()
-        .find(|row| row.collection.id == id);
-    row.map_or(SeqId(0), |row| row.manifest.applied)
+/// Up to which SeqId the segments of a full backup with `catalog` hold collection `id`, of which
+/// `known` tells where it comes from.
+fn begins_at(catalog: &CatalogCopy, known: &CatalogCopy, id: CollectionId) -> SeqId {
+    let find = |catalog: &'_ CatalogCopy| {
+        let mut rows = catalog.collections.iter();
+        rows.position(|row| row.collection.id == id)
+    };
+    let held = find(catalog).map(|at| &catalog.collections[at]);
+    let lent = || {
+        let fork = &known.collections[find(known)?];
+        nearest_origin(catalog, &fork.collection.origins)
+    };
+    held.or_else(lent)
+        .map_or(SeqId(0), |row| row.manifest.applied)
+}
+
+/// What `catalog` has of the latest of `origins` that it has: a fork that is not in it begins as
+/// that was.
+pub(super) fn nearest_origin<'a>(
+    catalog: &'a CatalogCopy,
+    origins: &[Origin],
+) -> Option<&'a CollectionRow> {
+    origins.iter().rev().find_map(|origin| {
+        let mut rows = catalog.collections.iter();
+        rows.find(|row| row.collection.id == origin.collection)
+    })
 }
 
 fn no_full_backup(number: BackupNumber) -> Error {

@@ -15,14 +15,13 @@ use super::batches::{BatchFiles, BatchWriter, LOG_FOLDER, read_batches};
 use super::manifest::{
     BackupFile, BackupManifest, BackupNumber, folder, object_path, read_checked,
 };
-use super::plan::{Plan, Target, plan};
+use super::plan::{Plan, Target, nearest_origin, plan};
 use super::{BackupProgress, Destination};
 use crate::catalog::{Catalog, CatalogCopy, CatalogLocation, CollectionRow};
 use crate::inspect::{self, CATALOG_FILE};
 use crate::log::archive::LoggedBatch;
 use crate::log::encode;
-use crate::model::{CollectionId, SeqId, SeqRange};
-use crate::segments::Segment;
+use crate::model::{CollectionId, Origin, SeqId, SeqRange};
 use crate::storage::{DiskStorage, Storage, StorageFile};
 use crate::{Error, ErrorKind, Result};
 
@@ -138,6 +137,13 @@ fn unfinished_path(path: &Path) -> Result<PathBuf> {
     Ok(path.with_file_name(name))
 }
 
+/// A fork that was made since the full backup: the log of its origins is its own up to where each
+/// was forked.
+struct Heir {
+    id: CollectionId,
+    origins: Vec<Origin>,
+}
+
 /// A data folder that is being built.
 struct Build<'a> {
     from: &'a dyn Destination,
@@ -146,6 +152,8 @@ struct Build<'a> {
     catalog: CatalogCopy,
     /// The next SeqId of each collection.
     next: HashMap<CollectionId, SeqId>,
+    /// Forks that the full backup does not have: they are built as their origins were.
+    heirs: Vec<Heir>,
     log: Option<BatchWriter<NewLog<'a>>>,
     bytes: u64,
     bytes_total: u64,
@@ -164,6 +172,7 @@ impl<'a> Build<'a> {
             let next = row.manifest.applied.plus(1);
             (row.collection.id, next)
         });
+        let heirs = heirs(plan, &catalog);
         let logs = plan.chain.iter().flat_map(|one| one.files_in(LOG_FOLDER));
         let segments = plan.chain[0].files_in("segments/");
         let bytes_total = logs.chain(segments).map(|file| file.bytes).sum();
@@ -179,6 +188,7 @@ impl<'a> Build<'a> {
             storage,
             plan,
             next: next.collect(),
+            heirs,
             catalog,
             log: Some(BatchWriter::new(NewLog(storage), LOG_FILE_BYTES)),
             bytes: 0,
@@ -232,10 +242,11 @@ impl<'a> Build<'a> {
     /// Copies the files of the segments that the catalogue names.
     fn segments(&mut self) -> Result<()> {
         let base = &self.plan.chain[0];
-        let mut folders = Vec::new();
+        // Forks share segments: each is copied once.
+        let mut folders = BTreeSet::new();
         for row in &self.catalog.collections {
             for segment in &row.manifest.segments {
-                folders.push(Segment::folder(row.collection.id, segment.id));
+                folders.insert(segment.folder(row.collection.id));
             }
         }
         for folder in folders {
@@ -284,7 +295,15 @@ impl<'a> Build<'a> {
             self.storage.sync_dir(log_folder)?;
             last.mark_clean_end(self.storage)?;
         }
-        for (id, reach) in &plan.reach {
+        let forked = self.heirs.iter().filter_map(|heir| {
+            let forked_at = heir.origins.last()?.seq;
+            Some((
+                heir.id,
+                self.end_of(heir.id).unwrap_or(forked_at).min(forked_at),
+            ))
+        });
+        let forked: Vec<_> = forked.collect();
+        for (id, reach) in plan.reach.iter().chain(&forked) {
             let Some(next) = self.next.get(id) else {
                 continue;
             };
@@ -306,13 +325,39 @@ impl<'a> Build<'a> {
         fresh && self.plan.end_time.is_some_and(|end| batch.time > end)
     }
 
+    /// The SeqId behind which nothing is taken, where one was asked for.
+    fn end_of(&self, id: CollectionId) -> Option<SeqId> {
+        let mut ends = self.plan.ends.iter();
+        ends.find(|(known, _)| *known == id).map(|(_, end)| *end)
+    }
+
+    /// Takes a batch for its collection, and for the forks that have it from there.
     fn batch(&mut self, batch: &LoggedBatch<'_>, path: &str) -> Result<()> {
-        let Some(next) = self.next.get(&batch.collection).copied() else {
+        for at in 0..self.heirs.len() {
+            let heir = &self.heirs[at];
+            let id = heir.id;
+            let mut origins = heir.origins.iter();
+            if let Some(origin) = origins.find(|one| one.collection == batch.collection) {
+                let end = self.end_of(id).unwrap_or(origin.seq).min(origin.seq);
+                self.take(id, end, batch, path)?;
+            }
+        }
+        let end = self.end_of(batch.collection).unwrap_or(batch.seqs.last);
+        self.take(batch.collection, end, batch, path)
+    }
+
+    /// Takes those rows of a batch up to `end` that `id` does not have yet.
+    fn take(
+        &mut self,
+        id: CollectionId,
+        end: SeqId,
+        batch: &LoggedBatch<'_>,
+        path: &str,
+    ) -> Result<()> {
+        let Some(next) = self.next.get(&id).copied() else {
             return Ok(());
         };
-        let ends = &self.plan.ends;
-        let end = ends.iter().find(|(id, _)| *id == batch.collection);
-        let last = end.map_or(batch.seqs.last, |(_, end)| (*end).min(batch.seqs.last));
+        let last = end.min(batch.seqs.last);
         if last < next {
             return Ok(());
         }
@@ -320,11 +365,15 @@ impl<'a> Build<'a> {
             let detail = format!(
                 "SeqIds {next} to {} of collection {} are missing",
                 batch.seqs.first.0 - 1,
-                batch.collection
+                id
             );
             return Err(Error::corrupted(path, 0, detail));
         }
-        self.next.insert(batch.collection, last.plus(1));
+        self.next.insert(id, last.plus(1));
+        let batch = &LoggedBatch {
+            collection: id,
+            ..*batch
+        };
         if batch.seqs.first == next && last == batch.seqs.last {
             return self.write(batch);
         }
@@ -380,11 +429,39 @@ fn merge_catalogs(plan: &Plan) -> CatalogCopy {
     let mut catalog = plan.catalog.clone();
     for row in &mut catalog.collections {
         // What the log brings, dimension and all, is found again when it is replayed.
-        let held = base.get(&row.collection.id);
+        let held = base.get(&row.collection.id).copied();
+        let lent = || nearest_origin(&plan.base.catalog, &row.collection.origins);
+        let held = held.or_else(lent);
         row.manifest = held.map(|held| held.manifest.clone()).unwrap_or_default();
         row.collection.dimension = held.and_then(|held| held.collection.dimension);
+        if let Some(held) = held.filter(|held| held.collection.id != row.collection.id) {
+            for segment in &mut row.manifest.segments {
+                segment.home = segment.home.or(Some(held.collection.id));
+            }
+        }
     }
     catalog
+}
+
+/// The forks of `catalog` that the full backup of the plan does not have.
+fn heirs(plan: &Plan, catalog: &CatalogCopy) -> Vec<Heir> {
+    let held: BTreeSet<CollectionId> = plan
+        .base
+        .catalog
+        .collections
+        .iter()
+        .map(|row| row.collection.id)
+        .collect();
+    let forks = catalog
+        .collections
+        .iter()
+        .filter(|row| !row.collection.origins.is_empty() && !held.contains(&row.collection.id));
+    forks
+        .map(|row| Heir {
+            id: row.collection.id,
+            origins: row.collection.origins.clone(),
+        })
+        .collect()
 }
 
 /// The plain files below a folder with their lengths, by path; links are neither followed nor told.

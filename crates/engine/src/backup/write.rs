@@ -421,23 +421,24 @@ impl Writing<'_, '_> {
     /// Copies the files of every segment, each checked block by block before.
     fn segments(&mut self, catalog: &CatalogCopy) -> Result<()> {
         let storage: &dyn Storage = self.source.storage.as_ref();
-        let mut found = Vec::new();
+        // Forks share segments: each is copied once.
+        let mut folders = BTreeMap::new();
         for row in &catalog.collections {
             for segment in &row.manifest.segments {
-                let folder = Segment::folder(row.collection.id, segment.id);
-                for entry in storage.list(&folder)? {
-                    self.total += entry.bytes;
-                    found.push(format!("{folder}/{}", entry.name));
-                }
+                folders.insert(segment.folder(row.collection.id), segment.toc_checksum);
             }
         }
-        for row in &catalog.collections {
-            for segment in &row.manifest.segments {
-                let folder = Segment::folder(row.collection.id, segment.id);
-                let opened = Segment::open(storage, &folder, segment.toc_checksum)?;
-                if let Some(damage) = opened.verify().into_iter().next() {
-                    return Err(damage);
-                }
+        let mut found = Vec::new();
+        for folder in folders.keys() {
+            for entry in storage.list(folder)? {
+                self.total += entry.bytes;
+                found.push(format!("{folder}/{}", entry.name));
+            }
+        }
+        for (folder, toc_checksum) in &folders {
+            let opened = Segment::open(storage, folder, *toc_checksum)?;
+            if let Some(damage) = opened.verify().into_iter().next() {
+                return Err(damage);
             }
         }
         found.iter().try_for_each(|path| self.copy(storage, path))

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::Catalog;
 use super::fault::{Fault, Result};
-use super::manifests::{OF_COLLECTION, segment_of};
+use super::forks::{all_origins, delete_origins};
+use super::manifests::{all_segments, delete_segments};
 use super::names::{database_of, find_database, uuid_at};
 use super::tables::{Place, Table};
 use super::{CollectionRow, Manifest};
@@ -64,7 +65,7 @@ impl Stored {
         ]
     }
 
-    fn told(self, database: &DatabaseInfo) -> Result<CollectionRow> {
+    pub(super) fn told(self, database: &DatabaseInfo) -> Result<CollectionRow> {
         let Self {
             id,
             name,
@@ -85,6 +86,7 @@ impl Stored {
             tenant: database.tenant.clone(),
             database: database.name.clone(),
             dimension,
+            origins: Vec::new(),
             version: 0,
             log_position: SeqId(0),
         };
@@ -148,6 +150,7 @@ impl Catalog {
             metadata,
             schema: new.schema.clone(),
             dimension: None,
+            origins: Vec::new(),
             version: 0,
             log_position: SeqId(0),
         })
@@ -191,16 +194,8 @@ impl Catalog {
     pub fn delete_collection(&self, id: CollectionId) -> crate::Result<()> {
         self.write(|changes| {
             let (place, _) = Stored::find(changes.connection, id)?.ok_or_else(|| gone(id))?;
-            let of_collection = [id.0.as_bytes()];
-            let segments = Table::Segment.rows(
-                changes.connection,
-                OF_COLLECTION,
-                of_collection,
-                |_| Ok(()),
-            )?;
-            for (segment, ()) in segments {
-                changes.delete(segment)?;
-            }
+            delete_segments(changes, id)?;
+            delete_origins(changes, id)?;
             changes.delete(place)
         })
     }
@@ -221,26 +216,28 @@ pub(super) fn load(connection: &Connection) -> Result<Vec<CollectionRow>> {
             .ok_or_else(|| Fault::Damaged(format!("collection {} is in no database", stored.id)))?;
         collections.push(stored.told(database)?);
     }
-    let order = "ORDER BY collection_id, position";
-    let segments = Table::Segment.rows(connection, order, [], |row| {
-        Ok((CollectionId(uuid_at(row, 2)?), segment_of(row)?))
-    })?;
-    for (_, (id, segment)) in segments {
+    let find = |collections: &[CollectionRow], id: CollectionId, what: &str| {
         let at = collections.binary_search_by_key(&id, |row| row.collection.id);
-        let at =
-            at.map_err(|_| Fault::Damaged(format!("segment {} is in no collection", segment.id)))?;
+        at.map_err(|_| Fault::Damaged(format!("{what} is in no collection")))
+    };
+    for (id, segment) in all_segments(connection)? {
+        let at = find(&collections, id, &format!("segment {}", segment.id))?;
         collections[at].manifest.segments.push(segment);
+    }
+    for (id, origin) in all_origins(connection)? {
+        let at = find(&collections, id, &format!("origin {}", origin.collection))?;
+        collections[at].collection.origins.push(origin);
     }
     Ok(collections)
 }
 
-fn is_taken(connection: &Connection, database: Uuid, name: &str) -> Result<bool> {
+pub(super) fn is_taken(connection: &Connection, database: Uuid, name: &str) -> Result<bool> {
     let mut statement = connection
         .prepare_cached("SELECT 1 FROM collection WHERE database_id = ?1 AND name = ?2")?;
     Ok(statement.exists(params![database.as_bytes(), name])?)
 }
 
-fn taken(name: &str) -> Fault {
+pub(super) fn taken(name: &str) -> Fault {
     Error::already_exists(format!("Collection [{name}] already exists")).into()
 }
 

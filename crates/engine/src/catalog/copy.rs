@@ -7,7 +7,8 @@ use rusqlite::types::ValueRef;
 
 use super::collections::{Stored, load, to_json};
 use super::fault::Fault;
-use super::manifests::segment_values;
+use super::forks::insert_origins;
+use super::manifests::insert_segment;
 use super::names::{database_of, find_database, tenant_of};
 use super::open::delete_all;
 use super::tables::{Changes, Table};
@@ -80,10 +81,9 @@ fn insert_collection(changes: &mut Changes<'_>, row: &CollectionRow) -> Result<(
     };
     changes.insert(Table::Collection, &stored.values())?;
     for (position, segment) in manifest.segments.iter().enumerate() {
-        let values = segment_values(&collection.id, position as i64, segment);
-        changes.insert(Table::Segment, &values)?;
+        insert_segment(changes, collection.id, position as i64, segment)?;
     }
-    Ok(())
+    insert_origins(changes, collection.id, &collection.origins)
 }
 
 /// Bytes as text of two digits each.

@@ -1,8 +1,8 @@
 //! Manifests: which segments a collection has, and up to which SeqId they hold everything.
 
 use hashbrown::HashMap;
-use rusqlite::Row;
 use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
 
 use super::collections::{Stored, gone, to_json};
 use super::fault::Result;
@@ -51,23 +51,28 @@ fn replace_segments(
     collection: CollectionId,
     segments: &[SegmentRow],
 ) -> Result<()> {
-    let stored = Table::Segment.rows(
-        changes.connection,
-        OF_COLLECTION,
-        [collection.0.as_bytes()],
-        |row| Ok((row.get::<_, i64>(3)?, segment_of(row)?)),
-    )?;
-    let mut stored: HashMap<SegmentId, (Place, i64, SegmentRow)> = stored
-        .into_iter()
-        .map(|(place, (position, segment))| (segment.id, (place, position, segment)))
-        .collect();
+    let mut stored: HashMap<SegmentId, (Place, i64, SegmentRow)> = HashMap::new();
+    for table in TABLES {
+        for (place, (position, segment)) in
+            rows_of(table, changes.connection, OF_COLLECTION, collection)?
+        {
+            stored.insert(segment.id, (place, position, segment));
+        }
+    }
     for (position, segment) in segments.iter().enumerate() {
         let position = position as i64;
-        let values = segment_values(&collection, position, segment);
         match stored.remove(&segment.id) {
             Some((_, at, before)) if at == position && before == *segment => {}
-            Some((place, ..)) => changes.update(place, &values)?,
-            None => changes.insert(Table::Segment, &values)?,
+            Some((place, _, before)) if before.home == segment.home => {
+                let (_, values) = segment_values(&collection, position, segment);
+                changes.update(place, &values)?;
+            }
+            before => {
+                if let Some((place, ..)) = before {
+                    changes.delete(place)?;
+                }
+                insert_segment(changes, collection, position, segment)?;
+            }
         }
     }
     for (place, ..) in stored.into_values() {
@@ -76,30 +81,134 @@ fn replace_segments(
     Ok(())
 }
 
+/// The tables of segments: a collection's own, and borrowed ones.
+const TABLES: [Table; 2] = [Table::Segment, Table::BorrowedSegment];
+
 /// Chooses the segments of the collection that is the first parameter, oldest first.
-pub(super) const OF_COLLECTION: &str = "WHERE collection_id = ?1 ORDER BY position";
+const OF_COLLECTION: &str = "WHERE collection_id = ?1 ORDER BY position";
+
+fn rows_of(
+    table: Table,
+    connection: &Connection,
+    condition: &str,
+    id: CollectionId,
+) -> Result<Vec<(Place, (i64, SegmentRow))>> {
+    table.rows(connection, condition, [id.0.as_bytes()], |row| {
+        Ok((row.get::<_, i64>(3)?, segment_of(table, row)?))
+    })
+}
+
+/// The segments of a collection, oldest first.
+pub(super) fn segments_of(
+    connection: &Connection,
+    collection: CollectionId,
+) -> Result<Vec<SegmentRow>> {
+    let mut found = Vec::new();
+    for table in TABLES {
+        found.extend(rows_of(table, connection, OF_COLLECTION, collection)?);
+    }
+    found.sort_by_key(|(_, (position, _))| *position);
+    Ok(found.into_iter().map(|(_, (_, segment))| segment).collect())
+}
+
+/// The segments of all collections, each with its collection; those of one oldest first.
+pub(super) fn all_segments(connection: &Connection) -> Result<Vec<(CollectionId, SegmentRow)>> {
+    let mut found = Vec::new();
+    for table in TABLES {
+        let rows = table.rows(connection, "", [], |row| {
+            let position: i64 = row.get(3)?;
+            Ok((
+                CollectionId(uuid_at(row, 2)?),
+                position,
+                segment_of(table, row)?,
+            ))
+        })?;
+        found.extend(rows.into_iter().map(|(_, row)| row));
+    }
+    found.sort_by_key(|(collection, position, _)| (*collection, *position));
+    Ok(found
+        .into_iter()
+        .map(|(collection, _, segment)| (collection, segment))
+        .collect())
+}
+
+/// Deletes every row that makes a segment part of a collection.
+pub(super) fn delete_segments(changes: &mut Changes<'_>, collection: CollectionId) -> Result<()> {
+    for table in TABLES {
+        for (place, _) in rows_of(table, changes.connection, OF_COLLECTION, collection)? {
+            changes.delete(place)?;
+        }
+    }
+    Ok(())
+}
+
+/// The ids of the segments whose files are in the folder of `home`, whoever they are part of.
+pub(super) fn segments_in(connection: &Connection, home: CollectionId) -> Result<Vec<SegmentId>> {
+    let own = rows_of(Table::Segment, connection, OF_COLLECTION, home)?;
+    let lent = "WHERE home_id = ?1";
+    let lent = rows_of(Table::BorrowedSegment, connection, lent, home)?;
+    let ids = own.into_iter().chain(lent);
+    Ok(ids.map(|(_, (_, segment))| segment.id).collect())
+}
+
+/// Whether the catalogue names segment `id`, whose files are in the folder of `home`.
+pub(super) fn is_named(connection: &Connection, home: CollectionId, id: SegmentId) -> Result<bool> {
+    let key = [home.0.as_bytes(), id.0.as_bytes()];
+    let own = "WHERE collection_id = ?1 AND id = ?2";
+    let lent = "WHERE home_id = ?1 AND id = ?2";
+    Ok(Table::Segment
+        .first(connection, own, key, |_| Ok(()))?
+        .is_some()
+        || Table::BorrowedSegment
+            .first(connection, lent, key, |_| Ok(()))?
+            .is_some())
+}
 
 /// The segment in a row.
-pub(super) fn segment_of(row: &Row<'_>) -> Result<SegmentRow> {
+fn segment_of(table: Table, row: &Row<'_>) -> Result<SegmentRow> {
+    let home = match table {
+        Table::BorrowedSegment => Some(CollectionId(uuid_at(row, 7)?)),
+        _ => None,
+    };
     Ok(SegmentRow {
         id: SegmentId(uuid_at(row, 1)?),
+        home,
         rows: row.get(4)?,
         toc_checksum: row.get::<_, i64>(5)? as u64,
         dead: row.get(6)?,
     })
 }
 
-pub(super) fn segment_values<'a>(
+/// Makes `segment` the one at `position` of the collection.
+pub(super) fn insert_segment(
+    changes: &mut Changes<'_>,
+    collection: CollectionId,
+    position: i64,
+    segment: &SegmentRow,
+) -> Result<()> {
+    let (table, values) = segment_values(&collection, position, segment);
+    changes.insert(table, &values)
+}
+
+/// Where a segment is stored, and its values.
+fn segment_values<'a>(
     collection: &'a CollectionId,
     position: i64,
     segment: &'a SegmentRow,
-) -> [ValueRef<'a>; 6] {
-    [
+) -> (Table, Vec<ValueRef<'a>>) {
+    let mut values = vec![
         ValueRef::Blob(segment.id.0.as_bytes()),
         ValueRef::Blob(collection.0.as_bytes()),
         ValueRef::Integer(position),
         ValueRef::Integer(segment.rows.into()),
         ValueRef::Integer(segment.toc_checksum as i64),
         ValueRef::Blob(&segment.dead),
-    ]
+    ];
+    match &segment.home {
+        None => (Table::Segment, values),
+        Some(home) => {
+            values.push(ValueRef::Blob(home.0.as_bytes()));
+            (Table::BorrowedSegment, values)
+        }
+    }
 }

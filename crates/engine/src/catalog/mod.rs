@@ -10,6 +10,7 @@
 //! | `types` | what goes in and comes out |
 //! | `open` | [`Catalog`]: opening, verifying, closing, and the one way of a change |
 //! | `names`, `collections`, `manifests`, `jobs`, `switches` | the methods of [`Catalog`] by subject |
+//! | `forks` | collections that begin as what another is, and whose files are whose |
 //! | `copy` | all but jobs and runs as data, out of one and into another |
 //! | `tables` | the tables, their migrations, and changing rows with their checksums |
 //! | `checksums` | checksums of rows, digests of tables |
@@ -23,6 +24,7 @@ mod collections;
 mod connection;
 mod copy;
 mod fault;
+mod forks;
 mod image;
 mod jobs;
 mod manifests;

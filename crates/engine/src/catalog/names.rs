@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use super::Catalog;
 use super::fault::Result;
+use super::forks::delete_origins;
+use super::manifests::delete_segments;
 use super::tables::{Place, Table};
 use crate::model::{CollectionId, DatabaseInfo, Page, Tenant};
 use crate::{Error, ErrorKind};
@@ -31,6 +33,15 @@ impl Catalog {
         self.read(|connection| find_tenant(connection, name))?
             .map(|(_, tenant)| tenant)
             .ok_or_else(|| Error::not_found(format!("Tenant [{name}] not found")))
+    }
+
+    /// The tenants with this resource name, by name.
+    pub fn tenants_of_resource(&self, resource_name: &str) -> crate::Result<Vec<Tenant>> {
+        let found = self.read(|connection| {
+            let condition = "WHERE resource_name = ?1 ORDER BY name";
+            Table::Tenant.rows(connection, condition, [resource_name], tenant_of)
+        })?;
+        Ok(found.into_iter().map(|(_, tenant)| tenant).collect())
     }
 
     /// Gives a tenant its resource name; a tenant that is missing is passed over.
@@ -106,18 +117,9 @@ impl Catalog {
                 [database.id.as_bytes()],
                 |row| Ok(CollectionId(uuid_at(row, 1)?)),
             )?;
-            let segments =
-                "WHERE collection_id IN (SELECT id FROM collection WHERE database_id = ?1)";
-            let segments = Table::Segment.rows(
-                changes.connection,
-                segments,
-                [database.id.as_bytes()],
-                |_| Ok(()),
-            )?;
-            for (segment, ()) in segments {
-                changes.delete(segment)?;
-            }
-            for (collection, _) in &collections {
+            for (collection, id) in &collections {
+                delete_segments(changes, *id)?;
+                delete_origins(changes, *id)?;
                 changes.delete(*collection)?;
             }
             changes.delete(place)?;

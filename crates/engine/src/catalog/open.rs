@@ -360,6 +360,8 @@ pub(super) fn delete_all(changes: &mut Changes<'_>) -> Result<()> {
     // What refers to others goes before them.
     for table in [
         Table::Segment,
+        Table::BorrowedSegment,
+        Table::Origin,
         Table::Collection,
         Table::Database,
         Table::Tenant,

@@ -57,6 +57,20 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     CREATE INDEX run_of_job ON job_run (job, id);
 ",
+    "
+    CREATE TABLE borrowed_segment (
+        id BLOB NOT NULL, collection_id BLOB NOT NULL REFERENCES collection (id),
+        position INTEGER NOT NULL, row_count INTEGER NOT NULL, toc_checksum INTEGER NOT NULL,
+        dead BLOB NOT NULL, home_id BLOB NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY (collection_id, id)
+    ) STRICT;
+    CREATE INDEX borrowed_of_home ON borrowed_segment (home_id, id);
+    CREATE TABLE origin (
+        collection_id BLOB NOT NULL REFERENCES collection (id), position INTEGER NOT NULL,
+        origin_id BLOB NOT NULL, seq INTEGER NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY (collection_id, position)
+    ) STRICT;
+",
 ];
 
 /// The version that this program writes.
@@ -79,11 +93,15 @@ pub(super) enum Table {
     Job,
     /// Runs of jobs.
     JobRun,
+    /// Segments of manifests whose files are in the folder of another collection.
+    BorrowedSegment,
+    /// The collections that forks come from.
+    Origin,
 }
 
 impl Table {
     /// Every table but `digest`, each at its own number.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Marker,
         Self::Tenant,
         Self::Database,
@@ -91,12 +109,15 @@ impl Table {
         Self::Segment,
         Self::Job,
         Self::JobRun,
+        Self::BorrowedSegment,
+        Self::Origin,
     ];
 
     /// The first version that has the table.
     fn since(self) -> i64 {
         match self {
             Self::Job | Self::JobRun => 2,
+            Self::BorrowedSegment | Self::Origin => 3,
             _ => 1,
         }
     }
@@ -110,6 +131,8 @@ impl Table {
             Self::Segment => "segment",
             Self::Job => "job",
             Self::JobRun => "job_run",
+            Self::BorrowedSegment => "borrowed_segment",
+            Self::Origin => "origin",
         }
     }
 
@@ -120,6 +143,8 @@ impl Table {
             Self::Database | Self::JobRun => 3,
             Self::Collection | Self::Job => 8,
             Self::Segment => 6,
+            Self::BorrowedSegment => 7,
+            Self::Origin => 4,
         }
     }
 
@@ -132,6 +157,8 @@ impl Table {
             Self::Segment => "SELECT rowid, * FROM segment",
             Self::Job => "SELECT rowid, * FROM job",
             Self::JobRun => "SELECT rowid, * FROM job_run",
+            Self::BorrowedSegment => "SELECT rowid, * FROM borrowed_segment",
+            Self::Origin => "SELECT rowid, * FROM origin",
         }
     }
 
@@ -144,6 +171,8 @@ impl Table {
             Self::Segment => "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?)",
             Self::Job => "INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             Self::JobRun => "INSERT INTO job_run VALUES (?, ?, ?, ?)",
+            Self::BorrowedSegment => "INSERT INTO borrowed_segment VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            Self::Origin => "INSERT INTO origin VALUES (?, ?, ?, ?, ?)",
         }
     }
 
@@ -172,6 +201,14 @@ impl Table {
             Self::JobRun => {
                 "UPDATE job_run SET (id, job, run, checksum) = (?, ?, ?, ?) WHERE rowid = ?"
             }
+            Self::BorrowedSegment => {
+                "UPDATE borrowed_segment SET (id, collection_id, position, row_count, toc_checksum,
+                 dead, home_id, checksum) = (?, ?, ?, ?, ?, ?, ?, ?) WHERE rowid = ?"
+            }
+            Self::Origin => {
+                "UPDATE origin SET (collection_id, position, origin_id, seq, checksum)
+                 = (?, ?, ?, ?, ?) WHERE rowid = ?"
+            }
         }
     }
 
@@ -184,6 +221,8 @@ impl Table {
             Self::Segment => "DELETE FROM segment WHERE rowid = ?",
             Self::Job => "DELETE FROM job WHERE rowid = ?",
             Self::JobRun => "DELETE FROM job_run WHERE rowid = ?",
+            Self::BorrowedSegment => "DELETE FROM borrowed_segment WHERE rowid = ?",
+            Self::Origin => "DELETE FROM origin WHERE rowid = ?",
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Collection, CollectionId, DatabaseInfo, Schema, SegmentId, SeqId, Tenant};
+use crate::segments::Segment;
 
 /// Where a catalogue lives.
 #[derive(Clone)]
@@ -44,8 +45,12 @@ pub struct CatalogSize {
 /// A published segment of a collection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentRow {
-    /// Its id; its files are in `segments/<collection>/<id>/`.
+    /// Its id; its files are in `segments/<home>/<id>/`.
     pub id: SegmentId,
+    /// The collection in whose folder its files are, where that is another one: a fork borrows the
+    /// segments of its origin. They are removed when no collection names them any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<CollectionId>,
     /// Rows in it, dead ones too.
     pub rows: u32,
     /// Checksum of its table of contents, so that another folder's file is noticed.
@@ -53,6 +58,13 @@ pub struct SegmentRow {
     /// Rows that are dead at the collection's applied SeqId, as a serialised roaring bitmap.
     #[serde(with = "super::copy::hexadecimal")]
     pub dead: Vec<u8>,
+}
+
+impl SegmentRow {
+    /// The folder of its files, as a segment of `collection`.
+    pub fn folder(&self, collection: CollectionId) -> String {
+        Segment::folder(self.home.unwrap_or(collection), self.id)
+    }
 }
 
 /// What the catalogue knows of a collection's records.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Database, Inner};
 use crate::backup::Change;
 use crate::catalog::{CollectionRow, Manifest};
-use crate::indexing::LiveCollection;
+use crate::indexing::{LiveCollection, remove_collection};
 use crate::model::{
     BATCH_INGEST_KEY, BatchIngestChange, Collection, CollectionId, CollectionScope,
     CollectionUpdate, DatabaseInfo, NewCollection, Page, Recall, Tenant,
@@ -127,14 +127,10 @@ impl Database {
             .catalog
             .create_collection(CollectionId::random(), &new)?;
         inner.note(|| Change::Collection(Box::new(collection.clone())));
-        let manifest = Manifest::default();
-        let row = CollectionRow {
+        inner.take_in(CollectionRow {
             collection: collection.clone(),
-            manifest,
-        };
-        let live = Arc::new(LiveCollection::new(row, inner.gauges.clone()));
-        inner.log.register(live.id, live.published_applied());
-        inner.collections.write().insert(live);
+            manifest: Manifest::default(),
+        });
         Ok(collection)
     }
 
@@ -247,10 +243,19 @@ impl Database {
 impl Inner {
     /// Notes a change that the catalogue has committed, for the next backup. The caller holds
     /// `changes`.
-    fn note(&self, change: impl FnOnce() -> Change) {
+    pub(super) fn note(&self, change: impl FnOnce() -> Change) {
         let time = self.config.clock.wall_nanoseconds();
         self.journal
             .note(self.config.storage.as_ref(), time, change);
+    }
+
+    /// Lets requests see a collection that the catalogue has just committed. The caller holds
+    /// `changes`.
+    pub(super) fn take_in(&self, row: CollectionRow) -> Arc<LiveCollection> {
+        let live = Arc::new(LiveCollection::new(row, self.gauges.clone()));
+        self.log.register(live.id, live.published_applied());
+        self.collections.write().insert(live.clone());
+        live
     }
 
     fn note_tenant(&self, name: &str) {
@@ -280,10 +285,9 @@ impl Inner {
             // Before its log goes, or a worker would take that for damage.
             collection.abandon();
             self.log.drop_collection(collection.id)?;
-            let folder = format!("segments/{}", collection.id);
-            if let Err(error) = self.config.storage.remove_dir(&folder) {
-                tracing::warn!(folder, %error, "files of a deleted collection stay for now");
-            }
+            let segments = collection.published_segments();
+            let storage = self.config.storage.as_ref();
+            remove_collection(storage, &self.catalog, collection.id, &segments);
         }
         Ok(())
     }
@@ -312,6 +316,6 @@ fn metadata_after(
     Some(metadata)
 }
 
-fn taken_name(name: &str) -> Error {
+pub(super) fn taken_name(name: &str) -> Error {
     Error::already_exists(format!("Collection [{name}] already exists"))
 }

@@ -43,9 +43,9 @@ pub(crate) struct LiveCollection {
     /// What the catalogue holds of the collection's records.
     pub(super) published: Mutex<Manifest>,
     /// The version of `published` and its applied SeqId, for requests to read without a lock.
-    published_version: AtomicU64,
+    pub(super) published_version: AtomicU64,
     /// See `published_version`.
-    published_applied: AtomicU64,
+    pub(super) published_applied: AtomicU64,
     pub(super) writer: Mutex<Writer>,
     loaded: OnceLock<Loaded>,
     /// Held by whoever applies; where reading the log again goes on.
@@ -152,7 +152,7 @@ impl LiveCollection {
             info.dimension = snapshot.dimension;
         }
         info.log_position = self.published_applied();
-        info.version = self.published_version.load(Ordering::Acquire);
+        info.version = self.published_version();
         info
     }
 
@@ -194,24 +194,6 @@ impl LiveCollection {
         self.loaded.get().map(|loaded| loaded.snapshot.load_full())
     }
 
-    /// The SeqId up to which segments hold everything.
-    pub(crate) fn published_applied(&self) -> SeqId {
-        SeqId(self.published_applied.load(Ordering::Acquire))
-    }
-
-    /// Takes over the manifest that the catalogue has committed; the caller holds `published`.
-    pub(super) fn note_published(&self, published: &mut Manifest, committed: Manifest) {
-        let (version, applied) = (committed.version, committed.applied.0);
-        *published = committed;
-        self.published_applied.store(applied, Ordering::Release);
-        self.published_version.store(version, Ordering::Release);
-    }
-
-    /// Whether anything was applied that no segment holds.
-    pub(crate) fn has_unsealed(&self) -> bool {
-        self.visible() > self.published_applied()
-    }
-
     /// The last SeqId that readers see.
     pub(crate) fn visible(&self) -> SeqId {
         match self.loaded.get() {
@@ -230,11 +212,6 @@ impl LiveCollection {
         published.segments.iter().try_fold(0, |count, row| {
             Ok(count + u64::from(row.rows) - read_dead(&row.dead)?.len())
         })
-    }
-
-    /// How many segments are published.
-    pub(crate) fn segment_count(&self) -> usize {
-        self.published.lock().segments.len()
     }
 
     /// Bytes and rows in memory.
@@ -408,7 +385,7 @@ impl LiveCollection {
         let mut segments = Vec::with_capacity(published.segments.len());
         let mut count = 0;
         for row in &published.segments {
-            let folder = Segment::folder(self.id, row.id);
+            let folder = row.folder(self.id);
             let segment = Segment::open(storage, &folder, row.toc_checksum)?;
             let dead = read_dead(&row.dead)?;
             count += u64::from(row.rows) - dead.len();
@@ -442,7 +419,8 @@ impl LiveCollection {
         self.loaded.get()
     }
 
-    pub(super) fn check_failure(&self) -> Result<()> {
+    /// Fails where an apply has failed: see the head of this file.
+    pub(crate) fn check_failure(&self) -> Result<()> {
         self.failure
             .get()
             .map_or(Ok(()), |error| Err(error.clone()))

@@ -11,9 +11,9 @@
 //!
 //! Where to look: `collection` takes writes, `queue` has what is logged and not applied, `settle`
 //! applies it, `handoff` is the pool of workers that do so for writers that were answered already,
-//! `sight` is what a reader waits on, `apply` the working set with its `chunks`, `publish` seals
+//! `published` is what the catalogue holds of it, `sight` is what a reader waits on, `apply` the working set with its `chunks`, `publish` seals
 //! and merges what is `due`, `samples` keeps some searches and `recall` makes them again exactly,
-//! `unchanged` deletes what nobody has written since it was looked at.
+//! `removal` takes away the files that nobody names, `unchanged` deletes what nobody has written since it was looked at.
 
 mod apply;
 mod chunks;
@@ -21,9 +21,11 @@ mod collection;
 mod due;
 mod handoff;
 mod publish;
+mod published;
 mod queue;
 mod recall;
 mod release;
+mod removal;
 mod samples;
 mod settle;
 mod sight;
@@ -38,5 +40,6 @@ pub(crate) use handoff::Handoff;
 pub(crate) use publish::{MergeChoice, Publisher, VectorIndexing};
 pub(crate) use queue::Gauges;
 pub(crate) use recall::RecallReport;
+pub(crate) use removal::remove_collection;
 pub(crate) use settle::{Applier, late};
 pub use sight::Sight;

@@ -15,6 +15,7 @@ use super::LiveCollection;
 use super::apply::translate;
 use super::collection::{Loaded, read_dead, write_dead};
 use super::due::lacks_vector_index;
+use super::removal::{remove_collection, remove_segment};
 use crate::Result;
 use crate::catalog::{Catalog, Manifest, ManifestCommit, SegmentRow};
 use crate::config::Upkeep;
@@ -71,7 +72,7 @@ impl LiveCollection {
             return Ok(false);
         };
         let sealed = self.seal_loaded(publisher, loaded, vectors);
-        self.sweep_if_gone(publisher.storage);
+        self.sweep_if_gone(publisher);
         sealed
     }
 
@@ -165,7 +166,7 @@ impl LiveCollection {
             schema: Some(frozen.schema.as_ref().clone()),
         };
         if let Err(error) = publisher.catalog.commit_manifest(&commit) {
-            self.remove_segment(publisher, id);
+            remove_segment(publisher.storage, publisher.catalog, self.id, id);
             return Err(error);
         }
         self.note_published(&mut published, commit.manifest);
@@ -180,7 +181,7 @@ impl LiveCollection {
             return Ok(());
         };
         let merged = self.merge_loaded(publisher, loaded, choice);
-        self.sweep_if_gone(publisher.storage);
+        self.sweep_if_gone(publisher);
         merged
     }
 
@@ -253,8 +254,10 @@ impl LiveCollection {
         }
         self.publish_snapshot(loaded, &working);
         drop(working);
-        for id in &choice.segments {
-            self.remove_segment(publisher, *id);
+        let merged = at_start.segments.iter();
+        for row in merged.filter(|row| choice.segments.contains(&row.id)) {
+            let home = row.home.unwrap_or(self.id);
+            remove_segment(publisher.storage, publisher.catalog, home, row.id);
         }
         Ok(())
     }
@@ -291,7 +294,7 @@ impl LiveCollection {
             schema: None,
         };
         if let Err(error) = publisher.catalog.commit_manifest(&commit) {
-            self.remove_segment(publisher, id);
+            remove_segment(publisher.storage, publisher.catalog, self.id, id);
             return Err(error);
         }
         self.note_published(&mut published, commit.manifest);
@@ -343,23 +346,11 @@ impl LiveCollection {
         Ok((segment, summary))
     }
 
-    /// Removes the files of a segment that the catalogue does not name. A failure leaves files
-    /// that the next start sweeps.
-    fn remove_segment(&self, publisher: &Publisher<'_>, id: SegmentId) {
-        let folder = Segment::folder(self.id, id);
-        if let Err(error) = publisher.storage.remove_dir(&folder) {
-            tracing::warn!(folder, %error, "files of a removed segment stay until the next start");
-        }
-    }
-
     /// Removes what was written for a collection that was deleted meanwhile.
-    fn sweep_if_gone(&self, storage: &dyn Storage) {
-        if !self.is_over() || !self.is_deleted() {
-            return;
-        }
-        let folder = format!("segments/{}", self.id);
-        if let Err(error) = storage.remove_dir(&folder) {
-            tracing::warn!(folder, %error, "files of a deleted collection stay for now");
+    fn sweep_if_gone(&self, publisher: &Publisher<'_>) {
+        if self.is_over() && self.is_deleted() {
+            let segments = self.published.lock().segments.clone();
+            remove_collection(publisher.storage, publisher.catalog, self.id, &segments);
         }
     }
 }
@@ -379,6 +370,7 @@ fn pairs(parts: &[Part]) -> Vec<(Source, Arc<RoaringBitmap>)> {
 fn segment_row(id: SegmentId, summary: &SegmentSummary) -> SegmentRow {
     SegmentRow {
         id,
+        home: None,
         rows: summary.rows,
         toc_checksum: summary.toc_checksum,
         dead: Vec::new(),

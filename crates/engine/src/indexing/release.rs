@@ -33,7 +33,7 @@ impl LiveCollection {
         let published = self.published.lock().segments.clone();
         let mut opened = Vec::with_capacity(published.len());
         for row in &published {
-            let folder = Segment::folder(self.id, row.id);
+            let folder = row.folder(self.id);
             let segment = Segment::open(storage, &folder, row.toc_checksum)?;
             opened.push((row.id, segment));
         }

@@ -174,18 +174,18 @@ pub(crate) fn find_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Res
     if !storage.exists("segments")? {
         return Ok(Vec::new());
     }
-    let named: HashMap<String, HashSet<String>> = rows
-        .iter()
-        .map(|row| {
-            let segments = row
-                .manifest
-                .segments
-                .iter()
-                .map(|one| one.id.to_string())
-                .collect();
-            (row.collection.id.to_string(), segments)
-        })
-        .collect();
+    let mut named: HashMap<String, HashSet<String>> = HashMap::new();
+    for row in rows {
+        let id = row.collection.id;
+        named.entry(id.to_string()).or_default();
+        for segment in &row.manifest.segments {
+            let home = segment.home.unwrap_or(id).to_string();
+            named
+                .entry(home)
+                .or_default()
+                .insert(segment.id.to_string());
+        }
+    }
     let mut orphans = Vec::new();
     for collection in storage.list("segments")? {
         let folder = format!("segments/{}", collection.name);

@@ -42,6 +42,9 @@ pub struct Collection {
     pub schema: Schema,
     /// Numbers in a vector; `None` until the first record.
     pub dimension: Option<u32>,
+    /// Where it comes from, where it is a fork; the first collection of its lineage first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<Origin>,
     /// How often its segments changed: a seal or a merge adds one. Told by an open database; the
     /// catalogue keeps it in the manifest.
     #[serde(skip)]
@@ -51,11 +54,28 @@ pub struct Collection {
     pub log_position: SeqId,
 }
 
+/// A collection that a fork comes from. What it was up to `seq` is what the fork was: SeqIds of the
+/// fork go on behind it, and those behind the `seq` of the origin before are the origin's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The collection, which may be gone by now.
+    pub collection: CollectionId,
+    /// Its SeqId at the fork.
+    pub seq: SeqId,
+}
+
 /// The key of a collection's metadata that says whether its writers are answered before readers
 /// see what they wrote.
 pub const BATCH_INGEST_KEY: &str = "vermilion:batch_ingest";
 
 impl Collection {
+    /// The first collection of its lineage: itself where it is no fork.
+    pub fn root(&self) -> CollectionId {
+        self.origins
+            .first()
+            .map_or(self.id, |origin| origin.collection)
+    }
+
     /// Whether writers are answered once their batch is durable; `None` where the collection does
     /// not say and follows the database.
     pub fn batch_ingest(&self) -> Option<bool> {

@@ -16,7 +16,7 @@ mod search;
 
 pub use collection::{
     BATCH_INGEST_KEY, BatchIngestChange, Collection, CollectionScope, CollectionUpdate,
-    DatabaseInfo, NewCollection, Page, Tenant,
+    DatabaseInfo, NewCollection, Origin, Page, Tenant,
 };
 pub use columns::{Embeddings, OptionalStrings, Strings};
 pub use filter::{Comparison, DocumentTest, Filter, Number, Scalar};

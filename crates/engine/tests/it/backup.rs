@@ -15,8 +15,8 @@ use vermilion_engine::storage::sim::{Fault, FaultyStorage, RecordingStorage, Sur
 use vermilion_engine::{Config, Database, ErrorKind, Result};
 
 use crate::support::{
-    Choices, DATABASE, ModelCollection, TENANT, create, on_disk, random_batch, read_all, small,
-    with_scope,
+    Choices, DATABASE, ModelCollection, TENANT, create, fork, on_disk, random_batch, read_all,
+    small, with_scope,
 };
 
 /// What a collection was after each of its SeqIds.
@@ -296,6 +296,20 @@ fn change_something(
             .expect("the name is free");
             let records = model.remove(&name).expect("it is there");
             model.insert(new_name, records);
+        }
+        4 if model.contains_key(&name) => {
+            let new_name = format!("forked{step}");
+            fork(database, &name, &new_name).expect("the name is free");
+            let records = model[&name].clone();
+            model.insert(new_name, records);
+        }
+        5 if step > 20 && !model.contains_key(&name) => {
+            let Some(source) = model.keys().nth(choices.below(model.len().max(1))).cloned() else {
+                return;
+            };
+            fork(database, &source, &name).expect("the name is free");
+            let records = model[&source].clone();
+            model.insert(name, records);
         }
         2 => database.seal_all().expect("sealing works"),
         3 => {

@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vermilion_engine::catalog::CatalogLocation;
+use vermilion_engine::storage::Storage;
 use vermilion_engine::storage::sim::{RecordingStorage, Survival, Trace};
 use vermilion_engine::{Config, Database};
 
 use crate::support::{
-    Choices, DATABASE, ModelCollection, TENANT, create, random_batch, read_all, small, with_scope,
+    Choices, DATABASE, ModelCollection, TENANT, create, fork, random_batch, read_all, small,
+    with_scope,
 };
 
 type Model = BTreeMap<String, ModelCollection>;
@@ -66,7 +68,7 @@ fn record(seed: u64, steps: usize, batch_ingest: bool) -> Run {
 }
 
 fn work(database: &Database, choices: &mut Choices, model: &mut Model) {
-    let name = format!("col{}", choices.below(3));
+    let name = format!("col{}", choices.below(4));
     match choices.below(24) {
         0 if model.contains_key(&name) => {
             database
@@ -77,6 +79,15 @@ fn work(database: &Database, choices: &mut Choices, model: &mut Model) {
         1..=2 => database.seal_all().expect("sealing works"),
         3..=5 => {
             database.upkeep().expect("upkeep works");
+        }
+        6..=7 if model.contains_key(&name) => {
+            let new_name = format!("col{}", choices.below(4));
+            if let Some(records) = model.get(&name).cloned()
+                && !model.contains_key(&new_name)
+            {
+                fork(database, &name, &new_name).expect("the name is free");
+                model.insert(new_name, records);
+            }
         }
         _ if !model.contains_key(&name) => {
             create(database, &name).expect("the name is free");
@@ -107,7 +118,8 @@ fn check_cut(run: &Run, at: usize, survival: Survival, seed: u64, label: &str) {
         .iter()
         .filter(|mark| mark.label == "step")
         .count();
-    let mut config = small(Config::with_storage(Arc::new(rebuilt.storage)));
+    let storage: Arc<dyn Storage> = Arc::new(rebuilt.storage);
+    let mut config = small(Config::with_storage(storage.clone()));
     way(&mut config, run.batch_ingest);
     config.catalog = CatalogLocation::Memory {
         image,
@@ -133,6 +145,16 @@ fn check_cut(run: &Run, at: usize, survival: Survival, seed: u64, label: &str) {
         found,
         "{label}: upkeep changed the records"
     );
+    // Forks share files: in whatever order they go, the last one leaves none.
+    for name in found.keys() {
+        database
+            .delete_collection(TENANT, DATABASE, name)
+            .unwrap_or_else(|error| panic!("{label}: {name} cannot be deleted: {error}"));
+    }
+    if storage.exists("segments").expect("it is in memory") {
+        let left = storage.list("segments").expect("it is in memory");
+        assert!(left.is_empty(), "{label}: {left:?} stays");
+    }
 }
 
 fn read_database(database: &Database, label: &str) -> Model {

@@ -7,6 +7,7 @@ mod damage;
 mod edges;
 mod expiry;
 mod faults;
+mod forks;
 mod jobs;
 mod memory;
 mod model;

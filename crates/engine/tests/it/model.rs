@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use vermilion_engine::Database;
+use vermilion_engine::{Database, ErrorKind};
 
 use crate::support::{
-    Choices, DATABASE, ModelCollection, TENANT, create, on_disk, random_batch, read_all, with_scope,
+    Choices, DATABASE, ModelCollection, TENANT, create, fork, on_disk, random_batch, read_all,
+    with_scope,
 };
 
 struct Run {
@@ -29,7 +30,7 @@ impl Run {
     }
 
     fn step(&mut self, choices: &mut Choices) {
-        let name = format!("col{}", choices.below(3));
+        let name = format!("col{}", choices.below(4));
         match choices.below(40) {
             0 if self.model.contains_key(&name) => {
                 self.database()
@@ -52,6 +53,20 @@ impl Run {
                 dying.close().expect("closing works");
                 drop(dying);
                 self.database = Some(open(&self.folder));
+            }
+            7 | 8 if self.model.contains_key(&name) => {
+                let new_name = format!("col{}", choices.below(4));
+                let forked = fork(self.database(), &name, &new_name);
+                if self.model.contains_key(&new_name) {
+                    assert_eq!(
+                        forked.expect_err("the name is taken").kind(),
+                        ErrorKind::AlreadyExists
+                    );
+                } else {
+                    forked.expect("the name is free");
+                    let records = self.model[&name].clone();
+                    self.model.insert(new_name, records);
+                }
             }
             _ => {
                 if !self.model.contains_key(&name) {

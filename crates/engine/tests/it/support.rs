@@ -218,6 +218,13 @@ pub(crate) fn create(database: &Database, name: &str) -> vermilion_engine::Resul
         .map(|_| ())
 }
 
+/// Makes a fork of the collection called `source`.
+pub(crate) fn fork(database: &Database, source: &str, name: &str) -> vermilion_engine::Result<()> {
+    with_scope(database, source, |scope| {
+        database.fork_collection(scope, name).map(|_| ())
+    })
+}
+
 /// Calls `act` with the scope of the collection called `name`.
 pub(crate) fn with_scope<T>(
     database: &Database,

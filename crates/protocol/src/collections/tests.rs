@@ -40,6 +40,7 @@ fn collection_is_answered_as_clients_know_it() {
         metadata: None,
         schema,
         dimension: None,
+        origins: Vec::new(),
         version: 3,
         log_position: SeqId(17),
     };

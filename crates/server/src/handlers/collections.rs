@@ -7,7 +7,7 @@ use vermilion_engine::ErrorKind;
 use vermilion_engine::model::CollectionId;
 use vermilion_protocol::{ApiError, collections as bodies};
 
-use crate::answer::{Answer, Reply};
+use crate::answer::{Answer, Failure, Reply};
 use crate::app::App;
 use crate::extract::{Asked, JsonBody, Names, Paging, Scope};
 
@@ -81,19 +81,29 @@ pub(crate) async fn get_by_id(State(app): State<App>, names: Names) -> Reply {
     }
 }
 
-/// By resource name. No tenant has collections under one yet, so a well-formed one is not found.
-pub(crate) async fn get_by_crn(names: Names) -> Reply {
+/// By resource name.
+pub(crate) async fn get_by_crn(State(app): State<App>, names: Names) -> Reply {
     let crn = &names.collection;
     let parts: Vec<&str> = crn.split(':').collect();
-    if parts.len() != 3 || parts.iter().any(|part| part.is_empty()) {
-        return Err(ApiError::validation(
-            "crn",
-            "CRN must be in the format <tenant_resource_name>:<database_name>:<collection_name> with \
-             non-empty parts",
-        )
-        .into());
+    let [resource, database, name] = parts[..] else {
+        return Err(wrong_crn());
+    };
+    if parts.iter().any(|part| part.is_empty()) {
+        return Err(wrong_crn());
     }
-    Err(ApiError::new(404, format!("Collection [{crn}] does not exist")).into())
+    let found = app
+        .database
+        .collection_of_resource(resource, database, name)?;
+    Ok(Answer::json(bodies::write_collection(&found)))
+}
+
+fn wrong_crn() -> Failure {
+    ApiError::validation(
+        "crn",
+        "CRN must be in the format <tenant_resource_name>:<database_name>:<collection_name> with \
+         non-empty parts",
+    )
+    .into()
 }
 
 pub(crate) async fn update(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
@@ -144,16 +154,17 @@ fn unsupported(app: &App, scope: &Scope, what: &str) -> Reply {
     Err(ApiError::new(501, what).into())
 }
 
-pub(crate) async fn fork(State(app): State<App>, scope: Scope) -> Reply {
-    unsupported(
-        &app,
-        &scope,
-        "Collection forking is unsupported for local chroma",
-    )
+pub(crate) async fn fork(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
+    let name = bodies::decode_fork(&body.0)?;
+    let made = app
+        .write(move |database| Ok(database.fork_collection(scope.get(), &name)?))
+        .await?;
+    Ok(Answer::json(bodies::write_collection(&made)))
 }
 
 pub(crate) async fn fork_count(State(app): State<App>, scope: Scope) -> Reply {
-    unsupported(&app, &scope, "Count forks is unsupported for local chroma")
+    let count = app.database.fork_count(scope.get())?;
+    Ok(Answer::value(&serde_json::json!({"count": count})))
 }
 
 pub(crate) async fn attach_function(State(app): State<App>, scope: Scope) -> Reply {

@@ -357,13 +357,6 @@ fn records_are_reached_through_their_own_tenant_and_database_only() {
 fn what_a_single_node_does_not_serve_is_said_so() {
     let server = TestServer::start();
     let records = server.collection("abc");
-    let none = json!({});
-    server
-        .post(&format!("{records}/fork"), &none)
-        .fails(501, "ChromaError", "forking");
-    server
-        .get(&format!("{records}/fork_count"))
-        .fails(501, "ChromaError", "Count forks");
     server
         .get(&format!("{records}/functions/f"))
         .fails(404, "NotFoundError", "not found");

@@ -6,6 +6,7 @@ mod access;
 mod api;
 mod backups;
 mod control;
+mod forks;
 mod harness;
 mod ingest;
 mod limits;

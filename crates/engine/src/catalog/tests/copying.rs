@@ -21,6 +21,7 @@ fn a_copy_holds_everything_survives_json_and_replaces_what_another_catalogue_hel
     catalog.create_collection(id, &new).unwrap();
     let segment = |dead: Vec<u8>| crate::catalog::SegmentRow {
         id: crate::model::SegmentId::random(),
+        home: None,
         rows: 7,
         toc_checksum: u64::MAX - 1,
         dead,

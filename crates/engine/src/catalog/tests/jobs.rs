@@ -65,7 +65,10 @@ fn jobs_and_their_newest_runs_outlive_a_reopening() {
 fn to_first_version(path: &Path) {
     let stranger = rusqlite::Connection::open(path).unwrap();
     stranger
-        .execute_batch("DROP TABLE job; DROP TABLE job_run; PRAGMA user_version = 1;")
+        .execute_batch(
+            "DROP TABLE job; DROP TABLE job_run; DROP TABLE borrowed_segment; DROP TABLE origin;\
+              PRAGMA user_version = 1;",
+        )
         .unwrap();
     for table in Table::ALL {
         let name = table.name();

@@ -45,6 +45,7 @@ fn new(name: &str) -> NewCollection {
 fn segment(number: u128, dead: &[u8]) -> SegmentRow {
     SegmentRow {
         id: SegmentId(Uuid::from_u128(number)),
+        home: None,
         rows: number as u32 * 10,
         toc_checksum: u64::MAX - number as u64,
         dead: dead.to_vec(),

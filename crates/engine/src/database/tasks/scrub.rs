@@ -38,7 +38,7 @@ impl Inner {
                 if !run.go_on() {
                     return told(&report);
                 }
-                let folder = Segment::folder(row.collection.id, segment.id);
+                let folder = segment.folder(row.collection.id);
                 let storage = self.config.storage.as_ref();
                 match Segment::open(storage, &folder, segment.toc_checksum) {
                     Ok(opened) => {
