@@ -7,6 +7,7 @@
 //! that it does not name has it alone, and no request waits for it.
 
 mod backups;
+mod conditional;
 mod control;
 mod expiry;
 mod forks;

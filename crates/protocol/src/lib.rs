@@ -9,6 +9,7 @@
 pub mod answers;
 pub mod backups;
 pub mod collections;
+pub mod conditional;
 pub mod configuration;
 pub mod control;
 pub mod error;

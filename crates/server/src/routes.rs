@@ -3,7 +3,7 @@
 
 use crate::access::Need::{AnyKey, Database, Nothing, PartOfTenant, Server, Tenant};
 use crate::access::Role::{Admin, Read, Write};
-use crate::handlers::{collections, namespaces, pages, records, system};
+use crate::handlers::{collections, conditional, namespaces, pages, records, system};
 use crate::pace::{MIN_SEQ_ID, WAIT_MS, WAIT_MS_MAX};
 
 mod control;
@@ -404,6 +404,29 @@ const ROUTES: &[Route] = &[
     .with_query(&["read_level"])
     .with_headers(SEES)
     .answers(200, "Records"),
+    route(
+        "post",
+        collections!("/{collection_id}/conditional/get"),
+        "conditional_get",
+        "Records, with a token under which a write may follow.",
+        |f| with(f, conditional::get),
+    )
+    .needs(Database(Read))
+    .with_body("ConditionalGet")
+    .with_query(&["read_level"])
+    .with_headers(SEES)
+    .answers(200, "ConditionalRecords"),
+    route(
+        "post",
+        collections!("/{collection_id}/conditional/commit"),
+        "conditional_commit",
+        "Writes, all or nothing, unless a record that was read has been written since.",
+        |f| with(f, conditional::commit),
+    )
+    .needs(Database(Write))
+    .with_body("ConditionalCommit")
+    .telling_seqs()
+    .answers(200, "Committed"),
     route(
         "post",
         collections!("/{collection_id}/query"),

@@ -10,6 +10,7 @@ use hashbrown::{HashMap, HashSet};
 use roaring::RoaringBitmap;
 
 use super::chunks::Chunks;
+use super::watch::RecentWrites;
 use crate::Result;
 use crate::model::{
     MetadataColumn, Operation, RecordBatch, Schema, SegmentId, SeqId, SeqRange, Value, ValueKind,
@@ -31,6 +32,8 @@ pub(crate) struct WorkingSet {
     pub(crate) dimension: Option<u32>,
     /// Index settings and the metadata keys seen.
     pub(crate) schema: Arc<Schema>,
+    /// What was written lately, once somebody has read for a conditional commit.
+    pub(crate) recent: Option<RecentWrites>,
 }
 
 /// Where a live record is.
@@ -116,6 +119,9 @@ impl WorkingSet {
             self.dimension = Some(batch.embeddings.dimension() as u32);
         }
         self.discover(&batch.metadata);
+        if let Some(recent) = &mut self.recent {
+            recent.note(&batch.ids, seqs);
+        }
         self.applied = seqs.last;
         Ok(())
     }

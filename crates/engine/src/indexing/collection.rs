@@ -15,7 +15,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hashbrown::HashSet;
 use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
 
@@ -25,6 +24,7 @@ use super::queue::{Gauges, Kept, Queue, Submitted};
 use super::samples::Samples;
 use super::settle::Applier;
 use super::sight::Watchers;
+use super::watch::Watches;
 use crate::catalog::{CollectionRow, Manifest};
 use crate::log::{ReadMark, Ticket};
 use crate::model::{Collection, CollectionId, RecordBatch, Schema, SeqId, SeqRange};
@@ -103,8 +103,8 @@ pub(super) struct Writer {
     pub(super) dimension: Option<u32>,
     /// Batches admitted and not yet applied or failed.
     pub(super) in_flight: usize,
-    /// Ids that are about to be deleted unless somebody writes them: see `unchanged`.
-    pub(super) watched: Option<HashSet<String>>,
+    /// Ids about which somebody wants to know whether they are written: see `watch`.
+    pub(super) watches: Watches,
 }
 
 impl LiveCollection {
@@ -334,11 +334,7 @@ impl LiveCollection {
             writer.dimension = Some(dimension);
         }
         writer.in_flight += 1;
-        if let Some(watched) = &mut writer.watched {
-            for id in batch.ids.iter() {
-                watched.remove(id);
-            }
-        }
+        writer.watches.note(&batch.ids);
         let bytes = batch.heap_bytes() as u64;
         let kept = match answered {
             Answered::WhenVisible => Some(Kept {
@@ -405,6 +401,7 @@ impl LiveCollection {
             applied: published.applied,
             dimension: info.dimension,
             schema: Arc::new(info.schema.clone()),
+            recent: None,
         };
         let snapshot = ArcSwap::from_pointee(working.snapshot());
         let loaded = Loaded {

@@ -13,11 +13,14 @@
 //! applies it, `handoff` is the pool of workers that do so for writers that were answered already,
 //! `published` is what the catalogue holds of it, `sight` is what a reader waits on, `apply` the working set with its `chunks`, `publish` seals
 //! and merges what is `due`, `samples` keeps some searches and `recall` makes them again exactly,
-//! `removal` takes away the files that nobody names, `unchanged` deletes what nobody has written since it was looked at.
+//! `removal` takes away the files that nobody names, `unchanged` deletes what nobody has written
+//! since it was looked at, `conditional` writes where nobody has written what was read; both learn
+//! from `watch` who writes what.
 
 mod apply;
 mod chunks;
 mod collection;
+mod conditional;
 mod due;
 mod handoff;
 mod publish;
@@ -30,12 +33,14 @@ mod samples;
 mod settle;
 mod sight;
 mod unchanged;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use apply::WorkingSet;
 pub(crate) use collection::{Answered, LiveCollection, missing, read_dead, wrong_dimension};
+pub(crate) use conditional::Condition;
 pub(crate) use handoff::Handoff;
 pub(crate) use publish::{MergeChoice, Publisher, VectorIndexing};
 pub(crate) use queue::Gauges;

@@ -38,6 +38,7 @@ impl LiveCollection {
             opened.push((row.id, segment));
         }
         let mut working = loaded.working.lock();
+        working.recent = None;
         for (id, part) in &mut working.segments {
             let at = opened.iter().position(|(other, _)| other == id);
             if let (Some(at), Source::Segment(before)) = (at, &part.source) {

@@ -11,17 +11,9 @@ use super::LiveCollection;
 use super::collection::Answered;
 use super::queue::Newest;
 use super::settle::Applier;
+use super::watch::Watch;
 use crate::Result;
 use crate::model::{RecordBatch, SeqId, Strings};
-
-/// Ends the watch of ids, however the deletion ends.
-struct Watch<'a>(&'a LiveCollection);
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        self.0.writer.lock().watched = None;
-    }
-}
 
 impl LiveCollection {
     /// Deletes those of `ids` that nobody wrote behind `bound`; answers how many, or `None` where
@@ -37,19 +29,13 @@ impl LiveCollection {
     ) -> Result<Option<u64>> {
         self.check_failure()?;
         let loaded = self.load(applier.storage)?;
-        let newest = {
-            // While the lock is held no batch is admitted: each is in the queue or will be seen.
-            let mut writer = self.writer.lock();
-            writer.watched = Some(ids.iter().cloned().collect());
-            self.queue.lock().newest()
-        };
-        let _watch = Watch(self);
+        let (watch, newest) = self.watch_ids(ids);
         if !self.apply_up_to(applier, newest, go_on)? {
             return Ok(None);
         }
         let (ticket, count) = {
             let mut writer = self.writer.lock();
-            let watched = writer.watched.take().unwrap_or_default();
+            let watched = writer.watches.end(watch.number);
             let mut unchanged = Strings::default();
             {
                 let working = loaded.working.lock();
@@ -70,8 +56,16 @@ impl LiveCollection {
         Ok(Some(count))
     }
 
+    /// Begins to watch `ids`; answers with it what was the newest batch then.
+    pub(super) fn watch_ids(&self, ids: &[String]) -> (Watch<'_>, Option<Newest>) {
+        // While the lock is held no batch is admitted: each is in the queue or will be seen.
+        let mut writer = self.writer.lock();
+        let watch = Watch::begin(self, &mut writer.watches, ids);
+        (watch, self.queue.lock().newest())
+    }
+
     /// Applies everything up to the batch that was the newest; whether that was possible.
-    fn apply_up_to(
+    pub(super) fn apply_up_to(
         &self,
         applier: Applier<'_>,
         newest: Option<Newest>,

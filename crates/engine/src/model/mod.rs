@@ -25,8 +25,8 @@ pub use metadata::{MetadataColumn, SparseVector, Value};
 pub use operation::{Operation, RecordBatch};
 pub use recall::{RECALL_KEY, Recall};
 pub use request::{
-    Consistency, Deleted, Deletion, Fetched, GetRequest, Include, Nearest, QueryRequest, ReadLevel,
-    RecordSelection,
+    ConditionalWrite, Consistency, Deleted, Deletion, Fetched, GetRequest, Include, Nearest,
+    QueryRequest, ReadLevel, RecordSelection,
 };
 pub use schema::*;
 pub use search::{

@@ -105,6 +105,39 @@ impl RecordBatch {
         }
     }
 
+    /// The rows of `batches`, one after the other; `None` where their vectors differ in dimension.
+    pub fn join(batches: &[Self]) -> Option<Self> {
+        let dimensions = batches.iter().map(|batch| batch.embeddings.dimension());
+        let dimension = dimensions.max().unwrap_or(0);
+        let mut joined = Self::default();
+        let (mut values, mut present) = (Vec::new(), Vec::new());
+        for batch in batches {
+            if ![0, dimension].contains(&batch.embeddings.dimension()) {
+                return None;
+            }
+            for row in 0..batch.len() {
+                joined.operations.push(batch.operations[row]);
+                joined.ids.push(batch.ids.get(row));
+                joined.documents.push(batch.documents.get(row));
+                joined.uris.push(batch.uris.get(row));
+                let cells = batch.metadata.row(row);
+                joined
+                    .metadata
+                    .push_row(cells.map(|(key, value)| (key, value.clone())));
+                let vector = batch.embeddings.get(row);
+                present.push(vector.is_some());
+                match vector {
+                    Some(vector) => values.extend_from_slice(vector),
+                    None => values.resize(values.len() + dimension, 0.0),
+                }
+            }
+        }
+        if dimension > 0 {
+            joined.embeddings = Embeddings::with_absent(dimension, values, present)?;
+        }
+        Some(joined)
+    }
+
     /// Bytes held, near enough.
     pub fn heap_bytes(&self) -> usize {
         self.operations.capacity()

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Embeddings, Filter, MetadataColumn, OptionalStrings, Recall, SeqId, SeqRange, Strings,
+    Embeddings, Filter, MetadataColumn, OptionalStrings, Recall, RecordBatch, SeqId, SeqRange,
+    Strings,
 };
 
 /// How much of what is in the log a read sees.
@@ -139,4 +140,15 @@ pub struct Nearest {
     pub records: Fetched,
     /// Their distances.
     pub distances: Vec<f32>,
+}
+
+/// A write that holds only if what was read before has not changed since.
+#[derive(Clone, Debug, Default)]
+pub struct ConditionalWrite {
+    /// The SeqId that the reads answered; may be absent where nothing was read.
+    pub read_token: Option<SeqId>,
+    /// The records that were read, there or not.
+    pub read_ids: Vec<String>,
+    /// What is to be written, all or nothing.
+    pub batch: RecordBatch,
 }

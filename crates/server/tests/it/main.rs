@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod backups;
+mod conditional;
 mod control;
 mod forks;
 mod harness;
