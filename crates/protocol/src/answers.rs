@@ -309,6 +309,11 @@ pub fn write_deleted(deleted: &Deleted) -> Vec<u8> {
         out.push(b',');
     }
     write_seqs(&mut out, deleted.seqs);
+    if let Some(ids) = &deleted.ids {
+        out.extend_from_slice(b",\"ids\":");
+        let ids: Vec<&str> = ids.iter().collect();
+        serde_json::to_writer(&mut out, &ids).expect("memory takes every write");
+    }
     out.push(b'}');
     out
 }

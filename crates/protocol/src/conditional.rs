@@ -19,7 +19,14 @@ pub fn decode_conditional_get(body: &[u8]) -> Result<(GetBody, Option<SeqId>), A
         read_token: Option<u64>,
     }
     let Body { read_token } = json::decode(body)?;
-    Ok((decode_get(body)?, read_token.map(SeqId)))
+    let asked = decode_get(body)?;
+    if !asked.survey.is_empty() {
+        return Err(ApiError::validation(
+            "order_by, aggregates",
+            "conditional/get answers records in their own order; use get",
+        ));
+    }
+    Ok((asked, read_token.map(SeqId)))
 }
 
 /// Writes the answer to `conditional/get`: that to `get`, and the token.

@@ -19,5 +19,6 @@ pub mod names;
 pub mod reads;
 pub mod records;
 pub mod search;
+pub mod survey;
 
 pub use error::ApiError;

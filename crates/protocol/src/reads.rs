@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vermilion_engine::model::{
     Consistency, Deletion, GetRequest, Include, QueryRequest, ReadLevel, Recall, RecordSelection,
+    Survey,
 };
 
 use crate::records::{QueryVectors, explain_overflow};
+use crate::survey::{self, RawAggregate, RawOrder};
 use crate::{ApiError, filters, json};
 
 /// A column that an answer can hold.
@@ -35,6 +37,8 @@ pub struct GetBody {
     pub request: GetRequest,
     /// The columns, echoed in the answer.
     pub include: Vec<Column>,
+    /// What is asked of metadata values.
+    pub survey: Survey,
 }
 
 /// A request for nearest records, with the columns in the order they were asked for.
@@ -62,6 +66,10 @@ struct RawGet {
     include: Vec<Column>,
     #[serde(default)]
     read_level: Option<Value>,
+    #[serde(default)]
+    order_by: Option<Vec<RawOrder>>,
+    #[serde(default)]
+    aggregates: Option<Vec<RawAggregate>>,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +101,40 @@ struct RawDelete {
     document: Option<Value>,
     #[serde(default)]
     limit: Option<u32>,
+    #[serde(default, deserialize_with = "json::null_as_default")]
+    return_ids: bool,
+}
+
+/// What counts records by a selection.
+#[derive(Clone, Debug, Default)]
+pub struct CountBody {
+    /// The records.
+    pub selection: RecordSelection,
+    /// What must be seen.
+    pub consistency: Consistency,
+}
+
+/// Decodes the body of `count` with a selection.
+pub fn decode_count(body: &[u8]) -> Result<CountBody, ApiError> {
+    #[derive(Deserialize)]
+    struct Raw {
+        #[serde(default)]
+        ids: Option<Vec<String>>,
+        #[serde(default, rename = "where")]
+        metadata: Option<Value>,
+        #[serde(default, rename = "where_document")]
+        document: Option<Value>,
+        #[serde(default)]
+        read_level: Option<Value>,
+    }
+    let raw: Raw = json::decode(body)?;
+    Ok(CountBody {
+        selection: RecordSelection {
+            ids: raw.ids,
+            filter: filters::parse(raw.metadata, raw.document)?,
+        },
+        consistency: consistency(raw.read_level)?,
+    })
 }
 
 fn get_columns() -> Vec<Column> {
@@ -162,6 +204,7 @@ pub fn decode_get(body: &[u8]) -> Result<GetBody, ApiError> {
             consistency: consistency(raw.read_level)?,
         },
         include: raw.include,
+        survey: survey::check(raw.order_by, raw.aggregates)?,
     })
 }
 
@@ -210,6 +253,7 @@ pub fn decode_delete(body: &[u8]) -> Result<Option<Deletion>, ApiError> {
             filter,
         },
         limit: raw.limit,
+        tell_ids: raw.return_ids,
     }))
 }
 

@@ -452,6 +452,18 @@ const ROUTES: &[Route] = &[
     .answers(200, "Count"),
     route(
         "post",
+        collections!("/{collection_id}/count"),
+        "collection_count_selected",
+        "How many records a selection means.",
+        |f| with(f, records::count_selected),
+    )
+    .needs(Database(Read))
+    .with_body("CountRecords")
+    .with_query(&["read_level"])
+    .with_headers(SEES)
+    .answers(200, "Count"),
+    route(
+        "post",
         collections!("/{collection_id}/search"),
         "collection_search",
         "Records by filters, ranked by expressions of vectors.",

@@ -10,9 +10,9 @@ use super::{Database, Inner};
 use crate::control::Component;
 use crate::indexing::{Answered, LiveCollection, wrong_dimension};
 use crate::model::{
-    CollectionScope, Consistency, Deleted, Deletion, Fetched, Found, GetRequest, Include, Nearest,
-    QueryRequest, ReadLevel, Recall, RecordBatch, RecordSelection, SearchRequest, SeqRange,
-    Strings,
+    Aggregated, CollectionScope, Consistency, Deleted, Deletion, Fetched, Found, GetRequest,
+    Include, Nearest, QueryRequest, ReadLevel, Recall, RecordBatch, RecordSelection, SearchRequest,
+    SeqRange, Strings, Survey,
 };
 use crate::{Error, Result, query};
 
@@ -61,7 +61,9 @@ impl Database {
         let _writing = inner.controls.enter(Component::Producer)?;
         inner.check_open()?;
         let ids = match (&selection.ids, &selection.filter, request.limit) {
-            (Some(ids), None, None) if inner.answered(&collection) == Answered::WhenDurable => {
+            (Some(ids), None, None)
+                if !request.tell_ids && inner.answered(&collection) == Answered::WhenDurable =>
+            {
                 // Deleting what is not there does nothing, so nobody needs to wait until it shows
                 // what is there.
                 let longest = inner.config.limits.id_bytes_max;
@@ -73,6 +75,7 @@ impl Database {
         let mut deleted = Deleted {
             count: ids.len() as u64,
             seqs: None,
+            ids: None,
         };
         // Batches stay within what the log takes; each is all or nothing.
         let all: Vec<&str> = ids.iter().collect();
@@ -84,6 +87,7 @@ impl Database {
                 last: seqs.last,
             });
         }
+        deleted.ids = request.tell_ids.then_some(ids);
         Ok(deleted)
     }
 
@@ -98,6 +102,43 @@ impl Database {
             .and_then(|seen| query::get(&seen, request));
         self.inner.controls.note_request(Component::Query, &found);
         found
+    }
+
+    /// The same, in the order of metadata values, with what the values of all records that are
+    /// meant come to.
+    pub fn survey(
+        &self,
+        scope: CollectionScope<'_>,
+        request: &GetRequest,
+        survey: &Survey,
+    ) -> Result<(Fetched, Vec<Aggregated>)> {
+        let _reading = self.inner.controls.enter(Component::Query)?;
+        let collection = self.inner.scoped(scope)?;
+        self.inner.await_sight(&collection, request.consistency)?;
+        let found = self
+            .inner
+            .seen(&collection)
+            .and_then(|seen| query::survey(&seen, request, survey));
+        self.inner.controls.note_request(Component::Query, &found);
+        found
+    }
+
+    /// How many records a selection means, seen as `consistency` says.
+    pub fn count_selected(
+        &self,
+        scope: CollectionScope<'_>,
+        selection: &RecordSelection,
+        consistency: Consistency,
+    ) -> Result<u64> {
+        let _reading = self.inner.controls.enter(Component::Query)?;
+        let collection = self.inner.scoped(scope)?;
+        self.inner.await_sight(&collection, consistency)?;
+        let counted = self
+            .inner
+            .seen(&collection)
+            .and_then(|seen| query::count(&seen, selection));
+        self.inner.controls.note_request(Component::Query, &counted);
+        counted
     }
 
     /// The nearest records to each query vector.

@@ -13,6 +13,7 @@ mod recall;
 mod request;
 mod schema;
 mod search;
+mod survey;
 
 pub use collection::{
     BATCH_INGEST_KEY, BatchIngestChange, Collection, CollectionScope, CollectionUpdate,
@@ -32,3 +33,4 @@ pub use schema::*;
 pub use search::{
     Found, GroupBy, GroupKey, Knn, KnnQuery, Rank, Search, SearchRequest, Select, SelectMetadata,
 };
+pub use survey::{Aggregate, Aggregated, OrderBy, Survey};

@@ -41,12 +41,14 @@ impl Consistency {
 }
 
 /// What a deletion did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deleted {
     /// Records that were meant.
     pub count: u64,
     /// The SeqIds of the deletions in the log; `None` where there was nothing to delete.
     pub seqs: Option<SeqRange>,
+    /// The ids of the records that were there, where they were asked for.
+    pub ids: Option<Strings>,
 }
 
 /// Which columns an answer holds.
@@ -116,6 +118,9 @@ pub struct Deletion {
     pub selection: RecordSelection,
     /// How many at most, in the order of `get`; needs a filter.
     pub limit: Option<u32>,
+    /// Whether the ids of the records that were there are answered; the deletion then waits until
+    /// it shows what is there.
+    pub tell_ids: bool,
 }
 
 /// Records in columns; a column that was not asked for is `None`.

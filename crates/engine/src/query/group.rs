@@ -99,7 +99,7 @@ fn order(a: &Member, b: &Member, ranked: &[Ranked], group_by: &GroupBy) -> Order
 }
 
 /// Appends `value` so that equal bytes are equal values of one type.
-fn write_value(value: Option<&Value>, to: &mut Vec<u8>) {
+pub(super) fn write_value(value: Option<&Value>, to: &mut Vec<u8>) {
     let mut kind = |kind: u8| to.push(kind);
     match value {
         None | Some(Value::Null) => kind(0),
@@ -145,7 +145,7 @@ fn write_value(value: Option<&Value>, to: &mut Vec<u8>) {
 }
 
 /// How `a` stands to `b`: booleans, numbers, strings, lists, sparse vectors, in this order.
-fn compare_values(a: &Value, b: &Value) -> Ordering {
+pub(super) fn compare_values(a: &Value, b: &Value) -> Ordering {
     if let (Some(a), Some(b)) = (number(a), number(b)) {
         return compare_numbers(a, b).unwrap_or(Ordering::Equal);
     }

@@ -17,6 +17,7 @@
 //! | `sparse` | the nearest rows to a sparse vector |
 //! | `rank` | what an expression of scores means |
 //! | `group` | which ranked rows of a group are kept |
+//! | `survey` | [`survey`]: records ordered by values, and what values come to |
 //! | `search` | [`search`]: ranked searches, several at a time |
 //! | `recheck` | what a search should have found, and how much of it it does find |
 //! | `fetch` | the columns of an answer |
@@ -36,12 +37,14 @@ mod requests;
 mod search;
 mod snapshot;
 mod sparse;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod tiled;
 mod top;
 
 pub(crate) use recheck::{Rechecked, Sample, Tally, recheck, tally};
-pub use requests::{find, get, query, select};
+pub use requests::{count, find, get, query, select};
 pub use search::search;
 pub use snapshot::{Location, Part, Snapshot};
+pub use survey::survey;

@@ -27,6 +27,12 @@ pub fn get(snapshot: &Snapshot, request: &GetRequest) -> Result<Fetched> {
     )
 }
 
+/// How many live records a selection means.
+pub fn count(snapshot: &Snapshot, selection: &RecordSelection) -> Result<u64> {
+    let chosen = choose(snapshot, selection, Missing::Skipped)?;
+    Ok(chosen.len(snapshot))
+}
+
 /// The live records that a selection means, in `get` order, at most `limit` of them.
 pub fn select(
     snapshot: &Snapshot,

@@ -225,6 +225,7 @@ fn deletions_mean_everything_that_was_acknowledged() {
             filter: None,
         },
         limit: None,
+        tell_ids: false,
     };
     let deleted = with_scope(&database, "records", |scope| {
         database.delete(scope, &by_ids)
@@ -241,6 +242,7 @@ fn deletions_mean_everything_that_was_acknowledged() {
             }),
         },
         limit: None,
+        tell_ids: false,
     };
     let deleted = with_scope(&database, "records", |scope| {
         database.delete(scope, &by_filter)

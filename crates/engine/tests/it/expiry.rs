@@ -369,6 +369,7 @@ fn a_record_past_its_time_is_in_no_answer_before_it_is_deleted() {
             filter: None,
         },
         limit: None,
+        tell_ids: false,
     };
     let deleted = with_scope(&database, "a", |scope| database.delete(scope, &gone));
     assert_eq!(deleted.expect("deleting works").count, 1);

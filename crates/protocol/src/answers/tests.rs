@@ -117,7 +117,13 @@ fn every_number_reads_back_as_it_was() {
 
 #[test]
 fn deleted_counts_are_an_object() {
-    let deleted = |seqs| write_deleted(&Deleted { count: 3, seqs });
+    let deleted = |seqs| {
+        write_deleted(&Deleted {
+            count: 3,
+            seqs,
+            ids: None,
+        })
+    };
     assert_eq!(deleted(None), br#"{"deleted":3}"#);
     let seqs = Some(SeqRange::of(SeqId(5), 3));
     let expected = br#"{"deleted":3,"first_seq_id":5,"last_seq_id":7}"#;

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use vermilion_engine::Database;
 use vermilion_engine::model::{Consistency, Deleted, Operation, SeqRange};
-use vermilion_protocol::{answers, reads, records, search};
+use vermilion_protocol::{answers, reads, records, search, survey};
 
 use crate::answer::{Answer, Reply};
 use crate::app::App;
@@ -89,8 +89,18 @@ pub(crate) async fn get(State(app): State<App>, scope: Scope, sees: Sees, body: 
     };
     let answer = |database: &Database, scope: &Scope, mut asked: reads::GetBody| {
         asked.request.consistency = Consistency::at_once();
-        let fetched = database.get(scope.get(), &asked.request)?;
-        Ok(answers::write_fetched(&fetched, &asked.include))
+        let (request, include) = (&asked.request, &asked.include);
+        if asked.survey.is_empty() {
+            let fetched = database.get(scope.get(), request)?;
+            return Ok(answers::write_fetched(&fetched, include));
+        }
+        let (fetched, found) = database.survey(scope.get(), request, &asked.survey)?;
+        Ok(survey::write_surveyed(
+            &fetched,
+            include,
+            &asked.survey,
+            &found,
+        ))
     };
     Ok(Answer::json(
         read_once_visible(&app, scope, decode, answer).await?,
@@ -122,6 +132,28 @@ pub(crate) async fn count(State(app): State<App>, scope: Scope, sees: Sees) -> R
     let decode = move || Ok(((), sees.or(Consistency::default())));
     let answer = |database: &Database, scope: &Scope, ()| {
         let count = database.count_seeing(scope.get(), Consistency::at_once())?;
+        Ok(count.to_string())
+    };
+    Ok(Answer::json(
+        read_once_visible(&app, scope, decode, answer).await?,
+    ))
+}
+
+/// Counts the records that a body selects.
+pub(crate) async fn count_selected(
+    State(app): State<App>,
+    scope: Scope,
+    sees: Sees,
+    body: JsonBody,
+) -> Reply {
+    let decode = move || {
+        let asked = reads::decode_count(&body.0)?;
+        let consistency = sees.or(asked.consistency);
+        Ok((asked, consistency))
+    };
+    let answer = |database: &Database, scope: &Scope, asked: reads::CountBody| {
+        let at_once = Consistency::at_once();
+        let count = database.count_selected(scope.get(), &asked.selection, at_once)?;
         Ok(count.to_string())
     };
     Ok(Answer::json(

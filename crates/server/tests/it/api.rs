@@ -354,6 +354,43 @@ fn records_are_reached_through_their_own_tenant_and_database_only() {
 }
 
 #[test]
+fn gets_are_ordered_and_aggregated_by_values_and_counts_take_a_selection() {
+    let server = TestServer::start();
+    let records = server.collection("abc");
+    let post = |route: &str, body: Value| server.post(&format!("{records}/{route}"), &body);
+    let body = json!({"ids": ["a", "b", "c", "d"], "embeddings": [[1], [2], [3], [4]],
+        "metadatas": [{"n": 2, "tags": ["x", "y"]}, {"n": 1.5, "tags": ["x"]}, {"n": 10}, null]});
+    assert_eq!(post("add", body).status, 201);
+    let body = json!({"order_by": [{"key": "n", "direction": "desc"}], "limit": 3, "include": [],
+        "aggregates": [{"count_by": "tags"}, {"distinct": "n"}, {"min": "n"}, {"max": "none"}]});
+    post("get", body).is(
+        200,
+        concat!(
+            r#"{"ids":["c","a","b"],"embeddings":null,"documents":null,"uris":null,"#,
+            r#""metadatas":null,"include":[],"aggregates":["#,
+            r#"{"count_by":"tags","missing":2,"total":2,"values":["#,
+            r#"{"count":2,"value":"x"},{"count":1,"value":"y"}]},"#,
+            r#"{"distinct":"n","total":3,"values":[1.5,2,10]},"#,
+            r#"{"min":"n","value":1.5},{"max":"none","value":null}]}"#
+        ),
+    );
+    post("count", json!({"where": {"n": {"$gte": 2}}})).is(200, "2");
+    post("count", json!({"ids": ["a", "zz"]})).is(200, "1");
+    post("count", json!({})).is(200, "4");
+    post("count", json!({"where": {}})).fails(400, "InvalidArgumentError", "Invalid where");
+    post(
+        "delete",
+        json!({"ids": ["b", "zz", "d"], "return_ids": true}),
+    )
+    .is(
+        200,
+        r#"{"deleted":2,"first_seq_id":5,"last_seq_id":6,"ids":["b","d"]}"#,
+    );
+    post("delete", json!({"where": {"n": 99}, "return_ids": true}))
+        .is(200, r#"{"deleted":0,"ids":[]}"#);
+}
+
+#[test]
 fn what_a_single_node_does_not_serve_is_said_so() {
     let server = TestServer::start();
     let records = server.collection("abc");

@@ -6,6 +6,7 @@ mod random;
 mod requests;
 mod search;
 mod sparse;
+mod survey;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
