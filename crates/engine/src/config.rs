@@ -101,6 +101,19 @@ pub struct Limits {
     pub free_disk_bytes_min: u64,
     /// Bytes of the log kept for the next incremental backup once segments hold them.
     pub backup_log_bytes_max: u64,
+    /// What each tenant may have.
+    pub quotas: Quotas,
+}
+
+/// What a tenant may have at most; `None` sets no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Collections.
+    pub collections: Option<u64>,
+    /// Records of all its collections.
+    pub records: Option<u64>,
+    /// Bytes of all its collections: segments, and what is in memory and in the log beyond them.
+    pub bytes: Option<u64>,
 }
 
 impl Default for Limits {
@@ -115,6 +128,7 @@ impl Default for Limits {
             log_bytes_max: 4 << 30,
             free_disk_bytes_min: 16 << 20,
             backup_log_bytes_max: 1 << 30,
+            quotas: Quotas::default(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod ingest;
 mod memory;
 mod namespaces;
 mod pressure;
+mod quotas;
 mod recall;
 mod records;
 mod status;
@@ -107,6 +108,8 @@ struct Inner {
     stopping: AtomicBool,
     /// Told whenever a seal has freed memory.
     freed: (Mutex<()>, Condvar),
+    /// What tenants have, as far as quotas ask for it.
+    usage: Mutex<quotas::Usages>,
     /// Writes that were held back, and that were refused.
     slowed: AtomicU64,
     refused: AtomicU64,
@@ -176,6 +179,7 @@ impl Database {
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             freed: (Mutex::new(()), Condvar::new()),
+            usage: Mutex::default(),
             slowed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             disk_free: AtomicU64::new(u64::MAX),

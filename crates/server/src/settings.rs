@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::TlsFiles;
-use vermilion_engine::config::{Ingest, Limits, MaintenanceBudget, SchedulerClass, Upkeep};
+use vermilion_engine::config::{Ingest, Limits, MaintenanceBudget, Quotas, SchedulerClass, Upkeep};
 
 mod values;
 
@@ -111,6 +111,14 @@ settings! {
     tls_key: OptionalPath = "";
     /// Requests a second that each tenant may send; more get the status 429.
     tenant_requests_max: OptionalNumber = "";
+    /// Collections that each tenant may have; one more gets the status 429.
+    tenant_collections_max: OptionalNumber = "";
+    /// Records that each tenant may have in all its collections; what would be more gets the status
+    /// 429.
+    tenant_records_max: OptionalNumber = "";
+    /// Bytes that the collections of each tenant may take on the disk and in memory; what would be
+    /// more gets the status 429.
+    tenant_bytes_max: OptionalBytes = "";
     /// Allows clients to delete everything with one request (`POST /api/v2/reset`).
     allow_reset: bool = "false";
     /// Origins whose web pages may send requests, separated by commas; `*` means any.
@@ -318,6 +326,11 @@ impl Values {
             log_bytes_max: self.log_bytes_max.0,
             free_disk_bytes_min: self.free_disk_bytes_min.0,
             backup_log_bytes_max: self.backup_log_bytes_max.0,
+            quotas: Quotas {
+                collections: count_of(self.tenant_collections_max),
+                records: count_of(self.tenant_records_max),
+                bytes: self.tenant_bytes_max.0,
+            },
             ..Limits::default()
         }
     }
@@ -350,6 +363,10 @@ impl Values {
             ..Upkeep::default()
         }
     }
+}
+
+fn count_of(number: OptionalNumber) -> Option<u64> {
+    number.0.map(|number| number.get() as u64)
 }
 
 /// The settings page, in Markdown.

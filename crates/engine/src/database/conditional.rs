@@ -64,6 +64,7 @@ impl Database {
             }
         };
         inner.check_open()?;
+        inner.expect_room_for(&collection, &batch)?;
         batch.shrink_to_fit();
         inner.log_conditional(
             &collection,

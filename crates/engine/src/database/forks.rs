@@ -32,6 +32,8 @@ impl Database {
         let _changes = inner.changes.lock();
         inner.scoped(scope)?;
         inner.expect_free(scope, name)?;
+        inner.expect_room_for_collection(scope.tenant)?;
+        inner.expect_room_for_fork(&source)?;
         let row = inner
             .catalog
             .fork_collection(source.id, CollectionId::random(), name)?;

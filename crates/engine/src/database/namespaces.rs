@@ -123,6 +123,7 @@ impl Database {
                 Err(taken_name(&new.name))
             };
         }
+        inner.expect_room_for_collection(&new.tenant)?;
         let collection = inner
             .catalog
             .create_collection(CollectionId::random(), &new)?;

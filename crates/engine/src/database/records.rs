@@ -45,6 +45,7 @@ impl Database {
             });
         }
         inner.check_open()?;
+        inner.expect_room_for(&collection, &batch)?;
         // Its columns stay in memory as they are until they are sealed.
         batch.shrink_to_fit();
         inner.log_batch(&collection, batch)

@@ -53,6 +53,8 @@ pub(crate) struct LiveCollection {
     /// What is logged and not applied.
     pub(super) queue: Mutex<Queue>,
     pub(super) watchers: Watchers,
+    /// The bytes of the published segments, with the version of the manifest they are of.
+    pub(super) disk_bytes: Mutex<Option<(u64, u64)>>,
     /// See [`Self::acknowledged`].
     pub(super) acknowledged: AtomicU64,
     /// Deleted for good: nothing is applied any more.
@@ -127,6 +129,7 @@ impl LiveCollection {
             loaded: OnceLock::new(),
             applying: Mutex::new(None),
             watchers: Watchers::default(),
+            disk_bytes: Mutex::new(None),
             acknowledged: AtomicU64::new(0),
             abandoned: AtomicBool::new(false),
             listed: AtomicBool::new(false),

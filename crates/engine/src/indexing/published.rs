@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering;
 use super::LiveCollection;
 use crate::catalog::{Manifest, SegmentRow};
 use crate::model::SeqId;
+use crate::storage::Storage;
+use crate::{ErrorKind, Result};
 
 impl LiveCollection {
     /// How often its segments changed.
@@ -23,6 +25,27 @@ impl LiveCollection {
     /// The segments that the catalogue names for it.
     pub(crate) fn published_segments(&self) -> Vec<SegmentRow> {
         self.published.lock().segments.clone()
+    }
+
+    /// Bytes of the files of its segments; those that it shares with others too.
+    pub(crate) fn disk_bytes_held(&self, storage: &dyn Storage) -> Result<u64> {
+        let version = self.published_version();
+        if let Some((of, bytes)) = *self.disk_bytes.lock()
+            && of == version
+        {
+            return Ok(bytes);
+        }
+        let mut bytes = 0;
+        for row in self.published_segments() {
+            match storage.list(&row.folder(self.id)) {
+                Ok(files) => bytes += files.iter().map(|file| file.bytes).sum::<u64>(),
+                // It was merged away meanwhile; the next look finds what took its place.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        *self.disk_bytes.lock() = Some((version, bytes));
+        Ok(bytes)
     }
 
     /// Takes over the manifest that the catalogue has committed; the caller holds `published`.

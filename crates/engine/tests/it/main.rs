@@ -12,6 +12,7 @@ mod jobs;
 mod memory;
 mod model;
 mod pressure;
+mod quotas;
 mod races;
 mod recall;
 mod support;
