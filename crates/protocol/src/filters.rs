@@ -16,6 +16,9 @@ const DEPTH_MAX: usize = 64;
 const NODES_MAX: usize = 65_536;
 /// Bytes of a compiled regular expression at most.
 const REGEX_BYTES_MAX: usize = 2 << 20;
+/// Bytes of the text of a regular expression at most: a list of words compiles to little by the
+/// measure above, whatever memory its search takes.
+const REGEX_TEXT_MAX: usize = 128 << 10;
 /// Groups of a regular expression inside one another at most.
 const REGEX_DEPTH_MAX: u32 = 100;
 
@@ -225,6 +228,12 @@ impl Parser {
 }
 
 fn compile(pattern: &str) -> Result<Box<regex::Regex>, ApiError> {
+    if pattern.len() > REGEX_TEXT_MAX {
+        return Err(ApiError::invalid(format!(
+            "Regex is too large: it has {} bytes; at most {REGEX_TEXT_MAX} are allowed",
+            pattern.len()
+        )));
+    }
     RegexBuilder::new(pattern)
         .size_limit(REGEX_BYTES_MAX)
         .dfa_size_limit(REGEX_BYTES_MAX)

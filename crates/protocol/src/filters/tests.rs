@@ -214,3 +214,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn patterns_of_many_words_are_refused_by_their_length() {
+    let words = |count: usize| {
+        let words: Vec<String> = (0..count).map(|word| format!("{word:06}")).collect();
+        json!({"$regex": words.join("|")})
+    };
+    assert!(parse(None, Some(words(15_000))).is_ok());
+    let error = parse(None, Some(words(20_000))).unwrap_err();
+    assert_eq!(error.status, 400);
+    assert!(
+        error.message.contains("139999 bytes; at most 131072"),
+        "{}",
+        error.message
+    );
+}
