@@ -9,6 +9,7 @@ mod conditional;
 mod control;
 mod forks;
 mod harness;
+mod hostile;
 mod ingest;
 mod limits;
 mod ways_to_stop;
