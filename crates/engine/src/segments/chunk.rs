@@ -10,6 +10,7 @@ use roaring::RoaringBitmap;
 use super::documents::DocumentMatcher;
 use super::id_table::{HashedId, IdTable};
 use super::metadata::comparison;
+use super::metadata::operands::Operands;
 use super::{ChunkBuilder, RowSet, Source};
 use crate::Result;
 use crate::model::{
@@ -148,8 +149,15 @@ impl Chunk {
             }
             return;
         };
+        let operands = Operands::of(test);
+        let passes = |value: Option<&Value>| match &operands {
+            Some(operands) => {
+                value.is_some_and(|value| operands.hold(value)) != comparison::is_negative(test)
+            }
+            None => comparison::passes(value, test),
+        };
         for row in 0..self.rows() {
-            if comparison::passes(column.get(row as usize, key), test) {
+            if passes(column.get(row as usize, key)) {
                 to.insert(row);
             }
         }

@@ -9,6 +9,8 @@ pub(super) mod extra;
 pub(super) mod gather;
 mod kind;
 mod number;
+mod one_of;
+pub(super) mod operands;
 pub(super) mod postings;
 pub(super) mod search;
 

@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::Kind;
 use super::comparison::is_negative;
 use super::number::compare;
+use super::operands::Operands;
 use super::postings::{ENTRY_BYTES, Entry, WIDE_STARTS, WIDE_TEXT, bitmap_words};
 use crate::model::{Comparison, Number, Scalar};
 use crate::segments::RowSet;
@@ -42,9 +43,7 @@ impl Postings<'_> {
                 self.equal(key, scalar, to)?;
             }
             Comparison::In(scalars) | Comparison::NotIn(scalars) => {
-                for scalar in scalars {
-                    self.equal(key, scalar, to)?;
-                }
+                self.one_of(key, &Operands::new(scalars), to)?;
             }
             Comparison::Contains(scalar) | Comparison::NotContains(scalar) => {
                 self.contains(key, scalar, to)?;
@@ -149,7 +148,7 @@ impl Postings<'_> {
     }
 
     /// Adds the rows with the boolean stored as `wanted`.
-    fn word(self, key: &str, kind: Kind, wanted: u64, to: &mut RowSet) -> Result<()> {
+    pub(super) fn word(self, key: &str, kind: Kind, wanted: u64, to: &mut RowSet) -> Result<()> {
         let Some(entry) = self.entry(key, kind)? else {
             return Ok(());
         };
@@ -161,7 +160,7 @@ impl Postings<'_> {
     }
 
     /// Adds the rows with the string `wanted`.
-    fn text(self, key: &str, kind: Kind, wanted: &str, to: &mut RowSet) -> Result<()> {
+    pub(super) fn text(self, key: &str, kind: Kind, wanted: &str, to: &mut RowSet) -> Result<()> {
         let Some(entry) = self.entry(key, kind)? else {
             return Ok(());
         };
@@ -191,7 +190,7 @@ impl Postings<'_> {
     }
 
     /// The entry of `key` and `kind`.
-    fn entry(self, key: &str, kind: Kind) -> Result<Option<Entry>> {
+    pub(super) fn entry(self, key: &str, kind: Kind) -> Result<Option<Entry>> {
         let wanted = (key.as_bytes(), kind as u32);
         let (mut from, mut to) = (0u64, u64::from(self.entries));
         while from < to {
@@ -210,7 +209,7 @@ impl Postings<'_> {
     }
 
     /// Adds the rows of the distinct values with these ranks.
-    fn unite(self, entry: &Entry, ranks: Range<usize>, to: &mut RowSet) -> Result<()> {
+    pub(super) fn unite(self, entry: &Entry, ranks: Range<usize>, to: &mut RowSet) -> Result<()> {
         if ranks.is_empty() {
             return Ok(());
         }

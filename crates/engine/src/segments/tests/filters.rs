@@ -236,6 +236,39 @@ fn values_of_few_and_of_many_rows_are_both_found() {
 }
 
 #[test]
+fn one_of_many_operands_in_any_order_is_found() {
+    let rows: Vec<Vec<(String, Value)>> = (0..3000i64)
+        .map(|row| {
+            let number = match row % 3 {
+                0 => Value::Int(row),
+                1 => Value::Float(row as f64 / 2.0),
+                _ => Value::Ints(vec![row]),
+            };
+            let text = Value::Str(format!("text {}", row * 7 % 2000).into());
+            vec![("n".into(), number), ("t".into(), text)]
+        })
+        .collect();
+    for count in [1, 63, 64, 65, 700] {
+        let mixed = |at: i64| (at * 7919) % 4000 - 200;
+        let texts: Vec<Scalar> = (0..count)
+            .map(|at| Scalar::Str(format!("text {}", mixed(at))))
+            .collect();
+        let numbers: Vec<Scalar> = (0..count)
+            .map(|at| match at % 3 {
+                0 => Scalar::Int(mixed(at)),
+                1 => Scalar::Float(mixed(at) as f64 + 0.5),
+                _ => Scalar::Float(mixed(at) as f64),
+            })
+            .chain([Scalar::Int(i64::MAX), Scalar::Bool(true)])
+            .collect();
+        for (key, operands) in [("t", texts), ("n", numbers)] {
+            check(&rows, key, &Comparison::In(operands.clone()));
+            check(&rows, key, &Comparison::NotIn(operands));
+        }
+    }
+}
+
+#[test]
 fn what_is_no_number_is_neither_less_nor_more_nor_equal() {
     let rows = [
         vec![("a".into(), Value::Int(1))],
@@ -251,6 +284,7 @@ fn what_is_no_number_is_neither_less_nor_more_nor_equal() {
             Comparison::Equal(Scalar::Float(f64::NAN)),
             Comparison::GreaterOrEqual(Number::Float(f64::NAN)),
             Comparison::LessOrEqual(Number::Float(f64::NAN)),
+            Comparison::In(vec![Scalar::Float(f64::NAN)]),
         ] {
             let mut found = RowSet::none(2);
             source.matching("a", &comparison, &mut found).unwrap();
