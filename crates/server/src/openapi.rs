@@ -86,8 +86,14 @@ fn operation(route: &Route) -> Value {
 
 fn parameters(route: &Route) -> Vec<Value> {
     let text = json!({"type": "string"});
-    let in_path = path_names(route.path)
-        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": text}));
+    let in_path = path_names(route.path).map(|name| {
+        let schema = match name {
+            "collection_id" if takes_an_id(route) => json!({"type": "string", "format": "uuid"}),
+            "crn" => json!({"type": "string", "pattern": "^[^:]+:[^:]+:[^:]+$"}),
+            _ => text.clone(),
+        };
+        json!({"name": name, "in": "path", "required": true, "schema": schema})
+    });
     let in_query = route.query.iter().map(|name| {
         let schema = match *name {
             "read_level" => json!({
@@ -110,6 +116,11 @@ fn parameters(route: &Route) -> Vec<Value> {
         })
     });
     in_path.chain(in_query).chain(in_header).collect()
+}
+
+/// Whether the collection in the path of a route is named by its id: two routes take its name there.
+fn takes_an_id(route: &Route) -> bool {
+    !route.path.ends_with("/collections/{collection_id}") || route.method == "put"
 }
 
 fn seq_header(description: &str) -> Value {
@@ -167,6 +178,24 @@ mod tests {
         let recall = &document["components"]["schemas"]["QueryRecords"]["properties"]["recall"];
         let lowest = recall["oneOf"][0]["minimum"].as_f64().unwrap();
         assert!((lowest - f64::from(Recall::LOWEST)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn collections_are_named_by_id_but_where_they_are_found_or_deleted() {
+        let document: Value = serde_json::from_slice(&document()).unwrap();
+        let collection =
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection_id}";
+        let format = |path: &str, method: &str| {
+            let parameters = document["paths"][path][method]["parameters"]
+                .as_array()
+                .unwrap();
+            let found = parameters.iter().find(|one| one["name"] == "collection_id");
+            found.unwrap()["schema"]["format"].clone()
+        };
+        assert_eq!(format(collection, "get"), Value::Null);
+        assert_eq!(format(collection, "delete"), Value::Null);
+        assert_eq!(format(collection, "put"), "uuid");
+        assert_eq!(format(&format!("{collection}/add"), "post"), "uuid");
     }
 
     #[test]
