@@ -687,6 +687,28 @@ fn a_server_without_its_file_of_keys_does_not_start() {
     assert!(err.contains("less than 32 characters"), "{err}");
 }
 
+/// The server at `url` brings the collection `things` back beside itself, and nothing else.
+fn comes_back_online(url: &str) {
+    let restore = ["restore", "nightly", "--url", url];
+    let whole = fail(2, &restore);
+    assert!(
+        whole.contains("does not replace its own data") && whole.contains("--collection"),
+        "{whole}"
+    );
+    let one = [&restore[..], &["--collection", "things"]].concat();
+    let taken = fail(1, &one);
+    assert!(taken.contains("another name"), "{taken}");
+    let cut = ["--as", "things-before", "--to-seq", "things=1", "--json"];
+    let told = succeed(&[&one[..], &cut].concat());
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&told["records"], &told["last_seq_id"]),
+        (&json!(1), &json!(1))
+    );
+    let of_another = fail(2, &[&one[..], &["--to-seq", "other=1"]].concat());
+    assert!(of_another.contains("another collection"), "{of_another}");
+}
+
 #[test]
 fn backups_are_made_through_a_server_that_has_a_place_for_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -713,6 +735,7 @@ fn backups_are_made_through_a_server_that_has_a_place_for_them() {
     );
     let wrong = fail(1, &["backup", "../out", "--url", &url]);
     assert!(wrong.contains("is no name of a folder"), "{wrong}");
+    comes_back_online(&url);
     assert_eq!(server.stop().0, 0);
     let restored = file("restored");
     succeed(&["restore", &file("shelf/nightly"), &restored]);

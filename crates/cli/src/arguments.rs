@@ -3,11 +3,15 @@
 //! What must stay true: the flags of `serve` come from the declarations of the settings, so that a
 //! setting is declared once.
 
+mod backups;
+
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Parser, Subcommand, ValueEnum};
 use vermilion_engine::model::Space;
 use vermilion_server::settings::DECLARATIONS;
+
+pub(crate) use backups::{Backup, Backups, Restore};
 
 /// The database for embeddings: one program, one data folder, every Chroma client.
 #[derive(Debug, Parser)]
@@ -86,8 +90,10 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
             vermilion restore ./backups ./restored\n  \
             vermilion restore ./backups ./restored --to-seq notes=1200\n  \
-            vermilion restore ./backups ./restored --to-time 2026-11-21T03:55:00Z\n\n\
-            The folder must not be there yet. Every file is checked; nothing damaged is restored.")]
+            vermilion restore ./backups ./restored --to-time 2026-11-21T03:55:00Z\n  \
+            vermilion restore nightly --url http://localhost:8000 --collection notes --as notes-before\n\n\
+            The folder must not be there yet. Every file is checked; nothing damaged is restored. A server\n\
+            brings one collection back beside what it has; SRC is then the name of a folder of its backups.")]
     Restore(Restore),
     /// List the backups in a folder; the exit status is 1 where any is damaged.
     Backups(Backups),
@@ -498,57 +504,6 @@ pub(crate) struct Look {
     /// The data folder.
     #[arg(long, default_value = "./vermilion-data")]
     pub(crate) path: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Backup {
-    /// The folder of the backups of this database; it is made if it is not there.
-    #[arg(value_name = "DEST")]
-    pub(crate) destination: PathBuf,
-    /// The data folder, which no server may have open.
-    #[arg(long, default_value = "./vermilion-data", conflicts_with = "url")]
-    pub(crate) path: PathBuf,
-    /// A running server, such as http://localhost:8000.
-    #[arg(long)]
-    pub(crate) url: Option<String>,
-    /// Make a full backup even where an incremental one would do.
-    #[arg(long)]
-    pub(crate) full: bool,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Restore {
-    /// The folder of the backups.
-    #[arg(value_name = "SRC")]
-    pub(crate) source: PathBuf,
-    /// The data folder to build, which must not be there yet.
-    #[arg(value_name = "DEST")]
-    pub(crate) destination: PathBuf,
-    /// Up to and with this SeqId of a collection (by name or id); more than one may be given.
-    #[arg(long, value_name = "COLLECTION=SEQID", conflicts_with = "to_time")]
-    pub(crate) to_seq: Vec<String>,
-    /// As of this time in UTC, such as 2026-11-21T03:55:00Z, or nanoseconds since 1970.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) to_time: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Backups {
-    /// The folder of the backups.
-    #[arg(value_name = "DEST")]
-    pub(crate) destination: PathBuf,
-    /// Read every file and check it.
-    #[arg(long)]
-    pub(crate) check: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -72,11 +72,16 @@ fn backup_at(url: &str, arguments: &Backup) -> Result<(), Failure> {
 
 /// Runs `vermilion restore`.
 pub(crate) fn restore(arguments: &Restore) -> Result<(), Failure> {
-    must_be_there(&arguments.source, NAME_ANOTHER)?;
     let target = target(arguments)?;
+    let destination = match (&arguments.url, &arguments.destination) {
+        (Some(url), _) => return restore_at(url, arguments, &target),
+        (None, Some(destination)) => destination,
+        (None, None) => return Err(Failure::usage("DEST, the folder to build, is not named")),
+    };
+    must_be_there(&arguments.source, NAME_ANOTHER)?;
     let source = Folder::open_read_only(&arguments.source)?;
     let mut shown = Shown::new("restoring");
-    let made = backup::restore(&source, &arguments.destination, &target, &mut |step| {
+    let made = backup::restore(&source, destination, &target, &mut |step| {
         shown.at(step);
     });
     let made = made.map_err(|error| {
@@ -95,7 +100,7 @@ pub(crate) fn restore(arguments: &Restore) -> Result<(), Failure> {
     }
     say(&format!(
         "{} is restored from {} backup{}: {} collections, {}",
-        arguments.destination.display(),
+        destination.display(),
         made.backups.len(),
         if made.backups.len() == 1 { "" } else { "s" },
         grouped(made.collections.len() as u64),
@@ -110,6 +115,48 @@ pub(crate) fn restore(arguments: &Restore) -> Result<(), Failure> {
         ))?;
     }
     Ok(())
+}
+
+/// Has the server at `url` bring a collection back.
+fn restore_at(url: &str, arguments: &Restore, target: &Target) -> Result<(), Failure> {
+    let Some(collection) = &arguments.collection else {
+        return Err(Failure::usage(
+            "a running server does not replace its own data; it brings one collection back",
+        )
+        .hint(
+            "name it with --collection; to go back as a whole, restore into a new folder without \
+             --url, stop the server, and serve the new folder",
+        ));
+    };
+    let name = arguments.source.to_str().ok_or_else(|| {
+        Failure::usage("SRC is no name").hint("with --url it is the name of a destination")
+    })?;
+    let mut body = json!({
+        "destination": name,
+        "collection": collection,
+        "name": arguments.name.as_ref().unwrap_or(collection),
+        "tenant": arguments.tenant,
+        "database": arguments.database,
+    });
+    match target {
+        Target::Newest => {}
+        Target::Time(time) => body["to_time_nanoseconds"] = json!(time),
+        Target::Seqs(seqs) => match &seqs[..] {
+            [(of, seq)] if of == collection => body["to_seq_id"] = json!(seq.0),
+            _ => {
+                return Err(Failure::usage(format!(
+                    "--to-seq names another collection than --collection {collection}"
+                )));
+            }
+        },
+    }
+    let made = control::restore(url, &body)?;
+    if arguments.json {
+        return say(&made.to_string());
+    }
+    let mut shown = format!("restored from {name}:\n");
+    tree(&made, 1, &mut shown);
+    write(shown.as_bytes())
 }
 
 /// Runs `vermilion backups`.

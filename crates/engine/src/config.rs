@@ -30,6 +30,9 @@ pub struct Config {
     pub ingest: Ingest,
     /// Where backups may be made; none refuses those that are asked for by name.
     pub backups: Option<Arc<dyn Destinations>>,
+    /// The data folder, where [`Self::storage`] is one on a disk: a collection of a backup is built in
+    /// it before it is brought back.
+    pub folder: Option<PathBuf>,
 }
 
 /// When writers are answered, and who indexes what they wrote.
@@ -220,6 +223,7 @@ impl Config {
         let storage = DiskStorage::open(&path)?;
         Ok(Self {
             catalog: CatalogLocation::File(path.join("catalog.sqlite")),
+            folder: Some(path),
             ..Self::with_storage(Arc::new(storage))
         })
     }
@@ -240,6 +244,7 @@ impl Config {
             ingest: Ingest::default(),
             scheduler_class: SchedulerClass::default(),
             backups: None,
+            folder: None,
         }
     }
 }

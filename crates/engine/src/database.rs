@@ -18,12 +18,14 @@ mod pressure;
 mod quotas;
 mod recall;
 mod records;
+mod restores;
 mod status;
 mod tasks;
 mod validate;
 
 pub use memory::MappedMemory;
 pub use recall::MeasuredRecall;
+pub use restores::{CollectionRestore, CollectionRestored};
 pub use status::{Health, IndexingStatus, Statistics};
 
 use std::sync::Arc;
@@ -103,6 +105,8 @@ struct Inner {
     expiring: Mutex<()>,
     /// Held while a backup is made.
     backing_up: Mutex<()>,
+    /// Held by whoever brings a collection of a backup back.
+    restoring: Mutex<()>,
     closing: AtomicBool,
     /// Nobody begins to wait any more.
     stopping: AtomicBool,
@@ -176,6 +180,7 @@ impl Database {
             expiry,
             expiring: Mutex::new(()),
             backing_up: Mutex::new(()),
+            restoring: Mutex::new(()),
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             freed: (Mutex::new(()), Condvar::new()),
@@ -429,8 +434,9 @@ fn closing() -> Error {
     Error::new(ErrorKind::Closed, "The database is closing; retry later.")
 }
 
-/// Removes folders of segments that were never published.
+/// Removes folders of segments that were never published, and what a restore has left.
 fn sweep(config: &Config, rows: &[CollectionRow]) -> Result<()> {
+    config.storage.remove_dir(restores::BUILT_IN)?;
     let swept = sweep_orphans(config.storage.as_ref(), rows)?;
     if swept > 0 {
         tracing::info!(

@@ -25,6 +25,9 @@ pub mod storage;
 pub mod threads;
 
 pub use config::Config;
-pub use database::{Database, Health, IndexingStatus, MappedMemory, MeasuredRecall, Statistics};
+pub use database::{
+    CollectionRestore, CollectionRestored, Database, Health, IndexingStatus, MappedMemory,
+    MeasuredRecall, Statistics,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use indexing::Sight;

@@ -1,7 +1,7 @@
 //! Requests to the control routes of a running server.
 //!
-//! What must stay true: no request waits for the end of a run, which may take hours; a refusal is
-//! shown at once, in the server's own words.
+//! What must stay true: no request waits for the end of a run of a job, which may take hours; a
+//! refusal is shown at once, in the server's own words.
 
 use std::time::Duration;
 
@@ -41,6 +41,14 @@ impl Client {
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.server);
         let request = self.agent.post(&url);
+        let request = request.header("content-type", "application/json");
+        read(&url, request.send(body.to_string()))
+    }
+
+    /// The same for work that the answer waits for, however long it takes.
+    pub(super) fn post_and_wait(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.server);
+        let request = self.agent.post(&url).config().timeout_global(None).build();
         let request = request.header("content-type", "application/json");
         read(&url, request.send(body.to_string()))
     }

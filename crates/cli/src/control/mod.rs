@@ -10,7 +10,7 @@ mod upkeep;
 
 use serde_json::{Value, json};
 
-pub(crate) use upkeep::{backup, prune, rebuild, vacuum};
+pub(crate) use upkeep::{backup, prune, rebuild, restore, vacuum};
 
 use crate::arguments::{Ctl, CtlCommand, CtlRun};
 use crate::console::{say, write};

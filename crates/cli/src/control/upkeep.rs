@@ -49,6 +49,11 @@ pub(crate) fn backup(url: &str, destination: &str, full: bool) -> Result<Value, 
     Ok(run["report"].clone())
 }
 
+/// Has the server bring a collection of a backup back; answers what it says of it.
+pub(crate) fn restore(url: &str, body: &Value) -> Result<Value, Failure> {
+    Client::new(url)?.post_and_wait("/control/v1/restores", body)
+}
+
 /// Runs the job, on one collection where `of` names one.
 fn run(upkeep: &Upkeep, job: &str, arguments: &Value, of: Option<&Rebuild>) -> Result<(), Failure> {
     let told = match &upkeep.url {

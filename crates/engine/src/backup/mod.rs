@@ -41,9 +41,10 @@ mod write;
 pub use destination::{Destination, Destinations, Folder, Folders, ObjectWriter, check_name};
 pub use manifest::{BackupFile, BackupKind, BackupManifest, BackupNumber, ListedBackup, list};
 pub use plan::Target;
-pub use restore::{RestoreReport, RestoredCollection, check, restore};
+pub use restore::{OneCollection, RestoreReport, RestoredCollection, check, restore};
 
 pub(crate) use changes::{Change, Journal};
+pub(crate) use restore::restore_one;
 pub(crate) use state::BackupState;
 pub(crate) use write::{Foreseen, Source, foresee_backup, write_backup};
 

@@ -52,6 +52,26 @@ pub struct RestoredCollection {
     pub last_seq_id: u64,
 }
 
+/// A collection as backups know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneCollection {
+    /// Its tenant.
+    pub tenant: String,
+    /// Its database.
+    pub database: String,
+    /// Its name or its id.
+    pub name: String,
+}
+
+impl OneCollection {
+    fn is(&self, row: &CollectionRow) -> bool {
+        let one = &row.collection;
+        one.tenant == self.tenant
+            && one.database == self.database
+            && (one.name == self.name || one.id.to_string() == self.name)
+    }
+}
+
 /// Checks every file of a backup; answers what is damaged.
 pub fn check(
     from: &dyn Destination,
@@ -100,6 +120,51 @@ pub fn restore(
         )));
     }
     let plan = plan(from, target)?;
+    build(from, path, &plan, &|| true, progress)
+}
+
+/// The same for one collection alone; `go_on` is asked now and then, and `false` ends the work.
+pub(crate) fn restore_one(
+    from: &dyn Destination,
+    path: &Path,
+    target: &Target,
+    only: &OneCollection,
+    go_on: &dyn Fn() -> bool,
+) -> Result<RestoreReport> {
+    let mut plan = plan(from, target)?;
+    let rows = &mut plan.catalog.collections;
+    let names: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.collection.tenant == only.tenant)
+        .filter(|row| row.collection.database == only.database)
+        .map(|row| row.collection.name.as_str())
+        .collect();
+    if !rows.iter().any(|row| only.is(row)) {
+        return Err(Error::not_found(format!(
+            "The backup has no collection [{}] in the database [{}] of the tenant [{}]; it has {}. \
+             One that was deleted before the backup is in an earlier one: name a time.",
+            only.name,
+            only.database,
+            only.tenant,
+            if names.is_empty() {
+                "none there".to_owned()
+            } else {
+                names.join(", ")
+            }
+        )));
+    }
+    rows.retain(|row| only.is(row));
+    build(from, path, &plan, go_on, &mut |_| {})
+}
+
+/// Builds the folder under another name, checks it, and gives it its own.
+fn build(
+    from: &dyn Destination,
+    path: &Path,
+    plan: &Plan,
+    go_on: &dyn Fn() -> bool,
+    progress: &mut dyn FnMut(BackupProgress<'_>),
+) -> Result<RestoreReport> {
     let unfinished = unfinished_path(path)?;
     if !DiskStorage::is_free(&unfinished)? {
         return Err(Error::already_exists(format!(
@@ -108,7 +173,7 @@ pub fn restore(
         )));
     }
     let storage = DiskStorage::open(&unfinished)?;
-    let built = Build::new(from, &storage, &plan, progress)
+    let built = Build::new(from, &storage, plan, go_on, progress)
         .and_then(|build| build.run(&unfinished))
         .and_then(|report| {
             let damaged = inspect::verify(&unfinished, &mut |_| {})?;
@@ -157,6 +222,7 @@ struct Build<'a> {
     log: Option<BatchWriter<NewLog<'a>>>,
     bytes: u64,
     bytes_total: u64,
+    go_on: &'a dyn Fn() -> bool,
     progress: &'a mut dyn FnMut(BackupProgress<'_>),
 }
 
@@ -165,6 +231,7 @@ impl<'a> Build<'a> {
         from: &'a dyn Destination,
         storage: &'a DiskStorage,
         plan: &'a Plan,
+        go_on: &'a dyn Fn() -> bool,
         progress: &'a mut dyn FnMut(BackupProgress<'_>),
     ) -> Result<Self> {
         let catalog = merge_catalogs(plan);
@@ -193,6 +260,7 @@ impl<'a> Build<'a> {
             log: Some(BatchWriter::new(NewLog(storage), LOG_FILE_BYTES)),
             bytes: 0,
             bytes_total,
+            go_on,
             progress,
         })
     }
@@ -230,13 +298,18 @@ impl<'a> Build<'a> {
         })
     }
 
-    fn tell(&mut self, what: &str, bytes: u64) {
+    fn tell(&mut self, what: &str, bytes: u64) -> Result<()> {
         self.bytes += bytes;
         (self.progress)(BackupProgress {
             what,
             bytes: self.bytes,
             bytes_total: self.bytes_total,
         });
+        if (self.go_on)() {
+            return Ok(());
+        }
+        let message = "The database is closing; the restore was not finished.";
+        Err(Error::new(ErrorKind::Closed, message))
     }
 
     /// Copies the files of the segments that the catalogue names.
@@ -260,7 +333,7 @@ impl<'a> Build<'a> {
                     copy.write(&[chunk])
                 })?;
                 copy.sync()?;
-                self.tell(&file.path, file.bytes);
+                self.tell(&file.path, file.bytes)?;
             }
             if !any {
                 let path = object_path(base.number, &folder);
@@ -393,8 +466,7 @@ impl<'a> Build<'a> {
     fn write(&mut self, batch: &LoggedBatch<'_>) -> Result<()> {
         let log = self.log.as_mut().expect("the log is being written");
         log.push(batch)?;
-        self.tell("log", batch.payload.len() as u64);
-        Ok(())
+        self.tell("log", batch.payload.len() as u64)
     }
 }
 

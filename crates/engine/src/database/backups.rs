@@ -29,10 +29,7 @@ impl Database {
     pub fn backup_to(&self, name: &str, kind: BackupKind) -> Result<BackupManifest> {
         let inner = &self.inner;
         apart("vermilion-backup", Priority::Last, || {
-            inner.backup_to(name, kind, &|| {
-                inner.pace(&|| !inner.is_closing());
-                true
-            })
+            inner.backup_to(name, kind, &|| inner.go_on())
         })
     }
 
@@ -60,7 +57,7 @@ impl Inner {
         foresee_backup(&source, destination.as_deref(), kind)
     }
 
-    fn destinations(&self, name: &str) -> Result<&dyn Destinations> {
+    pub(super) fn destinations(&self, name: &str) -> Result<&dyn Destinations> {
         check_name(name)?;
         self.config.backups.as_deref().ok_or_else(|| {
             Error::new(

@@ -15,6 +15,7 @@ mod pressure;
 mod quotas;
 mod races;
 mod recall;
+mod restores;
 mod support;
 mod upkeep;
 mod week;

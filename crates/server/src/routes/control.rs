@@ -163,4 +163,13 @@ pub(super) const ROUTES: &[Route] = &[
     )
     .with_body("MakeBackup")
     .answers(200, "Backup"),
+    route(
+        "post",
+        "/control/v1/restores",
+        "restore_collection",
+        "Brings a collection of a backup back under a name that is free.",
+        |f| with(f, backups::restore),
+    )
+    .with_body("RestoreCollection")
+    .answers(200, "RestoredCollection"),
 ];

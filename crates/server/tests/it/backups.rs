@@ -82,3 +82,54 @@ fn backups_are_refused_where_no_folder_is_set_or_a_name_leads_out_of_it() {
     assert!(!shelf.exists(), "a refused backup makes no folder");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_collection_of_a_backup_comes_back_under_a_free_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::at(folder.path().join("data")).unwrap();
+    config.backups = Some(Arc::new(Folders::of(folder.path().join("shelf"))));
+    let server = TestServer::over(config, |_| {});
+    let path = server.collection("things");
+    let body = json!({"ids": ["a", "b"], "embeddings": [[1, 2], [3, 4]]});
+    assert_eq!(server.post(&format!("{path}/add"), &body).status, 201);
+    let made = server.post(ROUTE, &json!({"destination": "nightly", "kind": "full"}));
+    assert_eq!(made.status, 200, "{}", made.text());
+    assert_eq!(
+        server
+            .post(&format!("{path}/delete"), &json!({"ids": ["a"]}))
+            .status,
+        200
+    );
+
+    let restores = "/control/v1/restores";
+    let plain = json!({"destination": "nightly", "collection": "things"});
+    let taken = server.post(restores, &plain);
+    taken.fails(409, "ChromaError", "another name");
+    let mut asked = plain.clone();
+    asked["name"] = json!("things-before");
+    let told = server.post(restores, &asked);
+    assert_eq!(told.status, 200, "{}", told.text());
+    let told = told.json();
+    assert_eq!(
+        (&told["records"], &told["last_seq_id"]),
+        (&json!(2), &json!(2))
+    );
+    let found = server.post(
+        &format!(
+            "{}/get",
+            path.replace(
+                path.rsplit('/').next().unwrap(),
+                told["id"].as_str().unwrap()
+            )
+        ),
+        &json!({}),
+    );
+    assert_eq!(found.json()["ids"], json!(["a", "b"]));
+    asked["to_seq_id"] = json!(9);
+    asked["name"] = json!("things-later");
+    server
+        .post(restores, &asked)
+        .fails(400, "InvalidArgumentError", "the backups hold");
+    let nowhere = TestServer::start().post(restores, &plain);
+    assert_eq!(nowhere.status, 403, "{}", nowhere.text());
+}
