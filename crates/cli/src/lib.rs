@@ -17,6 +17,8 @@ mod inspect;
 mod keys;
 mod logging;
 mod serve;
+#[cfg(feature = "otel")]
+mod telemetry;
 mod transfer;
 mod utc;
 
@@ -87,14 +89,12 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
 fn version(verbose: bool) -> String {
     let name = format!("vermilion {}", env!("CARGO_PKG_VERSION"));
     if verbose {
-        let parquet = if cfg!(feature = "parquet") {
-            "yes"
-        } else {
-            "no"
-        };
-        let tls = if cfg!(feature = "tls") { "yes" } else { "no" };
+        let word = |built_in: bool| if built_in { "yes" } else { "no" };
         return format!(
-            "{name}\nfeatures:\n  parquet: {parquet}\n  tls: {tls}\nplatform: {}-{}\nlicence: {}",
+            "{name}\nfeatures:\n  otel: {}\n  parquet: {}\n  tls: {}\nplatform: {}-{}\nlicence: {}",
+            word(cfg!(feature = "otel")),
+            word(cfg!(feature = "parquet")),
+            word(cfg!(feature = "tls")),
             std::env::consts::ARCH,
             std::env::consts::OS,
             env!("CARGO_PKG_LICENSE"),

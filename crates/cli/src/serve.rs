@@ -37,7 +37,8 @@ fn variables() -> Vec<(String, String)> {
 }
 
 fn serve_values(values: &Values) -> Result<(), Failure> {
-    logging::start(values.log_level, values.log_format);
+    let collector = values.otel_endpoint.0.as_deref();
+    let _logging = logging::start(values.log_level, values.log_format, collector)?;
     let database = Arc::new(open(values)?);
     let path = values.path.display().to_string();
     let config = server_config(values);

@@ -43,7 +43,18 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     let matched = request.extensions().get::<MatchedPath>().cloned();
     // Paths that no route has are all one, or anybody could fill the memory with them.
     let path = matched.as_ref().map_or("unknown", MatchedPath::as_str);
-    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+    let span = tracing::info_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        otel.kind = tracing::field::Empty,
+        otel.name = tracing::field::Empty,
+        otel.status_code = tracing::field::Empty,
+        http.request.method = tracing::field::Empty,
+        http.route = tracing::field::Empty,
+        http.response.status_code = tracing::field::Empty,
+    );
+    #[cfg(feature = "otel")]
+    begin_trace(&span, &method, path, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     let begun = Instant::now();
     let running = Running::new(&app);
@@ -69,11 +80,43 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
             tracing::debug!(%method, path, status, microseconds, failure, "request answered");
         }
     });
+    #[cfg(feature = "otel")]
+    end_trace(&span, status);
     if failure.is_some() {
         response.headers_mut().insert(TRACE_ID, id.clone());
     }
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// Says in the span of a request what it is, in the words that OpenTelemetry has for it, and makes it
+/// a part of the trace that the client says it is in. A span has its name once it is entered.
+#[cfg(feature = "otel")]
+fn begin_trace(
+    span: &tracing::Span,
+    method: &axum::http::Method,
+    path: &str,
+    headers: &axum::http::HeaderMap,
+) {
+    use opentelemetry::propagation::TextMapPropagator;
+    use opentelemetry_http::HeaderExtractor;
+    use opentelemetry_sdk::propagation::TraceContextPropagator;
+    use tracing_opentelemetry::OpenTelemetrySpanExt;
+    span.record("otel.kind", "server");
+    span.record("otel.name", format!("{method} {path}"));
+    span.record("http.request.method", method.as_str());
+    span.record("http.route", path);
+    let context = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
+    // Where nobody collects traces there is none to go on with.
+    let _ = span.set_parent(context);
+}
+
+#[cfg(feature = "otel")]
+fn end_trace(span: &tracing::Span, status: u16) {
+    span.record("http.response.status_code", status);
+    if status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 /// Lets a request in unless the component `api` is paused; those that control the server, from

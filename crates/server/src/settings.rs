@@ -17,8 +17,8 @@ use vermilion_engine::config::{Ingest, Limits, MaintenanceBudget, Quotas, Schedu
 mod values;
 
 pub use values::{
-    ByteCount, LogFormat, LogLevel, OptionalBytes, OptionalNumber, OptionalPath, Origins, Percent,
-    SettingValue,
+    ByteCount, LogFormat, LogLevel, OptionalAddress, OptionalBytes, OptionalNumber, OptionalPath,
+    Origins, Percent, SettingValue,
 };
 
 #[cfg(test)]
@@ -129,6 +129,9 @@ settings! {
     log_level: LogLevel = "info";
     /// How a line of the log looks.
     log_format: LogFormat = "text";
+    /// The collector of OpenTelemetry that traces of requests and jobs are sent to, such as
+    /// `http://localhost:4318`; needs a program built for it: see [traces](traces.md).
+    otel_endpoint: OptionalAddress = "";
     /// Records in one request at most; clients are told.
     batch_records_max: usize = "100000";
     /// Answers writes as soon as they are durable; searches see them a little later. A collection can

@@ -195,7 +195,26 @@ impl Shared {
             .unwrap_or_else(|error| self.finish(begun, Err(error)))
     }
 
+    /// Runs the task, and notes how that went.
     pub(super) fn execute(&self, begun: &Begun) -> RunRecord {
+        let span = tracing::info_span!(
+            "job",
+            run = begun.id,
+            otel.name = tracing::field::Empty,
+            otel.status_code = tracing::field::Empty,
+            outcome = tracing::field::Empty,
+        );
+        // A trace takes the name that is there once the span is entered.
+        span.record("otel.name", format!("job {}", begun.start.job));
+        let record = span.in_scope(|| self.run_task(begun));
+        span.record("outcome", tracing::field::debug(record.outcome));
+        if record.outcome == Outcome::Failed {
+            span.record("otel.status_code", "ERROR");
+        }
+        record
+    }
+
+    fn run_task(&self, begun: &Begun) -> RunRecord {
         let task = self.tasks.read().get(&begun.start.task).cloned();
         let result = match task {
             None => Err(self.no_task(&begun.start.task)),

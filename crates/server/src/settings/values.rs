@@ -84,6 +84,24 @@ impl SettingValue for OptionalNumber {
     }
 }
 
+/// The address of a server, or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OptionalAddress(pub Option<String>);
+
+impl SettingValue for OptionalAddress {
+    const EXPECTS: &'static str = "an address such as http://localhost:4318, or nothing";
+    fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self(None));
+        }
+        let rest = text
+            .strip_prefix("http://")
+            .or_else(|| text.strip_prefix("https://"))?;
+        let sound = !rest.is_empty() && !rest.contains(char::is_whitespace);
+        sound.then(|| Self(Some(text.to_owned())))
+    }
+}
+
 impl SettingValue for OptionalPath {
     const EXPECTS: &'static str = "a path, or nothing";
     fn parse(text: &str) -> Option<Self> {
