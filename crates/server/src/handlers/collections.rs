@@ -7,7 +7,7 @@ use vermilion_engine::ErrorKind;
 use vermilion_engine::model::CollectionId;
 use vermilion_protocol::{ApiError, collections as bodies};
 
-use crate::answer::{Answer, Failure, Reply};
+use crate::answer::{Answer, Reply};
 use crate::app::App;
 use crate::extract::{Asked, JsonBody, Names, Paging, Scope};
 
@@ -84,26 +84,17 @@ pub(crate) async fn get_by_id(State(app): State<App>, names: Names) -> Reply {
 /// By resource name.
 pub(crate) async fn get_by_crn(State(app): State<App>, names: Names) -> Reply {
     let crn = &names.collection;
-    let parts: Vec<&str> = crn.split(':').collect();
-    let [resource, database, name] = parts[..] else {
-        return Err(wrong_crn());
+    let parts: Vec<String> = crn.split(':').map(str::to_owned).collect();
+    let parts = <[String; 3]>::try_from(parts).ok();
+    let parts = parts.filter(|parts| parts.iter().all(|part| !part.is_empty()));
+    let Some([resource, database, name]) = parts else {
+        let problem = "CRN must be in the format <tenant_resource_name>:<database_name>:\
+                       <collection_name> with non-empty parts";
+        return Err(ApiError::validation("crn", problem).into());
     };
-    if parts.iter().any(|part| part.is_empty()) {
-        return Err(wrong_crn());
-    }
-    let found = app
-        .database
-        .collection_of_resource(resource, database, name)?;
+    let find = move |all: &Database| Ok(all.collection_of_resource(&resource, &database, &name)?);
+    let found = app.read(find).await?;
     Ok(Answer::json(bodies::write_collection(&found)))
-}
-
-fn wrong_crn() -> Failure {
-    ApiError::validation(
-        "crn",
-        "CRN must be in the format <tenant_resource_name>:<database_name>:<collection_name> with \
-         non-empty parts",
-    )
-    .into()
 }
 
 pub(crate) async fn update(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {

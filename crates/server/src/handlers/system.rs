@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use vermilion_engine::Database;
 use vermilion_protocol::ApiError;
 
 use crate::access::Identity;
@@ -111,20 +112,21 @@ pub(crate) async fn readyz(State(app): State<App>) -> Answer {
 
 /// The page that Prometheus reads.
 pub(crate) async fn metrics_page(State(app): State<App>) -> Result<Response, Failure> {
-    let statistics = app.read(|database| Ok(database.statistics())).await?;
-    let components = app.read(|database| Ok(database.components())).await?;
-    let mapped = app.read(|database| Ok(database.mapped_memory())).await?;
-    let recalls = app
-        .read(|database| Ok(database.measured_recalls(metrics::RECALLS_TOLD)))
-        .await?;
-    let mut page = app
-        .metrics
-        .page(&statistics, mapped, metrics::resident_bytes());
-    metrics::write_components(&mut page, &components);
-    metrics::write_jobs(&mut page, &app.database.jobs().counts());
     let (reads, writes) = app.waiting();
-    metrics::write_turns(&mut page, reads, writes);
-    metrics::write_recalls(&mut page, &recalls);
+    let shared = app.clone();
+    let write = move |database: &Database| {
+        let statistics = database.statistics();
+        let resident = metrics::resident_bytes();
+        let mut page = shared
+            .metrics
+            .page(&statistics, database.mapped_memory(), resident);
+        metrics::write_components(&mut page, &database.components());
+        metrics::write_jobs(&mut page, &database.jobs().counts());
+        metrics::write_turns(&mut page, reads, writes);
+        metrics::write_recalls(&mut page, &database.measured_recalls(metrics::RECALLS_TOLD));
+        Ok(page)
+    };
+    let page = app.read(write).await?;
     let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((headers, page).into_response())
 }
