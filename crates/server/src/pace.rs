@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
@@ -15,7 +16,7 @@ use vermilion_engine::model::{Consistency, SeqId};
 use vermilion_engine::{Database, ErrorKind, Sight};
 use vermilion_protocol::{ApiError, reads};
 
-use crate::answer::Failure;
+use crate::answer::{Answer, Failure, Reply};
 use crate::app::App;
 use crate::extract::Scope;
 
@@ -76,7 +77,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Sees {
 impl Sees {
     /// The same, where the body says something of its own: its level comes before that of the
     /// query string.
-    pub(crate) fn or(self, body: Consistency) -> Consistency {
+    fn or(self, body: Consistency) -> Consistency {
         Consistency {
             read_level: body.read_level.or(self.0.read_level),
             ..self.0
@@ -104,20 +105,26 @@ enum Turn<R, T> {
     Waits(R, Consistency, Sight),
 }
 
-/// Decodes a read, waits until what it must see is visible, and answers it.
+/// Decodes a read, waits until what it must see is visible, and answers it. `consistency` is where
+/// the read says what it must see; once that is visible, it says that it sees what is there.
 pub(crate) async fn read_once_visible<R, T>(
     app: &App,
     scope: Scope,
-    decode: impl FnOnce() -> Result<(R, Consistency), ApiError> + Send + 'static,
+    sees: Sees,
+    decode: impl FnOnce() -> Result<R, ApiError> + Send + 'static,
+    consistency: fn(&mut R) -> &mut Consistency,
     answer: fn(&Database, &Scope, R) -> Result<T, ApiError>,
-) -> Result<T, ApiError>
+) -> Reply
 where
     R: Send + 'static,
-    T: Send + 'static,
+    T: Into<Body> + Send + 'static,
 {
     let of = scope.clone();
     let first = move |database: &Database| {
-        let (asked, consistency) = decode()?;
+        let mut asked = decode()?;
+        let said = consistency(&mut asked);
+        let consistency = sees.or(*said);
+        *said = Consistency::at_once();
         let sight = database.sight(of.get(), consistency)?;
         if sight.is_clear() {
             return answer(database, &of, asked).map(Turn::Done);
@@ -125,7 +132,7 @@ where
         Ok(Turn::Waits(asked, consistency, sight))
     };
     let (asked, consistency, sight) = match app.read(first).await? {
-        Turn::Done(answer) => return Ok(answer),
+        Turn::Done(answer) => return Ok(Answer::json(answer)),
         Turn::Waits(asked, consistency, sight) => (asked, consistency, sight),
     };
     let wait_max = Database::wait_max(consistency);
@@ -134,10 +141,10 @@ where
     } else {
         let late = app.database.late(scope.get(), consistency, wait_max);
         return Err(match late.kind() {
-            ErrorKind::Busy => ApiError::new(504, late.message()),
+            ErrorKind::Busy => ApiError::new(504, late.message()).into(),
             _ => late.into(),
         });
     }
-    app.read(move |database| answer(database, &scope, asked))
-        .await
+    let answer = app.read(move |database| answer(database, &scope, asked));
+    Ok(Answer::json(answer.await?))
 }

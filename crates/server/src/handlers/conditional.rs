@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use vermilion_engine::Database;
-use vermilion_engine::model::{Consistency, SeqId};
+use vermilion_engine::model::SeqId;
 use vermilion_protocol::{conditional as bodies, reads};
 
 use crate::answer::{Answer, Reply};
@@ -11,25 +11,22 @@ use crate::extract::{JsonBody, Scope};
 use crate::pace::{HeldBack, Sees, read_once_visible};
 
 pub(crate) async fn get(State(app): State<App>, scope: Scope, sees: Sees, body: JsonBody) -> Reply {
-    let decode = move || {
-        let (asked, token) = bodies::decode_conditional_get(&body.0)?;
-        let consistency = sees.or(asked.request.consistency);
-        Ok(((asked, token), consistency))
-    };
-    let answer = |database: &Database,
-                  scope: &Scope,
-                  (mut asked, token): (reads::GetBody, Option<SeqId>)| {
-        asked.request.consistency = Consistency::at_once();
-        let (fetched, token) = database.conditional_get(scope.get(), &asked.request, token)?;
-        Ok(bodies::write_conditional_get(
-            &fetched,
-            &asked.include,
-            token,
-        ))
-    };
-    Ok(Answer::json(
-        read_once_visible(&app, scope, decode, answer).await?,
-    ))
+    let decode = move || bodies::decode_conditional_get(&body.0);
+    let answer =
+        |database: &Database, scope: &Scope, (asked, token): (reads::GetBody, Option<SeqId>)| {
+            let (fetched, token) = database.conditional_get(scope.get(), &asked.request, token)?;
+            let include = &asked.include;
+            Ok(bodies::write_conditional_get(&fetched, include, token))
+        };
+    read_once_visible(
+        &app,
+        scope,
+        sees,
+        decode,
+        |(asked, _)| &mut asked.request.consistency,
+        answer,
+    )
+    .await
 }
 
 pub(crate) async fn commit(

@@ -82,13 +82,8 @@ pub(crate) async fn delete(
 }
 
 pub(crate) async fn get(State(app): State<App>, scope: Scope, sees: Sees, body: JsonBody) -> Reply {
-    let decode = move || {
-        let asked = reads::decode_get(&body.0)?;
-        let consistency = sees.or(asked.request.consistency);
-        Ok((asked, consistency))
-    };
-    let answer = |database: &Database, scope: &Scope, mut asked: reads::GetBody| {
-        asked.request.consistency = Consistency::at_once();
+    let decode = move || reads::decode_get(&body.0);
+    let answer = |database: &Database, scope: &Scope, asked: reads::GetBody| {
         let (request, include) = (&asked.request, &asked.include);
         if asked.survey.is_empty() {
             let fetched = database.get(scope.get(), request)?;
@@ -102,9 +97,15 @@ pub(crate) async fn get(State(app): State<App>, scope: Scope, sees: Sees, body: 
             &found,
         ))
     };
-    Ok(Answer::json(
-        read_once_visible(&app, scope, decode, answer).await?,
-    ))
+    read_once_visible(
+        &app,
+        scope,
+        sees,
+        decode,
+        |asked| &mut asked.request.consistency,
+        answer,
+    )
+    .await
 }
 
 pub(crate) async fn query(
@@ -113,30 +114,29 @@ pub(crate) async fn query(
     sees: Sees,
     body: JsonBody,
 ) -> Reply {
-    let decode = move || {
-        let asked = reads::decode_query(&body.0)?;
-        let consistency = sees.or(asked.request.consistency);
-        Ok((asked, consistency))
-    };
-    let answer = |database: &Database, scope: &Scope, mut asked: reads::QueryBody| {
-        asked.request.consistency = Consistency::at_once();
+    let decode = move || reads::decode_query(&body.0);
+    let answer = |database: &Database, scope: &Scope, asked: reads::QueryBody| {
         let nearest = database.query(scope.get(), &asked.request)?;
         Ok(answers::write_nearest(&nearest, &asked.include))
     };
-    Ok(Answer::json(
-        read_once_visible(&app, scope, decode, answer).await?,
-    ))
+    read_once_visible(
+        &app,
+        scope,
+        sees,
+        decode,
+        |asked| &mut asked.request.consistency,
+        answer,
+    )
+    .await
 }
 
 pub(crate) async fn count(State(app): State<App>, scope: Scope, sees: Sees) -> Reply {
-    let decode = move || Ok(((), sees.or(Consistency::default())));
-    let answer = |database: &Database, scope: &Scope, ()| {
-        let count = database.count_seeing(scope.get(), Consistency::at_once())?;
+    let decode = || Ok(Consistency::default());
+    let answer = |database: &Database, scope: &Scope, consistency: Consistency| {
+        let count = database.count_seeing(scope.get(), consistency)?;
         Ok(count.to_string())
     };
-    Ok(Answer::json(
-        read_once_visible(&app, scope, decode, answer).await?,
-    ))
+    read_once_visible(&app, scope, sees, decode, |asked| asked, answer).await
 }
 
 /// Counts the records that a body selects.
@@ -146,19 +146,20 @@ pub(crate) async fn count_selected(
     sees: Sees,
     body: JsonBody,
 ) -> Reply {
-    let decode = move || {
-        let asked = reads::decode_count(&body.0)?;
-        let consistency = sees.or(asked.consistency);
-        Ok((asked, consistency))
-    };
+    let decode = move || reads::decode_count(&body.0);
     let answer = |database: &Database, scope: &Scope, asked: reads::CountBody| {
-        let at_once = Consistency::at_once();
-        let count = database.count_selected(scope.get(), &asked.selection, at_once)?;
+        let count = database.count_selected(scope.get(), &asked.selection, asked.consistency)?;
         Ok(count.to_string())
     };
-    Ok(Answer::json(
-        read_once_visible(&app, scope, decode, answer).await?,
-    ))
+    read_once_visible(
+        &app,
+        scope,
+        sees,
+        decode,
+        |asked| &mut asked.consistency,
+        answer,
+    )
+    .await
 }
 
 pub(crate) async fn search(
@@ -167,18 +168,19 @@ pub(crate) async fn search(
     sees: Sees,
     body: JsonBody,
 ) -> Reply {
-    let decode = move || {
-        let asked = search::decode_search(&body.0)?;
-        let consistency = sees.or(asked.request.consistency);
-        Ok((asked, consistency))
-    };
-    let answer = |database: &Database, scope: &Scope, mut asked: search::SearchBody| {
-        asked.request.consistency = Consistency::at_once();
+    let decode = move || search::decode_search(&body.0);
+    let answer = |database: &Database, scope: &Scope, asked: search::SearchBody| {
         let found = database.search(scope.get(), &asked.request)?;
         let searches = &asked.request.searches;
         Ok(answers::write_found(&found, searches, &asked.selected))
     };
-    Ok(Answer::json(
-        read_once_visible(&app, scope, decode, answer).await?,
-    ))
+    read_once_visible(
+        &app,
+        scope,
+        sees,
+        decode,
+        |asked| &mut asked.request.consistency,
+        answer,
+    )
+    .await
 }
