@@ -40,7 +40,7 @@ use crate::catalog::{Catalog, CollectionRow};
 use crate::config::{Config, Limits, SchedulerClass};
 use crate::control::{Component, Controls};
 use crate::expiry::Marks;
-use crate::indexing::{Gauges, Handoff, LiveCollection, Publisher, VectorIndexing};
+use crate::indexing::{CostlyIndexes, Gauges, Handoff, LiveCollection, Publisher};
 use crate::log::{Keep, Log, LogOptions};
 use crate::maintenance::{Budget, Worker, forgive_deletion, seal_round, sweep_orphans};
 use crate::model::{CollectionId, CollectionScope, SeqId};
@@ -371,7 +371,7 @@ impl Inner {
         let publisher = self.publisher(go_on);
         for collection in self.all_collections() {
             if !collection.is_deleted() && go_on() {
-                forgive_deletion(collection.seal(&publisher, VectorIndexing::Now), false)?;
+                forgive_deletion(collection.seal(&publisher, CostlyIndexes::Now), false)?;
             }
         }
         Ok(())

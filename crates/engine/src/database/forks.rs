@@ -7,7 +7,7 @@
 use super::namespaces::taken_name;
 use super::{Database, Inner};
 use crate::backup::Change;
-use crate::indexing::VectorIndexing;
+use crate::indexing::CostlyIndexes;
 use crate::model::{Collection, CollectionId, CollectionScope, Consistency, ReadLevel};
 use crate::{Error, Result};
 
@@ -26,7 +26,7 @@ impl Database {
         inner.await_sight(&source, everything)?;
         // The index of the vectors that are still in memory comes by a merge, as after a rush.
         let go_on = || !inner.is_closing();
-        source.seal(&inner.publisher(&go_on), VectorIndexing::Later)?;
+        source.seal(&inner.publisher(&go_on), CostlyIndexes::Later)?;
         // One that could not apply what is logged has not got it in its segments.
         source.check_failure()?;
         let _changes = inner.changes.lock();

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Database, IndexingStatus, Inner, closing};
-use crate::indexing::{Answered, Applier, LiveCollection, Sight, VectorIndexing, late};
+use crate::indexing::{Answered, Applier, CostlyIndexes, LiveCollection, Sight, late};
 use crate::maintenance::Worker;
 use crate::model::{CollectionScope, Consistency, ReadLevel, SeqId};
 use crate::threads::Priority;
@@ -183,7 +183,7 @@ impl Inner {
         for collection in self.all_collections() {
             if collection.memory().0 > 0
                 && !collection.is_deleted()
-                && let Err(error) = collection.seal(&publisher, VectorIndexing::Now)
+                && let Err(error) = collection.seal(&publisher, CostlyIndexes::Now)
             {
                 tracing::warn!(%error, "cannot seal while records are indexed");
             }

@@ -11,9 +11,9 @@
 //!
 //! Where to look: `collection` takes writes, `queue` has what is logged and not applied, `settle`
 //! applies it, `handoff` is the pool of workers that do so for writers that were answered already,
-//! `published` is what the catalogue holds of it, `sight` is what a reader waits on, `apply` the working set with its `chunks`, `publish` seals
-//! and merges what is `due`, `samples` keeps some searches and `recall` makes them again exactly,
-//! `removal` takes away the files that nobody names, `unchanged` deletes what nobody has written
+//! `published` is what the catalogue holds of it, `sight` is what a reader waits on, `apply` the
+//! working set with its `chunks`, `publish` seals and merges what is `due`, `samples` keeps some
+//! searches and `recall` makes them again exactly, `removal` takes away the files that nobody names, `unchanged` deletes what nobody has written
 //! since it was looked at, `conditional` writes where nobody has written what was read; both learn
 //! from `watch` who writes what.
 
@@ -42,7 +42,7 @@ pub(crate) use apply::WorkingSet;
 pub(crate) use collection::{Answered, LiveCollection, missing, read_dead, wrong_dimension};
 pub(crate) use conditional::Condition;
 pub(crate) use handoff::Handoff;
-pub(crate) use publish::{MergeChoice, Publisher, VectorIndexing};
+pub(crate) use publish::{CostlyIndexes, MergeChoice, Publisher};
 pub(crate) use queue::Gauges;
 pub(crate) use recall::RecallReport;
 pub(crate) use removal::remove_collection;

@@ -46,9 +46,9 @@ pub(crate) struct MergeChoice {
     pub(crate) segments: Vec<SegmentId>,
 }
 
-/// When the vectors and documents of a segment are indexed.
+/// When the indexes of a segment that cost much, those of its vectors and documents, are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum VectorIndexing {
+pub(crate) enum CostlyIndexes {
     /// While it is written.
     Now,
     /// By a merge, since rows come faster than they could be indexed.
@@ -67,11 +67,11 @@ struct Frozen {
 
 impl LiveCollection {
     /// Writes what is in memory to a segment; whether there was anything to do.
-    pub(crate) fn seal(&self, publisher: &Publisher<'_>, vectors: VectorIndexing) -> Result<bool> {
+    pub(crate) fn seal(&self, publisher: &Publisher<'_>, costly: CostlyIndexes) -> Result<bool> {
         let Some(loaded) = self.loaded() else {
             return Ok(false);
         };
-        let sealed = self.seal_loaded(publisher, loaded, vectors);
+        let sealed = self.seal_loaded(publisher, loaded, costly);
         self.sweep_if_gone(publisher);
         sealed
     }
@@ -80,7 +80,7 @@ impl LiveCollection {
         &self,
         publisher: &Publisher<'_>,
         loaded: &Loaded,
-        vectors: VectorIndexing,
+        costly: CostlyIndexes,
     ) -> Result<bool> {
         let _sealing = self.sealing.lock();
         let frozen = {
@@ -103,7 +103,7 @@ impl LiveCollection {
             loaded.working.lock().chunks.thaw();
             return Ok(false);
         }
-        let result = self.seal_frozen(publisher, &frozen, vectors);
+        let result = self.seal_frozen(publisher, &frozen, costly);
         let mut working = loaded.working.lock();
         let (id, summary) = result.inspect_err(|_| working.chunks.thaw())?;
         self.gauges
@@ -130,7 +130,7 @@ impl LiveCollection {
         &self,
         publisher: &Publisher<'_>,
         frozen: &Frozen,
-        vectors: VectorIndexing,
+        costly: CostlyIndexes,
     ) -> Result<(SegmentId, Option<(Source, SegmentSummary)>)> {
         let id = SegmentId::random();
         let alive: u64 = frozen
@@ -141,7 +141,7 @@ impl LiveCollection {
         let written = if alive == 0 {
             None
         } else {
-            Some(self.write_new_segment(publisher, id, &frozen.chunks, vectors)?)
+            Some(self.write_new_segment(publisher, id, &frozen.chunks, costly)?)
         };
         let mut published = self.published.lock();
         let mut segments: Vec<SegmentRow> = published.segments.clone();
@@ -213,7 +213,7 @@ impl LiveCollection {
         let written = if alive == 0 {
             None
         } else {
-            Some(self.write_new_segment(publisher, id, &inputs, VectorIndexing::Now)?)
+            Some(self.write_new_segment(publisher, id, &inputs, CostlyIndexes::Now)?)
         };
         let _sealing = self.sealing.lock();
         self.commit_merge(
@@ -327,20 +327,20 @@ impl LiveCollection {
         publisher: &Publisher<'_>,
         id: SegmentId,
         sources: &[(Source, Arc<RoaringBitmap>)],
-        vectors: VectorIndexing,
+        costly: CostlyIndexes,
     ) -> Result<(Source, SegmentSummary)> {
         let (storage, go_on) = (publisher.storage, publisher.go_on);
         let folder = Segment::folder(self.id, id);
         let dimension = sources.first().map_or(0, |(source, _)| source.dimension());
         let recent = self.samples.recent(dimension);
         let mut indexes = Indexes::from(&self.info().schema).asked_for(recent);
-        if vectors == VectorIndexing::Later {
+        if costly == CostlyIndexes::Later {
             indexes = indexes.in_a_hurry();
         }
         let summary = write_segment(storage, &folder, sources, indexes, go_on)?;
         let segment = Segment::open(storage, &folder, summary.toc_checksum)?;
         let segment = Source::Segment(Arc::new(segment));
-        if vectors == VectorIndexing::Now && lacks_vector_index(&segment) {
+        if costly == CostlyIndexes::Now && lacks_vector_index(&segment) {
             self.unindexable.store(true, Ordering::Relaxed);
         }
         Ok((segment, summary))
@@ -349,7 +349,7 @@ impl LiveCollection {
     /// Removes what was written for a collection that was deleted meanwhile.
     fn sweep_if_gone(&self, publisher: &Publisher<'_>) {
         if self.is_over() && self.is_deleted() {
-            let segments = self.published.lock().segments.clone();
+            let segments = self.published_segments();
             remove_collection(publisher.storage, publisher.catalog, self.id, &segments);
         }
     }

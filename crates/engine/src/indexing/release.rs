@@ -30,7 +30,7 @@ impl LiveCollection {
         self.samples.forget();
         // Segments come and go under this lock alone.
         let _sealing = self.sealing.lock();
-        let published = self.published.lock().segments.clone();
+        let published = self.published_segments();
         let mut opened = Vec::with_capacity(published.len());
         for row in &published {
             let folder = row.folder(self.id);

@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::catalog::CollectionRow;
 use crate::config::{Limits, Upkeep};
-use crate::indexing::{LiveCollection, MergeChoice, Publisher, VectorIndexing};
+use crate::indexing::{CostlyIndexes, LiveCollection, MergeChoice, Publisher};
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 
@@ -58,9 +58,9 @@ pub(crate) fn seal_round(
     for collection in due {
         if sealed.insert(collection.id) && (publisher.go_on)() && !collection.is_deleted() {
             let vectors = if collection.is_hurried(now) {
-                VectorIndexing::Later
+                CostlyIndexes::Later
             } else {
-                VectorIndexing::Now
+                CostlyIndexes::Now
             };
             collection.note_filling(now);
             any |= forgive_deletion(collection.seal(publisher, vectors), false)?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Inner, told};
 use crate::Result;
 use crate::control::Component;
-use crate::indexing::VectorIndexing;
+use crate::indexing::CostlyIndexes;
 use crate::maintenance::forgive_deletion;
 use crate::schedule::Run;
 
@@ -119,7 +119,7 @@ impl Inner {
         }
         // Its records may never have been asked for since the start.
         forgive_deletion(
-            collection.seal(&self.publisher(go_on), VectorIndexing::Now),
+            collection.seal(&self.publisher(go_on), CostlyIndexes::Now),
             false,
         )
     }
