@@ -8,9 +8,7 @@ use super::validate::validate_batch;
 use super::{Database, Inner};
 use crate::control::Component;
 use crate::indexing::{Condition, LiveCollection};
-use crate::model::{
-    CollectionScope, ConditionalWrite, Fetched, GetRequest, RecordBatch, SeqId, SeqRange,
-};
+use crate::model::{CollectionScope, ConditionalWrite, Fetched, GetRequest, SeqId, SeqRange};
 use crate::{Error, Result, query};
 
 impl Database {
@@ -27,13 +25,10 @@ impl Database {
         let collection = inner.scoped(scope)?;
         inner.expect_token(&collection, token)?;
         collection.remember_writes(inner.config.storage.as_ref())?;
-        inner.await_sight(&collection, request.consistency)?;
-        let found = inner.seen(&collection).and_then(|seen| {
-            let fetched = query::get(&seen, request)?;
+        inner.answer(&collection, request.consistency, |seen| {
+            let fetched = query::get(seen, request)?;
             Ok((fetched, token.unwrap_or(seen.visible)))
-        });
-        inner.controls.note_request(Component::Query, &found);
-        found
+        })
     }
 
     /// Logs a batch if no record that was read has been written behind the token; `Conflict` where
@@ -66,14 +61,13 @@ impl Database {
         inner.check_open()?;
         inner.expect_room_for(&collection, &batch)?;
         batch.shrink_to_fit();
-        inner.log_conditional(
-            &collection,
-            batch,
-            Condition {
-                ids: &read_ids,
-                seen,
-            },
-        )
+        let condition = Condition {
+            ids: &read_ids,
+            seen,
+        };
+        inner.log_batch(&collection, batch, |applier, batch, answered| {
+            collection.write_if_unchanged(applier, batch, condition, answered)
+        })
     }
 }
 
@@ -89,27 +83,5 @@ impl Inner {
             ))),
             _ => Ok(()),
         }
-    }
-
-    fn log_conditional(
-        &self,
-        collection: &std::sync::Arc<LiveCollection>,
-        batch: RecordBatch,
-        condition: Condition<'_>,
-    ) -> Result<Option<SeqRange>> {
-        self.clear_the_way(collection, &batch)?;
-        let answered = self.answered(collection);
-        let make_room = || self.make_room();
-        let applier = self.applier(&make_room);
-        let written = collection.write_if_unchanged(applier, batch, condition, answered);
-        self.controls.note_request(Component::Producer, &written);
-        let seqs = written?;
-        if let Some(seqs) = seqs
-            && self.has_workers()
-            && collection.visible() < seqs.last
-        {
-            self.handoff.offer(collection);
-        }
-        Ok(seqs)
     }
 }

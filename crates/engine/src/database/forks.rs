@@ -8,7 +8,7 @@ use super::namespaces::taken_name;
 use super::{Database, Inner};
 use crate::backup::Change;
 use crate::indexing::CostlyIndexes;
-use crate::model::{Collection, CollectionId, CollectionScope, Consistency, ReadLevel};
+use crate::model::{Collection, CollectionId, CollectionScope, Consistency};
 use crate::{Error, Result};
 
 impl Database {
@@ -19,11 +19,7 @@ impl Database {
         let source = inner.scoped(scope)?;
         inner.check_open()?;
         inner.expect_free(scope, name)?;
-        let everything = Consistency {
-            read_level: Some(ReadLevel::IndexAndWal),
-            ..Consistency::default()
-        };
-        inner.await_sight(&source, everything)?;
+        inner.await_sight(&source, Consistency::everything())?;
         // The index of the vectors that are still in memory comes by a merge, as after a rush.
         let go_on = || !inner.is_closing();
         source.seal(&inner.publisher(&go_on), CostlyIndexes::Later)?;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::validate::validate_batch;
 use super::{Database, Inner};
 use crate::control::Component;
-use crate::indexing::{Answered, LiveCollection, wrong_dimension};
+use crate::indexing::{Answered, Applier, LiveCollection, wrong_dimension};
 use crate::model::{
     Aggregated, CollectionScope, Consistency, Deleted, Deletion, Fetched, Found, GetRequest,
-    Include, Nearest, QueryRequest, ReadLevel, Recall, RecordBatch, RecordSelection, SearchRequest,
-    SeqRange, Strings, Survey,
+    Include, Nearest, QueryRequest, Recall, RecordBatch, RecordSelection, SearchRequest, SeqRange,
+    Strings, Survey,
 };
 use crate::{Error, Result, query};
 
@@ -48,7 +48,7 @@ impl Database {
         inner.expect_room_for(&collection, &batch)?;
         // Its columns stay in memory as they are until they are sealed.
         batch.shrink_to_fit();
-        inner.log_batch(&collection, batch)
+        inner.append(&collection, batch)
     }
 
     /// Deletes the records a request means: those of everything acknowledged before.
@@ -82,7 +82,7 @@ impl Database {
         let all: Vec<&str> = ids.iter().collect();
         for part in all.chunks(inner.config.limits.batch_records_max.max(1)) {
             let batch = RecordBatch::deletion(part.iter().copied().collect());
-            let seqs = inner.log_batch(&collection, batch)?;
+            let seqs = inner.append(&collection, batch)?;
             deleted.seqs = Some(SeqRange {
                 first: deleted.seqs.map_or(seqs.first, |earlier| earlier.first),
                 last: seqs.last,
@@ -96,13 +96,9 @@ impl Database {
     pub fn get(&self, scope: CollectionScope<'_>, request: &GetRequest) -> Result<Fetched> {
         let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
-        self.inner.await_sight(&collection, request.consistency)?;
-        let found = self
-            .inner
-            .seen(&collection)
-            .and_then(|seen| query::get(&seen, request));
-        self.inner.controls.note_request(Component::Query, &found);
-        found
+        self.inner.answer(&collection, request.consistency, |seen| {
+            query::get(seen, request)
+        })
     }
 
     /// The same, in the order of metadata values, with what the values of all records that are
@@ -115,13 +111,9 @@ impl Database {
     ) -> Result<(Fetched, Vec<Aggregated>)> {
         let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
-        self.inner.await_sight(&collection, request.consistency)?;
-        let found = self
-            .inner
-            .seen(&collection)
-            .and_then(|seen| query::survey(&seen, request, survey));
-        self.inner.controls.note_request(Component::Query, &found);
-        found
+        self.inner.answer(&collection, request.consistency, |seen| {
+            query::survey(seen, request, survey)
+        })
     }
 
     /// How many records a selection means, seen as `consistency` says.
@@ -133,13 +125,9 @@ impl Database {
     ) -> Result<u64> {
         let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
-        self.inner.await_sight(&collection, consistency)?;
-        let counted = self
-            .inner
-            .seen(&collection)
-            .and_then(|seen| query::count(&seen, selection));
-        self.inner.controls.note_request(Component::Query, &counted);
-        counted
+        self.inner.answer(&collection, consistency, |seen| {
+            query::count(seen, selection)
+        })
     }
 
     /// The nearest records to each query vector.
@@ -160,29 +148,23 @@ impl Database {
                 "Query embeddings must not contain NaN or Infinity values",
             ));
         }
-        self.inner.await_sight(&collection, request.consistency)?;
-        let seen = self.inner.seen(&collection);
-        self.inner.controls.note_request(Component::Query, &seen);
-        let snapshot = seen?;
-        if let Some(expected) = snapshot.dimension
-            && !request.embeddings.is_empty()
-            && request.embeddings.dimension() != expected as usize
-        {
-            return Err(wrong_dimension(
-                expected,
-                request.embeddings.dimension() as u32,
-            ));
-        }
-        collection.note_search();
-        let recall = match request.recall {
-            Some(recall) => recall,
-            None => usual_recall(&collection, &snapshot)?,
-        };
-        let one_in = self.inner.config.upkeep.recall_check_one_in;
-        collection.samples().note(request, recall, one_in);
-        let found = query::query(&snapshot, request, recall);
-        self.inner.controls.note_request(Component::Query, &found);
-        found
+        self.inner.answer(&collection, request.consistency, |seen| {
+            if let Some(expected) = seen.dimension
+                && !request.embeddings.is_empty()
+                && request.embeddings.dimension() != expected as usize
+            {
+                let sent = request.embeddings.dimension() as u32;
+                return Err(wrong_dimension(expected, sent));
+            }
+            collection.note_search();
+            let recall = match request.recall {
+                Some(recall) => recall,
+                None => usual_recall(&collection, seen)?,
+            };
+            let one_in = self.inner.config.upkeep.recall_check_one_in;
+            collection.samples().note(request, recall, one_in);
+            query::query(seen, request, recall)
+        })
     }
 
     /// Ranked records, for each search. All searches see the same records.
@@ -193,13 +175,11 @@ impl Database {
     ) -> Result<Vec<Found>> {
         let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
-        self.inner.await_sight(&collection, request.consistency)?;
-        let snapshot = self.inner.seen(&collection)?;
-        collection.note_search();
-        let recall = usual_recall(&collection, &snapshot)?;
-        let found = query::search(&snapshot, &request.searches, recall);
-        self.inner.controls.note_request(Component::Query, &found);
-        found
+        self.inner.answer(&collection, request.consistency, |seen| {
+            collection.note_search();
+            let recall = usual_recall(&collection, seen)?;
+            query::search(seen, &request.searches, recall)
+        })
     }
 
     /// How many records are alive; constant time but in a collection whose records can expire.
@@ -227,28 +207,52 @@ fn usual_recall(collection: &LiveCollection, snapshot: &query::Snapshot) -> Resu
 }
 
 impl Inner {
-    /// Logs a batch that was validated; answers when the collection's writers are answered.
-    fn log_batch(&self, collection: &Arc<LiveCollection>, batch: RecordBatch) -> Result<SeqRange> {
+    /// Answers a read from one snapshot, once that shows what the read must see.
+    pub(super) fn answer<T>(
+        &self,
+        collection: &Arc<LiveCollection>,
+        consistency: Consistency,
+        read: impl FnOnce(&query::Snapshot) -> Result<T>,
+    ) -> Result<T> {
+        self.await_sight(collection, consistency)?;
+        let found = self.seen(collection).and_then(|seen| read(&seen));
+        self.controls.note_request(Component::Query, &found);
+        found
+    }
+
+    /// Logs a batch that was validated by `write`; answers when the collection's writers are
+    /// answered, what `write` answers.
+    pub(super) fn log_batch<T: Copy + Into<Option<SeqRange>>>(
+        &self,
+        collection: &Arc<LiveCollection>,
+        batch: RecordBatch,
+        write: impl FnOnce(Applier<'_>, RecordBatch, Answered) -> Result<T>,
+    ) -> Result<T> {
         self.clear_the_way(collection, &batch)?;
-        let answered = self.answered(collection);
         let make_room = || self.make_room();
-        let applier = self.applier(&make_room);
-        let written = collection.write(applier, batch, answered);
+        let written = write(self.applier(&make_room), batch, self.answered(collection));
         self.controls.note_request(Component::Producer, &written);
-        let seqs = written?;
+        let written = written?;
         // Workers also take over where a disk that failed kept the writer from indexing.
-        if self.has_workers() && collection.visible() < seqs.last {
+        if let Some(seqs) = written.into()
+            && self.has_workers()
+            && collection.visible() < seqs.last
+        {
             self.handoff.offer(collection);
         }
-        Ok(seqs)
+        Ok(written)
+    }
+
+    /// Logs a batch that depends on nothing.
+    fn append(&self, collection: &Arc<LiveCollection>, batch: RecordBatch) -> Result<SeqRange> {
+        self.log_batch(collection, batch, |applier, batch, answered| {
+            collection.write(applier, batch, answered)
+        })
     }
 
     /// The ids of the records that a deletion means.
     fn meant(&self, collection: &Arc<LiveCollection>, request: &Deletion) -> Result<Strings> {
-        let consistency = Consistency {
-            read_level: Some(ReadLevel::IndexAndWal),
-            ..Consistency::default()
-        };
+        let consistency = Consistency::everything();
         self.await_sight(collection, consistency)?;
         let snapshot = self.seen(collection)?;
         let get = GetRequest {

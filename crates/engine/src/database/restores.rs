@@ -189,10 +189,7 @@ impl Database {
                 uris: true,
                 distances: false,
             },
-            consistency: Consistency {
-                read_level: Some(crate::model::ReadLevel::IndexAndWal),
-                ..Consistency::default()
-            },
+            consistency: Consistency::everything(),
             ..GetRequest::default()
         };
         loop {

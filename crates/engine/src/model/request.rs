@@ -38,6 +38,14 @@ impl Consistency {
             ..Self::default()
         }
     }
+
+    /// Sees all that is acknowledged.
+    pub fn everything() -> Self {
+        Self {
+            read_level: Some(ReadLevel::IndexAndWal),
+            ..Self::default()
+        }
+    }
 }
 
 /// What a deletion did.
