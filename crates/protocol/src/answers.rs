@@ -16,6 +16,14 @@ use crate::reads::Column;
 /// Metadata keys of the storage layout, which clients never see.
 const HIDDEN_KEYS: &str = "chroma:";
 
+/// Appends the member `name` to `object`, a written object that has members.
+pub(crate) fn append_member(object: &mut Vec<u8>, name: &str, value: &impl serde::Serialize) {
+    object.pop();
+    object.extend_from_slice(format!(",\"{name}\":").as_bytes());
+    serde_json::to_writer(&mut *object, value).expect("memory takes every write");
+    object.push(b'}');
+}
+
 /// Writes the answer to `get`.
 pub fn write_fetched(fetched: &Fetched, include: &[Column]) -> Vec<u8> {
     let rows = fetched.ids.len();

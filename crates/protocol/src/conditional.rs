@@ -7,7 +7,7 @@ use vermilion_engine::model::{
 };
 use vermilion_engine::{Error, ErrorKind};
 
-use crate::answers::write_fetched;
+use crate::answers::{append_member, write_fetched};
 use crate::reads::{Column, GetBody, decode_get};
 use crate::{ApiError, json, records};
 
@@ -32,8 +32,7 @@ pub fn decode_conditional_get(body: &[u8]) -> Result<(GetBody, Option<SeqId>), A
 /// Writes the answer to `conditional/get`: that to `get`, and the token.
 pub fn write_conditional_get(fetched: &Fetched, include: &[Column], token: SeqId) -> Vec<u8> {
     let mut written = write_fetched(fetched, include);
-    written.pop();
-    written.extend(format!(",\"read_token\":{token}}}").into_bytes());
+    append_member(&mut written, "read_token", &token);
     written
 }
 

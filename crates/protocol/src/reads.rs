@@ -129,11 +129,20 @@ pub fn decode_count(body: &[u8]) -> Result<CountBody, ApiError> {
     }
     let raw: Raw = json::decode(body)?;
     Ok(CountBody {
-        selection: RecordSelection {
-            ids: raw.ids,
-            filter: filters::parse(raw.metadata, raw.document)?,
-        },
+        selection: selection(raw.ids, raw.metadata, raw.document)?,
         consistency: consistency(raw.read_level)?,
+    })
+}
+
+/// The records that the members of a body mean.
+fn selection(
+    ids: Option<Vec<String>>,
+    metadata: Option<Value>,
+    document: Option<Value>,
+) -> Result<RecordSelection, ApiError> {
+    Ok(RecordSelection {
+        ids,
+        filter: filters::parse(metadata, document)?,
     })
 }
 
@@ -194,10 +203,7 @@ pub fn decode_get(body: &[u8]) -> Result<GetBody, ApiError> {
     let raw: RawGet = json::decode(body)?;
     Ok(GetBody {
         request: GetRequest {
-            selection: RecordSelection {
-                ids: raw.ids,
-                filter: filters::parse(raw.metadata, raw.document)?,
-            },
+            selection: selection(raw.ids, raw.metadata, raw.document)?,
             limit: raw.limit,
             offset: raw.offset.unwrap_or(0),
             include: include_of(&raw.include),
@@ -217,10 +223,7 @@ pub fn decode_query(body: &[u8]) -> Result<QueryBody, ApiError> {
             embeddings: raw.query_embeddings.check()?,
             n_results: raw.n_results.unwrap_or(10),
             recall: raw.recall.as_ref().map(Recall::read).transpose()?,
-            selection: RecordSelection {
-                ids: raw.ids,
-                filter: filters::parse(raw.metadata, raw.document)?,
-            },
+            selection: selection(raw.ids, raw.metadata, raw.document)?,
             include: include_of(&raw.include),
             consistency: consistency(raw.read_level)?,
         },
@@ -231,27 +234,25 @@ pub fn decode_query(body: &[u8]) -> Result<QueryBody, ApiError> {
 /// Decodes the body of `delete`; `None` where it means no record at all.
 pub fn decode_delete(body: &[u8]) -> Result<Option<Deletion>, ApiError> {
     let raw: RawDelete = json::decode(body)?;
-    let filter = filters::parse(raw.metadata, raw.document)?;
-    if filter.is_none() && raw.limit.is_some() {
+    let selection = selection(raw.ids, raw.metadata, raw.document)?;
+    let has_filter = selection.filter.is_some();
+    if !has_filter && raw.limit.is_some() {
         return Err(ApiError::validation(
             "limit, where",
             "limit can only be specified when a where clause is provided",
         ));
     }
-    if filter.is_none() && raw.ids.as_ref().is_some_and(Vec::is_empty) {
+    if !has_filter && selection.ids.as_ref().is_some_and(Vec::is_empty) {
         return Err(ApiError::validation(
             "ids, where",
             "Either ids or where must be specified",
         ));
     }
-    if filter.is_none() && raw.ids.is_none() {
+    if !has_filter && selection.ids.is_none() {
         return Ok(None);
     }
     Ok(Some(Deletion {
-        selection: RecordSelection {
-            ids: raw.ids,
-            filter,
-        },
+        selection,
         limit: raw.limit,
         tell_ids: raw.return_ids,
     }))

@@ -5,7 +5,7 @@ use serde_json::{Map, json};
 use vermilion_engine::model::{Aggregate, Aggregated, Fetched, OrderBy, Survey, Value};
 
 use crate::ApiError;
-use crate::answers::write_fetched;
+use crate::answers::{append_member, write_fetched};
 use crate::reads::Column;
 
 /// Values that are answered where nothing is said, and at most.
@@ -123,10 +123,7 @@ pub fn write_surveyed(
     }
     let both = survey.aggregates.iter().zip(aggregated);
     let told: Vec<_> = both.map(|(asked, found)| tell(asked, found)).collect();
-    written.pop();
-    written.extend_from_slice(b",\"aggregates\":");
-    serde_json::to_writer(&mut written, &told).expect("memory takes every write");
-    written.push(b'}');
+    append_member(&mut written, "aggregates", &told);
     written
 }
 
