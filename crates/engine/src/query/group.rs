@@ -8,14 +8,11 @@ use std::cmp::Ordering;
 
 use hashbrown::HashMap;
 
+use super::Snapshot;
 use super::search::Ranked;
-use super::{Location, Snapshot};
+use super::values::{compare_values, each_metadata, write_value};
 use crate::Result;
-use crate::model::{GroupBy, GroupKey, MetadataColumn, Number, Value};
-use crate::segments::compare_numbers;
-
-/// Records whose metadata is read at a time.
-const RECORDS_AT_ONCE: usize = 1024;
+use crate::model::{GroupBy, GroupKey, Value};
 
 /// A record with the values that decide whether it is kept.
 struct Member {
@@ -32,30 +29,23 @@ pub(super) fn keep(
     group_by: &GroupBy,
 ) -> Result<Vec<Ranked>> {
     let mut groups: HashMap<Vec<u8>, Vec<Member>> = HashMap::new();
-    for (number, some) in ranked.chunks(RECORDS_AT_ONCE).enumerate() {
-        let mut metadata = MetadataColumn::default();
-        for record in some {
-            let Location { part, row } = record.location;
-            let source = &snapshot.parts[part].source;
-            source.push_metadata(row, &mut metadata)?;
+    let locations = ranked.iter().map(|record| record.location);
+    each_metadata(snapshot, locations, |place, values| {
+        let mut name = Vec::new();
+        for key in &group_by.keys {
+            write_value(values.of(key), &mut name);
         }
-        for row in 0..some.len() {
-            let value = |key: &str| metadata.get(row, metadata.key_number(key)?);
-            let mut name = Vec::new();
-            for key in &group_by.keys {
-                write_value(value(key), &mut name);
-            }
-            let values = group_by.order.iter().map(|key| match key {
-                GroupKey::Score => None,
-                GroupKey::Metadata(key) => value(key).cloned(),
-            });
-            let member = Member {
-                place: number * RECORDS_AT_ONCE + row,
-                values: values.collect(),
-            };
-            groups.entry(name).or_default().push(member);
-        }
-    }
+        let values = group_by.order.iter().map(|key| match key {
+            GroupKey::Score => None,
+            GroupKey::Metadata(key) => values.of(key).cloned(),
+        });
+        let values = values.collect();
+        groups
+            .entry(name)
+            .or_default()
+            .push(Member { place, values });
+        Ok(())
+    })?;
     let mut kept = vec![false; ranked.len()];
     for (_, mut members) in groups {
         members.sort_by(|a, b| order(a, b, &ranked, group_by));
@@ -96,93 +86,4 @@ fn order(a: &Member, b: &Member, ranked: &[Ranked], group_by: &GroupBy) -> Order
         }
     }
     a.place.cmp(&b.place)
-}
-
-/// Appends `value` so that equal bytes are equal values of one type.
-pub(super) fn write_value(value: Option<&Value>, to: &mut Vec<u8>) {
-    let mut kind = |kind: u8| to.push(kind);
-    match value {
-        None | Some(Value::Null) => kind(0),
-        Some(Value::Bool(_)) => kind(1),
-        Some(Value::Int(_)) => kind(2),
-        Some(Value::Float(_)) => kind(3),
-        Some(Value::Str(_)) => kind(4),
-        Some(Value::Bools(_)) => kind(5),
-        Some(Value::Ints(_)) => kind(6),
-        Some(Value::Floats(_)) => kind(7),
-        Some(Value::Strs(_)) => kind(8),
-        Some(Value::Sparse(_)) => kind(9),
-    }
-    let mut bytes = |bytes: &[u8]| {
-        to.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-        to.extend_from_slice(bytes);
-    };
-    // Zero has two signs, which are equal.
-    let float = |value: &f64| (value + 0.0).to_bits().to_le_bytes();
-    match value {
-        None | Some(Value::Null) => {}
-        Some(Value::Bool(value)) => bytes(&[u8::from(*value)]),
-        Some(Value::Int(value)) => bytes(&value.to_le_bytes()),
-        Some(Value::Float(value)) => bytes(&float(value)),
-        Some(Value::Str(value)) => bytes(value.as_bytes()),
-        Some(Value::Bools(list)) => bytes(bytemuck::cast_slice(
-            &list
-                .iter()
-                .map(|&value| u8::from(value))
-                .collect::<Vec<_>>(),
-        )),
-        Some(Value::Ints(list)) => bytes(bytemuck::cast_slice(list)),
-        Some(Value::Floats(list)) => bytes(&list.iter().flat_map(float).collect::<Vec<_>>()),
-        Some(Value::Strs(list)) => {
-            bytes(&(list.len() as u64).to_le_bytes());
-            list.iter().for_each(|text| bytes(text.as_bytes()));
-        }
-        Some(Value::Sparse(sparse)) => {
-            bytes(bytemuck::cast_slice(&sparse.indices));
-            bytes(bytemuck::cast_slice(&sparse.values));
-        }
-    }
-}
-
-/// How `a` stands to `b`: booleans, numbers, strings, lists, sparse vectors, in this order.
-pub(super) fn compare_values(a: &Value, b: &Value) -> Ordering {
-    if let (Some(a), Some(b)) = (number(a), number(b)) {
-        return compare_numbers(a, b).unwrap_or(Ordering::Equal);
-    }
-    match (a, b) {
-        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
-        (Value::Str(a), Value::Str(b)) => a.cmp(b),
-        (Value::Bools(a), Value::Bools(b)) => a.cmp(b),
-        (Value::Ints(a), Value::Ints(b)) => a.cmp(b),
-        (Value::Floats(a), Value::Floats(b)) => a.iter().partial_cmp(b).unwrap_or(Ordering::Equal),
-        (Value::Strs(a), Value::Strs(b)) => a.cmp(b),
-        (Value::Sparse(a), Value::Sparse(b)) => {
-            let values = || a.values.iter().partial_cmp(&b.values);
-            let indices = a.indices.cmp(&b.indices);
-            indices.then_with(|| values().unwrap_or(Ordering::Equal))
-        }
-        _ => class(a).cmp(&class(b)),
-    }
-}
-
-fn number(value: &Value) -> Option<Number> {
-    match value {
-        Value::Int(value) => Some(Number::Int(*value)),
-        Value::Float(value) => Some(Number::Float(*value)),
-        _ => None,
-    }
-}
-
-fn class(value: &Value) -> u8 {
-    match value {
-        Value::Null => 0,
-        Value::Bool(_) => 1,
-        Value::Int(_) | Value::Float(_) => 2,
-        Value::Str(_) => 3,
-        Value::Bools(_) => 4,
-        Value::Ints(_) => 5,
-        Value::Floats(_) => 6,
-        Value::Strs(_) => 7,
-        Value::Sparse(_) => 8,
-    }
 }

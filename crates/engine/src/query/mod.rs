@@ -18,6 +18,7 @@
 //! | `rank` | what an expression of scores means |
 //! | `group` | which ranked rows of a group are kept |
 //! | `survey` | [`survey`]: records ordered by values, and what values come to |
+//! | `values` | metadata values of many records: read, compared, told apart |
 //! | `search` | [`search`]: ranked searches, several at a time |
 //! | `recheck` | what a search should have found, and how much of it it does find |
 //! | `fetch` | the columns of an answer |
@@ -42,6 +43,7 @@ mod survey;
 mod tests;
 mod tiled;
 mod top;
+mod values;
 
 pub(crate) use recheck::{Rechecked, Sample, Tally, recheck, tally};
 pub use requests::{count, find, get, query, select};

@@ -9,17 +9,15 @@ use std::cmp::Ordering;
 use hashbrown::HashMap;
 
 use super::fetch::fetch;
-use super::group::{compare_values, write_value};
 use super::order::{Window, ordered};
 use super::plan::{Missing, choose};
+use super::values::{compare_values, each_metadata, write_value};
 use super::{Location, Snapshot};
-use crate::model::{
-    Aggregate, Aggregated, Fetched, GetRequest, MetadataColumn, OrderBy, Survey, Value,
-};
+use crate::model::{Aggregate, Aggregated, Fetched, GetRequest, OrderBy, Survey, Value};
 use crate::{Error, Result};
 
-/// Records whose metadata is read at a time.
-const RECORDS_AT_ONCE: usize = 1024;
+/// Records beyond twice those that an order keeps that it holds before it drops some.
+const SPARE_MEMBERS: usize = 1024;
 /// Different values of a key that are held at most.
 const DISTINCT_MAX: usize = 1_000_000;
 
@@ -42,31 +40,24 @@ pub fn survey(
         keep: from.saturating_add(limit),
         members: Vec::new(),
     };
-    let mut tallies: Vec<Tally<'_>> = survey.aggregates.iter().map(Tally::of).collect();
-    for (number, some) in locations.chunks(RECORDS_AT_ONCE).enumerate() {
-        let mut metadata = MetadataColumn::default();
-        for location in some {
-            let source = &snapshot.parts[location.part].source;
-            source.push_metadata(location.row, &mut metadata)?;
+    let mut totals: Vec<Total<'_>> = survey.aggregates.iter().map(Total::of).collect();
+    each_metadata(snapshot, locations.iter().copied(), |place, values| {
+        for total in &mut totals {
+            total.note(values.of(total.aggregate.key()))?;
         }
-        for row in 0..some.len() {
-            let value = |key: &str| metadata.get(row, metadata.key_number(key)?);
-            for tally in &mut tallies {
-                tally.note(value(tally.aggregate.key()))?;
-            }
-            if !survey.order_by.is_empty() {
-                let values = survey.order_by.iter().map(|by| value(&by.key).cloned());
-                best.push(values.collect(), number * RECORDS_AT_ONCE + row);
-            }
+        if !survey.order_by.is_empty() {
+            let values = survey.order_by.iter().map(|by| values.of(&by.key).cloned());
+            best.push(values.collect(), place);
         }
-    }
+        Ok(())
+    })?;
     let in_order = if survey.order_by.is_empty() {
         locations
     } else {
         best.finish().map(|place| locations[place]).collect()
     };
     let page: Vec<Location> = in_order.into_iter().skip(from).take(limit).collect();
-    let aggregated = tallies.into_iter().map(Tally::finish);
+    let aggregated = totals.into_iter().map(Total::finish);
     Ok((
         fetch(snapshot, &page, request.include)?,
         aggregated.collect(),
@@ -86,7 +77,7 @@ struct Best<'a> {
 impl Best<'_> {
     fn push(&mut self, values: Vec<Option<Value>>, place: usize) {
         self.members.push((values, place));
-        let room = self.keep.saturating_mul(2).saturating_add(RECORDS_AT_ONCE);
+        let room = self.keep.saturating_mul(2).saturating_add(SPARE_MEMBERS);
         if self.members.len() >= room {
             self.sort();
             self.members.truncate(self.keep);
@@ -120,7 +111,7 @@ fn compare(order_by: &[OrderBy], a: &Member, b: &Member) -> Ordering {
 }
 
 /// An aggregate that is being worked out.
-struct Tally<'a> {
+struct Total<'a> {
     aggregate: &'a Aggregate,
     /// Values by the bytes that are equal where they are.
     counts: HashMap<Vec<u8>, (Value, u64)>,
@@ -128,7 +119,7 @@ struct Tally<'a> {
     extreme: Option<Value>,
 }
 
-impl<'a> Tally<'a> {
+impl<'a> Total<'a> {
     fn of(aggregate: &'a Aggregate) -> Self {
         Self {
             aggregate,
