@@ -29,8 +29,8 @@ impl Database {
                 measured.push(MeasuredRecall {
                     collection: collection.id,
                     searches,
-                    asked: tally.asked / tally.wanted as f64,
-                    found: tally.found as f64 / tally.wanted as f64,
+                    asked: tally.asked_share(),
+                    found: tally.found_share(),
                 });
             }
         }

@@ -79,12 +79,11 @@ impl LiveCollection {
         let measured = sum(&before);
         self.samples.note_checked(rechecked.len() as u64, &measured);
         let after = correct(&snapshot, &rechecked, before)?;
-        let share = |of: f64, tally: &Tally| of / (tally.wanted as f64).max(1.0);
         Ok(Some(RecallReport {
             searches: rechecked.len(),
-            asked: share(measured.asked, &measured),
-            measured: share(measured.found as f64, &measured),
-            corrected: share(after.found as f64, &after),
+            asked: measured.asked_share(),
+            measured: measured.found_share(),
+            corrected: after.found_share(),
             segments: self.corrected_segments(),
         }))
     }

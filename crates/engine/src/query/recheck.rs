@@ -4,6 +4,8 @@
 //! told to; a record as near as the last one of an answer is as good as found, whichever of them
 //! the answer has.
 
+use std::sync::Arc;
+
 use super::distance::QueryVector;
 use super::exact::{Rows, nearest_in_source};
 use super::nearest::nearest;
@@ -34,7 +36,7 @@ pub(crate) struct Sample {
 /// A search with what it should answer.
 pub(crate) struct Rechecked {
     search: Sample,
-    chosen: Chosen,
+    chosen: Arc<Chosen>,
     /// The nearest, nearest first.
     truth: Vec<Candidate>,
 }
@@ -56,6 +58,16 @@ impl Tally {
         self.wanted += other.wanted;
         self.found += other.found;
         self.asked += other.asked;
+    }
+
+    /// The share that had to be found.
+    pub(crate) fn asked_share(&self) -> f64 {
+        self.asked / (self.wanted as f64).max(1.0)
+    }
+
+    /// The share that was found.
+    pub(crate) fn found_share(&self) -> f64 {
+        self.found as f64 / (self.wanted as f64).max(1.0)
     }
 
     /// Whether less was found than was asked for.
@@ -87,12 +99,13 @@ pub(crate) fn recheck(
             ids: None,
             filter: group[0].filter.clone(),
         };
-        let Some(truths) = exact(snapshot, &group, &selection, go_on)? else {
+        let chosen = Arc::new(choose(snapshot, &selection, Missing::Skipped)?);
+        let Some(truths) = exact(snapshot, &group, &chosen, go_on)? else {
             return Ok(None);
         };
         for (search, truth) in group.into_iter().zip(truths) {
             rechecked.push(Rechecked {
-                chosen: choose(snapshot, &selection, Missing::Skipped)?,
+                chosen: chosen.clone(),
                 search,
                 truth,
             });
@@ -101,11 +114,11 @@ pub(crate) fn recheck(
     Ok(Some(rechecked))
 }
 
-/// What each of `searches`, which all have the filter of `selection`, should find.
+/// What each of `searches`, which may all be answered by the records of `chosen`, should find.
 fn exact(
     snapshot: &Snapshot,
     searches: &[Sample],
-    selection: &RecordSelection,
+    chosen: &Chosen,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<Vec<Candidate>>>> {
     let space = snapshot.schema.space();
@@ -117,11 +130,10 @@ fn exact(
         .iter()
         .map(|search| Top::new(search.count as usize))
         .collect();
-    let chosen = choose(snapshot, selection, Missing::Skipped)?;
     let products = snapshot.dimension.unwrap_or(1) as usize * queries.len();
     let step = (STEP_PRODUCTS / products.max(1)).clamp(*STEP_ROWS.start(), *STEP_ROWS.end());
     for (number, part) in snapshot.parts.iter().enumerate() {
-        let rows = match &chosen {
+        let rows = match chosen {
             Chosen::Sets(sets) => sets[number].clone(),
             Chosen::Everything | Chosen::Listed(_) => live(part),
         };
