@@ -22,6 +22,21 @@ pub trait Index: Sized {
     fn heap_bytes(&self) -> usize;
 }
 
+/// What is asked of an [`IndexFile`] whatever is in it.
+pub trait AnyIndexFile {
+    /// Whether damage was found.
+    fn is_damaged(&self) -> bool;
+
+    /// Checks every block; the damaged ones as errors.
+    fn damage(&self) -> Vec<Error>;
+
+    /// Bytes in the file.
+    fn bytes(&self) -> usize;
+
+    /// Bytes held in memory: those of the index, and the checksums of its file.
+    fn heap_bytes(&self) -> usize;
+}
+
 /// A file with an index that can be made again.
 pub struct IndexFile<I> {
     /// What is in it, or why it cannot be read.
@@ -86,33 +101,31 @@ impl<I: Index> IndexFile<I> {
         }
     }
 
-    /// Whether damage was found.
-    pub fn is_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
-    }
-
-    /// Checks every block; the damaged ones as errors.
-    pub fn damage(&self) -> Vec<Error> {
-        match &self.blocks {
-            Ok(blocks) => blocks.damage(),
-            Err(error) => vec![error.clone()],
-        }
-    }
-
     /// The bytes of the file, where they lie.
     pub(super) fn mapped(&self) -> &[u8] {
         self.blocks
             .as_ref()
             .map_or(&[], |blocks| blocks.unchecked())
     }
+}
 
-    /// Bytes in the file.
-    pub fn bytes(&self) -> usize {
+impl<I: Index> AnyIndexFile for IndexFile<I> {
+    fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    fn damage(&self) -> Vec<Error> {
+        match &self.blocks {
+            Ok(blocks) => blocks.damage(),
+            Err(error) => vec![error.clone()],
+        }
+    }
+
+    fn bytes(&self) -> usize {
         self.mapped().len()
     }
 
-    /// Bytes held in memory: those of the index, and the checksums of its file.
-    pub fn heap_bytes(&self) -> usize {
+    fn heap_bytes(&self) -> usize {
         self.bytes() / 8192 + self.opened().map_or(0, I::heap_bytes)
     }
 }

@@ -32,7 +32,7 @@ mod tests;
 pub use builder::{ChunkBuilder, RowParts};
 pub use chunk::Chunk;
 pub use id_table::HashedId;
-pub use index_file::IndexFile;
+pub use index_file::{AnyIndexFile, IndexFile};
 pub(crate) use metadata::compare_numbers;
 pub use row_set::RowSet;
 pub use segment::{MappedPart, Segment};

@@ -16,7 +16,7 @@ use super::sparse::{SPARSE_FILE, SparseIndex};
 use super::text::{self, Query, TEXT_FILE, TextIndex};
 use super::toc::Toc;
 use super::vector::{INDEX_FILE, VectorFile, index_bytes};
-use super::{IndexFile, RowSet};
+use super::{AnyIndexFile, IndexFile, RowSet};
 use crate::model::{
     CollectionId, Comparison, DocumentTest, MetadataColumn, SegmentId, SeqId, SparseVector, Value,
 };
@@ -150,19 +150,23 @@ impl Segment {
         let mut damage: Vec<Error> = toc.err().into_iter().collect();
         self.files()
             .for_each(|file| damage.extend(file.damage_while(go_on)));
-        damage.extend(self.vector_index.iter().flat_map(|file| file.damage()));
-        damage.extend(self.sparse_index.iter().flat_map(IndexFile::damage));
-        damage.extend(self.text_index.iter().flat_map(IndexFile::damage));
+        damage.extend(self.indexes().flat_map(AnyIndexFile::damage));
         damage
+    }
+
+    /// The indexes that can be made again from the other files.
+    pub(super) fn indexes(&self) -> impl Iterator<Item = &dyn AnyIndexFile> {
+        let vectors = self.vector_index.as_deref().map(|file| file as _);
+        let sparse = self.sparse_index.as_ref().map(|file| file as _);
+        let text = self.text_index.as_ref().map(|file| file as _);
+        [vectors, sparse, text].into_iter().flatten()
     }
 
     /// Bytes of its files on disk.
     pub fn disk_bytes(&self) -> u64 {
         let files: usize = self.files().map(Blocks::len).sum();
-        let index = self.vector_index.as_ref().map_or(0, |file| file.bytes());
-        let sparse = self.sparse_index.as_ref().map_or(0, IndexFile::bytes);
-        let text = self.text_index.as_ref().map_or(0, IndexFile::bytes);
-        (files + index + sparse + text + self.toc_bytes.len()) as u64
+        let indexes: usize = self.indexes().map(AnyIndexFile::bytes).sum();
+        (files + indexes + self.toc_bytes.len()) as u64
     }
 
     /// The bytes of its vectors and of their index, where they lie.
@@ -394,13 +398,8 @@ impl Segment {
             .map(|column| size_of_val(column) + column.key.len())
             .sum();
         let documents = self.documents.as_ref().map_or(0, Documents::heap_bytes);
-        let vectors = self
-            .vector_index
-            .as_ref()
-            .map_or(0, |file| file.heap_bytes());
-        let sparse = self.sparse_index.as_ref().map_or(0, IndexFile::heap_bytes);
-        let text = self.text_index.as_ref().map_or(0, IndexFile::heap_bytes);
-        size_of::<Self>() + checksums + columns + documents + vectors + sparse + text
+        let indexes: usize = self.indexes().map(AnyIndexFile::heap_bytes).sum();
+        size_of::<Self>() + checksums + columns + documents + indexes
     }
 
     pub(super) fn last_seq(&self) -> SeqId {

@@ -9,7 +9,7 @@ use super::IndexFile;
 use super::sparse::SparseIndex;
 use super::text::TextIndex;
 use super::vector::VectorFile;
-use super::{Chunk, HashedId, RowSet, Segment};
+use super::{AnyIndexFile, Chunk, HashedId, RowSet, Segment};
 use crate::Result;
 use crate::model::{Comparison, DocumentTest, MetadataColumn, SeqId, SparseVector};
 
@@ -160,9 +160,10 @@ impl Source {
 
     /// Whether an index was found damaged, and is to be made anew.
     pub fn has_damaged_index(&self) -> bool {
-        self.vector_index().is_some_and(|file| file.is_damaged())
-            || self.sparse_index().is_some_and(IndexFile::is_damaged)
-            || self.text_index().is_some_and(IndexFile::is_damaged)
+        match self {
+            Self::Chunk(_) => false,
+            Self::Segment(segment) => segment.indexes().any(AnyIndexFile::is_damaged),
+        }
     }
 
     /// Bytes of files on disk.

@@ -99,8 +99,8 @@ impl Indexes {
 }
 
 /// Writes the rows of `sources` that are not dead into the new folder `folder`, by ascending birth,
-/// indexes of their vectors and documents where these pay, and the other `indexes`. `go_on` is asked now and
-/// then; once it answers `false` the call cleans up and ends with `Busy`.
+/// indexes of their vectors and documents where these pay, and the other `indexes`. `go_on` is asked
+/// now and then; once it answers `false` the call cleans up and ends with `Busy`.
 pub fn write_segment(
     storage: &dyn Storage,
     folder: &str,

@@ -9,7 +9,7 @@ use crate::model::{CollectionId, SegmentId};
 use crate::model::{Comparison, Number};
 use crate::model::{Embeddings, Filter, QueryRequest, Recall, RecordSelection, Space, Value};
 use crate::query::query;
-use crate::segments::{Segment, Source, write_segment};
+use crate::segments::{AnyIndexFile, Segment, Source, write_segment};
 use crate::storage::Storage as _;
 
 const DIMENSION: usize = 24;

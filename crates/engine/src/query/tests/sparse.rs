@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::{Knn, KnnQuery, Rank, Recall, Search, SparseVector};
 use crate::query::search;
-use crate::segments::IndexFile;
+use crate::segments::AnyIndexFile;
 
 /// Records whose vectors have common and rare dimensions, in two segments and a chunk, with dead
 /// rows in each.
@@ -123,7 +123,7 @@ fn damaged_index_is_set_aside_and_the_answer_is_the_same() {
     let set_aside = |part: &&Part| {
         part.source
             .sparse_index()
-            .is_some_and(IndexFile::is_damaged)
+            .is_some_and(AnyIndexFile::is_damaged)
     };
     assert_eq!(damaged.parts.iter().filter(set_aside).count(), 2);
     assert!(damaged.parts[0].source.has_damaged_index());

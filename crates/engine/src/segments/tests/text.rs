@@ -10,7 +10,8 @@ use super::shelf::Shelf;
 use crate::model::{DOCUMENT_KEY, DocumentTest, Index, Schema};
 use crate::segments::text::TextIndex;
 use crate::segments::{
-    Chunk, ChunkBuilder, IndexFile, Indexes, RowParts, RowSet, Segment, Source, write_segment,
+    AnyIndexFile, Chunk, ChunkBuilder, IndexFile, Indexes, RowParts, RowSet, Segment, Source,
+    write_segment,
 };
 
 const FILE: &str = "segments/collection/segment/documents.index";
