@@ -9,12 +9,11 @@
 #[allow(dead_code, reason = "each program uses some of it")]
 mod support;
 
-use support::cpu_seconds;
+use support::{cpu_seconds, fill, scope_of};
 use vermilion_engine::model::{
-    CollectionScope, Comparison, Embeddings, Filter, GetRequest, MetadataColumn, NewCollection,
-    Number, Operation, OptionalStrings, RecordBatch, RecordSelection, Scalar, Schema, Value,
+    Comparison, Embeddings, Filter, GetRequest, MetadataColumn, Number, Operation, OptionalStrings,
+    RecordBatch, RecordSelection, Scalar, Schema, Value,
 };
-use vermilion_engine::{Config, Database};
 
 const BATCH: usize = 20_000;
 
@@ -176,27 +175,10 @@ fn main() {
         return;
     };
     let rows: usize = rows.parse().expect("a number of rows");
-    let database = Database::open(Config::in_memory()).expect("memory opens");
-    let new = NewCollection {
-        tenant: "default_tenant".to_owned(),
-        database: "default_database".to_owned(),
-        name: "filters".to_owned(),
-        metadata: None,
-        schema: Schema::default(),
-        get_or_create: false,
-    };
-    let made = database.create_collection(new).expect("a new collection");
-    let scope = CollectionScope {
-        tenant: &made.tenant,
-        database: &made.database,
-        id: made.id,
-    };
-    for first in (0..rows).step_by(BATCH) {
-        let written = database.write(scope, batch(first, BATCH.min(rows - first)));
-        written.expect("the batch is sound");
-    }
-    database.seal_all().expect("memory takes segments");
-    while database.upkeep().expect("memory takes segments") {}
+    let batches = (0..rows).step_by(BATCH);
+    let batches = batches.map(|first| batch(first, BATCH.min(rows - first)));
+    let (database, collection) = fill(Schema::default(), batches);
+    let scope = scope_of(&collection);
     for (what, filter) in single(rows).into_iter().chain(many(rows)) {
         let request = GetRequest {
             selection: RecordSelection {

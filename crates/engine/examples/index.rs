@@ -11,6 +11,7 @@
     reason = "it reads vectors and its own time from files"
 )]
 
+#[allow(dead_code, reason = "each program uses some of it")]
 mod support;
 
 use std::sync::Arc;

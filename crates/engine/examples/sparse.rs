@@ -9,31 +9,25 @@
 //! and TEXTS, a file with the text of each vector of the base on a line of its own.
 
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "it reads vectors and its own time from files"
-)]
+#![allow(clippy::disallowed_methods, reason = "it reads vectors from files")]
+
+#[allow(dead_code, reason = "each program uses some of it")]
+mod support;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use support::{cpu_seconds, fill, floats, scope_of};
 use vermilion_engine::model::{
-    CollectionScope, EMBEDDING_KEY, Embeddings, Index, Knn, KnnQuery, MetadataColumn,
-    NewCollection, Operation, OptionalStrings, Rank, RecordBatch, Schema, Search, SearchRequest,
-    Select, SparseSettings, SparseVector, SparseVectorType, Value, ValueTypes,
+    EMBEDDING_KEY, Embeddings, Index, Knn, KnnQuery, MetadataColumn, Operation, OptionalStrings,
+    Rank, RecordBatch, Schema, Search, SearchRequest, Select, SparseSettings, SparseVector,
+    SparseVectorType, Value, ValueTypes,
 };
 use vermilion_engine::segments::RowSet;
 use vermilion_engine::segments::blocks::{Blocks, checksums};
 use vermilion_engine::segments::sparse::{SparseIndex, Vectors, build};
-use vermilion_engine::{Config, Database};
 
 const K: usize = 10;
-
-/// Seconds this thread has been running, which other work on the machine does not change.
-fn cpu_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
 
 /// Numbers that look random and are the same in every run.
 struct Dice(u64);
@@ -205,21 +199,6 @@ fn synthetic(rows: usize) {
     }
 }
 
-/// The numbers of a `.npy` file of two dimensions, and its columns.
-fn floats(path: &str) -> (usize, Vec<f32>) {
-    let file = std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let head = 10 + usize::from(u16::from_le_bytes([file[8], file[9]]));
-    let text = String::from_utf8_lossy(&file[10..head]).into_owned();
-    let shape = text.split("'shape': (").nth(1).expect("a shape");
-    let columns = shape.split([',', ')']).nth(1).expect("two dimensions");
-    let columns = columns.trim().parse().expect("a number of columns");
-    let numbers = file[head..].as_chunks::<4>().0.iter();
-    (
-        columns,
-        numbers.map(|&four| f32::from_le_bytes(four)).collect(),
-    )
-}
-
 fn batch(vectors: &[f32], dimension: usize, words: &[SparseVector], first: usize) -> RecordBatch {
     let rows = words.len();
     let mut metadata = MetadataColumn::default();
@@ -324,28 +303,12 @@ fn hybrid(folder: &str, texts: &str) {
         words.len() * dimension,
         "as many texts as vectors"
     );
-    let database = Database::open(Config::in_memory()).expect("memory opens");
-    let new = NewCollection {
-        tenant: "default_tenant".to_owned(),
-        database: "default_database".to_owned(),
-        name: "hybrid".to_owned(),
-        metadata: None,
-        schema: schema(),
-        get_or_create: false,
-    };
-    let made = database.create_collection(new).expect("a new collection");
-    let scope = CollectionScope {
-        tenant: &made.tenant,
-        database: &made.database,
-        id: made.id,
-    };
-    for (at, words) in words.chunks(1000).enumerate() {
+    let batches = words.chunks(1000).enumerate().map(|(at, words)| {
         let vectors = &base[at * 1000 * dimension..][..words.len() * dimension];
-        let written = database.write(scope, batch(vectors, dimension, words, at * 1000));
-        written.expect("the batch is sound");
-    }
-    database.seal_all().expect("memory takes segments");
-    while database.upkeep().expect("memory takes segments") {}
+        batch(vectors, dimension, words, at * 1000)
+    });
+    let (database, collection) = fill(schema(), batches);
+    let scope = scope_of(&collection);
     let mut dice = Dice(5);
     let mut times: Vec<f64> = Vec::new();
     for vector in asked.chunks(dimension) {

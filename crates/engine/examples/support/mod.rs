@@ -1,6 +1,43 @@
-//! What the programs that measure the vector index share: reading `.npy` files, and processor time.
+//! What the programs that measure share: reading `.npy` files, processor time, and a database with
+//! one collection.
 //!
 //! What must stay true: a file that cannot be read stops the program and says which it was.
+
+use vermilion_engine::model::{Collection, CollectionScope, NewCollection, RecordBatch, Schema};
+use vermilion_engine::{Config, Database};
+
+/// A database in memory with one collection of `batches`, which is as merged as it gets.
+pub(crate) fn fill(
+    schema: Schema,
+    batches: impl Iterator<Item = RecordBatch>,
+) -> (Database, Collection) {
+    let database = Database::open(Config::in_memory()).expect("memory opens");
+    let new = NewCollection {
+        tenant: "default_tenant".to_owned(),
+        database: "default_database".to_owned(),
+        name: "measured".to_owned(),
+        metadata: None,
+        schema,
+        get_or_create: false,
+    };
+    let made = database.create_collection(new).expect("a new collection");
+    for batch in batches {
+        let written = database.write(scope_of(&made), batch);
+        written.expect("the batch is sound");
+    }
+    database.seal_all().expect("memory takes segments");
+    while database.upkeep().expect("memory takes segments") {}
+    (database, made)
+}
+
+/// Where `collection` is.
+pub(crate) fn scope_of(collection: &Collection) -> CollectionScope<'_> {
+    CollectionScope {
+        tenant: &collection.tenant,
+        database: &collection.database,
+        id: collection.id,
+    }
+}
 
 /// Seconds this thread has been running, which other work on the machine does not change.
 pub(crate) fn cpu_seconds() -> f64 {
