@@ -43,7 +43,7 @@ pub struct Bf16(u16);
 const F16_SHIFT: u32 = 13;
 
 /// What the exponents of `f32` and [`F16`] are apart, as a factor.
-const F16_SCALE: f32 = f32::from_bits((127 + 112) << 23);
+pub(crate) const F16_SCALE: f32 = f32::from_bits((127 + 112) << 23);
 
 /// The bits of the smallest power of two that an [`F16`] holds with all digits.
 const F16_NORMAL: u32 = 113 << 23;

@@ -29,7 +29,7 @@ mod f16 {
         let sign = vshlq_n_u32::<16>(vandq_u32(wide, vdupq_n_u32(0x8000)));
         let bits = vshlq_n_u32::<13>(vandq_u32(wide, vdupq_n_u32(0x7fff)));
         // The exponents differ by 112; a product sets that right for numbers without all digits too.
-        let scale = vdupq_n_f32(f32::from_bits((127 + 112) << 23));
+        let scale = vdupq_n_f32(crate::elements::F16_SCALE);
         let size = vreinterpretq_u32_f32(vmulq_f32(vreinterpretq_f32_u32(bits), scale));
         let endless = vorrq_u32(bits, vdupq_n_u32(0xff << 23));
         let size = vbslq_u32(vcgeq_u32(bits, vdupq_n_u32(31 << 23)), endless, size);
