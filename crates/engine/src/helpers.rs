@@ -2,15 +2,20 @@
 //!
 //! What must stay true: in the whole process at most as many helpers run at a time as there are
 //! processors beside one, and who finds none free works alone; a helper has a name, the priority of
-//! the thread that it helps, and is joined before the work is handed back. Results come in the
-//! order of the parts, whoever did them.
+//! the thread that it helps, rests while that one rests, and is joined before the work is handed
+//! back. Results come in the order of the parts, whoever did them.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::Result;
+
+/// How often a thread that has no part left asks for its helpers whether to go on.
+const ASK_EVERY: Duration = Duration::from_millis(5);
 
 /// Helpers at work.
 static AT_WORK: AtomicUsize = AtomicUsize::new(0);
@@ -53,7 +58,8 @@ impl Drop for Helpers {
 
 /// Does `work` for each of `parts`, on this thread and those of `helpers`, which are called `name`.
 /// Each part is given what tells whether to go on: on this thread that is `go_on`, on the others
-/// whether this one was told to, and none of them failed.
+/// whether this one was told to, and none of them failed. While `go_on` takes its time, since
+/// requests come first, the others wait where they ask.
 pub(crate) fn split<T: Send, R: Send>(
     helpers: &Helpers,
     name: &str,
@@ -65,6 +71,9 @@ pub(crate) fn split<T: Send, R: Send>(
     let others = helpers.0.min(parts.len().saturating_sub(1));
     let queue = Mutex::new(parts.into_iter().enumerate());
     let stopped = AtomicBool::new(false);
+    let resting = Mutex::new(());
+    let running = AtomicUsize::new(0);
+    let owner = std::thread::current();
     let run = |go_on: &dyn Fn() -> bool| {
         let mut done = Vec::new();
         while !stopped.load(Ordering::Relaxed) {
@@ -82,21 +91,35 @@ pub(crate) fn split<T: Send, R: Send>(
         }
         Ok(done)
     };
-    let helped = || run(&|| !stopped.load(Ordering::Relaxed));
+    let helped = || {
+        let _ending = Ending(&running, &owner);
+        run(&|| {
+            drop(resting.lock());
+            !stopped.load(Ordering::Relaxed)
+        })
+    };
+    let ask = || {
+        let _resting = resting.lock();
+        let go_on = go_on();
+        if !go_on {
+            stopped.store(true, Ordering::Relaxed);
+        }
+        go_on
+    };
     let done = std::thread::scope(|scope| {
         let spawn = |_| {
+            running.fetch_add(1, Ordering::Relaxed);
             let thread = std::thread::Builder::new().name(name.to_owned());
+            let thread = thread.spawn_scoped(scope, helped);
             // Where the system gives no thread, there is one fewer.
-            thread.spawn_scoped(scope, helped).ok()
+            thread.inspect_err(|_| drop(Ending(&running, &owner))).ok()
         };
         let threads: Vec<_> = (0..others).filter_map(spawn).collect();
-        let own = run(&|| {
-            let go_on = go_on();
-            if !go_on {
-                stopped.store(true, Ordering::Relaxed);
-            }
-            go_on
-        });
+        let own = run(&ask);
+        while running.load(Ordering::Relaxed) > 0 {
+            ask();
+            std::thread::park_timeout(ASK_EVERY);
+        }
         let helped = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
@@ -106,6 +129,16 @@ pub(crate) fn split<T: Send, R: Send>(
     let mut done: Vec<(usize, R)> = done.into_iter().flatten().collect();
     done.sort_unstable_by_key(|(at, _)| *at);
     Ok(done.into_iter().map(|(_, result)| result).collect())
+}
+
+/// Counts a thread as ended when it does, however that is, and tells the one that waits for it.
+struct Ending<'a>(&'a AtomicUsize, &'a Thread);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.1.unpark();
+    }
 }
 
 #[cfg(test)]
@@ -160,6 +193,39 @@ mod tests {
             });
             assert_eq!(stopped.expect_err("stopped").kind(), ErrorKind::Busy);
         }
+    }
+
+    #[test]
+    fn helpers_rest_while_the_thread_that_they_help_does() {
+        let owner = std::thread::current().id();
+        let rests = AtomicUsize::new(0);
+        let steps_while_resting = AtomicUsize::new(0);
+        let is_resting = AtomicBool::new(false);
+        let both = std::sync::Barrier::new(2);
+        let go_on = || {
+            is_resting.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(2));
+            is_resting.store(false, Ordering::SeqCst);
+            rests.fetch_add(1, Ordering::SeqCst) < 20
+        };
+        // The helper's part has no end, so that it is the tail's question that stops it.
+        let stopped = split(&granted(1), "test", 0..2, &go_on, |_, go_on| {
+            both.wait();
+            while std::thread::current().id() != owner {
+                if !go_on() {
+                    return Err(Error::new(ErrorKind::Busy, "stopped"));
+                }
+                if is_resting.load(Ordering::SeqCst) {
+                    steps_while_resting.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+            Ok(())
+        });
+        assert_eq!(stopped.expect_err("stopped").kind(), ErrorKind::Busy);
+        let rests = rests.load(Ordering::SeqCst);
+        assert!(rests >= 20, "{rests}");
+        // A rest can begin between a question and the look at it: once for each.
+        assert!(steps_while_resting.load(Ordering::SeqCst) <= rests + 1);
     }
 
     #[test]
