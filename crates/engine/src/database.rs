@@ -306,6 +306,7 @@ impl Inner {
             storage: self.config.storage.as_ref(),
             catalog: &self.catalog,
             log: &self.log,
+            mapped_max: self.config.upkeep.mapped_bytes,
             go_on,
             _publishing: self.publishing.read(),
         }

@@ -23,6 +23,10 @@ const EVERYTHING: Consistency = Consistency {
     wait_max: Some(Duration::from_hours(1)),
 };
 
+/// Bytes of vectors and their indexes that stay in memory. Merges of a large import read many times
+/// as many, each once.
+const MAPPED_BYTES: u64 = 512 << 20;
+
 /// The collection and the database that holds it.
 pub(crate) struct Embedded {
     database: Database,
@@ -165,6 +169,7 @@ fn open(place: &Place) -> Result<Database, Failure> {
         let mut config = Config::at(&place.path)?;
         // A command that is over in a moment is no time for the jobs of a week.
         config.scheduler_class = SchedulerClass::External;
+        config.upkeep.mapped_bytes = MAPPED_BYTES;
         Database::open(config)
     };
     let opened = open();

@@ -33,6 +33,8 @@ pub(crate) struct Publisher<'a> {
     pub(crate) catalog: &'a Catalog,
     /// The log, told what it may forget.
     pub(crate) log: &'a Log,
+    /// Bytes of vectors in memory while they are indexed, about; 0 for all.
+    pub(crate) mapped_max: u64,
     /// Asked now and then while a segment is written; `false` ends the work.
     pub(crate) go_on: &'a (dyn Fn() -> bool + Sync),
     /// Shared by all who write segments: the catalogue does not name theirs yet, and a sweep
@@ -334,6 +336,7 @@ impl LiveCollection {
         let dimension = sources.first().map_or(0, |(source, _)| source.dimension());
         let recent = self.samples.recent(dimension);
         let mut indexes = Indexes::from(&self.info().schema).asked_for(recent);
+        indexes = indexes.within(publisher.mapped_max);
         if costly == CostlyIndexes::Later {
             indexes = indexes.in_a_hurry();
         }

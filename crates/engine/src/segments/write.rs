@@ -22,11 +22,13 @@ use super::toc::{IndexLayout, Toc};
 use super::vector::{self, BuildOptions, INDEX_FILE};
 use super::{Chunk, Segment, Source};
 use crate::model::{Schema, Space};
-use crate::storage::Storage;
+use crate::storage::{Storage, let_go};
 use crate::{Error, ErrorKind, Result};
 
 /// Rows between two questions whether to go on.
 const ROWS_BETWEEN_QUESTIONS: u32 = 512;
+/// Bytes of a mapped file that come into a process's memory when one of them is read, at most.
+const PAGES_AROUND_BYTES: usize = 64 << 10;
 
 /// What a written segment is.
 #[derive(Clone, Debug)]
@@ -53,9 +55,21 @@ pub struct Indexes {
     documents: bool,
     /// Vectors that were asked for lately, for which the vector index is calibrated.
     queries: Vec<f32>,
+    /// See [`Self::within`].
+    mapped_max: usize,
 }
 
 impl Indexes {
+    /// The same, made with about `mapped_max` bytes of the vectors in memory at most, where that is
+    /// not 0. Keeping to it takes time.
+    #[must_use]
+    pub fn within(self, mapped_max: u64) -> Self {
+        Self {
+            mapped_max: usize::try_from(mapped_max).unwrap_or(usize::MAX),
+            ..self
+        }
+    }
+
     /// The same, calibrated for `queries`, vectors one after the other.
     #[must_use]
     pub fn asked_for(self, queries: Vec<f32>) -> Self {
@@ -70,6 +84,7 @@ impl From<Space> for Indexes {
             sparse_keys: Vec::new(),
             documents: true,
             queries: Vec::new(),
+            mapped_max: 0,
         }
     }
 }
@@ -81,6 +96,7 @@ impl From<&Schema> for Indexes {
             sparse_keys: schema.sparse_keys().map(str::to_owned).collect(),
             documents: schema.documents_filterable(),
             queries: Vec::new(),
+            mapped_max: 0,
         }
     }
 }
@@ -128,6 +144,12 @@ pub fn write_segment(
         let _ = storage.remove_dir(folder);
     }
     written
+}
+
+/// How often a build asks whether to go on while it reads about `bytes` of its vectors, some here
+/// and some there, each with the pages around it.
+fn questions_within(bytes: usize) -> usize {
+    (bytes / (ROWS_BETWEEN_QUESTIONS as usize * PAGES_AROUND_BYTES)).max(1)
 }
 
 /// The file of documents, and where its batches are.
@@ -282,12 +304,24 @@ impl Job<'_> {
             return Ok(None);
         }
         let vectors = map(self.storage, &format!("{}/vectors.f32", self.folder))?;
-        let vectors = bytemuck::cast_slice(&vectors);
+        let asked = std::cell::Cell::new(0_usize);
+        let go_on = || {
+            asked.set(asked.get() + 1);
+            let most = self.indexes.mapped_max;
+            if most > 0
+                && vectors.len() > most
+                && asked.get().is_multiple_of(questions_within(most))
+            {
+                let_go(&vectors);
+            }
+            (self.go_on)()
+        };
+        let rows = bytemuck::cast_slice(&vectors);
         let options = BuildOptions {
             queries: &self.indexes.queries,
             ..BuildOptions::new(space)
         };
-        let Some(bytes) = vector::build(vectors, self.dimension, &options, self.go_on)? else {
+        let Some(bytes) = vector::build(rows, self.dimension, &options, &go_on)? else {
             return Ok(None);
         };
         let mut sink = FileSink::create(self.storage, self.folder, INDEX_FILE)?;

@@ -24,7 +24,7 @@ pub(crate) use deferring::DeferringStorage;
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
 pub(crate) use replace::{Kept, new_path, read_checked, replace_file, write_checked};
-pub(crate) use resident::{Resident, give_back};
+pub(crate) use resident::{Resident, give_back, let_go};
 
 /// One entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]

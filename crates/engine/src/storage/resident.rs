@@ -10,7 +10,7 @@
 
 use hashbrown::HashMap;
 
-use super::mapped::page_out;
+use super::mapped;
 
 /// Bytes of mapped files that are in this process's memory.
 #[derive(Debug, Default)]
@@ -54,7 +54,13 @@ impl Resident {
 /// Gives the memory of `bytes` back to the system, which reads it from its file again once somebody
 /// asks for it.
 pub(crate) fn give_back(bytes: &[u8]) {
-    page_out(bytes);
+    mapped::page_out(bytes);
+}
+
+/// Takes the memory of `bytes` out of this process, which is quick; the system may keep it. What is
+/// no mapped file stays.
+pub(crate) fn let_go(bytes: &[u8]) {
+    mapped::let_go(bytes);
 }
 
 #[cfg(test)]
