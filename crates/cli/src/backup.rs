@@ -6,21 +6,19 @@
 
 use serde_json::{Value, json};
 use vermilion_engine::backup::{
-    self, BackupKind, BackupManifest, BackupProgress, Folder, ListedBackup, Target,
+    self, BackupKind, BackupManifest, BackupProgress, ListedBackup, Target,
 };
 use vermilion_engine::model::SeqId;
 
 use crate::arguments::{Backup, Backups, Restore};
 use crate::console::{grouped, say, size, write};
 use crate::control;
+use crate::destinations;
 use crate::failure::Failure;
-use crate::folders::{must_be_there, open_quietly};
+use crate::folders::open_quietly;
 use crate::inspect::tree;
 use crate::transfer::Progress;
 use crate::utc;
-
-/// Said of a folder of backups that is not there.
-const NAME_ANOTHER: &str = "name a folder that is there";
 
 /// Runs `vermilion backup`.
 pub(crate) fn backup(arguments: &Backup) -> Result<(), Failure> {
@@ -28,14 +26,14 @@ pub(crate) fn backup(arguments: &Backup) -> Result<(), Failure> {
         return backup_at(url, arguments);
     }
     let database = open_quietly(&arguments.path)?;
-    let destination = Folder::open(&arguments.destination)?;
+    let destination = destinations::open(&arguments.destination)?;
     let kind = if arguments.full {
         BackupKind::Full
     } else {
         BackupKind::Incremental
     };
     let mut shown = Shown::new("backing up");
-    let made = database.backup(&destination, kind, &mut |step| shown.at(step))?;
+    let made = database.backup(destination.as_ref(), kind, &mut |step| shown.at(step))?;
     database.close()?;
     shown.finish();
     if arguments.json {
@@ -78,10 +76,9 @@ pub(crate) fn restore(arguments: &Restore) -> Result<(), Failure> {
         (None, Some(destination)) => destination,
         (None, None) => return Err(Failure::usage("DEST, the folder to build, is not named")),
     };
-    must_be_there(&arguments.source, NAME_ANOTHER)?;
-    let source = Folder::open_read_only(&arguments.source)?;
+    let source = destinations::look(&arguments.source)?;
     let mut shown = Shown::new("restoring");
-    let made = backup::restore(&source, destination, &target, &mut |step| {
+    let made = backup::restore(source.as_ref(), destination, &target, &mut |step| {
         shown.at(step);
     });
     let made = made.map_err(|error| {
@@ -161,16 +158,15 @@ fn restore_at(url: &str, arguments: &Restore, target: &Target) -> Result<(), Fai
 
 /// Runs `vermilion backups`.
 pub(crate) fn list(arguments: &Backups) -> Result<(), Failure> {
-    must_be_there(&arguments.destination, NAME_ANOTHER)?;
-    let source = Folder::open_read_only(&arguments.destination)?;
+    let source = destinations::look(&arguments.destination)?;
     let mut damaged = 0;
     let mut values = Vec::new();
-    for backup in backup::list(&source)? {
+    for backup in backup::list(source.as_ref())? {
         let mut damage: Vec<String> = Vec::new();
         match &backup.manifest {
             Err(error) => damage.push(error.message().to_owned()),
             Ok(_) if arguments.check => {
-                let found = backup::check(&source, backup.number, &mut |_| {})?;
+                let found = backup::check(source.as_ref(), backup.number, &mut |_| {})?;
                 damage.extend(found.iter().map(|error| error.message().to_owned()));
             }
             Ok(_) => {}

@@ -6,11 +6,14 @@
 
 mod arguments;
 mod backup;
+#[cfg(feature = "object-store")]
+mod buckets;
 mod chroma;
 mod configuration;
 mod console;
 mod control;
 mod demo;
+mod destinations;
 mod failure;
 mod folders;
 mod inspect;
@@ -91,7 +94,8 @@ fn version(verbose: bool) -> String {
     if verbose {
         let word = |built_in: bool| if built_in { "yes" } else { "no" };
         return format!(
-            "{name}\nfeatures:\n  otel: {}\n  parquet: {}\n  tls: {}\nplatform: {}-{}\nlicence: {}",
+            "{name}\nfeatures:\n  object-store: {}\n  otel: {}\n  parquet: {}\n  tls: {}\nplatform: {}-{}\nlicence: {}",
+            word(cfg!(feature = "object-store")),
             word(cfg!(feature = "otel")),
             word(cfg!(feature = "parquet")),
             word(cfg!(feature = "tls")),

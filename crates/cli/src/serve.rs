@@ -8,7 +8,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use vermilion_engine::backup::{Destinations, Folders};
 use vermilion_engine::{Config, Database};
 use vermilion_server::settings::Values;
 use vermilion_server::{Secret, ServerConfig, serve as serve_http};
@@ -16,6 +15,7 @@ use vermilion_server::{Secret, ServerConfig, serve as serve_http};
 use crate::arguments::{Run, Serve};
 use crate::configuration::{ADMIN_KEY_VARIABLE, of_run, of_serve};
 use crate::console::say;
+use crate::destinations;
 use crate::failure::Failure;
 use crate::logging;
 
@@ -74,8 +74,8 @@ fn open(values: &Values) -> Result<Database, Failure> {
     config.upkeep = values.upkeep();
     config.ingest = values.ingest();
     config.scheduler_class = values.scheduler_class;
-    let folder = values.backup_folder.0.clone();
-    config.backups = folder.map(|root| Arc::new(Folders::of(root)) as Arc<dyn Destinations>);
+    let backups = values.backup_folder.0.as_deref();
+    config.backups = backups.map(destinations::all_at).transpose()?;
     Ok(Database::open(config)?)
 }
 

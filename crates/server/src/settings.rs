@@ -149,7 +149,7 @@ settings! {
     /// Bytes that must stay free on the disk: with less, writes get the status 507.
     free_disk_bytes_min: ByteCount = "16MiB";
     /// The folder that `POST /control/v1/backups` makes backups in, each destination a folder of it;
-    /// none refuses them.
+    /// none refuses them. Programs with the feature `object-store` take `s3://BUCKET/PREFIX` too.
     backup_folder: OptionalPath = "";
     /// Bytes of the log kept for the next incremental backup; past them it becomes a full one.
     backup_log_bytes_max: ByteCount = "1GiB";

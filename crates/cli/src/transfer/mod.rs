@@ -29,6 +29,8 @@ pub(crate) use jsonl::{JsonlReader, decode_half};
 pub(crate) use place::Collection;
 pub(crate) use progress::Progress;
 pub(crate) use record::{Record, to_batch};
+#[cfg(feature = "object-store")]
+pub(crate) use remote::usual;
 pub(crate) use remote::{cannot_reach, encoded, get as fetch, reach, refusal};
 
 use crate::failure::Failure;

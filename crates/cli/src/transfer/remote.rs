@@ -11,6 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use ureq::config::ConfigBuilder;
+use ureq::typestate::AgentScope;
 
 use crate::arguments::{Place, SpaceName};
 use crate::configuration::API_KEY_VARIABLE;
@@ -196,12 +198,7 @@ pub(crate) fn reach(url: &str) -> Result<(ureq::Agent, String), Failure> {
         let message = format!("{url} is no address this command can reach");
         return Err(Failure::usage(message).hint(schemes));
     }
-    let config = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(REQUEST_LIMIT))
-        .timeout_connect(Some(Duration::from_secs(10)));
-    #[cfg(feature = "tls")]
-    let config = config.tls_config(trusted()?);
+    let config = usual()?;
     let config = match std::env::var(API_KEY_VARIABLE) {
         Ok(key) => {
             let bearer = ureq::http::HeaderValue::try_from(format!("Bearer {key}"));
@@ -215,6 +212,17 @@ pub(crate) fn reach(url: &str) -> Result<(ureq::Agent, String), Failure> {
         Err(_) => config,
     };
     Ok((config.build().into(), server))
+}
+
+/// How requests are sent, whatever they are for.
+pub(crate) fn usual() -> Result<ConfigBuilder<AgentScope>, Failure> {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(REQUEST_LIMIT))
+        .timeout_connect(Some(Duration::from_secs(10)));
+    #[cfg(feature = "tls")]
+    let config = config.tls_config(trusted()?);
+    Ok(config)
 }
 
 /// Sends a key with every request.
