@@ -162,7 +162,7 @@ impl Database {
                 None => usual_recall(&collection, seen)?,
             };
             let one_in = self.inner.config.upkeep.recall_check_one_in;
-            collection.samples().note(request, recall, one_in);
+            collection.samples().note_query(request, recall, one_in);
             query::query(seen, request, recall)
         })
     }
@@ -178,7 +178,11 @@ impl Database {
         self.inner.answer(&collection, request.consistency, |seen| {
             collection.note_search();
             let recall = usual_recall(&collection, seen)?;
-            query::search(seen, &request.searches, recall)
+            let found = query::search(seen, &request.searches, recall)?;
+            let one_in = self.inner.config.upkeep.recall_check_one_in;
+            let searches = &request.searches;
+            collection.samples().note_ranked(searches, recall, one_in);
+            Ok(found)
         })
     }
 

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use vermilion_kernels::random::split_mix;
 
-use crate::model::{Comparison, DocumentTest, Filter, QueryRequest, Recall, Scalar};
-use crate::query::{Sample, Tally};
+use crate::model::{
+    Comparison, DocumentTest, Filter, KnnQuery, QueryRequest, Recall, Scalar, Search,
+};
+use crate::query::{Sample, Tally, knns};
 
 /// Searches of a collection that are kept until they are made again.
 const WAITING_MAX: usize = 64;
@@ -20,6 +22,19 @@ const RECENT_MAX: usize = 64;
 const BYTES_MAX: usize = 1 << 20;
 /// Bytes of a filter beyond which its search is not kept.
 const FILTER_BYTES_MAX: usize = 4 << 10;
+
+/// Records wanted beyond which a search is not kept: what it should find takes memory until it is
+/// compared.
+const COUNT_MAX: u32 = 10_000;
+
+/// A search that somebody makes.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    vector: &'a [f32],
+    filter: Option<&'a Filter>,
+    /// How many records are wanted.
+    count: u32,
+}
 
 /// The searches kept of a collection.
 #[derive(Debug, Default)]
@@ -42,36 +57,63 @@ struct Kept {
 impl Samples {
     /// Notes the searches of `request`, and keeps about one in `one_in` of them; none where that is
     /// 0.
-    pub(crate) fn note(&self, request: &QueryRequest, recall: Recall, one_in: u32) {
-        let vectors = request.embeddings.len();
-        if one_in == 0 || vectors == 0 || recall.is_exact() || request.selection.ids.is_some() {
+    pub(crate) fn note_query(&self, request: &QueryRequest, recall: Recall, one_in: u32) {
+        if request.selection.ids.is_some() {
             return;
         }
-        let first = self.asked.fetch_add(vectors as u64, Ordering::Relaxed);
-        for (at, number) in (0..vectors).zip(first..) {
+        let vectors = request.embeddings.values();
+        let vectors = vectors.chunks_exact(request.embeddings.dimension().max(1));
+        let searches = vectors.map(|vector| Asked {
+            vector,
+            filter: request.selection.filter.as_ref(),
+            count: request.n_results,
+        });
+        self.note(searches, recall, one_in);
+    }
+
+    /// The same for what ranked `searches` look for among dense vectors.
+    pub(crate) fn note_ranked(&self, searches: &[Search], recall: Recall, one_in: u32) {
+        for search in searches {
+            let knns = search.rank.iter().flat_map(knns);
+            let dense = knns.filter_map(|knn| match &knn.query {
+                KnnQuery::Dense(vector) => Some(Asked {
+                    vector,
+                    filter: search.filter.as_ref(),
+                    count: knn.limit,
+                }),
+                KnnQuery::Sparse(_) => None,
+            });
+            self.note(dense, recall, one_in);
+        }
+    }
+
+    fn note<'a>(&self, searches: impl Iterator<Item = Asked<'a>>, recall: Recall, one_in: u32) {
+        if one_in == 0 || recall.is_exact() {
+            return;
+        }
+        for search in searches {
+            let number = self.asked.fetch_add(1, Ordering::Relaxed);
             // Mixed, so that clients that take turns are not met at the same one each time.
-            if split_mix(&mut { number }).is_multiple_of(u64::from(one_in))
-                && let Some(vector) = request.embeddings.get(at)
-            {
-                self.keep(vector, request, recall);
+            if split_mix(&mut { number }).is_multiple_of(u64::from(one_in)) {
+                self.keep(search, recall);
             }
         }
     }
 
-    fn keep(&self, vector: &[f32], request: &QueryRequest, recall: Recall) {
-        let filter = request.selection.filter.as_ref();
-        if filter.is_some_and(|filter| bytes_of(filter) > FILTER_BYTES_MAX) {
+    fn keep(&self, asked: Asked<'_>, recall: Recall) {
+        let too_large = |filter| bytes_of(filter) > FILTER_BYTES_MAX;
+        if asked.filter.is_some_and(too_large) || asked.count > COUNT_MAX {
             return;
         }
         let search = Sample {
-            vector: vector.to_vec(),
-            filter: filter.cloned(),
-            count: request.n_results,
+            vector: asked.vector.to_vec(),
+            filter: asked.filter.cloned(),
+            count: asked.count,
             recall,
         };
         let mut kept = self.kept.lock();
         kept.waiting.push_back(search);
-        let most = most(vector.len(), WAITING_MAX);
+        let most = most(asked.vector.len(), WAITING_MAX);
         while kept.waiting.len() > most {
             kept.waiting.pop_front();
         }
@@ -184,7 +226,7 @@ fn bytes_of_test(comparison: &Comparison) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Embeddings, RecordSelection};
+    use crate::model::{EMBEDDING_KEY, Embeddings, Knn, Rank, RecordSelection, SparseVector};
 
     fn request(vectors: usize, filter: Option<Filter>) -> QueryRequest {
         QueryRequest {
@@ -200,7 +242,7 @@ mod tests {
         let samples = Samples::default();
         let mut kept_of = [0; 2];
         for turn in 0..4000 {
-            samples.note(&request(1, None), Recall::default(), 40);
+            samples.note_query(&request(1, None), Recall::default(), 40);
             kept_of[turn % 2] += samples.take().len();
         }
         let kept = kept_of[0] + kept_of[1];
@@ -212,10 +254,10 @@ mod tests {
     fn kept_searches_are_bounded_and_the_latest_stay() {
         let samples = Samples::default();
         let mut request = request(WAITING_MAX + 10, None);
-        samples.note(&request, Recall::default(), 1);
+        samples.note_query(&request, Recall::default(), 1);
         assert_eq!(samples.waiting(), WAITING_MAX);
         request.n_results = 9;
-        samples.note(&request, Recall::default(), 1);
+        samples.note_query(&request, Recall::default(), 1);
         assert!(samples.take().iter().all(|search| search.count == 9));
         assert_eq!(samples.waiting(), 0);
         assert_eq!(samples.recent(2).len(), RECENT_MAX * 2);
@@ -224,17 +266,57 @@ mod tests {
         assert!(samples.recent(2).is_empty());
     }
 
+    fn knn(query: KnnQuery, limit: u32) -> Rank {
+        Rank::Knn(Knn {
+            query,
+            key: EMBEDDING_KEY.to_owned(),
+            limit,
+            default: None,
+            by_place: true,
+        })
+    }
+
+    #[test]
+    fn of_ranked_searches_what_looks_among_dense_vectors_is_kept() {
+        let samples = Samples::default();
+        let sparse = SparseVector {
+            indices: vec![1],
+            values: vec![1.0],
+            tokens: None,
+        };
+        let members = vec![
+            knn(KnnQuery::Dense(vec![1.0, 2.0]), 7),
+            knn(KnnQuery::Sparse(sparse), 7),
+            knn(KnnQuery::Dense(vec![3.0, 4.0]), COUNT_MAX + 1),
+        ];
+        let ids = vec!["a".to_owned()];
+        let filter = Filter::Id { ids, negated: true };
+        let search = Search {
+            rank: Some(Rank::Sum(members)),
+            filter: Some(filter.clone()),
+            ..Search::default()
+        };
+        let searches = [search, Search::default()];
+        samples.note_ranked(&searches, Recall::default(), 1);
+        let kept = samples.take();
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert_eq!(kept[0].vector, [1.0, 2.0]);
+        assert_eq!((kept[0].count, &kept[0].filter), (7, &Some(filter)));
+        samples.note_ranked(&searches, Recall::EXACT, 1);
+        assert_eq!(samples.waiting(), 0);
+    }
+
     #[test]
     fn exact_searches_large_filters_and_those_by_id_are_not_kept() {
         let samples = Samples::default();
-        samples.note(&request(1, None), Recall::EXACT, 1);
-        samples.note(&request(1, None), Recall::default(), 0);
+        samples.note_query(&request(1, None), Recall::EXACT, 1);
+        samples.note_query(&request(1, None), Recall::default(), 0);
         let ids = vec!["a".to_owned(); 10_000];
         let large = Filter::And(vec![Filter::Id { ids, negated: true }]);
-        samples.note(&request(1, Some(large)), Recall::default(), 1);
+        samples.note_query(&request(1, Some(large)), Recall::default(), 1);
         let mut by_id = request(1, None);
         by_id.selection.ids = Some(vec!["a".to_owned()]);
-        samples.note(&by_id, Recall::default(), 1);
+        samples.note_query(&by_id, Recall::default(), 1);
         assert_eq!(samples.waiting(), 0);
     }
 }

@@ -45,6 +45,7 @@ mod tiled;
 mod top;
 mod values;
 
+pub(crate) use rank::knns;
 pub(crate) use recheck::{Rechecked, Sample, Tally, recheck, tally};
 pub use requests::{count, find, get, query, select};
 pub use search::search;

@@ -18,7 +18,7 @@ pub(super) struct Scores {
 }
 
 /// The `$knn` expressions of `rank`, in the order in which [`evaluate`] needs them.
-pub(super) fn knns(rank: &Rank) -> Vec<&Knn> {
+pub(crate) fn knns(rank: &Rank) -> Vec<&Knn> {
     let (mut found, mut open) = (Vec::new(), vec![rank]);
     while let Some(rank) = open.pop() {
         match rank {
