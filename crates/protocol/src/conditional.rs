@@ -67,26 +67,48 @@ pub fn decode_conditional_commit(
 ) -> Result<ConditionalWrite, ApiError> {
     let body: CommitBody = json::decode(body)?;
     let mut batches = Vec::with_capacity(body.operations.len());
+    let mut size = Size::default();
     for (number, operation) in body.operations.into_iter().enumerate() {
         let batch = decode_operation(operation, records_max).map_err(|error| ApiError {
             message: format!("operations[{number}]: {}", error.message),
             ..error
         })?;
+        size.add(&batch, records_max)?;
         batches.push(batch);
     }
     let batch = RecordBatch::join(&batches)
         .ok_or_else(|| ApiError::invalid("Inconsistent dimensions in provided embeddings"))?;
-    if batch.len() > records_max {
-        return Err(ApiError::invalid(format!(
-            "Batch size {} exceeds maximum batch size {records_max}",
-            batch.len()
-        )));
-    }
     Ok(ConditionalWrite {
         read_token: body.read_token.map(SeqId),
         read_ids: body.read_ids.unwrap_or_default(),
         batch,
     })
+}
+
+/// What the joined batch will be, told before it is made.
+#[derive(Default)]
+struct Size {
+    records: usize,
+    absent: usize,
+    dimension: usize,
+}
+
+impl Size {
+    fn add(&mut self, batch: &RecordBatch, records_max: usize) -> Result<(), ApiError> {
+        self.records += batch.len();
+        if self.records > records_max {
+            return Err(ApiError::invalid(format!(
+                "Batch size {} exceeds maximum batch size {records_max}",
+                self.records
+            )));
+        }
+        let rows = 0..batch.len();
+        self.absent += rows
+            .filter(|&row| batch.embeddings.get(row).is_none())
+            .count();
+        self.dimension = self.dimension.max(batch.embeddings.dimension());
+        records::check_absent(self.absent, self.dimension)
+    }
 }
 
 fn decode_operation(body: OperationBody, records_max: usize) -> Result<RecordBatch, ApiError> {
@@ -154,6 +176,23 @@ mod tests {
 
     fn decode(body: &str) -> Result<ConditionalWrite, ApiError> {
         decode_conditional_commit(body.as_bytes(), 4)
+    }
+
+    #[test]
+    fn what_many_deletions_would_take_beside_a_long_vector_is_refused_before_it_is_made() {
+        let ids: Vec<String> = (0..10_000).map(|row| row.to_string()).collect();
+        let body = serde_json::json!({"operations": [
+            {"operation": "upsert", "payload": {"ids": ["a"], "embeddings": [vec![1; 65_535]]}},
+            {"operation": "delete", "payload": {"ids": ids}},
+        ]});
+        let body = body.to_string();
+        let error = decode_conditional_commit(body.as_bytes(), 20_000).unwrap_err();
+        assert_eq!(error.status, 413, "{error}");
+        let error = decode_conditional_commit(body.as_bytes(), 10_000).unwrap_err();
+        assert!(
+            error.message.contains("Batch size 10001 exceeds"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod vectors;
 
 pub use decode::decode;
 pub(crate) use metadata::CollectionMetadata;
-pub(crate) use vectors::{QueryVectors, explain_overflow};
+pub(crate) use vectors::{QueryVectors, check_absent, explain_overflow};
 
 #[cfg(test)]
 mod tests;

@@ -385,6 +385,20 @@ fn batches_beyond_the_announced_maximum_are_refused() {
     assert_eq!(error.status, 400);
 }
 
+#[test]
+fn absent_vectors_that_would_take_too_much_memory_are_413() {
+    let vector = vec![1.0_f32; 65_535];
+    for at in [0, 9_999] {
+        let mut rows = vec![serde_json::Value::Null; 10_000];
+        rows[at] = json!(vector);
+        let ids: Vec<String> = (0..rows.len()).map(|row| row.to_string()).collect();
+        let body = json!({"ids": ids, "embeddings": rows});
+        let error = decode(body.to_string().as_bytes(), Operation::Update, 10_000).unwrap_err();
+        assert_eq!(error.status, 413, "{error}");
+        assert!(error.message.contains("separate requests"), "{error}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

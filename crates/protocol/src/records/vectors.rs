@@ -17,6 +17,25 @@ use crate::ApiError;
 /// Bytes for which room is made on the word of another column.
 const BYTES_AHEAD_MAX: usize = 64 << 20;
 
+/// Bytes that absent vectors may take in a block. One vector and many nulls are few bytes of a body,
+/// and each null takes the place of a vector.
+const ABSENT_BYTES_MAX: usize = 512 << 20;
+
+/// Refuses more `absent` vectors beside those of `dimension` than a block may hold.
+pub(crate) fn check_absent(absent: usize, dimension: usize) -> Result<(), ApiError> {
+    if absent.saturating_mul(dimension) <= ABSENT_BYTES_MAX / 4 {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        413,
+        format!(
+            "{absent} records without an embedding beside embeddings of dimension {dimension} take \
+             more than the {ABSENT_BYTES_MAX} bytes that are allowed; send records with and without \
+             embeddings in separate requests"
+        ),
+    ))
+}
+
 /// Which forms a list of vectors may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Forms {
@@ -35,6 +54,7 @@ pub(super) struct VectorBlock {
     dimension: Option<usize>,
     values: Vec<f32>,
     present: Vec<bool>,
+    absent: usize,
     rows_ahead: usize,
     problem: Option<Problem>,
 }
@@ -51,6 +71,7 @@ enum Problem {
     Empty,
     NotFinite,
     Dimensions,
+    Absent(ApiError),
     Base64(String),
 }
 
@@ -67,6 +88,7 @@ impl VectorBlock {
                 dimension: None,
                 values: Vec::new(),
                 present: Vec::new(),
+                absent: 0,
                 rows_ahead: rows,
                 problem: None,
             },
@@ -89,6 +111,7 @@ impl VectorBlock {
             Some(Problem::Dimensions) => Err(ApiError::invalid(
                 "Inconsistent dimensions in provided embeddings",
             )),
+            Some(Problem::Absent(error)) => Err(error),
             Some(Problem::Base64(message)) => Err(ApiError::invalid(message)),
             None => {
                 let Some(dimension) = self.dimension else {
@@ -114,11 +137,20 @@ impl VectorBlock {
 
     fn push_absent(&mut self) {
         self.present.push(false);
+        self.absent += 1;
         if let Some(dimension) = self.dimension
-            && self.problem.is_none()
+            && self.has_room_for_absent(dimension)
         {
             self.values.resize(self.values.len() + dimension, 0.0);
         }
+    }
+
+    /// Whether absent rows may take their place beside vectors of `dimension`.
+    fn has_room_for_absent(&mut self, dimension: usize) -> bool {
+        if let Err(error) = check_absent(self.absent, dimension) {
+            self.note(Problem::Absent(error));
+        }
+        self.problem.is_none()
     }
 
     /// Makes the room for a row of `dimension` numbers, which is known to be the one of all rows
@@ -134,6 +166,9 @@ impl VectorBlock {
         match self.dimension {
             None => {
                 self.dimension = Some(dimension);
+                if !self.has_room_for_absent(dimension) {
+                    return false;
+                }
                 let ahead = self.rows_ahead.max(1).saturating_mul(dimension);
                 self.values.reserve(ahead.min(BYTES_AHEAD_MAX / 4));
                 // Absent rows before the first vector take their place now.
