@@ -14,7 +14,7 @@ use vermilion_engine::model::{
 use crate::reads::Column;
 
 /// Metadata keys of the storage layout, which clients never see.
-const HIDDEN_KEYS: &str = "chroma:";
+pub(crate) const HIDDEN_KEYS: &str = "chroma:";
 
 /// Appends the member `name` to `object`, a written object that has members.
 pub(crate) fn append_member(object: &mut Vec<u8>, name: &str, value: &impl serde::Serialize) {
@@ -159,6 +159,22 @@ fn bytes_of(fetched: &Fetched) -> usize {
         + numbers * 13
         + (text(&fetched.documents) + text(&fetched.uris)) * 17 / 16
         + cells * 32
+}
+
+/// Some cells of a record as a JSON object.
+pub(crate) fn metadata_text<'a>(cells: impl Iterator<Item = (&'a str, &'a Value)>) -> String {
+    let mut writer = Writer::with_capacity(64);
+    writer.raw("{");
+    for (number, (key, value)) in cells.enumerate() {
+        if number > 0 {
+            writer.raw(",");
+        }
+        writer.text(key);
+        writer.raw(":");
+        writer.cell(value);
+    }
+    writer.raw("}");
+    String::from_utf8(writer.out).expect("JSON that was made of texts is text")
 }
 
 struct Writer {

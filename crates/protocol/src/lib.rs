@@ -7,6 +7,7 @@
 //! never panics.
 
 pub mod answers;
+pub mod arrow;
 pub mod backups;
 pub mod collections;
 pub mod conditional;

@@ -118,13 +118,17 @@ pub fn write_surveyed(
     aggregated: &[Aggregated],
 ) -> Vec<u8> {
     let mut written = write_fetched(fetched, include);
-    if survey.aggregates.is_empty() {
-        return written;
+    if let Some(aggregates) = tell_all(survey, aggregated) {
+        append_member(&mut written, "aggregates", &aggregates);
     }
-    let both = survey.aggregates.iter().zip(aggregated);
-    let told: Vec<_> = both.map(|(asked, found)| tell(asked, found)).collect();
-    append_member(&mut written, "aggregates", &told);
     written
+}
+
+/// The aggregates of a `get` as a JSON list; `None` where none were asked for.
+pub(crate) fn tell_all(survey: &Survey, aggregated: &[Aggregated]) -> Option<serde_json::Value> {
+    let both = survey.aggregates.iter().zip(aggregated);
+    let told = both.map(|(asked, found)| tell(asked, found)).collect();
+    (!survey.aggregates.is_empty()).then_some(told)
 }
 
 fn tell(asked: &Aggregate, found: &Aggregated) -> serde_json::Value {

@@ -1,4 +1,4 @@
-//! What handlers answer: JSON text that is ready, or an error of the API.
+//! What handlers answer: JSON text or a stream that is ready, or an error of the API.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -6,6 +6,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use vermilion_engine::model::SeqRange;
 use vermilion_protocol::ApiError;
+
+use crate::media::Form;
 
 /// What a handler answers.
 pub(crate) type Reply = Result<Answer, Failure>;
@@ -15,11 +17,12 @@ pub(crate) const SEQ_ID: HeaderName = HeaderName::from_static("x-vermilion-seq-i
 /// The first.
 const FIRST_SEQ_ID: HeaderName = HeaderName::from_static("x-vermilion-first-seq-id");
 
-/// JSON text with its status.
+/// A body with its form and status.
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: StatusCode,
-    json: Body,
+    form: Form,
+    body: Body,
     /// What was written.
     seqs: Option<SeqRange>,
 }
@@ -44,8 +47,17 @@ impl Answer {
     pub(crate) fn with_status(status: StatusCode, json: impl Into<Body>) -> Self {
         Self {
             status,
-            json: json.into(),
+            form: Form::Json,
+            body: json.into(),
             seqs: None,
+        }
+    }
+
+    /// 200 with a stream of Arrow.
+    pub(crate) fn arrow(stream: Vec<u8>) -> Self {
+        Self {
+            form: Form::Arrow,
+            ..Self::json(stream)
         }
     }
 
@@ -56,12 +68,24 @@ impl Answer {
     }
 }
 
+impl From<Vec<u8>> for Answer {
+    fn from(json: Vec<u8>) -> Self {
+        Self::json(json)
+    }
+}
+
+impl From<String> for Answer {
+    fn from(json: String) -> Self {
+        Self::json(json)
+    }
+}
+
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let mut response = Response::new(self.json);
+        let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(CONTENT_TYPE, json);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, self.form.into());
         if let Some(SeqRange { first, last }) = self.seqs {
             response.headers_mut().insert(SEQ_ID, last.0.into());
             response.headers_mut().insert(FIRST_SEQ_ID, first.0.into());

@@ -5,8 +5,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
-use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
@@ -18,6 +17,7 @@ use vermilion_protocol::ApiError;
 
 use crate::answer::Failure;
 use crate::app::App;
+use crate::media::Form;
 
 /// The names in a path, percent-decoded. One that the route does not have is empty.
 #[derive(Clone, Debug, Default)]
@@ -132,7 +132,7 @@ impl FromRequest<App> for JsonBody {
     type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
-        if !is_json(request.headers()) {
+        if Form::of_body(request.headers()) != Some(Form::Json) {
             return Err(ApiError::new(
                 415,
                 "Expected request with `Content-Type: application/json`",
@@ -143,17 +143,27 @@ impl FromRequest<App> for JsonBody {
     }
 }
 
-/// Whether a body is said to be JSON, or nothing is said of it.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE) else {
-        return true;
-    };
-    let Ok(value) = value.to_str() else {
-        return false;
-    };
-    let kind = value.split(';').next().unwrap_or_default().trim();
-    let kind = kind.to_ascii_lowercase();
-    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+/// The body of a request that holds records, whole.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordsBody {
+    pub(crate) form: Form,
+    pub(crate) bytes: Bytes,
+}
+
+impl FromRequest<App> for RecordsBody {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+        let Some(form) = Form::of_body(request.headers()) else {
+            let message = format!(
+                "Expected request with `Content-Type: application/json` or `Content-Type: {}`",
+                Form::Arrow.media_type()
+            );
+            return Err(ApiError::new(415, message).into());
+        };
+        let bytes = read_body(request, app).await?;
+        Ok(Self { form, bytes })
+    }
 }
 
 fn too_large() -> ApiError {
@@ -217,25 +227,5 @@ async fn next_part(body: &mut Body, app: &App) -> Result<Option<Bytes>, ApiError
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn missing_and_json_content_types_are_json() {
-        let with = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, value.parse().unwrap());
-            is_json(&headers)
-        };
-        assert!(is_json(&HeaderMap::new()));
-        assert!(with("application/json"));
-        assert!(with("Application/JSON; charset=utf-8"));
-        assert!(with("application/vnd.api+json"));
-        assert!(!with("text/plain"));
-        assert!(!with("text/json"));
     }
 }

@@ -13,6 +13,7 @@ mod config;
 mod extract;
 mod handlers;
 mod listen;
+mod media;
 mod metrics;
 mod observe;
 mod openapi;

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use axum::body::Bytes;
 use serde_json::{Map, Value, json};
+use vermilion_protocol::arrow;
 
 use crate::access::Need;
 use crate::routes::{self, Route};
@@ -50,9 +51,20 @@ fn reference(schema: &str) -> Value {
     json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}})
 }
 
+/// The same, or a stream of Arrow where `or_arrow`.
+fn content(schema: &str, or_arrow: bool) -> Value {
+    let mut content = reference(schema);
+    if or_arrow {
+        content[arrow::MEDIA_TYPE] = json!({});
+    }
+    content
+}
+
 fn operation(route: &Route) -> Value {
     let success = match route.answer {
-        Some(schema) => json!({"description": "Success", "content": reference(schema)}),
+        Some(schema) => {
+            json!({"description": "Success", "content": content(schema, route.answers_arrow)})
+        }
         None => json!({"description": "Success"}),
     };
     let mut operation = json!({
@@ -79,7 +91,10 @@ fn operation(route: &Route) -> Value {
         });
     }
     if let Some(schema) = route.body {
-        operation["requestBody"] = json!({"required": true, "content": reference(schema)});
+        operation["requestBody"] = json!({
+            "required": true,
+            "content": content(schema, route.takes_arrow),
+        });
     }
     operation
 }
@@ -196,6 +211,29 @@ mod tests {
         assert_eq!(format(collection, "delete"), Value::Null);
         assert_eq!(format(collection, "put"), "uuid");
         assert_eq!(format(&format!("{collection}/add"), "post"), "uuid");
+    }
+
+    #[test]
+    fn records_come_and_go_as_json_or_arrow() {
+        let document: Value = serde_json::from_slice(&document()).unwrap();
+        for route in routes::all() {
+            let operation = &document["paths"][route.path][route.method];
+            let kinds = |content: &Value| {
+                let kinds = content.as_object().map(|kinds| kinds.keys().cloned());
+                kinds.into_iter().flatten().collect::<Vec<_>>()
+            };
+            let both = ["application/json", arrow::MEDIA_TYPE];
+            let takes = ["collection_add", "collection_upsert", "collection_update"];
+            let body = kinds(&operation["requestBody"]["content"]);
+            assert_eq!(body == both, takes.contains(&route.operation), "{body:?}");
+            let tells = ["collection_get", "collection_query", "collection_search"];
+            let answer = kinds(&operation["responses"]["200"]["content"]);
+            assert_eq!(
+                answer == both,
+                tells.contains(&route.operation),
+                "{answer:?}"
+            );
+        }
     }
 
     #[test]

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
@@ -117,7 +116,7 @@ pub(crate) async fn read_once_visible<R, T>(
 ) -> Reply
 where
     R: Send + 'static,
-    T: Into<Body> + Send + 'static,
+    T: Into<Answer> + Send + 'static,
 {
     let of = scope.clone();
     let first = move |database: &Database| {
@@ -132,7 +131,7 @@ where
         Ok(Turn::Waits(asked, consistency, sight))
     };
     let (asked, consistency, sight) = match app.read(first).await? {
-        Turn::Done(answer) => return Ok(Answer::json(answer)),
+        Turn::Done(answer) => return Ok(answer.into()),
         Turn::Waits(asked, consistency, sight) => (asked, consistency, sight),
     };
     let wait_max = Database::wait_max(consistency);
@@ -146,5 +145,5 @@ where
         });
     }
     let answer = app.read(move |database| answer(database, &scope, asked));
-    Ok(Answer::json(answer.await?))
+    Ok(answer.await?.into())
 }

@@ -357,6 +357,7 @@ const ROUTES: &[Route] = &[
     )
     .needs(Database(Write))
     .with_body("AddRecords")
+    .taking_arrow()
     .telling_seqs()
     .answers(201, "Written"),
     route(
@@ -368,6 +369,7 @@ const ROUTES: &[Route] = &[
     )
     .needs(Database(Write))
     .with_body("UpsertRecords")
+    .taking_arrow()
     .telling_seqs()
     .answers(200, "Written"),
     route(
@@ -379,6 +381,7 @@ const ROUTES: &[Route] = &[
     )
     .needs(Database(Write))
     .with_body("UpdateRecords")
+    .taking_arrow()
     .telling_seqs()
     .answers(200, "Written"),
     route(
@@ -403,7 +406,8 @@ const ROUTES: &[Route] = &[
     .with_body("GetRecords")
     .with_query(&["read_level"])
     .with_headers(SEES)
-    .answers(200, "Records"),
+    .answers(200, "Records")
+    .answering_arrow(),
     route(
         "post",
         collections!("/{collection_id}/conditional/get"),
@@ -438,7 +442,8 @@ const ROUTES: &[Route] = &[
     .with_body("QueryRecords")
     .with_query(&["read_level"])
     .with_headers(SEES)
-    .answers(200, "NearestRecords"),
+    .answers(200, "NearestRecords")
+    .answering_arrow(),
     route(
         "get",
         collections!("/{collection_id}/count"),
@@ -473,5 +478,6 @@ const ROUTES: &[Route] = &[
     .with_body("SearchRecords")
     .with_query(&["read_level"])
     .with_headers(SEES)
-    .answers(200, "FoundRecords"),
+    .answers(200, "FoundRecords")
+    .answering_arrow(),
 ];

@@ -267,6 +267,11 @@ impl Embeddings {
         self.present.as_deref()
     }
 
+    /// The dimension, the whole block, and which rows are present; `None` means all.
+    pub fn into_parts(self) -> (usize, Vec<f32>, Option<Vec<bool>>) {
+        (self.dimension, self.values, self.present)
+    }
+
     /// Bytes held.
     pub fn heap_bytes(&self) -> usize {
         self.values.capacity() * 4 + self.present.as_ref().map_or(0, Vec::capacity)

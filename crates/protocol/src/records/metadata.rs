@@ -49,22 +49,19 @@ impl<'de> Visitor<'de> for MetadataSeed {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut rows = Rows {
-            column: MetadataColumn::default(),
-            seen_in: Vec::new(),
-            problem: None,
-            nulls: self.nulls,
-        };
+        let mut rows = MetadataRows::new(self.nulls);
         while list
             .next_element_seed(RowSeed { rows: &mut rows })?
             .is_some()
-        {}
+        {
+            rows.finish_row();
+        }
         Ok(Some((rows.column, rows.problem)))
     }
 }
 
 /// The column being written.
-struct Rows {
+pub(crate) struct MetadataRows {
     column: MetadataColumn,
     /// For each key, one more than the last row that has it, so that a key that comes twice in
     /// one record is found without a search.
@@ -73,7 +70,62 @@ struct Rows {
     nulls: bool,
 }
 
-impl Rows {
+impl MetadataRows {
+    /// A column without rows; `nulls` says whether a value may be null, which deletes the key.
+    pub(crate) fn new(nulls: bool) -> Self {
+        Self {
+            column: MetadataColumn::default(),
+            seen_in: Vec::new(),
+            problem: None,
+            nulls,
+        }
+    }
+
+    /// Adds the cells of an object, or of null, to the record being written; says what is wrong.
+    pub(crate) fn read(&mut self, text: &str) -> Result<(), String> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let read = RowSeed { rows: self }.deserialize(&mut deserializer);
+        read.and_then(|()| deserializer.end())
+            .map_err(|error| error.to_string())?;
+        match self.problem {
+            Some(_) => Err("a key or a sparse vector that metadata cannot have".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// The number of `key`.
+    pub(crate) fn intern(&mut self, key: &str) -> u32 {
+        self.column.intern(key)
+    }
+
+    /// Whether the record being written has a cell under `key`.
+    pub(crate) fn has(&self, key: u32) -> bool {
+        let mark = self.column.len() + 1;
+        self.seen_in.get(key as usize) == Some(&mark)
+    }
+
+    /// Adds a cell to the record being written, if it may be null where it is.
+    pub(crate) fn put(&mut self, key: u32, cell: Cell) -> Result<(), &'static str> {
+        match cell {
+            Cell::Value(Value::Null) if !self.nulls => return Err(WRONG_VALUE),
+            Cell::Value(value) => self.push(key, value),
+            Cell::EmptyList if self.nulls => self.push(key, Value::Null),
+            Cell::EmptyList => {}
+            Cell::BadSparse => self.note(),
+        }
+        Ok(())
+    }
+
+    /// Ends the record being written.
+    pub(crate) fn finish_row(&mut self) {
+        self.column.finish_row();
+    }
+
+    /// The records.
+    pub(crate) fn into_column(self) -> MetadataColumn {
+        self.column
+    }
+
     fn push(&mut self, key: u32, value: Value) {
         let mark = self.column.len() + 1;
         let number = key as usize;
@@ -94,7 +146,7 @@ impl Rows {
 }
 
 struct RowSeed<'a> {
-    rows: &'a mut Rows,
+    rows: &'a mut MetadataRows,
 }
 
 impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
@@ -113,12 +165,11 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
     }
 
     fn visit_none<E: Error>(self) -> Result<(), E> {
-        self.rows.column.finish_row();
         Ok(())
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.visit_none()
+        Ok(())
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -128,25 +179,22 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let rows = self.rows;
         while let Some(key) = map.next_key_seed(KeySeed { rows: &mut *rows })? {
-            let value = map.next_value::<Cell>()?;
-            match (key, value) {
-                (_, Cell::Value(Value::Null)) if !rows.nulls => {
+            let cell = map.next_value::<Cell>()?;
+            match key {
+                Some(key) => rows.put(key, cell).map_err(A::Error::custom)?,
+                None if matches!(cell, Cell::Value(Value::Null)) && !rows.nulls => {
                     return Err(A::Error::custom(WRONG_VALUE));
                 }
-                (Some(key), Cell::Value(value)) => rows.push(key, value),
-                (Some(key), Cell::EmptyList) if rows.nulls => rows.push(key, Value::Null),
-                (Some(_), Cell::EmptyList) => {}
-                (None, _) | (_, Cell::BadSparse) => rows.note(),
+                None => rows.note(),
             }
         }
-        rows.column.finish_row();
         Ok(())
     }
 }
 
 /// Reads a key to its number; `None` for one that metadata cannot have.
 struct KeySeed<'a> {
-    rows: &'a mut Rows,
+    rows: &'a mut MetadataRows,
 }
 
 impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
@@ -171,7 +219,7 @@ impl Visitor<'_> for KeySeed<'_> {
 }
 
 /// Says what is wrong with a metadata key, if anything.
-fn problem_of_key(key: &str) -> Option<String> {
+pub(crate) fn problem_of_key(key: &str) -> Option<String> {
     if key.is_empty() {
         return Some("Metadata key cannot be empty".to_owned());
     }
@@ -180,9 +228,12 @@ fn problem_of_key(key: &str) -> Option<String> {
 }
 
 /// A value as it was read.
-enum Cell {
+pub(crate) enum Cell {
+    /// What metadata can hold.
     Value(Value),
+    /// A list without items.
     EmptyList,
+    /// A sparse vector that breaks a rule.
     BadSparse,
 }
 
@@ -227,25 +278,13 @@ impl<'de> Visitor<'de> for CellVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Cell, A::Error> {
-        let Some(first) = list.next_element::<Cell>()? else {
-            return Ok(Cell::EmptyList);
-        };
-        let mut values = match first {
-            Cell::Value(Value::Bool(value)) => Value::Bools(vec![value]),
-            Cell::Value(Value::Int(value)) => Value::Ints(vec![value]),
-            Cell::Value(Value::Float(value)) => Value::Floats(vec![value]),
-            Cell::Value(Value::Str(value)) => Value::Strs(vec![value.into()]),
-            _ => return Err(A::Error::custom(WRONG_VALUE)),
-        };
+        let mut values = None;
         while let Some(cell) = list.next_element::<Cell>()? {
-            let Cell::Value(value) = cell else {
-                return Err(A::Error::custom(WRONG_VALUE));
-            };
-            if !append(&mut values, value) {
+            if !append(&mut values, cell) {
                 return Err(A::Error::custom(WRONG_VALUE));
             }
         }
-        Ok(Cell::Value(values))
+        Ok(values.map_or(Cell::EmptyList, Cell::Value))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Cell, A::Error> {
@@ -253,8 +292,34 @@ impl<'de> Visitor<'de> for CellVisitor {
     }
 }
 
-/// Appends `value` to a list of its type; false where the types differ.
-fn append(list: &mut Value, value: Value) -> bool {
+/// The list of these items, which must be of one type.
+pub(crate) fn list_of(
+    items: impl Iterator<Item = Result<Cell, &'static str>>,
+) -> Result<Cell, &'static str> {
+    let mut values = None;
+    for item in items {
+        if !append(&mut values, item?) {
+            return Err(WRONG_VALUE);
+        }
+    }
+    Ok(values.map_or(Cell::EmptyList, Cell::Value))
+}
+
+/// Appends an item to a list of its type; false where the types differ.
+fn append(list: &mut Option<Value>, item: Cell) -> bool {
+    let Cell::Value(value) = item else {
+        return false;
+    };
+    let Some(list) = list else {
+        *list = match value {
+            Value::Bool(value) => Some(Value::Bools(vec![value])),
+            Value::Int(value) => Some(Value::Ints(vec![value])),
+            Value::Float(value) => Some(Value::Floats(vec![value])),
+            Value::Str(value) => Some(Value::Strs(vec![value.into()])),
+            _ => None,
+        };
+        return list.is_some();
+    };
     match (&mut *list, value) {
         (Value::Bools(list), Value::Bool(value)) => list.push(value),
         (Value::Ints(list), Value::Int(value)) => list.push(value),

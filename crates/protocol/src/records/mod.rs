@@ -11,8 +11,8 @@ mod strings;
 mod vectors;
 
 pub use decode::decode;
-pub(crate) use metadata::CollectionMetadata;
-pub(crate) use vectors::{QueryVectors, check_absent, explain_overflow};
+pub(crate) use metadata::{Cell, CollectionMetadata, MetadataRows, list_of, problem_of_key};
+pub(crate) use vectors::{QueryVectors, all_finite, check_absent, explain_overflow};
 
 #[cfg(test)]
 mod tests;

@@ -280,7 +280,7 @@ fn invalid_base64(error: &base64::DecodeError) -> Problem {
 }
 
 /// Whether every number is finite; without a branch for each, so that it runs in wide steps.
-fn all_finite(row: &[f32]) -> bool {
+pub(crate) fn all_finite(row: &[f32]) -> bool {
     row.iter()
         .fold(true, |finite, number| finite & number.is_finite())
 }

@@ -5,11 +5,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use vermilion_engine::Database;
 use vermilion_engine::model::{Consistency, Deleted, Operation, SeqRange};
-use vermilion_protocol::{answers, reads, records, search, survey};
+use vermilion_protocol::{answers, arrow, reads, records, search, survey};
 
 use crate::answer::{Answer, Reply};
 use crate::app::App;
-use crate::extract::{JsonBody, Scope};
+use crate::extract::{JsonBody, RecordsBody, Scope};
+use crate::media::{AnswerForm, Form};
 use crate::pace::{HeldBack, Sees, read_once_visible};
 
 /// Bodies of so many bytes are decoded in their turn: see [`crate::blocking`].
@@ -19,7 +20,7 @@ pub(crate) async fn add(
     State(app): State<App>,
     scope: Scope,
     _: HeldBack,
-    body: JsonBody,
+    body: RecordsBody,
 ) -> Reply {
     write(&app, scope, body, Operation::Add, StatusCode::CREATED).await
 }
@@ -28,7 +29,7 @@ pub(crate) async fn upsert(
     State(app): State<App>,
     scope: Scope,
     _: HeldBack,
-    body: JsonBody,
+    body: RecordsBody,
 ) -> Reply {
     write(&app, scope, body, Operation::Upsert, StatusCode::OK).await
 }
@@ -37,7 +38,7 @@ pub(crate) async fn update(
     State(app): State<App>,
     scope: Scope,
     _: HeldBack,
-    body: JsonBody,
+    body: RecordsBody,
 ) -> Reply {
     write(&app, scope, body, Operation::Update, StatusCode::OK).await
 }
@@ -45,13 +46,19 @@ pub(crate) async fn update(
 async fn write(
     app: &App,
     scope: Scope,
-    body: JsonBody,
+    body: RecordsBody,
     operation: Operation,
     status: StatusCode,
 ) -> Reply {
-    let records_max = app.database.limits().batch_records_max;
-    let is_large = body.0.len() >= LARGE_BODY_BYTES;
-    let decode = move || records::decode(&body.0, operation, records_max);
+    let limits = arrow::Limits {
+        records_max: app.database.limits().batch_records_max,
+        bytes_max: app.config.body_bytes_max,
+    };
+    let is_large = body.bytes.len() >= LARGE_BODY_BYTES;
+    let decode = move || match body.form {
+        Form::Json => records::decode(&body.bytes, operation, limits.records_max),
+        Form::Arrow => arrow::decode(body.bytes, operation, limits),
+    };
     let seqs: SeqRange = if is_large {
         let batch = app.decode(decode).await?;
         app.write(move |database| Ok(database.write_at_once(scope.get(), batch)?))
@@ -81,28 +88,32 @@ pub(crate) async fn delete(
     Ok(Answer::json(answers::write_deleted(&deleted)).telling(deleted.seqs))
 }
 
-pub(crate) async fn get(State(app): State<App>, scope: Scope, sees: Sees, body: JsonBody) -> Reply {
-    let decode = move || reads::decode_get(&body.0);
-    let answer = |database: &Database, scope: &Scope, asked: reads::GetBody| {
-        let (request, include) = (&asked.request, &asked.include);
-        if asked.survey.is_empty() {
-            let fetched = database.get(scope.get(), request)?;
-            return Ok(answers::write_fetched(&fetched, include));
-        }
-        let (fetched, found) = database.survey(scope.get(), request, &asked.survey)?;
-        Ok(survey::write_surveyed(
-            &fetched,
-            include,
-            &asked.survey,
-            &found,
-        ))
+pub(crate) async fn get(
+    State(app): State<App>,
+    scope: Scope,
+    sees: Sees,
+    AnswerForm(form): AnswerForm,
+    body: JsonBody,
+) -> Reply {
+    let decode = move || Ok((reads::decode_get(&body.0)?, form));
+    let answer = |database: &Database, scope: &Scope, (asked, form): (reads::GetBody, Form)| {
+        let (request, survey) = (&asked.request, &asked.survey);
+        let (fetched, found) = if survey.is_empty() {
+            (database.get(scope.get(), request)?, Vec::new())
+        } else {
+            database.survey(scope.get(), request, survey)?
+        };
+        Ok(match form {
+            Form::Json => survey::write_surveyed(&fetched, &asked.include, survey, &found).into(),
+            Form::Arrow => Answer::arrow(arrow::write_fetched(fetched, survey, &found)?),
+        })
     };
     read_once_visible(
         &app,
         scope,
         sees,
         decode,
-        |asked| &mut asked.request.consistency,
+        |(asked, _)| &mut asked.request.consistency,
         answer,
     )
     .await
@@ -112,19 +123,24 @@ pub(crate) async fn query(
     State(app): State<App>,
     scope: Scope,
     sees: Sees,
+    AnswerForm(form): AnswerForm,
     body: JsonBody,
 ) -> Reply {
-    let decode = move || reads::decode_query(&body.0);
-    let answer = |database: &Database, scope: &Scope, asked: reads::QueryBody| {
+    let decode = move || Ok((reads::decode_query(&body.0)?, form));
+    let answer = |database: &Database, scope: &Scope, (asked, form): (reads::QueryBody, Form)| {
         let nearest = database.query(scope.get(), &asked.request)?;
-        Ok(answers::write_nearest(&nearest, &asked.include))
+        let distances = asked.request.include.distances;
+        Ok(match form {
+            Form::Json => answers::write_nearest(&nearest, &asked.include).into(),
+            Form::Arrow => Answer::arrow(arrow::write_nearest(nearest, distances)?),
+        })
     };
     read_once_visible(
         &app,
         scope,
         sees,
         decode,
-        |asked| &mut asked.request.consistency,
+        |(asked, _)| &mut asked.request.consistency,
         answer,
     )
     .await
@@ -166,20 +182,24 @@ pub(crate) async fn search(
     State(app): State<App>,
     scope: Scope,
     sees: Sees,
+    AnswerForm(form): AnswerForm,
     body: JsonBody,
 ) -> Reply {
-    let decode = move || search::decode_search(&body.0);
-    let answer = |database: &Database, scope: &Scope, asked: search::SearchBody| {
+    let decode = move || Ok((search::decode_search(&body.0)?, form));
+    let answer = |database: &Database, scope: &Scope, (asked, form): (search::SearchBody, Form)| {
         let found = database.search(scope.get(), &asked.request)?;
         let searches = &asked.request.searches;
-        Ok(answers::write_found(&found, searches, &asked.selected))
+        Ok(match form {
+            Form::Json => answers::write_found(&found, searches, &asked.selected).into(),
+            Form::Arrow => Answer::arrow(arrow::write_found(found, searches)?),
+        })
     };
     read_once_visible(
         &app,
         scope,
         sees,
         decode,
-        |asked| &mut asked.request.consistency,
+        |(asked, _)| &mut asked.request.consistency,
         answer,
     )
     .await

@@ -20,6 +20,8 @@ pub(crate) struct Route {
     pub(crate) summary: &'static str,
     /// The schema of the body, if there is one.
     pub(crate) body: Option<&'static str>,
+    /// Whether the body may also be a stream of Arrow.
+    pub(crate) takes_arrow: bool,
     /// Names in the query string.
     pub(crate) query: &'static [&'static str],
     /// Names of headers, each with its largest number and what it means.
@@ -30,6 +32,8 @@ pub(crate) struct Route {
     pub(crate) status: u16,
     /// The schema of the answer; none where it is no JSON.
     pub(crate) answer: Option<&'static str>,
+    /// Whether the answer is a stream of Arrow for whoever likes that better.
+    pub(crate) answers_arrow: bool,
     /// What it asks of whoever uses it; unless it says so, an administrator of the whole server.
     pub(crate) needs: Need,
     /// Makes the handler for the method.
@@ -50,6 +54,16 @@ impl Route {
 
     pub(super) const fn with_body(mut self, schema: &'static str) -> Self {
         self.body = Some(schema);
+        self
+    }
+
+    pub(super) const fn taking_arrow(mut self) -> Self {
+        self.takes_arrow = true;
+        self
+    }
+
+    pub(super) const fn answering_arrow(mut self) -> Self {
+        self.answers_arrow = true;
         self
     }
 
@@ -97,11 +111,13 @@ pub(super) const fn route(
         operation,
         summary,
         body: None,
+        takes_arrow: false,
         query: &[],
         headers: &[],
         tells_seqs: false,
         status: 200,
         answer: Some("Empty"),
+        answers_arrow: false,
         needs: Need::Server(Role::Admin),
         handler,
     }

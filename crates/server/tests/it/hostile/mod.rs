@@ -3,6 +3,7 @@
 //! What must stay true: the status is that of the table, the answer is JSON that says what was wrong,
 //! and collections and records are the same before and after, byte by byte.
 
+mod arrow;
 mod collections;
 mod filters;
 mod reads;
@@ -145,6 +146,12 @@ fn check(cases: &[Case], target: &Target) {
 fn hostile_records_are_refused_and_change_nothing() {
     let target = Target::new();
     check(&records::cases(&target.records), &target);
+}
+
+#[test]
+fn hostile_streams_are_refused_and_change_nothing() {
+    let target = Target::new();
+    check(&arrow::cases(&target.records), &target);
 }
 
 #[test]

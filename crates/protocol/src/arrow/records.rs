@@ -1,0 +1,109 @@
+//! A stream as a batch of records.
+
+use arrow_array as arrow;
+use bytes::Bytes;
+use vermilion_engine::model::{Operation, OptionalStrings, RecordBatch, Strings};
+
+use super::columns::Columns;
+use super::metadata::Metadata;
+use super::stream::Stream;
+use super::texts::texts;
+use super::vectors::Block;
+use super::{Budget, DOCUMENT, ID, Limits, URI, wrong_value};
+use crate::ApiError;
+
+/// Decodes the body of `add`, `upsert` or `update`: all batches of a stream make one batch of records.
+pub fn decode(body: Bytes, operation: Operation, limits: Limits) -> Result<RecordBatch, ApiError> {
+    let mut stream = Stream::open(body, limits)?;
+    let columns = Columns::of(stream.schema(), operation)?;
+    let mut records = Records {
+        operation,
+        ids: Strings::default(),
+        block: Block::default(),
+        documents: OptionalStrings::default(),
+        uris: OptionalStrings::default(),
+        metadata: Metadata::new(operation, &columns),
+        columns,
+        budget: Budget::new(limits.bytes_max),
+    };
+    while let Some(batch) = stream.next()? {
+        records.push(&batch)?;
+    }
+    Ok(records.finish())
+}
+
+/// The records of a stream as far as it has been read.
+struct Records {
+    operation: Operation,
+    columns: Columns,
+    ids: Strings,
+    block: Block,
+    documents: OptionalStrings,
+    uris: OptionalStrings,
+    metadata: Metadata,
+    budget: Budget,
+}
+
+impl Records {
+    fn push(&mut self, batch: &arrow::RecordBatch) -> Result<(), ApiError> {
+        let (first, rows) = (self.ids.len(), batch.num_rows());
+        let budget = &mut self.budget;
+        let ids = texts(batch.column(self.columns.id));
+        for row in 0..rows {
+            let id = ids(row).unwrap_or_default();
+            if id.is_empty() {
+                let problem = "an ID must have at least one character";
+                return Err(wrong_value(ID, first + row, problem));
+            }
+            take_text(ID, first + row, self.ids.text().len(), id, budget)?;
+            self.ids.push(id);
+        }
+        let optional = [
+            (DOCUMENT, self.columns.document, &mut self.documents),
+            (URI, self.columns.uri, &mut self.uris),
+        ];
+        for (name, number, column) in optional {
+            let read = number.map(|number| texts(batch.column(number)));
+            for row in 0..rows {
+                let text = read.as_ref().and_then(|read| read(row));
+                let held = column.values().text().len();
+                take_text(name, first + row, held, text.unwrap_or_default(), budget)?;
+                column.push(text);
+            }
+        }
+        match self.columns.embedding {
+            Some(number) => {
+                let may_miss = self.operation == Operation::Update;
+                self.block.push(batch.column(number), may_miss, budget)?;
+            }
+            None => self.block.push_absent(rows)?,
+        }
+        self.metadata.push(batch, &self.columns, first, budget)
+    }
+
+    fn finish(self) -> RecordBatch {
+        RecordBatch {
+            operations: vec![self.operation; self.ids.len()],
+            ids: self.ids,
+            embeddings: self.block.finish(),
+            documents: self.documents,
+            uris: self.uris,
+            metadata: self.metadata.finish(),
+        }
+    }
+}
+
+/// Takes the bytes of `text` from the budget; a column of `held` bytes must be able to take it.
+fn take_text(
+    column: &str,
+    row: usize,
+    held: usize,
+    text: &str,
+    budget: &mut Budget,
+) -> Result<(), ApiError> {
+    if u32::try_from(held + text.len()).is_err() {
+        let problem = "the texts of one request may have 4 GiB in each column";
+        return Err(wrong_value(column, row, problem));
+    }
+    budget.take(text.len())
+}
