@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use vermilion_engine::model::Operation;
-use vermilion_protocol::{ApiError, collections, reads, records, search};
+use vermilion_protocol::{ApiError, arrow, collections, reads, records, search};
 
 /// Decodes `body` as the routes of `kind` do.
 fn decode(kind: &str, body: &[u8]) -> Result<(), ApiError> {
@@ -15,6 +15,15 @@ fn decode(kind: &str, body: &[u8]) -> Result<(), ApiError> {
         "records" => [Operation::Add, Operation::Update, Operation::Upsert]
             .into_iter()
             .try_for_each(|operation| records::decode(body, operation, 100).map(drop)),
+        "arrow" => {
+            let limits = arrow::Limits {
+                records_max: 100,
+                bytes_max: 1 << 20,
+            };
+            let body = || bytes::Bytes::copy_from_slice(body);
+            arrow::decode(body(), Operation::Update, limits).map(drop)?;
+            arrow::decode(body(), Operation::Upsert, limits).map(drop)
+        }
         "get" => reads::decode_get(body).map(drop),
         "query" => reads::decode_query(body).map(drop),
         "search" => search::decode_search(body).map(drop),
@@ -57,7 +66,7 @@ fn kept_bodies_and_their_neighbours_are_decoded_or_refused() {
         }
         seen += 1;
     }
-    assert!(seen >= 16, "the corpus has {seen} bodies");
+    assert!(seen >= 19, "the corpus has {seen} bodies");
 }
 
 #[test]
@@ -65,6 +74,8 @@ fn sound_bodies_of_the_corpus_are_taken() {
     for (kind, body) in [
         ("records", &include_bytes!("corpus/records-plain.json")[..]),
         ("records", include_bytes!("corpus/records-base64.json")),
+        ("arrow", include_bytes!("corpus/arrow-plain.stream")),
+        ("arrow", include_bytes!("corpus/arrow-zstd.stream")),
         ("get", include_bytes!("corpus/get-filters.json")),
         ("query", include_bytes!("corpus/query-plain.json")),
         ("search", include_bytes!("corpus/search-hybrid.json")),
