@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use vermilion_engine::IndexingStatus;
 use vermilion_engine::model::{
     BATCH_INGEST_KEY, BatchIngestChange, Collection, CollectionUpdate, DatabaseInfo, NewCollection,
-    Schema, Tenant,
+    Page, Schema, Tenant,
 };
 
 use crate::configuration::{self, Configuration, ConfigurationChange};
@@ -38,6 +39,22 @@ pub fn decode_new_database(body: &[u8]) -> Result<String, ApiError> {
     let Named { name } = json::decode(body)?;
     names::check_database_name(&name)?;
     Ok(name)
+}
+
+/// Decodes which page of a list is asked for.
+pub fn decode_page(body: &[u8]) -> Result<Page, ApiError> {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(default)]
+        limit: Option<u32>,
+        #[serde(default)]
+        offset: Option<u32>,
+    }
+    let Body { limit, offset } = json::decode(body)?;
+    Ok(Page {
+        limit,
+        offset: offset.unwrap_or(0),
+    })
 }
 
 #[derive(Deserialize)]
@@ -134,22 +151,14 @@ pub struct CollectionChange {
 }
 
 impl CollectionChange {
-    /// Whether the schema of the collection as it is must be known to make the change.
-    pub fn needs_schema(&self) -> bool {
-        self.configuration
-            .as_ref()
-            .is_some_and(|change| !change.is_empty())
-    }
-
-    /// The change as the engine takes it; `schema` is that of the collection as it is, if needed.
-    pub fn into_update(self, schema: Option<Schema>) -> CollectionUpdate {
-        let schema = match (schema, self.configuration) {
-            (Some(mut schema), Some(change)) => {
-                change.apply(&mut schema);
-                Some(schema)
-            }
-            _ => None,
-        };
+    /// The change as the engine takes it, of a collection whose schema is `schema`.
+    pub fn into_update(self, schema: &Schema) -> CollectionUpdate {
+        let configuration = self.configuration.filter(|change| !change.is_empty());
+        let schema = configuration.map(|change| {
+            let mut schema = schema.clone();
+            change.apply(&mut schema);
+            schema
+        });
         CollectionUpdate {
             name: self.name,
             metadata: self.metadata,
@@ -293,6 +302,29 @@ pub fn write_tenant(tenant: &Tenant) -> Vec<u8> {
         "name": tenant.name,
         "resource_name": tenant.resource_name,
     }))
+}
+
+/// Writes how far the segments of a collection are behind its log: what Chroma says of what is
+/// compacted.
+pub fn write_indexing_status(status: &IndexingStatus) -> Vec<u8> {
+    let (indexed, total) = (status.sealed_operations, status.total_operations);
+    let progress = if total == 0 {
+        1.0
+    } else {
+        indexed as f64 / total as f64
+    };
+    to_json(&serde_json::json!({
+        "op_indexing_progress": progress,
+        "num_unindexed_ops": total.saturating_sub(indexed),
+        "num_indexed_ops": indexed,
+        "num_visible_ops": status.indexed_operations,
+        "total_ops": total,
+    }))
+}
+
+/// Writes how many forks come from one root.
+pub fn write_fork_count(count: u64) -> Vec<u8> {
+    to_json(&serde_json::json!({"count": count}))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use crate::ApiError;
 
+/// Characters of the shortest name of anything.
+const NAME_MIN: usize = 3;
 /// Characters of the longest name.
 const LENGTH_MAX: usize = 512;
 
@@ -34,7 +36,10 @@ fn problem_of_part(name: &str) -> Option<String> {
     let ends = [bytes.first(), bytes.last()]
         .iter()
         .all(|end| end.is_some_and(u8::is_ascii_alphanumeric));
-    if !ends || !(3..=LENGTH_MAX).contains(&bytes.len()) || !bytes.iter().all(|&b| allowed(b)) {
+    if !ends
+        || !(NAME_MIN..=LENGTH_MAX).contains(&bytes.len())
+        || !bytes.iter().all(|&b| allowed(b))
+    {
         return Some(format!(
             "Expected a name containing 3-512 characters from [a-zA-Z0-9._-], starting and ending \
              with a character in [a-zA-Z0-9]. Got: {name}"
@@ -69,9 +74,19 @@ pub fn check_database_name(name: &str) -> Result<(), ApiError> {
     }
 }
 
+/// Checks the name of a database that is asked for: no database has a shorter one.
+pub fn check_asked_database(name: &str) -> Result<(), ApiError> {
+    if name.chars().count() >= NAME_MIN {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "database name must be at least {NAME_MIN} characters"
+    )))
+}
+
 /// Checks the name of a tenant: any characters, three at least.
 pub fn check_tenant_name(name: &str) -> Result<(), ApiError> {
-    if name.chars().count() >= 3 {
+    if name.chars().count() >= NAME_MIN {
         return Ok(());
     }
     let quoted = serde_json::Value::from(name);
@@ -142,6 +157,13 @@ mod tests {
             "Validation error: name: Validation error: length \
              [{\"min\": Number(3), \"value\": String(\"ab\")}]"
         );
+    }
+
+    #[test]
+    fn databases_are_asked_for_by_names_of_three_characters_at_least() {
+        assert!(check_asked_database("abc").is_ok());
+        let error = check_asked_database("ab").unwrap_err();
+        assert_eq!(error.message, "database name must be at least 3 characters");
     }
 
     #[test]

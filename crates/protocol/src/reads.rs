@@ -231,8 +231,8 @@ pub fn decode_query(body: &[u8]) -> Result<QueryBody, ApiError> {
     })
 }
 
-/// Decodes the body of `delete`; `None` where it means no record at all.
-pub fn decode_delete(body: &[u8]) -> Result<Option<Deletion>, ApiError> {
+/// Decodes the body of `delete`; one that selects nothing deletes nothing.
+pub fn decode_delete(body: &[u8]) -> Result<Deletion, ApiError> {
     let raw: RawDelete = json::decode(body)?;
     let selection = selection(raw.ids, raw.metadata, raw.document)?;
     let has_filter = selection.filter.is_some();
@@ -248,14 +248,11 @@ pub fn decode_delete(body: &[u8]) -> Result<Option<Deletion>, ApiError> {
             "Either ids or where must be specified",
         ));
     }
-    if !has_filter && selection.ids.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(Deletion {
+    Ok(Deletion {
         selection,
         limit: raw.limit,
         tell_ids: raw.return_ids,
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -391,12 +388,10 @@ mod tests {
 
     #[test]
     fn delete_means_nothing_or_needs_ids_or_a_filter() {
-        assert!(decode_delete(b"{}").unwrap().is_none());
-        assert!(
-            decode_delete(br#"{"ids":null,"where":null}"#)
-                .unwrap()
-                .is_none()
-        );
+        for nothing in ["{}", r#"{"ids":null,"where":null}"#] {
+            let selection = decode_delete(nothing.as_bytes()).unwrap().selection;
+            assert!(selection.ids.is_none() && selection.filter.is_none());
+        }
         fails(
             decode_delete(br#"{"ids":[]}"#),
             400,
@@ -407,9 +402,7 @@ mod tests {
             400,
             "Validation error: limit, where: limit can only be specified when a where clause",
         );
-        let deletion = decode_delete(br#"{"where":{"k":1},"limit":2}"#)
-            .unwrap()
-            .unwrap();
+        let deletion = decode_delete(br#"{"where":{"k":1},"limit":2}"#).unwrap();
         assert_eq!(deletion.limit, Some(2));
         assert!(deletion.selection.filter.is_some());
     }

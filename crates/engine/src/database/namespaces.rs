@@ -13,7 +13,7 @@ use crate::catalog::{CollectionRow, Manifest};
 use crate::indexing::{LiveCollection, remove_collection};
 use crate::model::{
     BATCH_INGEST_KEY, BatchIngestChange, Collection, CollectionId, CollectionScope,
-    CollectionUpdate, DatabaseInfo, NewCollection, Page, Recall, Tenant,
+    CollectionUpdate, DatabaseInfo, NewCollection, Page, Recall, Schema, Tenant,
 };
 use crate::{Error, Result};
 
@@ -179,14 +179,25 @@ impl Database {
     pub fn update_collection(
         &self,
         scope: CollectionScope<'_>,
-        mut update: CollectionUpdate,
+        update: CollectionUpdate,
+    ) -> Result<()> {
+        self.change_collection(scope, |_| update)
+    }
+
+    /// Changes a collection to what `change` makes of its schema. Changes follow one another: none
+    /// is lost to another that read the same schema.
+    pub fn change_collection(
+        &self,
+        scope: CollectionScope<'_>,
+        change: impl FnOnce(&Schema) -> CollectionUpdate,
     ) -> Result<()> {
         let inner = &self.inner;
-        Recall::of_metadata(update.metadata.as_ref())?;
-        crate::expiry::life(update.metadata.as_ref())?;
         let _changes = inner.changes.lock();
         let live = inner.scoped(scope)?;
         let mut info = live.describe();
+        let mut update = change(&info.schema);
+        Recall::of_metadata(update.metadata.as_ref())?;
+        crate::expiry::life(update.metadata.as_ref())?;
         if let Some(name) = &update.name
             && *name != info.name
             && inner

@@ -137,6 +137,43 @@ fn a_renamed_collection_keeps_what_it_has_in_the_log() {
 }
 
 #[test]
+fn no_change_of_a_schema_is_lost_to_another_made_at_the_same_time() {
+    let database = Database::open(Config::in_memory()).unwrap();
+    create(&database, "changed").unwrap();
+    let before = ef_search(&database);
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| (0..10).for_each(|_| raise_ef_search(&database)));
+        }
+    });
+    assert_eq!(ef_search(&database), before + 40);
+}
+
+fn ef_search(database: &Database) -> u64 {
+    let info = database.collection(TENANT, DATABASE, "changed").unwrap();
+    let hnsw = info.schema.vectors().unwrap().hnsw.as_ref().unwrap();
+    hnsw.ef_search.unwrap()
+}
+
+fn raise_ef_search(database: &Database) {
+    let raise = |schema: &Schema| {
+        let mut schema = schema.clone();
+        schema.change_vectors(|vectors| {
+            let hnsw = vectors.hnsw.as_mut().unwrap();
+            hnsw.ef_search = hnsw.ef_search.map(|found| found + 1);
+        });
+        CollectionUpdate {
+            schema: Some(schema),
+            ..CollectionUpdate::default()
+        }
+    };
+    with_scope(database, "changed", |scope| {
+        database.change_collection(scope, raise)
+    })
+    .unwrap();
+}
+
+#[test]
 fn readers_that_wait_are_told_when_the_collection_goes_or_the_database_closes() {
     let database = Database::open(with_workers()).unwrap();
     for name in ["going", "staying"] {

@@ -145,14 +145,14 @@ fn metadata_space_is_kept_and_sets_the_space() {
 fn new_metadata_replaces_and_nulls_delete() {
     let update = change(json!({"new_metadata": {"a": null, "b": 1}}))
         .unwrap()
-        .into_update(None);
+        .into_update(&Schema::standard(2));
     assert_eq!(
         serde_json::to_string(&update.metadata).unwrap(),
         r#"{"b":1}"#
     );
     let update = change(json!({"new_metadata": {"a": null}}))
         .unwrap()
-        .into_update(None);
+        .into_update(&Schema::standard(2));
     assert!(update.metadata.unwrap().is_empty());
     fails(
         change(json!({"new_metadata": {}})),
@@ -167,14 +167,23 @@ fn new_metadata_replaces_and_nulls_delete() {
 }
 
 #[test]
-fn empty_change_needs_no_schema_and_changes_nothing() {
+fn pages_have_their_defaults() {
+    let page = |body: &str| decode_page(body.as_bytes());
+    let all = page("{}").unwrap();
+    assert_eq!((all.limit, all.offset), (None, 0));
+    let some = page(r#"{"limit":0,"offset":7}"#).unwrap();
+    assert_eq!((some.limit, some.offset), (Some(0), 7));
+    assert_eq!(page(r#"{"limit":-1}"#).unwrap_err().status, 422);
+}
+
+#[test]
+fn empty_change_changes_nothing() {
     for body in [
         json!({}),
         json!({"new_name": null, "new_metadata": null, "new_configuration": null}),
     ] {
         let change = change(body).unwrap();
-        assert!(!change.needs_schema());
-        let update = change.into_update(None);
+        let update = change.into_update(&Schema::standard(2));
         assert!(update.name.is_none() && update.metadata.is_none() && update.schema.is_none());
     }
 }
@@ -182,9 +191,8 @@ fn empty_change_needs_no_schema_and_changes_nothing() {
 #[test]
 fn new_configuration_changes_both_places_of_the_schema() {
     let change_hnsw = change(json!({"new_configuration": {"hnsw": {"ef_search": 7}}})).unwrap();
-    assert!(change_hnsw.needs_schema());
     let schema = change_hnsw
-        .into_update(Some(Schema::standard(2)))
+        .into_update(&Schema::standard(2))
         .schema
         .unwrap();
     let text = serde_json::to_string(&schema).unwrap();
@@ -205,7 +213,7 @@ fn new_configuration_changes_both_places_of_the_schema() {
         "Multiple vector index configurations provided",
     );
     let spann = change(json!({"new_configuration": {"spann": {"ef_search": 7}}})).unwrap();
-    assert!(!spann.needs_schema());
+    assert!(spann.into_update(&Schema::standard(2)).schema.is_none());
 }
 
 #[test]
@@ -237,7 +245,7 @@ fn batch_ingest_is_said_in_configuration_or_metadata_and_told_in_both() {
 fn batch_ingest_is_changed_withdrawn_or_left_alone() {
     let change = |body: &str| {
         let change = decode_collection_change(body.as_bytes()).unwrap();
-        change.into_update(None).batch_ingest
+        change.into_update(&Schema::standard(2)).batch_ingest
     };
     assert_eq!(
         change(r#"{"new_metadata":{"k":1}}"#),

@@ -4,7 +4,7 @@ use axum::extract::State;
 use uuid::Uuid;
 use vermilion_engine::Database;
 use vermilion_engine::ErrorKind;
-use vermilion_engine::model::CollectionId;
+use vermilion_engine::model::{CollectionId, Schema};
 use vermilion_protocol::{ApiError, collections as bodies};
 
 use crate::answer::{Answer, Reply};
@@ -100,13 +100,8 @@ pub(crate) async fn get_by_crn(State(app): State<App>, names: Names) -> Reply {
 pub(crate) async fn update(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
     let change = bodies::decode_collection_change(&body.0)?;
     app.write(move |database| {
-        let scope = scope.get();
-        let schema = if change.needs_schema() {
-            Some(database.collection_by_id(scope)?.schema)
-        } else {
-            None
-        };
-        Ok(database.update_collection(scope, change.into_update(schema))?)
+        let update = |schema: &Schema| change.into_update(schema);
+        Ok(database.change_collection(scope.get(), update)?)
     })
     .await?;
     Ok(Answer::empty())
@@ -123,20 +118,7 @@ pub(crate) async fn delete(State(app): State<App>, names: Names) -> Reply {
 pub(crate) async fn indexing_status(State(app): State<App>, scope: Scope) -> Reply {
     let ask = move |database: &Database| Ok(database.indexing_status(scope.get())?);
     let status = app.read(ask).await?;
-    // Chroma's word for what is compacted: our segments.
-    let (indexed, total) = (status.sealed_operations, status.total_operations);
-    let progress = if total == 0 {
-        1.0
-    } else {
-        indexed as f64 / total as f64
-    };
-    Ok(Answer::value(&serde_json::json!({
-        "op_indexing_progress": progress,
-        "num_unindexed_ops": total.saturating_sub(indexed),
-        "num_indexed_ops": indexed,
-        "num_visible_ops": status.indexed_operations,
-        "total_ops": total,
-    })))
+    Ok(Answer::json(bodies::write_indexing_status(&status)))
 }
 
 /// Answers that `what` is not served by a single node, if the collection is there at all.
@@ -155,7 +137,7 @@ pub(crate) async fn fork(State(app): State<App>, scope: Scope, body: JsonBody) -
 
 pub(crate) async fn fork_count(State(app): State<App>, scope: Scope) -> Reply {
     let count = app.database.fork_count(scope.get())?;
-    Ok(Answer::value(&serde_json::json!({"count": count})))
+    Ok(Answer::json(bodies::write_fork_count(count)))
 }
 
 pub(crate) async fn attach_function(State(app): State<App>, scope: Scope) -> Reply {

@@ -1,14 +1,12 @@
 //! Routes about tenants and databases.
 
 use axum::extract::State;
-use vermilion_protocol::{ApiError, collections as bodies};
+use vermilion_protocol::collections as bodies;
+use vermilion_protocol::names::check_asked_database;
 
 use crate::answer::{Answer, Reply};
 use crate::app::App;
 use crate::extract::{Asked, JsonBody, Names, Paging};
-
-/// Characters of the shortest name of a database.
-const DATABASE_NAME_MIN: usize = 3;
 
 pub(crate) async fn create_tenant(State(app): State<App>, body: JsonBody) -> Reply {
     let name = bodies::decode_new_tenant(&body.0)?;
@@ -52,9 +50,7 @@ pub(crate) async fn list_databases(
 }
 
 pub(crate) async fn get_database(State(app): State<App>, names: Names) -> Reply {
-    if names.database.chars().count() < DATABASE_NAME_MIN {
-        return Err(ApiError::invalid("database name must be at least 3 characters").into());
-    }
+    check_asked_database(&names.database)?;
     let find = move |database: &vermilion_engine::Database| {
         Ok(database.database(&names.tenant, &names.database)?)
     };

@@ -4,7 +4,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use vermilion_engine::Database;
-use vermilion_engine::model::{Consistency, Deleted, Operation, SeqRange};
+use vermilion_engine::model::{Consistency, Operation, SeqRange};
 use vermilion_protocol::{answers, arrow, reads, records, search, survey};
 
 use crate::answer::{Answer, Reply};
@@ -78,11 +78,7 @@ pub(crate) async fn delete(
     body: JsonBody,
 ) -> Reply {
     let delete = move |database: &Database| {
-        if let Some(deletion) = reads::decode_delete(&body.0)? {
-            return Ok(database.delete(scope.get(), &deletion)?);
-        }
-        database.collection_by_id(scope.get())?;
-        Ok(Deleted::default())
+        Ok(database.delete(scope.get(), &reads::decode_delete(&body.0)?)?)
     };
     let deleted = app.write(delete).await?;
     Ok(Answer::json(answers::write_deleted(&deleted)).telling(deleted.seqs))
