@@ -16,6 +16,11 @@ use crate::reads::Column;
 /// Metadata keys of the storage layout, which clients never see.
 pub(crate) const HIDDEN_KEYS: &str = "chroma:";
 
+/// Whether clients see the metadata under `key`.
+pub fn is_shown(key: &str) -> bool {
+    !key.starts_with(HIDDEN_KEYS)
+}
+
 /// Appends the member `name` to `object`, a written object that has members.
 pub(crate) fn append_member(object: &mut Vec<u8>, name: &str, value: &impl serde::Serialize) {
     object.pop();
@@ -263,7 +268,7 @@ impl Writer {
             .iter()
             .map(|key| {
                 let escaped = || serde_json::to_vec(&**key).expect("a string is always JSON");
-                (!key.starts_with(HIDDEN_KEYS) && shown(key)).then(escaped)
+                (is_shown(key) && shown(key)).then(escaped)
             })
             .collect();
         self.list(0..column.len(), |w, row| {

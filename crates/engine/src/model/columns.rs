@@ -262,6 +262,11 @@ impl Embeddings {
         &self.values
     }
 
+    /// The whole block, taken.
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+
     /// Which rows are present; `None` means all.
     pub fn present(&self) -> Option<&[bool]> {
         self.present.as_deref()

@@ -18,9 +18,31 @@ pub fn decode(
     operation: Operation,
     records_max: usize,
 ) -> Result<RecordBatch, ApiError> {
-    json::decode_seed(body, || BodySeed { operation })
+    let seed = || BodySeed {
+        operation,
+        vectors_apart: false,
+    };
+    json::decode_seed(body, seed)
         .map_err(|error| explain_overflow(error, "embeddings"))?
-        .into_batch(operation, records_max)
+        .into_batch(None, operation, records_max)
+}
+
+/// Decodes the same members from what `columns` reads, whatever form it has, with the vectors apart:
+/// they are in one block already.
+pub fn decode_columns<'de, D: Deserializer<'de>>(
+    columns: D,
+    embeddings: Option<Embeddings>,
+    operation: Operation,
+    records_max: usize,
+) -> Result<RecordBatch, ApiError> {
+    let seed = BodySeed {
+        operation,
+        vectors_apart: embeddings.is_some(),
+    };
+    let body = seed
+        .deserialize(columns)
+        .map_err(|error| ApiError::unprocessable(error.to_string()))?;
+    body.into_batch(embeddings, operation, records_max)
 }
 
 /// What a body holds; a member that was absent or null is `None`.
@@ -35,7 +57,13 @@ struct Body {
 }
 
 impl Body {
-    fn into_batch(self, operation: Operation, records_max: usize) -> Result<RecordBatch, ApiError> {
+    /// The batch; `apart` are the vectors where they did not come with the other members.
+    fn into_batch(
+        self,
+        apart: Option<Embeddings>,
+        operation: Operation,
+        records_max: usize,
+    ) -> Result<RecordBatch, ApiError> {
         if let Some(row) = self.metadata_problem {
             return Err(ApiError::validation(
                 "metadatas",
@@ -44,10 +72,10 @@ impl Body {
         }
         let ids = self.ids.unwrap_or_default();
         let rows = ids.len();
-        let vector_rows = self.vectors.as_ref().map(VectorBlock::rows);
-        let embeddings = match self.vectors {
-            Some(vectors) => vectors.into_embeddings("embeddings")?,
-            None => Embeddings::default(),
+        let (vector_rows, embeddings) = match (apart, self.vectors) {
+            (Some(embeddings), _) => (Some(embeddings.len()), embeddings),
+            (None, Some(vectors)) => (Some(vectors.rows()), vectors.into_embeddings("embeddings")?),
+            (None, None) => (None, Embeddings::default()),
         };
         if rows > records_max {
             return Err(ApiError::invalid(format!(
@@ -86,6 +114,8 @@ impl Body {
 
 struct BodySeed {
     operation: Operation,
+    /// Whether the vectors come another way, so that nobody misses them here.
+    vectors_apart: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for BodySeed {
@@ -170,7 +200,8 @@ impl<'de> Visitor<'de> for BodySeed {
         if body.ids.is_none() {
             return Err(A::Error::missing_field("ids"));
         }
-        if body.vectors.is_none() && self.operation != Operation::Update {
+        let needs_vectors = self.operation != Operation::Update && !self.vectors_apart;
+        if body.vectors.is_none() && needs_vectors {
             return Err(A::Error::missing_field("embeddings"));
         }
         Ok(body)

@@ -10,7 +10,7 @@ mod metadata;
 mod strings;
 mod vectors;
 
-pub use decode::decode;
+pub use decode::{decode, decode_columns};
 pub(crate) use metadata::{Cell, CollectionMetadata, MetadataRows, list_of, problem_of_key};
 pub(crate) use vectors::{QueryVectors, all_finite, check_absent, explain_overflow};
 

@@ -3,9 +3,9 @@
 use base64::Engine;
 use proptest::prelude::*;
 use serde_json::json;
-use vermilion_engine::model::{Operation, RecordBatch, Value};
+use vermilion_engine::model::{Embeddings, Operation, RecordBatch, Value};
 
-use super::decode;
+use super::{decode, decode_columns};
 use crate::ApiError;
 
 fn decoded(operation: Operation, body: &serde_json::Value) -> Result<RecordBatch, ApiError> {
@@ -26,6 +26,26 @@ fn base64_of(vector: &[f32]) -> String {
         .flat_map(|number| number.to_le_bytes())
         .collect();
     base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+#[test]
+fn vectors_that_come_apart_make_the_same_batch() {
+    let body = json!({"ids": ["a", "b"], "embeddings": [[1, 2], [3, 4]],
+        "documents": ["x", null], "metadatas": [{"n": 1}, null]});
+    let mut columns = body.clone();
+    columns.as_object_mut().unwrap().remove("embeddings");
+    let block = || Embeddings::new(2, vec![1.0, 2.0, 3.0, 4.0]);
+    let apart = |embeddings| decode_columns(columns.clone(), embeddings, Operation::Add, 1000);
+    assert_eq!(apart(block()).unwrap(), add(body));
+    let missing = apart(None).unwrap_err();
+    assert_eq!(missing.status, 422);
+    assert!(missing.message.contains("missing field `embeddings`"));
+    let one = apart(Embeddings::new(4, vec![1.0; 4])).unwrap_err();
+    assert!(one.message.starts_with("Inconsistent number"), "{one}");
+    let update = decode_columns(columns.clone(), None, Operation::Update, 1000).unwrap();
+    assert!(update.embeddings.is_empty());
+    let many = decode_columns(columns, block(), Operation::Add, 1).unwrap_err();
+    assert!(many.message.contains("exceeds maximum batch size 1"));
 }
 
 #[test]
