@@ -1,0 +1,235 @@
+//! The engine for the Python package `vermilion`: values of Python to columns and back, errors to
+//! exceptions, and no logic.
+//!
+//! What must stay true: the interpreter's lock is given back around every call of the engine; all
+//! decoding is that of the protocol; a process that was forked from the one that opened a database
+//! never touches it, since the threads behind it are not there.
+
+mod calls;
+mod failure;
+mod results;
+mod values;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use uuid::Uuid;
+use vermilion_engine::model::{CollectionId, CollectionScope, Embeddings, Operation};
+use vermilion_engine::{Config, Database};
+use vermilion_protocol::{ApiError, reads, records};
+
+/// An open database, until it is closed.
+#[pyclass(frozen, module = "vermilion._engine")]
+struct Engine {
+    database: Held,
+    limit: usize,
+}
+
+/// The database, gone once it is closed, and the process that opened it.
+struct Held {
+    database: Mutex<Option<Arc<Database>>>,
+    process: u32,
+}
+
+impl Held {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
+        // What it guards is whole at every moment, whoever panics.
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self) -> Result<Arc<Database>, ApiError> {
+        // Before the lock, which a thread that was not forked may have held.
+        if self.process != std::process::id() {
+            return Err(ApiError::new(
+                503,
+                "This database was opened before the process was forked; open it anew in the new \
+                 process, or start processes with the method `spawn`. A folder can be open in one \
+                 process at a time; several share it through a server.",
+            ));
+        }
+        let closed = || ApiError::new(503, "This database was closed; open it anew.");
+        self.lock().clone().ok_or_else(closed)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.process != std::process::id() {
+            // Closing would wait for threads that only the process before the fork has.
+            let database = std::mem::take(&mut self.database);
+            let _left = std::mem::ManuallyDrop::new(database);
+        }
+    }
+}
+
+/// Which collection: tenant, database, id.
+type Names = (String, String, String);
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "arguments of Python come as values"
+)]
+#[pymethods]
+impl Engine {
+    /// Opens the folder `path`, made where it is not there; a database in memory without one.
+    #[new]
+    #[pyo3(signature = (path=None))]
+    fn open(py: Python<'_>, path: Option<String>) -> PyResult<Self> {
+        let opened = py.detach(|| {
+            let config = match path {
+                Some(path) => Config::at(path)?,
+                None => Config::in_memory(),
+            };
+            Database::open(config)
+        });
+        let database = opened.map_err(|error| failure::exception(py, &error.into()))?;
+        Ok(Self {
+            limit: database.limits().batch_records_max,
+            database: Held {
+                database: Mutex::new(Some(Arc::new(database))),
+                process: std::process::id(),
+            },
+        })
+    }
+
+    /// Ends the waits of others, refuses what comes later, leaves the log with a clean end, and gives
+    /// the folder back once calls that run have ended.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.run(py, |database| {
+            self.database.lock().take();
+            Ok(database.close()?)
+        })
+    }
+
+    /// Nanoseconds since 1970.
+    fn heartbeat(&self, py: Python<'_>) -> PyResult<u64> {
+        self.run(py, |database| Ok(database.now_nanoseconds()))
+    }
+
+    /// Records in one batch at most.
+    #[getter]
+    fn max_batch_size(&self) -> usize {
+        self.limit
+    }
+
+    /// Carries out `operation` on what `names` names; body and answer are JSON as over HTTP.
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        operation: &str,
+        names: Vec<String>,
+        body: &[u8],
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let answer = self.run(py, |database| {
+            calls::call(database, operation, &names, body)
+        })?;
+        Ok(PyBytes::new(py, &answer))
+    }
+
+    /// Writes records: `operation` is `add`, `update` or `upsert`; `columns` a dictionary with `ids`
+    /// and any of `documents`, `uris`, `metadatas`; `embeddings` a block of vectors. Answers the first
+    /// and last SeqId.
+    fn write(
+        &self,
+        py: Python<'_>,
+        names: Names,
+        operation: &str,
+        columns: &Bound<'_, PyDict>,
+        embeddings: Option<PyReadonlyArray2<'_, f32>>,
+    ) -> PyResult<(u64, u64)> {
+        let decode = || {
+            let operation = operation_named(operation)?;
+            let embeddings = embeddings.map(|block| vectors(&block)).transpose()?;
+            let columns = values::Value(columns.as_any());
+            records::decode_columns(columns, embeddings, operation, self.limit)
+        };
+        let batch = decode().map_err(|error| failure::exception(py, &error))?;
+        let seqs = self.run(py, |database| Ok(database.write(scope(&names)?, batch)?))?;
+        Ok((seqs.first.0, seqs.last.0))
+    }
+
+    /// Records by the body of `get`.
+    fn get<'py>(&self, py: Python<'py>, names: Names, body: &[u8]) -> PyResult<Bound<'py, PyDict>> {
+        let fetched = self.run(py, |database| {
+            let asked = reads::decode_get(body)?;
+            Ok(database.get(scope(&names)?, &asked.request)?)
+        })?;
+        results::fetched(py, fetched)
+    }
+
+    /// The nearest records to each vector of `queries`, by a body of `query` that has no vectors.
+    fn query<'py>(
+        &self,
+        py: Python<'py>,
+        names: Names,
+        queries: PyReadonlyArray2<'_, f32>,
+        body: &[u8],
+    ) -> PyResult<Bound<'py, PyList>> {
+        let queries = vectors(&queries).map_err(|error| failure::exception(py, &error))?;
+        let nearest = self.run(py, |database| {
+            let mut asked = reads::decode_query(body)?;
+            asked.request.embeddings = queries;
+            Ok(database.query(scope(&names)?, &asked.request)?)
+        })?;
+        results::nearest(py, nearest)
+    }
+}
+
+impl Engine {
+    /// Runs `work` without the interpreter's lock.
+    fn run<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Database) -> Result<T, ApiError> + Send,
+    ) -> PyResult<T> {
+        let done = self.database.get().and_then(|database| {
+            py.detach(|| {
+                let done = work(&database);
+                // Whoever lets go of it last closes it, which is no work for the holder of the lock.
+                drop(database);
+                done
+            })
+        });
+        done.map_err(|error| failure::exception(py, &error))
+    }
+}
+
+fn operation_named(name: &str) -> Result<Operation, ApiError> {
+    match name {
+        "add" => Ok(Operation::Add),
+        "update" => Ok(Operation::Update),
+        "upsert" => Ok(Operation::Upsert),
+        _ => Err(ApiError::invalid(format!(
+            "{name} is no way to write records; add, update and upsert are"
+        ))),
+    }
+}
+
+fn scope(names: &Names) -> Result<CollectionScope<'_>, ApiError> {
+    let id = Uuid::try_parse(&names.2)
+        .map_err(|_| ApiError::invalid("Collection ID is not a valid UUIDv4"))?;
+    Ok(CollectionScope {
+        tenant: &names.0,
+        database: &names.1,
+        id: CollectionId(id),
+    })
+}
+
+/// The vectors of a block, copied once: the array stays the caller's, to be changed at will.
+fn vectors(block: &PyReadonlyArray2<'_, f32>) -> Result<Embeddings, ApiError> {
+    let dimension = block.shape()[1];
+    let values = block
+        .as_slice()
+        .map_err(|_| ApiError::invalid("A block of vectors must be contiguous, row after row"))?;
+    Embeddings::new(dimension, values.to_vec())
+        .ok_or_else(|| ApiError::invalid("Each embedding must have at least 1 dimension"))
+}
+
+/// The native part of the package.
+#[pymodule]
+fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<Engine>()
+}

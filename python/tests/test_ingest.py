@@ -1,0 +1,217 @@
+"""Records poured in from every kind of source, and out again."""
+
+import json
+
+import numpy as np
+import pytest
+
+import vermilion
+from vermilion.errors import InvalidArgumentError
+
+X = np.random.default_rng(11).standard_normal((25, 6), dtype=np.float32)
+
+
+def records():
+    return [
+        {
+            "id": f"r{row}",
+            "embedding": X[row].tolist(),
+            "document": f"text {row}" if row % 2 else None,
+            "metadata": {"n": row} if row % 3 else None,
+            "uri": f"u{row}",
+        }
+        for row in range(25)
+    ]
+
+
+def check(collection):
+    found = collection.get(include=["embeddings", "documents", "metadatas", "uris"])
+    assert found["ids"] == [f"r{row}" for row in range(25)]
+    np.testing.assert_array_equal(found["embeddings"], X)
+    assert found["documents"] == [one["document"] for one in records()]
+    assert found["metadatas"] == [one["metadata"] for one in records()]
+    assert found["uris"] == [one["uri"] for one in records()]
+
+
+def columns():
+    made = {name: [one[name] for one in records()] for name in records()[0]}
+    return {**made, "embedding": X}
+
+
+def jsonl(folder):
+    path = folder / "records.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in records()) + "\n")
+    return path
+
+
+def table():
+    arrow = pytest.importorskip("pyarrow")
+    made = columns()
+    made["embedding"] = arrow.array(list(X), arrow.list_(arrow.float32()))
+    made["metadata"] = [one and json.dumps(one) for one in made["metadata"]]
+    return arrow.table(made)
+
+
+def fixed_table():
+    arrow = pytest.importorskip("pyarrow")
+    whole = table()
+    fixed = arrow.FixedSizeListArray.from_arrays(arrow.array(X.reshape(-1)), 6)
+    return whole.set_column(1, "embedding", fixed)
+
+
+def parquet(folder):
+    writer = pytest.importorskip("pyarrow.parquet")
+    writer.write_table(table(), folder / "records.parquet", row_group_size=10)
+    return folder / "records.parquet"
+
+
+def pandas_frame():
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame({**columns(), "embedding": list(X)})
+
+
+def polars_frame():
+    return pytest.importorskip("polars").from_arrow(table())
+
+
+SOURCES = {
+    "records": lambda folder: iter(records()),
+    "columns": lambda folder: columns(),
+    "plural columns": lambda folder: {f"{name}s": column for name, column in columns().items()},
+    "jsonl": jsonl,
+    "parquet": parquet,
+    "arrow": lambda folder: table(),
+    "arrow batch": lambda folder: table().to_batches()[0],
+    "fixed size lists": lambda folder: fixed_table(),
+    "pandas": lambda folder: pandas_frame(),
+    "polars": lambda folder: polars_frame(),
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_kind_of_source_gives_the_same_records(collection, tmp_path, kind):
+    told = []
+    report = collection.ingest(SOURCES[kind](tmp_path), batch_size=7, progress=told.append)
+    assert (report.records, report.skipped) == (25, 0)
+    assert report.records_per_second > 0 and told[-1] == 25 and told == sorted(told)
+    check(collection)
+
+
+def test_arrays_get_numbers_or_given_ids(collection):
+    assert collection.ingest(X, batch_size=10).records == 25
+    assert collection.get(include=[])["ids"] == [str(row) for row in range(25)]
+    collection.ingest(X[:3], ids=["x", "y", "z"])
+    assert collection.get(ids=["y"], include=["embeddings"])["embeddings"].tolist() == [X[1].tolist()]
+    with pytest.raises(InvalidArgumentError, match="fewer ids"):
+        collection.ingest(X, ids=["x"])
+    with pytest.raises(InvalidArgumentError, match="more ids"):
+        collection.ingest(X[:1], ids=["x", "y"])
+
+
+def test_other_columns_are_metadata(collection):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"id": ["a", "b"], "year": [2020, 2021], "score": [0.5, None]})
+    frame["embedding"] = [[1.0, 2.0], [3.0, 4.0]]
+    collection.ingest(frame)
+    assert collection.get()["metadatas"] == [{"year": 2020, "score": 0.5}, {"year": 2021}]
+
+
+def test_what_has_no_vectors_is_embedded(client):
+    def lengths(input):
+        return [[float(len(text)), 1.0] for text in input]
+
+    collection = client.get_or_create_collection("embedded-by-ingest", embedding_function=lengths)
+    collection.ingest([{"id": "a", "document": "xyz"}])
+    assert collection.get(include=["embeddings"])["embeddings"].tolist() == [[3, 1]]
+    client.delete_collection("embedded-by-ingest")
+
+
+def test_a_call_that_was_cut_off_goes_on(collection, tmp_path):
+    note = tmp_path / "note"
+
+    def cut():
+        yield from records()[:17]
+        raise OSError("the source broke")
+
+    with pytest.raises(OSError, match="broke"):
+        collection.ingest(cut(), batch_size=5, resume=note)
+    before = json.loads(note.read_text())["records"]
+    assert before in (5, 10) and collection.count() >= before
+    report = collection.ingest(iter(records()), batch_size=5, resume=note)
+    assert (report.skipped, report.records) == (before, 25 - before)
+    assert not note.exists()
+    check(collection)
+
+
+def test_notes_of_others_are_refused(client, collection, tmp_path):
+    note = tmp_path / "note"
+    note.write_text(json.dumps({"collection": "another", "records": 5}))
+    with pytest.raises(InvalidArgumentError, match="another collection"):
+        collection.ingest(X, resume=note)
+    note.write_text("no note")
+    with pytest.raises(InvalidArgumentError, match="no note"):
+        collection.ingest(X, resume=note)
+    assert collection.count() == 0
+
+
+WRONG = [
+    (lambda path: 7, "cannot be ingested"),
+    (lambda path: "records.txt", "no file of records"),
+    (lambda path: [1, 2], "A record is a dictionary"),
+    (lambda path: [{"embedding": [1.0]}], "need an id"),
+    (lambda path: [{"id": "a"}], "an embedding or a document"),
+    (lambda path: [{"id": "a", "embedding": [1.0]}, {"id": "b"}], "has no embedding"),
+    (lambda path: {"id": ["a"], "embedding": [[1.0], [2.0]]}, "different lengths"),
+    (lambda path: X[0], "has the shape"),
+]
+
+
+@pytest.mark.parametrize(("source", "message"), WRONG, ids=range(len(WRONG)))
+def test_wrong_sources_are_told(collection, tmp_path, source, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        collection.ingest(source(tmp_path))
+    assert collection.count() == 0
+
+
+def test_lines_that_are_no_json_are_named(collection, tmp_path):
+    path = tmp_path / "broken.jsonl"
+    path.write_text('{"id": "a", "embedding": [1]}\n{"id": \n')
+    with pytest.raises(InvalidArgumentError, match="Line 2 of"):
+        collection.ingest(path)
+    with pytest.raises(InvalidArgumentError, match="batch_size is 0"):
+        collection.ingest(X, batch_size=0)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_exported_files_come_back_as_the_same_records(client, collection, tmp_path, suffix):
+    collection.ingest(iter(records()))
+    sparse = vermilion.SparseVector([2, 9], [0.5, 0.25])
+    collection.update(ids="r1", metadatas={"s": sparse, "l": ["a"]})
+    path = tmp_path / f"out{suffix}"
+    assert collection.export(path, batch_size=4).records == 25
+    again = client.create_collection(f"again-{collection.name}", embedding_function=None)
+    again.ingest(path)
+    kinds = ["embeddings", "documents", "metadatas", "uris"]
+    one, other = (each.get(include=kinds) for each in (collection, again))
+    np.testing.assert_array_equal(one.pop("embeddings"), other.pop("embeddings"))
+    assert one == other and other["metadatas"][1]["s"] == sparse
+    few = tmp_path / f"few{suffix}"
+    assert collection.export(few, where={"n": {"$lt": 5}}).records == 3
+    empty = client.create_collection(f"empty-{collection.name}", embedding_function=None)
+    assert empty.export(few).records == 0
+    assert [each.name for each in tmp_path.glob("*.new")] == []
+    client.delete_collection(again.name)
+    client.delete_collection(empty.name)
+
+
+def test_tables_come_out(collection):
+    pytest.importorskip("pyarrow"), pytest.importorskip("pandas"), pytest.importorskip("polars")
+    assert len(collection.to_arrow()) == 0
+    collection.ingest(iter(records()))
+    arrow, polars, pandas = collection.to_arrow(7), collection.to_polars(), collection.to_pandas()
+    assert arrow.column_names == ["id", "embedding", "document", "metadata", "uri"]
+    np.testing.assert_array_equal(np.array(arrow["embedding"].to_pylist(), np.float32), X)
+    assert polars["id"].to_list() == pandas["id"].tolist() == [f"r{row}" for row in range(25)]
+    assert pandas["metadata"][1] == {"n": 1}
+    np.testing.assert_array_equal(np.stack(pandas["embedding"]), X)
+    assert len(collection.to_arrow(where={"n": {"$lt": 5}})) == 3

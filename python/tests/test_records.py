@@ -1,0 +1,249 @@
+"""Records, written and read: the same over every transport."""
+
+import numpy as np
+import pytest
+
+from vermilion import K, Knn, ReadLevel, Rrf, Search, SparseVector
+from vermilion.errors import (
+    BatchSizeExceededError,
+    ChromaError,
+    DuplicateIDError,
+    InvalidArgumentError,
+)
+
+X = np.random.default_rng(7).standard_normal((50, 16), dtype=np.float32)
+IDS = [f"id{number}" for number in range(50)]
+
+
+def fill(collection):
+    collection.add(
+        ids=IDS,
+        embeddings=X,
+        documents=[f"document {number}" for number in range(50)],
+        metadatas=[{"n": number, "even": number % 2 == 0} for number in range(50)],
+        uris=[f"file:///{number}" for number in range(50)],
+    )
+
+
+def test_what_was_added_comes_back_as_it_was(collection):
+    fill(collection)
+    everything = collection.get(include=["embeddings", "documents", "metadatas", "uris"])
+    assert everything["ids"] == IDS
+    assert everything["embeddings"].dtype == np.float32
+    np.testing.assert_array_equal(everything["embeddings"], X)
+    assert everything["documents"][49] == "document 49"
+    assert everything["metadatas"][3] == {"n": 3, "even": False}
+    assert everything["uris"][1] == "file:///1"
+    assert everything["included"] == ["embeddings", "documents", "metadatas", "uris"]
+    assert collection.count() == 50
+    assert collection.count(read_level=ReadLevel.INDEX_ONLY) <= 50
+
+
+def test_metadata_keeps_its_types(collection):
+    sparse = SparseVector([3, 70000], [0.5, -2.0], ["a", "b"])
+    given = {
+        "text": "ü\n\0",
+        "int": -(2**63),
+        "float": 1e-300,
+        "true": True,
+        "texts": ["a", "b"],
+        "ints": [1, 2],
+        "floats": [0.5, 2.0],
+        "truths": [True, False],
+        "sparse": sparse,
+    }
+    collection.add(ids="a", embeddings=[1.0, 2.0], metadatas=given)
+    told = collection.get()["metadatas"][0]
+    assert told == given
+    assert {key: type(value) for key, value in told.items()} == {
+        key: type(value) for key, value in given.items()
+    }
+    collection.update(ids="a", metadatas={"int": np.int64(7), "float": np.float32(0.5), "true": None})
+    told = collection.get()["metadatas"][0]
+    assert (told["int"], told["float"], "true" in told) == (7, 0.5, False)
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        X[:2],
+        np.asfortranarray(X[:2]),
+        X[:4:2],
+        X[:2].astype(np.float64),
+        X[:2].tolist(),
+        list(X[:2]),
+        [tuple(row) for row in X[:2].tolist()],
+        (X[:2] * 10).astype(np.int64),
+    ],
+    ids=["block", "fortran", "strided", "float64", "lists", "arrays", "tuples", "ints"],
+)
+def test_vectors_come_in_many_forms(collection, vectors):
+    collection.add(ids=["a", "b"], embeddings=vectors)
+    told = collection.get(include=["embeddings"])["embeddings"]
+    np.testing.assert_array_equal(told, np.asarray(vectors, dtype=np.float32))
+
+
+def test_the_array_stays_the_callers(collection):
+    block = X[:2].copy()
+    collection.add(ids=["a", "b"], embeddings=block)
+    block[:] = 0
+    np.testing.assert_array_equal(collection.get(include=["embeddings"])["embeddings"], X[:2])
+
+
+def test_single_records_need_no_lists(collection):
+    collection.upsert(ids="a", embeddings=[1, 2], documents="d", metadatas={"k": 1}, uris="u")
+    found = collection.get("a", include=["documents", "metadatas", "uris"])
+    assert (found["documents"], found["metadatas"], found["uris"]) == (["d"], [{"k": 1}], ["u"])
+
+
+def test_add_leaves_what_exists_and_upsert_and_update_change_it(collection):
+    collection.add(ids=["a"], embeddings=[[1, 2]], documents=["first"], metadatas=[{"k": 1, "l": 1}])
+    collection.add(ids=["a", "b"], embeddings=[[3, 4], [5, 6]], documents=["second", "b"])
+    assert collection.get()["documents"] == ["first", "b"]
+    collection.upsert(ids=["a", "c"], embeddings=[[7, 8], [9, 9]], metadatas=[{"k": 2}, {"k": 3}])
+    collection.update(ids=["b", "nobody"], documents=["changed", "nothing"], embeddings=[[0, 1], [0, 2]])
+    found = collection.get(include=["documents", "metadatas", "embeddings"])
+    assert found["ids"] == ["a", "b", "c"]
+    assert found["documents"] == ["first", "changed", None]
+    assert found["metadatas"] == [{"k": 2, "l": 1}, None, {"k": 3}]
+    assert found["embeddings"].tolist() == [[7, 8], [0, 1], [9, 9]]
+
+
+def test_query_answers_the_nearest_first(collection):
+    fill(collection)
+    distances = ((X[None, :, :] - X[:3, None, :]) ** 2).sum(-1)
+    found = collection.query(query_embeddings=X[:3], n_results=5)
+    for number in range(3):
+        expected = np.argsort(distances[number])[:5]
+        assert found["ids"][number] == [IDS[one] for one in expected]
+        np.testing.assert_allclose(
+            found["distances"][number], distances[number][expected], rtol=1e-5, atol=1e-5
+        )
+    assert found["embeddings"] is None and found["uris"] is None
+    one = collection.query(query_embeddings=X[9].tolist(), n_results=2, include=["embeddings", "uris"])
+    assert one["ids"][0][0] == "id9" and one["uris"][0][0] == "file:///9"
+    np.testing.assert_array_equal(one["embeddings"][0][0], X[9])
+    assert one["distances"] is None and one["included"] == ["embeddings", "uris"]
+    exact = collection.query(query_embeddings=X[9], n_results=100, recall="exact")
+    assert len(exact["ids"][0]) == 50
+
+
+def test_filters_select_records(collection):
+    fill(collection)
+    assert collection.get(where={"n": {"$gte": 48}})["ids"] == ["id48", "id49"]
+    assert collection.get(where={"n": {"$in": np.arange(2)}})["ids"] == ["id0", "id1"]
+    assert collection.get(where=(K("n") < 4) & (K("even") == True))["ids"] == ["id0", "id2"]  # noqa: E712
+    assert collection.get(where_document={"$contains": "ment 7"})["ids"] == ["id7"]
+    assert collection.get(limit=2, offset=3)["ids"] == ["id3", "id4"]
+    assert collection.get(ids=["id5", "nobody", "id4"])["ids"] == ["id4", "id5"]
+    assert collection.get(ids=[])["ids"] == []
+    near = collection.query(query_embeddings=X[4], where={"even": False}, n_results=50)
+    assert len(near["ids"][0]) == 25 and "id4" not in near["ids"][0]
+    only = collection.query(query_embeddings=X[4], ids=["id1", "id2"], n_results=50)
+    assert sorted(only["ids"][0]) == ["id1", "id2"]
+
+
+def test_delete_takes_what_is_meant(collection):
+    fill(collection)
+    assert collection.delete(ids=["id0", "id1"]) == {"deleted": 2}
+    assert collection.delete(where={"n": {"$lt": 10}}, limit=3) == {"deleted": 3}
+    assert collection.delete(where_document={"$contains": "document 4"})["deleted"] == 10
+    assert collection.count() == 35
+    with pytest.raises(ValueError, match="At least one of ids, where, or where_document"):
+        collection.delete()
+    with pytest.raises(ValueError, match="non-empty list"):
+        collection.delete(ids=[])
+
+
+def test_peek_has_vectors(collection):
+    fill(collection)
+    first = collection.peek(3)
+    assert first["ids"] == IDS[:3] and first["embeddings"].shape == (3, 16)
+    assert collection.peek()["embeddings"].shape == (10, 16)
+
+
+def test_empty_collections_answer_nothing(collection):
+    found = collection.get(include=["embeddings"])
+    assert found["ids"] == [] and len(found["embeddings"]) == 0
+    assert collection.query(query_embeddings=[[1.0, 2.0]])["ids"] == [[]]
+    assert collection.count() == 0
+
+
+def test_searches_rank_group_and_select(collection):
+    fill(collection)
+    search = Search().where(K("n") >= 10).rank(Knn(X[20]) * 2 + 1).limit(2).select(K.SCORE, "n")
+    other = Search(limit=1).select_all()
+    found = collection.search([search, other])
+    assert found["ids"][0][0] == "id20"
+    assert found["scores"][0][0] == pytest.approx(1.0, abs=1e-4)
+    assert found["metadatas"][0][0] == {"n": 20}
+    rows = found.rows()
+    assert rows[1][0]["document"] == "document 0" and len(rows[1][0]["embedding"]) == 16
+    near = [Knn(X[one], limit=50, return_rank=True) for one in (3, 5)]
+    fused = Rrf(near, weights=[1, 2])
+    places = [((X - X[one]) ** 2).sum(-1).argsort().argsort() for one in (3, 5)]
+    expected = np.argsort(-(1 / (60 + places[0]) + 2 / (60 + places[1])))[:4]
+    assert collection.search(Search(rank=fused, limit=4))["ids"] == [[IDS[one] for one in expected]]
+
+
+WRONG = [
+    (lambda c: c.add(ids=[], embeddings=[]), "non-empty list"),
+    (lambda c: c.add(ids=[1], embeddings=[[1.0]]), "Expected ID to be a str"),
+    (lambda c: c.add(ids=["a", "a"], embeddings=[[1.0], [2.0]]), "found duplicates of: a"),
+    (lambda c: c.add(ids=[""], embeddings=[[1.0]]), "at least one character"),
+    (lambda c: c.add(ids=["a"]), "Expected embeddings, or documents"),
+    (lambda c: c.add(ids=["a"], documents=["d"]), "embedding function"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1.0], [2.0]]), "embeddings: 2"),
+    (lambda c: c.add(ids=["a", "b"], embeddings=[[1.0], [2.0, 3.0]]), "of one dimension"),
+    (lambda c: c.add(ids=["a"], embeddings=[["x"]]), "values of the type str"),
+    (lambda c: c.add(ids=["a"], embeddings=[[]]), "at least 1 dimension"),
+    (lambda c: c.add(ids=["a"], embeddings=[[float("nan")]]), "NaN"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1e39]]), "NaN or Infinity|Non-finite"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], documents=[1]), "list of str"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], documents=["d", "e"]), "documents: 2"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas=[{}]), "non-empty dict"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas=["m"]), "list of dict"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"#k": 1}), "metadata"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"k": {"a": 1}}), "MetadataValue"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"k": object()}), "type object"),
+    (lambda c: c.get(where={}), "exactly one operator"),
+    (lambda c: c.get(where={"a": {"$foo": 1}}), "Invalid where clause"),
+    (lambda c: c.get(where_document={"$contains": 1}), "Invalid where document clause"),
+    (lambda c: c.get(where_document={"$regex": "("}), "Regex syntax"),
+    (lambda c: c.get(include=["nothing"]), "Expected include item"),
+    (lambda c: c.get(include=["distances"]), "Expected include item"),
+    (lambda c: c.get(limit=-1), "at least 0"),
+    (lambda c: c.get(limit="2"), "to be a int"),
+    (lambda c: c.query(query_embeddings=[[1.0]], n_results=0), "at least 1"),
+    (lambda c: c.query(), "You must provide one of"),
+    (lambda c: c.query(query_texts="x"), "embedding function"),
+    (lambda c: c.query(query_embeddings=[[1.0]], recall=0.1), "from 0.8 to 0.999"),
+    (lambda c: c.modify(metadata={"hnsw:space": "ip"}), "distance function"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG, ids=range(len(WRONG)))
+def test_wrong_arguments_are_told_and_change_nothing(collection, call, message):
+    with pytest.raises(InvalidArgumentError, match=message) as caught:
+        call(collection)
+    assert isinstance(caught.value, (ChromaError, ValueError)) and caught.value.code() >= 400
+    assert collection.count() == 0 and collection.get()["ids"] == []
+
+
+def test_other_dimensions_are_refused(collection):
+    fill(collection)
+    for call in (collection.add, collection.upsert):
+        with pytest.raises(ValueError, match="expecting embedding with dimension of 16, got 2"):
+            call(ids=["x"], embeddings=[[1, 2]])
+    with pytest.raises(ValueError, match="dimension"):
+        collection.query(query_embeddings=[1.0, 2.0])
+    assert collection.count() == 50
+
+
+def test_too_large_batches_are_refused_before_they_are_sent(client, collection):
+    limit = client.get_max_batch_size()
+    ids = [str(number) for number in range(limit + 1)]
+    with pytest.raises(BatchSizeExceededError, match="exceeds maximum batch size"):
+        collection.add(ids=ids, embeddings=np.zeros((limit + 1, 1), np.float32))
+    with pytest.raises(DuplicateIDError, match="aa, bb"):
+        collection.add(ids=["aa", "bb", "aa", "bb"], embeddings=np.zeros((4, 1), np.float32))

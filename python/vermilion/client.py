@@ -1,0 +1,462 @@
+"""Clients: how a program gets to its collections."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vermilion import embedding_functions
+from vermilion.collection import Collection
+from vermilion.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings
+from vermilion.errors import ChromaAuthError, InvalidArgumentError, NotFoundError
+from vermilion.transport import Embedded, Transport
+from vermilion.types import Database, Tenant, UserIdentity
+
+if TYPE_CHECKING:
+    from vermilion.aio import AsyncClientAPI
+    from vermilion.schema import Schema
+    from vermilion.types import CollectionMetadata
+
+_DEFAULT = embedding_functions.DefaultEmbeddingFunction()
+
+
+class AdminAPI:
+    """Tenants and databases."""
+
+    def __init__(self, transport: Transport, settings: Settings) -> None:
+        self._transport = transport
+        self._settings = settings
+
+    @property
+    def transport(self) -> str:
+        """How requests reach the database, and why that way."""
+        return f"{self._transport.kind}: {self._transport.reason}"
+
+    def create_tenant(self, name: str) -> None:
+        """Makes a tenant; its name has three characters at least."""
+        self._transport.call("create_tenant", body={"name": name})
+
+    def get_tenant(self, name: str) -> Tenant:
+        """A tenant.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        return Tenant(self._transport.call("get_tenant", name))
+
+    def create_database(self, name: str, tenant: str = DEFAULT_TENANT) -> None:
+        """Makes a database."""
+        self._transport.call("create_database", tenant, body={"name": name})
+
+    def get_database(self, name: str, tenant: str = DEFAULT_TENANT) -> Database:
+        """A database.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        return _database(self._transport.call("get_database", tenant, name))
+
+    def delete_database(self, name: str, tenant: str = DEFAULT_TENANT) -> None:
+        """Deletes a database with all its collections."""
+        self._transport.call("delete_database", tenant, name)
+
+    def list_databases(
+        self,
+        limit: int | None = None,
+        offset: int | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Sequence[Database]:
+        """The databases of a tenant, by name."""
+        page = {"limit": limit, "offset": offset}
+        return [_database(one) for one in self._transport.call("list_databases", tenant, body=page)]
+
+    def close(self) -> None:
+        """Lets go of the database; one in this process closes with its last client."""
+        transport, self._transport = self._transport, _Closed()
+        transport.close()
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+
+class ClientAPI(AdminAPI):
+    """A client of one database; made by the functions of this module.
+
+    Attributes:
+        tenant: The tenant of the database.
+        database: The database.
+    """
+
+    def __init__(
+        self, transport: Transport, settings: Settings, tenant: str, database: str
+    ) -> None:
+        super().__init__(transport, settings)
+        try:
+            self._adopt_identity(tenant, database)
+            self._validate()
+        except BaseException:
+            transport.close()
+            raise
+
+    def _adopt_identity(self, tenant: str, database: str) -> None:
+        """Takes what the server says this client may reach, where the program named nothing else."""
+        self.tenant, self.database = tenant, database
+        identity = self._transport.identity()
+        if tenant == DEFAULT_TENANT and identity.get("tenant") not in (None, "*"):
+            self.tenant = identity["tenant"]
+        databases = identity.get("databases") or []
+        if database == DEFAULT_DATABASE and len(databases) == 1 and databases != ["*"]:
+            self.database = databases[0]
+
+    def _validate(self) -> None:
+        try:
+            self.get_tenant(self.tenant)
+        except NotFoundError as error:
+            raise ValueError(
+                f"Could not connect to tenant {self.tenant}. Are you sure it exists?"
+            ) from error
+        try:
+            self.get_database(self.database, self.tenant)
+        except NotFoundError as error:
+            raise ValueError(
+                f"Could not connect to database {self.database} for tenant {self.tenant}. Are you sure "
+                f"it exists?"
+            ) from error
+
+    def set_tenant(self, tenant: str, database: str = DEFAULT_DATABASE) -> None:
+        """Goes to a database of another tenant.
+
+        Raises:
+            ValueError: There is none; the client stays where it is.
+        """
+        before = self.tenant, self.database
+        self.tenant, self.database = tenant, database
+        try:
+            self._validate()
+        except BaseException:
+            self.tenant, self.database = before
+            raise
+
+    def set_database(self, database: str) -> None:
+        """Goes to another database of the tenant. Errors as of :meth:`set_tenant`."""
+        self.set_tenant(self.tenant, database)
+
+    def heartbeat(self) -> int:
+        """Nanoseconds since 1970 by the clock of the database."""
+        return self._transport.heartbeat()
+
+    def get_version(self) -> str:
+        """The version of the database."""
+        return self._transport.version()
+
+    def get_settings(self) -> Settings:
+        """The settings that the client was made with."""
+        return self._settings
+
+    def get_max_batch_size(self) -> int:
+        """Records in one request at most."""
+        return self._transport.max_batch_size()
+
+    def get_user_identity(self) -> UserIdentity:
+        """Who the server takes this client for."""
+        return UserIdentity(**self._transport.identity())
+
+    def reset(self) -> bool:
+        """Deletes everything: all tenants, databases, collections and records.
+
+        Raises:
+            ValueError: The setting ``allow_reset`` is off.
+        """
+        if self._transport.kind == "in process" and not self._settings.allow_reset:
+            raise ValueError(
+                "Resetting is not allowed by this configuration (to enable it, set `allow_reset` to "
+                "`True` in your Settings() or include `ALLOW_RESET=TRUE` in your environment variables)"
+            )
+        self._transport.call("reset")
+        return True
+
+    def list_collections(
+        self, limit: int | None = None, offset: int | None = None
+    ) -> Sequence[Collection]:
+        """The collections of the database, by id."""
+        page = {"limit": limit, "offset": offset}
+        found = self._transport.call("list_collections", self.tenant, self.database, body=page)
+        return [self._collection(model) for model in found]
+
+    def count_collections(self) -> int:
+        """How many collections the database has."""
+        return self._transport.call("count_collections", self.tenant, self.database)
+
+    def create_collection(
+        self,
+        name: str,
+        schema: Schema | None = None,
+        configuration: dict[str, Any] | None = None,
+        metadata: CollectionMetadata | None = None,
+        embedding_function: Any = _DEFAULT,
+        data_loader: Any = None,
+        get_or_create: bool = False,
+    ) -> Collection:
+        """Makes a collection.
+
+        Args:
+            name: 3 to 512 characters of ``[a-zA-Z0-9._-]``, a letter or digit first and last.
+            schema: What is indexed; instead of a configuration.
+            configuration: Settings: ``{"hnsw": {"space": "cosine"}}`` compares vectors by their angle
+                (``l2`` is the default, ``ip`` the inner product).
+            metadata: Strings, numbers, booleans.
+            embedding_function: What makes vectors of documents; None for nothing.
+            data_loader: What loads the data of uris.
+            get_or_create: Whether a collection of this name is answered as it is.
+
+        Raises:
+            UniqueConstraintError: The name is taken.
+            InvalidArgumentError: An argument is wrong. Also a ``ValueError``.
+        """
+        function = embedding_function
+        configured = (configuration or {}).get("embedding_function")
+        if configured is not None:
+            if function is not None and function is not _DEFAULT and function is not configured:
+                raise InvalidArgumentError(
+                    "Multiple embedding functions provided. Please provide only one."
+                )
+            function = configured
+        body = {"name": name, "metadata": metadata, "get_or_create": get_or_create}
+        if schema is not None:
+            body["schema"] = schema.serialize_to_json()
+            if function is _DEFAULT:
+                function = schema.embedding_function if _names_function(schema) else function
+        else:
+            if metadata is not None and not metadata:
+                raise InvalidArgumentError("Expected metadata to be a non-empty dict, got {}")
+            described = embedding_functions.describe(function)
+            body["configuration"] = {**(configuration or {}), "embedding_function": described}
+        made = self._transport.call("create_collection", self.tenant, self.database, body=body)
+        return self._collection(made, function, data_loader)
+
+    def get_or_create_collection(
+        self,
+        name: str,
+        schema: Schema | None = None,
+        configuration: dict[str, Any] | None = None,
+        metadata: CollectionMetadata | None = None,
+        embedding_function: Any = _DEFAULT,
+        data_loader: Any = None,
+    ) -> Collection:
+        """The collection of this name as it is, or a new one. As :meth:`create_collection`."""
+        return self.create_collection(
+            name, schema, configuration, metadata, embedding_function, data_loader, True
+        )
+
+    def get_collection(
+        self,
+        name: str | uuid.UUID,
+        embedding_function: Any = _DEFAULT,
+        data_loader: Any = None,
+    ) -> Collection:
+        """The collection of this name.
+
+        Args:
+            name: The name, or the id as a UUID.
+            embedding_function: What makes vectors of documents; the one that the collection was made
+                with where not given and known.
+            data_loader: What loads the data of uris.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        if isinstance(name, uuid.UUID):
+            return self.get_collection_by_id(name, embedding_function, data_loader)
+        found = self._transport.call("get_collection", self.tenant, self.database, name)
+        return self._collection(found, embedding_function, data_loader)
+
+    def get_collection_by_id(
+        self, id: uuid.UUID | str, embedding_function: Any = _DEFAULT, data_loader: Any = None
+    ) -> Collection:
+        """The collection with this id. As :meth:`get_collection`."""
+        names = self.tenant, self.database, str(id)
+        found = self._transport.call("get_collection_by_id", *names)
+        return self._collection(found, embedding_function, data_loader)
+
+    def delete_collection(self, name: str) -> None:
+        """Deletes the collection of this name with all its records.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        self._transport.call("delete_collection", self.tenant, self.database, name)
+
+    def _collection(
+        self, model: dict[str, Any], function: Any = _DEFAULT, data_loader: Any = None
+    ) -> Collection:
+        if function is _DEFAULT:
+            described = model["configuration_json"].get("embedding_function")
+            function = embedding_functions.of_collection(described)
+            if function is None and not described:
+                function = _DEFAULT
+        return Collection(self, model, function, data_loader)
+
+    @staticmethod
+    def clear_system_cache() -> None:
+        """Closes every database that is open in this process."""
+        Embedded.close_all()
+
+
+class _Closed:
+    """The transport of a client that was closed."""
+
+    kind = "none"
+    reason = "the client was closed"
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("This client was closed; make another")
+
+    def close(self) -> None:
+        """Nothing: it is closed."""
+
+
+def _names_function(schema: Schema) -> bool:
+    from vermilion.schema import _UNSET
+
+    return schema.embedding_function is not _UNSET
+
+
+def _database(plain: dict[str, Any]) -> Database:
+    return Database({**plain, "id": uuid.UUID(plain["id"])})
+
+
+def Client(
+    settings: Settings | None = None,
+    tenant: str = DEFAULT_TENANT,
+    database: str = DEFAULT_DATABASE,
+) -> ClientAPI:
+    """A client as the settings say: in memory, in a folder (``is_persistent``), or of a server
+    (``chroma_server_host``)."""
+    settings = settings or Settings()
+    return ClientAPI(_transport(settings), settings, tenant, database)
+
+
+def _transport(settings: Settings) -> Transport:
+    if settings.is_persistent:
+        return Embedded.at(settings.persist_directory)
+    if settings.chroma_server_host:
+        from vermilion.http import Http
+
+        return Http(
+            settings.chroma_server_host,
+            int(settings.chroma_server_http_port or 8000),
+            bool(settings.chroma_server_ssl_enabled),
+            {**_credentials(settings), **(settings.chroma_server_headers or {})},
+            settings.chroma_server_ssl_verify,
+        )
+    return Embedded.at(None)
+
+
+def _credentials(settings: Settings) -> dict[str, str]:
+    provider = str(settings.chroma_client_auth_provider or "")
+    secret = settings.chroma_client_auth_credentials
+    if not provider:
+        return {}
+    if not secret:
+        raise ChromaAuthError("chroma_client_auth_provider needs chroma_client_auth_credentials")
+    if "Basic" in provider:
+        import base64
+
+        return {"Authorization": f"Basic {base64.b64encode(str(secret).encode()).decode()}"}
+    header = getattr(settings.chroma_auth_token_transport_header, "value", None)
+    header = str(header or settings.chroma_auth_token_transport_header or "Authorization")
+    return {header: f"Bearer {secret}" if header == "Authorization" else str(secret)}
+
+
+def EphemeralClient(
+    settings: Settings | None = None,
+    tenant: str = DEFAULT_TENANT,
+    database: str = DEFAULT_DATABASE,
+) -> ClientAPI:
+    """A client of a database in memory, which all such clients of a program share; it is gone with
+    the last of them."""
+    settings = settings or Settings()
+    return ClientAPI(Embedded.at(None), settings, tenant, database)
+
+
+def PersistentClient(
+    path: str | os.PathLike[str] = "./chroma",
+    settings: Settings | None = None,
+    tenant: str = DEFAULT_TENANT,
+    database: str = DEFAULT_DATABASE,
+) -> ClientAPI:
+    """A client of the database in the folder ``path``, made where it is not there.
+
+    What was written is on the disk when a call returns. A folder is open in one process at a time.
+
+    Raises:
+        ConflictError: Another process has the folder open.
+        ChromaError: The folder holds data of Chroma, or cannot be opened.
+    """
+    place = os.fspath(path)
+    settings = (settings or Settings()).changed(is_persistent=True, persist_directory=place)
+    return ClientAPI(Embedded.at(place), settings, tenant, database)
+
+
+def HttpClient(
+    host: str = "localhost",
+    port: int = 8000,
+    ssl: bool = False,
+    headers: dict[str, str] | None = None,
+    settings: Settings | None = None,
+    tenant: str = DEFAULT_TENANT,
+    database: str = DEFAULT_DATABASE,
+) -> ClientAPI:
+    """A client of a server.
+
+    Args:
+        host: A host name, or a whole address such as ``https://host:8000/path``.
+        port: The port, where the address has none.
+        ssl: Whether to speak TLS.
+        headers: Sent with every request.
+        settings: More, such as credentials.
+        tenant: The tenant.
+        database: The database.
+
+    Raises:
+        TransportError: The server was not reached. Also a ``ConnectionError``.
+    """
+    settings = (settings or Settings()).changed(
+        is_persistent=False,
+        chroma_server_host=host,
+        chroma_server_http_port=port,
+        chroma_server_ssl_enabled=ssl,
+        chroma_server_headers=headers,
+    )
+    return Client(settings, tenant, database)
+
+
+async def AsyncHttpClient(
+    host: str = "localhost",
+    port: int = 8000,
+    ssl: bool = False,
+    headers: dict[str, str] | None = None,
+    settings: Settings | None = None,
+    tenant: str = DEFAULT_TENANT,
+    database: str = DEFAULT_DATABASE,
+) -> AsyncClientAPI:
+    """The same, to be awaited: so are all methods of the client and of its collections."""
+    import asyncio
+
+    from vermilion.aio import AsyncClientAPI
+
+    made = await asyncio.to_thread(
+        HttpClient, host, port, ssl, headers, settings, tenant, database
+    )
+    return AsyncClientAPI(made)
+
+
+def AdminClient(settings: Settings | None = None) -> AdminAPI:
+    """A client for tenants and databases, where the settings say."""
+    settings = settings or Settings()
+    return AdminAPI(_transport(settings), settings)

@@ -1,0 +1,508 @@
+"""Collections: their records, written and read."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from vermilion import embedding_functions, records
+from vermilion.errors import BatchSizeExceededError, InvalidArgumentError
+from vermilion.types import DeleteResult, IndexingStatus, ReadLevel, SearchResult
+
+if TYPE_CHECKING:
+    from vermilion.client import ClientAPI
+    from vermilion.ingest import Report
+    from vermilion.types import (
+        CollectionMetadata,
+        Embeddings,
+        GetResult,
+        Include,
+        Metadata,
+        QueryResult,
+        Where,
+        WhereDocument,
+    )
+
+_GET = ["metadatas", "documents"]
+_QUERY = ["metadatas", "documents", "distances"]
+_PEEK = ["embeddings", "metadatas", "documents"]
+
+
+class Collection:
+    """A collection of a database; made by a client.
+
+    Attributes:
+        id: Its id, which stays when it is renamed.
+        name: Its name, unique in its database.
+        metadata: Its metadata, or None.
+        tenant: The tenant of its database.
+        database: Its database.
+    """
+
+    def __init__(
+        self,
+        client: ClientAPI,
+        model: dict[str, Any],
+        embedding_function: Any = None,
+        data_loader: Any = None,
+    ) -> None:
+        self._client = client
+        self._transport = client._transport
+        self._embedding_function = embedding_function
+        self._data_loader = data_loader
+        self._take(model)
+
+    def _take(self, model: dict[str, Any]) -> None:
+        self._model = model
+        self.id = uuid.UUID(model["id"])
+        self.name: str = model["name"]
+        self.metadata: CollectionMetadata | None = model["metadata"]
+        self.tenant: str = model["tenant"]
+        self.database: str = model["database"]
+        self._names = (self.tenant, self.database, model["id"])
+
+    @property
+    def configuration_json(self) -> dict[str, Any]:
+        """The configuration as the database tells it."""
+        return self._model["configuration_json"]
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The configuration, with the embedding function itself and not its description."""
+        return {**self.configuration_json, "embedding_function": self._embedding_function}
+
+    @property
+    def schema(self) -> Any:
+        """What the collection indexes."""
+        from vermilion.schema import Schema
+
+        return Schema.deserialize_from_json(self._model["schema"])
+
+    def __repr__(self) -> str:
+        return f"Collection(name={self.name})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Collection) and self.id == other.id and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def count(self, read_level: ReadLevel | str = ReadLevel.INDEX_AND_WAL) -> int:
+        """How many records there are."""
+        return self._transport.call("count", *self._names, body={"read_level": _level(read_level)})
+
+    def add(
+        self,
+        ids: str | list[str],
+        embeddings: Embeddings | None = None,
+        metadatas: Metadata | list[Metadata | None] | None = None,
+        documents: str | list[str] | None = None,
+        images: Any = None,
+        uris: str | list[str] | None = None,
+    ) -> None:
+        """Adds records, all or none; one whose id exists is left as it is.
+
+        Args:
+            ids: The ids, each once.
+            embeddings: Vectors of shape (records, dimension), or one of shape (dimension,); made of the
+                documents, images or uris where not given. An array of float32 is taken as it is.
+            metadatas: Dictionaries of strings, numbers, booleans, lists of one of these, and sparse
+                vectors.
+            documents: Texts.
+            images: Images as arrays, for the embedding function; they are not stored.
+            uris: Where the data of the records is.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong; nothing was added. Also a ``ValueError``.
+            DuplicateIDError: An id comes twice.
+        """
+        self._write("add", ids, embeddings, metadatas, documents, images, uris)
+
+    def upsert(
+        self,
+        ids: str | list[str],
+        embeddings: Embeddings | None = None,
+        metadatas: Metadata | list[Metadata | None] | None = None,
+        documents: str | list[str] | None = None,
+        images: Any = None,
+        uris: str | list[str] | None = None,
+    ) -> None:
+        """Adds records, and changes those whose ids exist. Arguments and errors as of :meth:`add`."""
+        self._write("upsert", ids, embeddings, metadatas, documents, images, uris)
+
+    def update(
+        self,
+        ids: str | list[str],
+        embeddings: Embeddings | None = None,
+        metadatas: Metadata | list[Metadata | None] | None = None,
+        documents: str | list[str] | None = None,
+        images: Any = None,
+        uris: str | list[str] | None = None,
+    ) -> None:
+        """Changes records; ids that do not exist are passed over.
+
+        What is not given stays; new documents get new vectors, and a key of metadata that is None goes.
+        Arguments and errors as of :meth:`add`.
+        """
+        self._write("update", ids, embeddings, metadatas, documents, images, uris)
+
+    def _write(
+        self,
+        operation: str,
+        ids: Any,
+        embeddings: Any,
+        metadatas: Any,
+        documents: Any,
+        images: Any,
+        uris: Any,
+    ) -> None:
+        listed = records.ids(ids)
+        rows = len(listed)
+        limit = self._transport.max_batch_size()
+        if rows > limit:
+            raise BatchSizeExceededError(
+                f"Batch size {rows} exceeds maximum batch size {limit}; write in parts, or use ingest()"
+            )
+        columns: dict[str, Any] = {"ids": listed}
+        for name, given in (("documents", documents), ("uris", uris)):
+            column = records.column(given, name, rows, str)
+            if column is not None:
+                columns[name] = column
+        column = records.metadatas(metadatas, rows)
+        if column is not None:
+            columns["metadatas"] = column
+        column = records.column(images, "images", rows, object)
+        if embeddings is None:
+            embeddings = self._made_of(columns.get("documents"), column, columns.get("uris"), operation)
+        block = None if embeddings is None else records.vectors(embeddings)
+        if block is not None and len(block) != rows:
+            raise InvalidArgumentError(
+                f"Unequal lengths for fields: ids: {rows}, embeddings: {len(block)}; there is one vector "
+                f"for each ID"
+            )
+        self._transport.write(self._names, operation, columns, block)
+
+    def _made_of(
+        self, documents: list[Any] | None, images: list[Any] | None, uris: Any, operation: str
+    ) -> Any:
+        """Vectors of what was given without any."""
+        given = documents if documents is not None else images
+        if given is None and uris is not None and self._data_loader is not None:
+            given = self._data_loader(uris)
+        if given is None:
+            if operation == "update":
+                return None
+            raise InvalidArgumentError(
+                "Expected embeddings, or documents, images or uris to make them of; got none of them"
+            )
+        if any(one is None for one in given):
+            raise InvalidArgumentError("An embedding cannot be made of None; give embeddings as well")
+        return self._embed(given)
+
+    def _embed(self, given: Any, is_query: bool = False) -> Any:
+        function = self._embedding_function
+        if function is None:
+            raise InvalidArgumentError(
+                "You must provide an embedding function to compute embeddings: this collection has none. "
+                "Give embeddings, or name embedding_function= where you get the collection."
+            )
+        if is_query and hasattr(function, "embed_query"):
+            return function.embed_query(input=given)
+        return function(input=given)
+
+    def get(
+        self,
+        ids: str | list[str] | None = None,
+        where: Where | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        where_document: WhereDocument | None = None,
+        include: Include = _GET,  # type: ignore[assignment]
+    ) -> GetResult:
+        """Records in the order of their first insertion.
+
+        Args:
+            ids: Only these.
+            where: Only those whose metadata passes this filter.
+            limit: How many at most.
+            offset: How many to pass over.
+            where_document: Only those whose document passes this filter.
+            include: The columns: ``documents``, ``metadatas``, ``embeddings``, ``uris``, ``data``.
+
+        Returns:
+            A dictionary of columns; ``embeddings`` is an array of float32 of shape (records, dimension).
+        """
+        asked = records.include(include, "distances")
+        body = {
+            **_selection(ids, where, where_document),
+            "limit": records.whole(limit, "limit"),
+            "offset": records.whole(offset, "offset"),
+            "include": [one for one in asked if one != "data"],
+        }
+        if "data" in asked and "uris" not in asked:
+            body["include"].append("uris")
+        found = self._transport.get(self._names, body)
+        data = self._data(found["uris"]) if "data" in asked else None
+        return {**found, "data": data, "included": asked}  # type: ignore[typeddict-item, return-value]
+
+    def peek(self, limit: int = 10) -> GetResult:
+        """The first records, with their vectors."""
+        return self.get(limit=limit, include=_PEEK)  # type: ignore[arg-type]
+
+    def query(
+        self,
+        query_embeddings: Embeddings | None = None,
+        query_texts: str | list[str] | None = None,
+        query_images: Any = None,
+        query_uris: str | list[str] | None = None,
+        ids: str | list[str] | None = None,
+        n_results: int = 10,
+        where: Where | None = None,
+        where_document: WhereDocument | None = None,
+        include: Include = _QUERY,  # type: ignore[assignment]
+        recall: float | str | None = None,
+    ) -> QueryResult:
+        """The nearest records to each query, nearest first.
+
+        Args:
+            query_embeddings: Vectors of shape (queries, dimension), or one of shape (dimension,).
+            query_texts: Texts to make the vectors of, instead.
+            query_images: Images to make the vectors of, instead.
+            query_uris: Where the data to make the vectors of is, instead.
+            ids: Only these.
+            n_results: How many records for each query at most.
+            where: Only those whose metadata passes this filter.
+            where_document: Only those whose document passes this filter.
+            include: The columns: ``documents``, ``metadatas``, ``embeddings``, ``distances``, ``uris``,
+                ``data``.
+            recall: The share of the nearest that should be found, from 0.8 to 0.999, or ``exact``; the
+                collection's own where not given.
+
+        Returns:
+            A dictionary of columns, each with one entry for each query.
+        """
+        queries = self._queries(query_embeddings, query_texts, query_images, query_uris)
+        asked = records.include(include)
+        body = {
+            **_selection(ids, where, where_document),
+            "n_results": records.whole(n_results, "n_results", 1),
+            "include": [one for one in asked if one != "data"],
+        }
+        if recall is not None:
+            body["recall"] = recall
+        if "data" in asked and "uris" not in asked:
+            body["include"].append("uris")
+        found = self._transport.query(self._names, queries, body)
+        answer: dict[str, Any] = {"ids": [one["ids"] for one in found]}
+        for name in ("embeddings", "documents", "uris", "metadatas", "distances"):
+            is_asked = name in body["include"]
+            answer[name] = [one[name] for one in found] if is_asked else None
+        answer["data"] = (
+            [self._data(uris) for uris in answer["uris"]] if "data" in asked else None
+        )
+        answer["included"] = asked
+        return answer  # type: ignore[return-value]
+
+    def _queries(self, embeddings: Any, texts: Any, images: Any, uris: Any) -> Any:
+        given = [one is not None for one in (embeddings, texts, images, uris)]
+        if sum(given) != 1:
+            raise InvalidArgumentError(
+                "You must provide one of query_embeddings, query_texts, query_images, or query_uris, and "
+                "one only"
+            )
+        if embeddings is None:
+            made_of = records.as_list(texts if texts is not None else images)
+            if made_of is None:
+                made_of = self._data(records.as_list(uris))
+            if not made_of:
+                raise InvalidArgumentError("Expected at least one query, got none")
+            embeddings = self._embed(made_of, is_query=True)
+        return records.vectors(embeddings, "query_embeddings")
+
+    def _data(self, uris: Any) -> Any:
+        if self._data_loader is None:
+            raise InvalidArgumentError(
+                "You must set a data loader on the collection if loading from URIs: name data_loader= "
+                "where you get the collection"
+            )
+        return self._data_loader(uris)
+
+    def search(
+        self, searches: Any, read_level: ReadLevel | str = ReadLevel.INDEX_AND_WAL
+    ) -> SearchResult:
+        """Ranked searches: see :class:`vermilion.Search`. All see the same records.
+
+        Args:
+            searches: One search or several.
+            read_level: How much of what was written they see.
+
+        Returns:
+            Columns with one entry for each search: ``ids``, ``documents``, ``embeddings``,
+            ``metadatas``, ``scores``; None where a search does not select one.
+        """
+        body = {
+            "searches": [self._with_vectors(one.to_dict()) for one in records.as_list(searches) or ()],
+            "read_level": _level(read_level),
+        }
+        return SearchResult(self._transport.call("search", *self._names, body=body))
+
+    def _with_vectors(self, part: Any) -> Any:
+        """The same with vectors in the place of texts in each ``$knn``."""
+        if isinstance(part, list):
+            return [self._with_vectors(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        knn = part.get("$knn")
+        if isinstance(knn, dict) and isinstance(knn.get("query"), str):
+            made = self._embed([knn["query"]], is_query=True)[0]
+            plain = made.to_dict() if hasattr(made, "to_dict") else records.vectors(made)[0].tolist()
+            return {"$knn": {**knn, "query": plain}}
+        return {name: self._with_vectors(one) for name, one in part.items()}
+
+    def delete(
+        self,
+        ids: str | list[str] | None = None,
+        where: Where | None = None,
+        where_document: WhereDocument | None = None,
+        limit: int | None = None,
+    ) -> DeleteResult:
+        """Deletes records: those that pass all that is given.
+
+        Args:
+            ids: Only these.
+            where: Only those whose metadata passes this filter.
+            where_document: Only those whose document passes this filter.
+            limit: How many at most, in the order of :meth:`get`; needs a filter.
+
+        Raises:
+            InvalidArgumentError: Nothing says which records. Also a ``ValueError``.
+        """
+        if ids is None and where is None and where_document is None:
+            raise InvalidArgumentError(
+                "At least one of ids, where, or where_document must be provided in delete"
+            )
+        if ids is not None:
+            ids = records.ids(ids)
+        body = _selection(ids, where, where_document)
+        if limit is not None:
+            body["limit"] = records.whole(limit, "limit")
+        answer = self._transport.call("delete", *self._names, body=body)
+        return DeleteResult(deleted=answer["deleted"])
+
+    def modify(
+        self,
+        name: str | None = None,
+        metadata: CollectionMetadata | None = None,
+        configuration: dict[str, Any] | None = None,
+    ) -> None:
+        """Changes the name, the metadata as a whole, or settings of the collection.
+
+        How vectors are compared cannot change: metadata with ``hnsw:space`` is refused.
+        """
+        if metadata is not None and "hnsw:space" in metadata:
+            raise InvalidArgumentError(
+                "Changing the distance function of a collection once it is created is not supported "
+                "currently."
+            )
+        function = (configuration or {}).get("embedding_function")
+        if function is not None:
+            described = embedding_functions.describe(function)
+            configuration = {**(configuration or {}), "embedding_function": described}
+        body = {"new_name": name, "new_metadata": metadata, "new_configuration": configuration}
+        self._transport.call("update_collection", *self._names, body=body)
+        if function is not None:
+            self._embedding_function = function
+        self._take(self._transport.call("get_collection_by_id", *self._names))
+
+    def ingest(
+        self,
+        source: Any,
+        batch_size: int = 10_000,
+        progress: bool | Callable[[int], None] = False,
+        resume: str | os.PathLike[str] | None = None,
+        ids: Iterable[str] | None = None,
+    ) -> Report:
+        """Writes the records of a source in batches, as upserts; while one is written the next is made.
+
+        Args:
+            source: The path of a ``.parquet`` or ``.jsonl`` file; an array of shape (records, dimension);
+                a dictionary of columns; a table of pandas, Polars or Arrow; or dictionaries one after the
+                other. Records have ``id``, ``embedding``, ``document``, ``metadata`` and ``uri``; other
+                columns are metadata under their names. What has no embedding is embedded.
+            batch_size: Records in a batch, which is written whole or not at all.
+            progress: True shows how far it is on standard error; a function is told the records written.
+            resume: A file that notes how far it is. A call that was cut off goes on where that says, if it
+                has the same source and batches; the file goes when all is written.
+            ids: The ids, where the source has none. Of an array: its row numbers, where not given.
+
+        Returns:
+            How many records were written and passed over, how long it took, and ``records_per_second``.
+        """
+        from vermilion import ingest
+
+        return ingest.ingest(self, source, batch_size, progress, resume, ids)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        batch_size: int = 10_000,
+        where: Where | None = None,
+        where_document: WhereDocument | None = None,
+        progress: bool | Callable[[int], None] = False,
+    ) -> Report:
+        """Writes the records to a ``.parquet`` or ``.jsonl`` file, which :meth:`ingest` and the command
+        ``vermilion import`` read. The file is there only when it is whole."""
+        from vermilion import ingest
+
+        return ingest.export(self, path, batch_size, where, where_document, progress)
+
+    def to_arrow(self, batch_size: int = 10_000, where: Where | None = None) -> Any:
+        """The records as a table of Arrow: ``id``, ``embedding``, ``document``, ``metadata`` as JSON,
+        ``uri``."""
+        from vermilion import ingest
+
+        return ingest.to_arrow(self, batch_size, where)
+
+    def to_polars(self, batch_size: int = 10_000, where: Where | None = None) -> Any:
+        """The same as a DataFrame of Polars."""
+        from vermilion import ingest
+
+        return ingest.to_polars(self, batch_size, where)
+
+    def to_pandas(self, batch_size: int = 10_000, where: Where | None = None) -> Any:
+        """The same as a DataFrame of pandas, with metadata as dictionaries and vectors as arrays."""
+        from vermilion import ingest
+
+        return ingest.to_pandas(self, batch_size, where)
+
+    def fork(self, new_name: str) -> Collection:
+        """A new collection with the records of this one; neither sees what the other does later."""
+        made = self._transport.call("fork", *self._names, body={"new_name": new_name})
+        return Collection(self._client, made, self._embedding_function, self._data_loader)
+
+    def fork_count(self) -> int:
+        """How many forks come from the collection that this one comes from."""
+        return self._transport.call("fork_count", *self._names)["count"]
+
+    def get_indexing_status(self) -> IndexingStatus:
+        """How far the segments are behind what was written."""
+        told = self._transport.call("indexing_status", *self._names)
+        return IndexingStatus(*(told[name] for name in IndexingStatus._fields))
+
+
+def _selection(ids: Any, where: Any, where_document: Any) -> dict[str, Any]:
+    """The members of a body that say which records are meant, as far as they are given."""
+    body: dict[str, Any] = {}
+    if ids is not None:
+        body["ids"] = records.as_list(ids)
+    if where is not None:
+        body["where"] = records.clause(where, "where")
+    if where_document is not None:
+        body["where_document"] = records.clause(where_document, "where_document")
+    return body
+
+
+def _level(level: ReadLevel | str) -> str:
+    return getattr(level, "value", level)

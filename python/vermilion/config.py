@@ -1,0 +1,75 @@
+"""Settings, in the words that programs written for chromadb use."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+DEFAULT_TENANT = "default_tenant"
+DEFAULT_DATABASE = "default_database"
+
+_KNOWN: dict[str, Any] = {
+    "is_persistent": False,
+    "persist_directory": "./chroma",
+    "allow_reset": False,
+    "chroma_server_host": None,
+    "chroma_server_http_port": None,
+    "chroma_server_headers": None,
+    "chroma_server_ssl_enabled": False,
+    "chroma_server_ssl_verify": None,
+    "chroma_client_auth_provider": None,
+    "chroma_client_auth_credentials": None,
+    "chroma_auth_token_transport_header": None,
+}
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+
+
+class Settings:
+    """What a client is to do. Settings that have no meaning here are kept and passed over.
+
+    A setting that is not given is read from the environment, under its name in capitals.
+    """
+
+    #: Whether the database is in the folder ``persist_directory``.
+    is_persistent: bool
+    persist_directory: str
+    #: Whether ``reset`` may delete everything.
+    allow_reset: bool
+    #: The server: its host or whole address, its port, headers for each request, TLS.
+    chroma_server_host: str | None
+    chroma_server_http_port: int | None
+    chroma_server_headers: dict[str, str] | None
+    chroma_server_ssl_enabled: bool
+    #: False trusts every certificate; a path names those that are trusted.
+    chroma_server_ssl_verify: bool | str | None
+    #: Who asks: a provider with ``Basic`` or ``Token`` in its name, and ``user:password`` or a key.
+    chroma_client_auth_provider: str | None
+    chroma_client_auth_credentials: str | None
+    #: ``Authorization``, or ``X-Chroma-Token``.
+    chroma_auth_token_transport_header: Any
+
+    def __init__(self, **settings: Any) -> None:
+        for name, default in _KNOWN.items():
+            told = os.environ.get(name.upper())
+            if told is None:
+                setattr(self, name, default)
+            elif isinstance(default, bool):
+                setattr(self, name, told.strip().lower() in _TRUE)
+            else:
+                setattr(self, name, told)
+        for name, value in settings.items():
+            setattr(self, name, value)
+
+    def changed(self, **settings: Any) -> Settings:
+        """The same settings but for these."""
+        return Settings(**{**vars(self), **settings})
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"Settings({told})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Settings) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]

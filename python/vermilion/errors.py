@@ -1,0 +1,164 @@
+"""The exceptions of the package: the classes that programs written for chromadb catch.
+
+What is wrong with an argument is also a ``ValueError``, so that both ways of catching it work.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthorizationError",
+    "BatchSizeExceededError",
+    "ChromaAuthError",
+    "ChromaError",
+    "ConflictError",
+    "DuplicateIDError",
+    "IDAlreadyExistsError",
+    "InternalError",
+    "InvalidArgumentError",
+    "InvalidDimensionException",
+    "InvalidHTTPVersion",
+    "InvalidUUIDError",
+    "NotFoundError",
+    "QuotaError",
+    "RateLimitError",
+    "TransportError",
+    "UniqueConstraintError",
+    "VersionMismatchError",
+]
+
+
+class ChromaError(Exception):
+    """The base of all errors of the database; raised itself where no other class fits."""
+
+    status = 400
+
+    def code(self) -> int:
+        """The HTTP status that goes with the error."""
+        return self.status
+
+    def message(self) -> str:
+        """What was wrong, and what is allowed."""
+        return ", ".join(str(part) for part in self.args)
+
+    @classmethod
+    def name(cls) -> str:
+        """The name of the class."""
+        return cls.__name__
+
+
+class InvalidArgumentError(ChromaError, ValueError):
+    """The request is wrong; change it."""
+
+
+class InvalidDimensionException(InvalidArgumentError):
+    """Vectors do not have the dimension of the collection."""
+
+
+class InvalidUUIDError(InvalidArgumentError):
+    """An id of a collection is no UUID."""
+
+
+class DuplicateIDError(InvalidArgumentError):
+    """An id comes twice in one request."""
+
+
+class BatchSizeExceededError(InvalidArgumentError):
+    """More records than one request may have."""
+
+    status = 413
+
+
+class IDAlreadyExistsError(ChromaError):
+    """A record with this id exists."""
+
+    status = 409
+
+
+class NotFoundError(ChromaError):
+    """The thing named does not exist."""
+
+    status = 404
+
+
+class ConflictError(ChromaError):
+    """Somebody else came first: the folder is open elsewhere, or what was read has changed."""
+
+    status = 409
+
+
+class UniqueConstraintError(ConflictError):
+    """The name is taken."""
+
+
+class AuthorizationError(ChromaError):
+    """The key does not allow this."""
+
+    status = 403
+
+
+class ChromaAuthError(ChromaError):
+    """The server asks for a key that it knows."""
+
+    status = 401
+
+
+class RateLimitError(ChromaError):
+    """A limit is reached for now; try again later."""
+
+    status = 429
+
+
+class QuotaError(ChromaError):
+    """What the tenant may have is used up."""
+
+
+class VersionMismatchError(ChromaError):
+    """Client and server do not understand each other."""
+
+    status = 500
+
+
+class InvalidHTTPVersion(ChromaError):
+    """The server speaks no HTTP that is understood here."""
+
+
+class InternalError(ChromaError):
+    """A fault of the database or of the system below it."""
+
+    status = 500
+
+
+class TransportError(ChromaError, ConnectionError):
+    """The server was not reached, or went away before it answered."""
+
+    status = 503
+
+
+_BY_STATUS: dict[int, type[ChromaError]] = {
+    400: InvalidArgumentError,
+    401: ChromaAuthError,
+    403: AuthorizationError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: BatchSizeExceededError,
+    415: InvalidArgumentError,
+    422: InvalidArgumentError,
+    429: RateLimitError,
+    500: InternalError,
+}
+
+
+def of_answer(status: int, name: str, message: str) -> ChromaError:
+    """The exception for an error that the engine or a server answered.
+
+    Args:
+        status: The HTTP status that goes with it.
+        name: The name of the error in the body; other servers of the API tell more by it.
+        message: What was wrong.
+    """
+    kind = globals().get(name)
+    if not (isinstance(kind, type) and issubclass(kind, ChromaError)) or kind is ChromaError:
+        kind = _BY_STATUS.get(status, ChromaError)
+    if kind is ConflictError and message.endswith("already exists"):
+        kind = UniqueConstraintError
+    return kind(message)

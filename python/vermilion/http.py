@@ -1,0 +1,240 @@
+"""A database behind a server, over HTTP with JSON bodies.
+
+What must stay true: a connection carries one request at a time and goes back to the pool only after its
+answer was read whole; a request is sent again only where the server cannot have begun it, or where
+doing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import queue
+import select
+import socket
+import ssl as tls
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from vermilion.errors import ChromaError, TransportError, of_answer
+from vermilion.records import encode
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from vermilion.transport import Names
+
+_DATABASE = "/tenants/{}/databases/{}"
+_COLLECTION = _DATABASE + "/collections/{}"
+
+#: Of each operation: the method and the path; of a GET the body is the query string.
+ROUTES = {
+    "reset": ("POST", "/reset"),
+    "create_tenant": ("POST", "/tenants"),
+    "get_tenant": ("GET", "/tenants/{}"),
+    "create_database": ("POST", "/tenants/{}/databases"),
+    "list_databases": ("GET", "/tenants/{}/databases"),
+    "get_database": ("GET", _DATABASE),
+    "delete_database": ("DELETE", _DATABASE),
+    "create_collection": ("POST", _DATABASE + "/collections"),
+    "list_collections": ("GET", _DATABASE + "/collections"),
+    "count_collections": ("GET", _DATABASE + "/collections_count"),
+    "get_collection": ("GET", _COLLECTION),
+    "get_collection_by_id": ("GET", _DATABASE + "/collections/by-id/{}"),
+    "update_collection": ("PUT", _COLLECTION),
+    "delete_collection": ("DELETE", _COLLECTION),
+    "fork": ("POST", _COLLECTION + "/fork"),
+    "fork_count": ("GET", _COLLECTION + "/fork_count"),
+    "indexing_status": ("GET", _COLLECTION + "/indexing_status"),
+    "count": ("GET", _COLLECTION + "/count"),
+    "delete": ("POST", _COLLECTION + "/delete"),
+    "get": ("POST", _COLLECTION + "/get"),
+    "query": ("POST", _COLLECTION + "/query"),
+    "search": ("POST", _COLLECTION + "/search"),
+    "add": ("POST", _COLLECTION + "/add"),
+    "update": ("POST", _COLLECTION + "/update"),
+    "upsert": ("POST", _COLLECTION + "/upsert"),
+}
+
+#: Operations that change nothing, so that they may be sent twice.
+_READS = frozenset({"count", "get", "query", "search"})
+_IDLE_MAX = 32
+_TIMEOUT_SECONDS = 600.0
+
+
+class Http:
+    """A server at ``host``, which may be a host name or a whole address with scheme and path."""
+
+    kind = "http"
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = 8000,
+        ssl: bool = False,
+        headers: dict[str, str] | None = None,
+        ssl_verify: bool | str | None = None,
+    ) -> None:
+        parts = urlsplit(host if "://" in host else f"//{host}")
+        if parts.scheme not in ("", "http", "https") or not parts.hostname:
+            raise ValueError(f"{host!r} is no host and no address of a server, such as http://host:8000")
+        self.ssl = ssl or parts.scheme == "https"
+        self.host, self.port = parts.hostname, parts.port or port
+        path = parts.path.rstrip("/")
+        self.prefix = path if path.endswith("/api/v2") else path + "/api/v2"
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        self.url = f"{'https' if self.ssl else 'http'}://{shown}:{self.port}{path}"
+        self.reason = f"a server was named: {self.url}"
+        self.headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "vermilion-python",
+            **(headers or {}),
+        }
+        self._context = _context(ssl_verify) if self.ssl else None
+        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
+        self._max_batch_size: int | None = None
+
+    def heartbeat(self) -> int:
+        return int(self._exchange("GET", "/heartbeat", None, again=True)["nanosecond heartbeat"])
+
+    def version(self) -> str:
+        return str(self._exchange("GET", "/version", None, again=True))
+
+    def max_batch_size(self) -> int:
+        if self._max_batch_size is None:
+            told = self._exchange("GET", "/pre-flight-checks", None, again=True)
+            self._max_batch_size = int(told["max_batch_size"])
+        return self._max_batch_size
+
+    def identity(self) -> dict[str, Any]:
+        return self._exchange("GET", "/auth/identity", None, again=True)
+
+    def call(self, operation: str, *names: str, body: dict[str, Any] | None = None) -> Any:
+        method, path = ROUTES[operation]
+        path = path.format(*(quote(name, safe="") for name in names))
+        sent = None
+        if method == "GET" and body:
+            told = {name: value for name, value in body.items() if value is not None}
+            path += "?" + urlencode(told) if told else ""
+        elif method != "GET":
+            sent = encode(body or {}).encode()
+        again = method == "GET" or operation in _READS
+        return self._exchange(method, path, sent, again)
+
+    def write(
+        self,
+        names: Names,
+        operation: str,
+        columns: dict[str, Any],
+        embeddings: NDArray[np.float32] | None,
+    ) -> None:
+        body = dict(columns)
+        if embeddings is not None:
+            little = embeddings.astype("<f4", copy=False)
+            body["embeddings"] = [base64.b64encode(row).decode() for row in little]
+        self.call(operation, *names, body=body)
+
+    def get(self, names: Names, body: dict[str, Any]) -> dict[str, Any]:
+        answer = self.call("get", *names, body=body)
+        return {**answer, "embeddings": _block(answer["embeddings"]), **_metadata(answer)}
+
+    def query(
+        self, names: Names, queries: NDArray[np.float32], body: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        answer = self.call("query", *names, body={**body, "query_embeddings": queries.tolist()})
+        columns = ("ids", "embeddings", "documents", "uris", "metadatas", "distances")
+        found = []
+        for number in range(len(queries)):
+            one = {name: answer[name] and answer[name][number] for name in columns}
+            found.append({**one, "embeddings": _block(one["embeddings"]), **_metadata(one)})
+        return found
+
+    def close(self) -> None:
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except queue.Empty:
+                return
+
+    def _exchange(self, method: str, path: str, body: bytes | None, again: bool) -> Any:
+        """One request and its answer; ``again`` says that it may be sent twice."""
+        while True:
+            connection, is_new = self._connection()
+            try:
+                if is_new:
+                    connection.connect()
+                    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.request(method, self.prefix + path, body=body, headers=self.headers)
+                response = connection.getresponse()
+                text = response.read()
+            except (http.client.HTTPException, OSError) as error:
+                connection.close()
+                # A server closes connections that were idle; that says nothing of this request, which
+                # it then never read.
+                closed = isinstance(error, (http.client.RemoteDisconnected, ConnectionError))
+                if not is_new and closed and (again or body is None):
+                    continue
+                raise TransportError(f"{self.url} did not answer: {error}") from error
+            if response.will_close or self._idle.qsize() >= _IDLE_MAX:
+                connection.close()
+            else:
+                self._idle.put(connection)
+            return _read(response.status, text)
+
+    def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
+        while not self._idle.empty():
+            try:
+                found = self._idle.get_nowait()
+            except queue.Empty:
+                break
+            # What can be read now is the end: nobody asked anything on this connection.
+            if found.sock is not None and not select.select([found.sock], [], [], 0)[0]:
+                return found, False
+            found.close()
+        if self._context is not None:
+            return http.client.HTTPSConnection(
+                self.host, self.port, timeout=_TIMEOUT_SECONDS, context=self._context
+            ), True
+        return http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT_SECONDS), True
+
+
+def _context(verify: bool | str | None) -> tls.SSLContext:
+    context = tls.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    if verify is False:
+        context.check_hostname = False
+        context.verify_mode = tls.CERT_NONE
+    return context
+
+
+def _read(status: int, text: bytes) -> Any:
+    if status < 300:
+        return json.loads(text)
+    try:
+        told = json.loads(text)
+        name, message = str(told.get("error", "")), str(told.get("message", text.decode()))
+    except (ValueError, AttributeError):
+        name, message = "", text.decode(errors="replace").strip()
+    if not message:
+        raise ChromaError(f"The server answered {status} without a reason: is it one of this API?")
+    raise of_answer(status, name, message)
+
+
+def _block(vectors: list[list[float]] | None) -> NDArray[np.float32] | None:
+    if vectors is None:
+        return None
+    import numpy as np
+
+    return np.array(vectors, np.float32).reshape(len(vectors), -1 if vectors else 0)
+
+
+def _metadata(answer: dict[str, Any]) -> dict[str, Any]:
+    """The column of metadata with its sparse vectors as such."""
+    from vermilion.types import SparseVector
+
+    for members in answer["metadatas"] or ():
+        for key, value in (members or {}).items():
+            if isinstance(value, dict):
+                members[key] = SparseVector.from_dict(value)
+    return {"metadatas": answer["metadatas"]}
