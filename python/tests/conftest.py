@@ -48,7 +48,7 @@ def server(tmp_path_factory):
     assert running.stop() == 0
 
 
-@pytest.fixture(params=["memory", "folder", "http"])
+@pytest.fixture(params=["memory", "folder", "http", "arrow"])
 def client(request, tmp_path):
     """A client of each kind."""
     if request.param == "memory":
@@ -56,7 +56,11 @@ def client(request, tmp_path):
     elif request.param == "folder":
         made = vermilion.PersistentClient(tmp_path / "data")
     else:
-        made = request.getfixturevalue("server").client()
+        form = "json" if request.param == "http" else "arrow"
+        if form == "arrow":
+            pytest.importorskip("pyarrow")
+        settings = vermilion.Settings(record_form=form)
+        made = request.getfixturevalue("server").client(settings=settings)
     with made:
         yield made
 

@@ -206,6 +206,26 @@ def test_no_server_is_a_transport_error():
         vermilion.HttpClient("ftp://somewhere")
 
 
+def test_forms_of_records_are_chosen_or_asked_for(server, monkeypatch):
+    with server.client() as client:
+        assert "pyarrow is there" in client.transport
+        made = client.create_collection(fresh(), embedding_function=None)
+        # Few records go as JSON, many as Arrow; both are the same records.
+        block = np.random.default_rng(5).standard_normal((200, 4), dtype=np.float32)
+        made.add(ids=[str(row) for row in range(200)], embeddings=block, metadatas=[{"k": [1, 2]}] * 200)
+        everything = made.get(include=["embeddings", "metadatas"])
+        np.testing.assert_array_equal(everything["embeddings"], block)
+        assert everything["metadatas"] == [{"k": [1, 2]}] * 200
+        few = made.get(ids=["7"], include=["embeddings"])
+        np.testing.assert_array_equal(few["embeddings"], block[7:8])
+        # A server that knows JSON alone says so once.
+        monkeypatch.setattr("vermilion.streams.MEDIA_TYPE", "application/of-another-kind")
+        made.upsert(ids=[f"{row}" for row in range(100, 300)], embeddings=block)
+        assert made.count() == 300 and "takes JSON only" in client.transport
+    with pytest.raises(ValueError, match="no form of records"):
+        server.client(settings=Settings(record_form="xml"))
+
+
 def test_addresses_may_be_whole(server):
     with vermilion.HttpClient(f"http://{server.host}:{server.port}") as client:
         assert client.heartbeat()

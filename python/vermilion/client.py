@@ -353,6 +353,7 @@ def _transport(settings: Settings) -> Transport:
             bool(settings.chroma_server_ssl_enabled),
             {**_credentials(settings), **(settings.chroma_server_headers or {})},
             settings.chroma_server_ssl_verify,
+            settings.record_form,
         )
     return Embedded.at(None)
 

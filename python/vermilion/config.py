@@ -17,6 +17,7 @@ _KNOWN: dict[str, Any] = {
     "chroma_server_headers": None,
     "chroma_server_ssl_enabled": False,
     "chroma_server_ssl_verify": None,
+    "record_form": None,
     "chroma_client_auth_provider": None,
     "chroma_client_auth_credentials": None,
     "chroma_auth_token_transport_header": None,
@@ -43,6 +44,9 @@ class Settings:
     chroma_server_ssl_enabled: bool
     #: False trusts every certificate; a path names those that are trusted.
     chroma_server_ssl_verify: bool | str | None
+    #: How many records at once go over HTTP: ``arrow``, ``json``, or None for the faster of those that
+    #: both sides know.
+    record_form: str | None
     #: Who asks: a provider with ``Basic`` or ``Token`` in its name, and ``user:password`` or a key.
     chroma_client_auth_provider: str | None
     chroma_client_auth_credentials: str | None

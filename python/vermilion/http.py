@@ -1,4 +1,5 @@
-"""A database behind a server, over HTTP with JSON bodies.
+"""A database behind a server, over HTTP: records as Arrow streams where there are many of them and both
+sides know these, everything else as JSON.
 
 What must stay true: a connection carries one request at a time and goes back to the pool only after its
 answer was read whole; a request is sent again only where the server cannot have begun it, or where
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import importlib.util
 import json
 import queue
 import select
@@ -17,7 +19,8 @@ import ssl as tls
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from vermilion.errors import ChromaError, TransportError, of_answer
+from vermilion import streams
+from vermilion.errors import ChromaError, InvalidArgumentError, TransportError, of_answer
 from vermilion.records import encode
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vermilion.transport import Names
+
+UNSUPPORTED_MEDIA_TYPE = 415
 
 _DATABASE = "/tenants/{}/databases/{}"
 _COLLECTION = _DATABASE + "/collections/{}"
@@ -61,6 +66,8 @@ ROUTES = {
 #: Operations that change nothing, so that they may be sent twice.
 _READS = frozenset({"count", "get", "query", "search"})
 _IDLE_MAX = 32
+#: Records from which on Arrow takes less time than JSON, its own preparation included.
+_ARROW_FROM = 64
 _TIMEOUT_SECONDS = 600.0
 
 
@@ -76,7 +83,10 @@ class Http:
         ssl: bool = False,
         headers: dict[str, str] | None = None,
         ssl_verify: bool | str | None = None,
+        form: str | None = None,
     ) -> None:
+        if form not in (None, "arrow", "json"):
+            raise ValueError(f"{form!r} is no form of records: 'arrow', 'json' and None are")
         parts = urlsplit(host if "://" in host else f"//{host}")
         if parts.scheme not in ("", "http", "https") or not parts.hostname:
             raise ValueError(f"{host!r} is no host and no address of a server, such as http://host:8000")
@@ -86,10 +96,14 @@ class Http:
         self.prefix = path if path.endswith("/api/v2") else path + "/api/v2"
         shown = f"[{self.host}]" if ":" in self.host else self.host
         self.url = f"{'https' if self.ssl else 'http'}://{shown}:{self.port}{path}"
-        self.reason = f"a server was named: {self.url}"
+        self._form = form or ("arrow" if importlib.util.find_spec("pyarrow") else "json")
+        self._arrow_from = 0 if form == "arrow" else _ARROW_FROM
+        why = "as asked" if form else "pyarrow is there" if self._form == "arrow" else "there is no pyarrow"
+        self.reason = f"a server was named: {self.url}; many records go as {self._form}: {why}"
         self.headers = {
             "Content-Type": "application/json",
             "User-Agent": "vermilion-python",
+            "Accept": "application/json",
             **(headers or {}),
         }
         self._context = _context(ssl_verify) if self.ssl else None
@@ -123,6 +137,9 @@ class Http:
         again = method == "GET" or operation in _READS
         return self._exchange(method, path, sent, again)
 
+    def _sends_arrow(self, records: int) -> bool:
+        return self._form == "arrow" and records >= self._arrow_from
+
     def write(
         self,
         names: Names,
@@ -130,6 +147,18 @@ class Http:
         columns: dict[str, Any],
         embeddings: NDArray[np.float32] | None,
     ) -> None:
+        if self._sends_arrow(len(columns["ids"])):
+            method, path = ROUTES[operation]
+            path = path.format(*(quote(name, safe="") for name in names))
+            form = {"Content-Type": streams.MEDIA_TYPE}
+            try:
+                self._exchange(method, path, streams.write(columns, embeddings), False, form)
+                return
+            except InvalidArgumentError as error:
+                if error.status != UNSUPPORTED_MEDIA_TYPE or self._arrow_from == 0:
+                    raise
+            self._form = "json"
+            self.reason = f"a server was named: {self.url}; it takes JSON only"
         body = dict(columns)
         if embeddings is not None:
             little = embeddings.astype("<f4", copy=False)
@@ -137,8 +166,21 @@ class Http:
         self.call(operation, *names, body=body)
 
     def get(self, names: Names, body: dict[str, Any]) -> dict[str, Any]:
-        answer = self.call("get", *names, body=body)
+        answer = self._fetch(names, body)
+        if isinstance(answer, bytes):
+            return streams.read(answer, body["include"])
         return {**answer, "embeddings": _block(answer["embeddings"]), **_metadata(answer)}
+
+    def _fetch(self, names: Names, body: dict[str, Any]) -> Any:
+        """The answer to ``get``: a stream as bytes, or JSON."""
+        counts = body.get("limit"), None if body.get("ids") is None else len(body["ids"])
+        most = min((one for one in counts if one is not None), default=_ARROW_FROM)
+        if not self._sends_arrow(most):
+            return self.call("get", *names, body=body)
+        method, path = ROUTES["get"]
+        path = path.format(*(quote(name, safe="") for name in names))
+        form = {"Accept": f"{streams.MEDIA_TYPE}, application/json;q=0.5"}
+        return self._exchange(method, path, encode(body).encode(), True, form)
 
     def query(
         self, names: Names, queries: NDArray[np.float32], body: dict[str, Any]
@@ -158,15 +200,18 @@ class Http:
             except queue.Empty:
                 return
 
-    def _exchange(self, method: str, path: str, body: bytes | None, again: bool) -> Any:
-        """One request and its answer; ``again`` says that it may be sent twice."""
+    def _exchange(
+        self, method: str, path: str, body: Any, again: bool, form: dict[str, str] | None = None
+    ) -> Any:
+        """One request and its answer; ``again`` says that it may be sent twice, ``form`` has headers."""
+        headers = {**self.headers, **(form or {})}
         while True:
             connection, is_new = self._connection()
             try:
                 if is_new:
                     connection.connect()
                     connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.request(method, self.prefix + path, body=body, headers=self.headers)
+                connection.request(method, self.prefix + path, body=body, headers=headers)
                 response = connection.getresponse()
                 text = response.read()
             except (http.client.HTTPException, OSError) as error:
@@ -181,6 +226,8 @@ class Http:
                 connection.close()
             else:
                 self._idle.put(connection)
+            if response.status < 300 and response.headers.get_content_type() == streams.MEDIA_TYPE:
+                return text
             return _read(response.status, text)
 
     def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
@@ -218,7 +265,9 @@ def _read(status: int, text: bytes) -> Any:
         name, message = "", text.decode(errors="replace").strip()
     if not message:
         raise ChromaError(f"The server answered {status} without a reason: is it one of this API?")
-    raise of_answer(status, name, message)
+    error = of_answer(status, name, message)
+    error.status = status
+    raise error
 
 
 def _block(vectors: list[list[float]] | None) -> NDArray[np.float32] | None:
