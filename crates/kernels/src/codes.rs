@@ -137,13 +137,22 @@ pub fn scan_blocks_each(
     kernels().scan_blocks(scans, blocks, admitted, limits, survivors);
 }
 
+/// What the entries of a query's table are worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TableScale {
+    /// What one in an entry is worth.
+    pub step: f32,
+    /// The sum of the sizes of all numbers of the query.
+    pub sizes: f32,
+}
+
 /// Fills `table` for [`Scan`] from a rotated query: the entry for four signs is the sum of the
-/// sizes of those numbers whose sign is the same, in steps. Gives the step; with it,
-/// `2 * step * sum - (sum of all sizes)` is the product of the signs with the query.
+/// sizes of those numbers whose sign is the same, in steps. With what it gives,
+/// `2 * step * sum - sizes` is the product of the signs with the query.
 ///
 /// # Panics
 /// If `table` is not [`line_bytes`] long.
-pub fn scan_table(query: &[f32], table: &mut [u8]) -> f32 {
+pub fn scan_table(query: &[f32], table: &mut [u8]) -> TableScale {
     kernels().scan_table(query, table)
 }
 

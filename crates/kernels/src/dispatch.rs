@@ -8,8 +8,8 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use crate::codes::{
-    BLOCK_ROWS, LevelBits, Quantised, Rotation, Scan, Survivor, block_bytes, check_dimension,
-    line_bytes,
+    BLOCK_ROWS, LevelBits, Quantised, Rotation, Scan, Survivor, TableScale, block_bytes,
+    check_dimension, line_bytes,
 };
 use crate::elements::{Bf16, Element, F16};
 use crate::tiles::{Packed, Part};
@@ -113,7 +113,7 @@ type ScanBlocks = unsafe fn(&[Scan<'_>], &[u8], Option<&[u32]>, &[f32], &mut [Ve
 pub(crate) struct CodeTable {
     pub(crate) scan_blocks: ScanBlocks,
     pub(crate) rotate: unsafe fn(&Rotation, &mut [f32]),
-    pub(crate) scan_table: unsafe fn(&[f32], &mut [u8]) -> f32,
+    pub(crate) scan_table: unsafe fn(&[f32], &mut [u8]) -> (f32, f32),
     pub(crate) encode_signs: unsafe fn(&[f32], &mut [u8], usize) -> f32,
     pub(crate) encode_levels8: unsafe fn(&[f32], f32, &mut [u8]) -> f32,
     pub(crate) encode_levels4: unsafe fn(&[f32], f32, &mut [u8]) -> f32,
@@ -387,11 +387,12 @@ impl Kernels {
         unsafe { (self.codes.rotate)(rotation, values) }
     }
 
-    pub(crate) fn scan_table(&self, query: &[f32], table: &mut [u8]) -> f32 {
+    pub(crate) fn scan_table(&self, query: &[f32], table: &mut [u8]) -> TableScale {
         check_dimension(query.len());
         check_bytes(line_bytes(query.len()), table.len());
         // SAFETY: the machine has the instructions of every table that `available` gives.
-        unsafe { (self.codes.scan_table)(query, table) }
+        let (step, sizes) = unsafe { (self.codes.scan_table)(query, table) };
+        TableScale { step, sizes }
     }
 
     pub(crate) fn encode_signs(&self, residual: &[f32], block: &mut [u8], slot: usize) -> f32 {

@@ -75,7 +75,7 @@ macro_rules! code_kernels {
         }
 
         $(#[$attribute])?
-        fn scan_table(query: &[f32], table: &mut [u8]) -> f32 {
+        fn scan_table(query: &[f32], table: &mut [u8]) -> (f32, f32) {
             crate::scalar::portable::scan_table(query, table)
         }
 

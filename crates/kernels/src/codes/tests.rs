@@ -5,8 +5,8 @@ use std::slice::from_mut;
 use proptest::prelude::*;
 
 use super::{
-    BLOCK_ROWS, DIMENSION_STEP, FACTOR_BYTES, LevelBits, Rotation, Scan, Survivor, block_bytes,
-    line_bytes, set_factors,
+    BLOCK_ROWS, DIMENSION_STEP, FACTOR_BYTES, LevelBits, Rotation, Scan, Survivor, TableScale,
+    block_bytes, line_bytes, set_factors,
 };
 use crate::dispatch::{Kernels, available};
 
@@ -75,8 +75,7 @@ fn expected(
 fn check_scan(kernels: &Kernels, dimension: usize, count: usize, seed: u64, masked: bool) {
     let query = numbers(seed ^ 9, dimension);
     let mut table = vec![0; line_bytes(dimension)];
-    let step = kernels.scan_table(&query, &mut table);
-    let base = query.iter().map(|number| number.abs()).sum();
+    let TableScale { step, sizes: base } = kernels.scan_table(&query, &mut table);
     let blocks = blocks(kernels, dimension, count, seed);
     let words: Vec<u32> = numbers(seed, count)
         .iter()
@@ -156,8 +155,8 @@ proptest! {
             let (mut scans, mut limits) = (Vec::new(), Vec::new());
             for (at, table) in (1..).zip(tables.chunks_exact_mut(line_bytes(dimension))) {
                 let query = numbers(seed.wrapping_mul(at), dimension);
-                let step = 2.0 * kernels.scan_table(&query, table);
-                let base = query.iter().map(|number| number.abs()).sum::<f32>();
+                let TableScale { step, sizes: base } = kernels.scan_table(&query, table);
+                let step = 2.0 * step;
                 scans.push(Scan { table, base, step });
                 limits.push(if at % 3 == 0 { f32::INFINITY } else { query[0] * base });
             }
@@ -245,7 +244,7 @@ fn sums_of_very_long_lines_do_not_overflow() {
     let query = vec![1.0; dimension];
     for kernels in available() {
         let mut table = vec![0; line_bytes(dimension)];
-        let step = kernels.scan_table(&query, &mut table);
+        let step = kernels.scan_table(&query, &mut table).step;
         let mut block = vec![0; block_bytes(dimension)];
         kernels.encode_signs(&query, &mut block, 7);
         kernels.encode_signs(&query, &mut block, 23);

@@ -71,30 +71,65 @@ fn mix<const H: usize>(values: [f32; 16]) -> [f32; 16] {
     })
 }
 
-/// Fills `table` with the sums that `codes::scan_blocks` looks up; gives their step.
+/// Added to a number from 0 to 255, leaves the nearest whole number in its lowest bits: cheaper than
+/// a conversion, which must think of numbers that are out of range.
+const WHOLE: f32 = 8_388_608.0;
+
+/// The same for numbers of either sign.
+const WHOLE_SIGNED: f32 = 12_582_912.0;
+
+/// For each of sixteen numbers the sum of the four of its group.
 #[inline(always)]
-pub(crate) fn scan_table(query: &[f32], table: &mut [u8]) -> f32 {
-    let (groups, _) = query.as_chunks::<4>();
-    let largest = groups
-        .iter()
-        .map(|group| group.iter().map(|number| number.abs()).sum::<f32>())
-        .fold(0.0f32, f32::max);
-    let step = largest / 255.0;
+fn sums_of_fours(numbers: [f32; 16]) -> [f32; 16] {
+    let pairs: [f32; 16] = std::array::from_fn(|at| numbers[at] + numbers[at ^ 1]);
+    std::array::from_fn(|at| pairs[at] + pairs[at ^ 2])
+}
+
+#[inline(always)]
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// Fills `table` with the sums that `codes::scan_blocks` looks up; gives their step, and the sum of
+/// all sizes.
+#[inline(always)]
+pub(crate) fn scan_table(query: &[f32], table: &mut [u8]) -> (f32, f32) {
+    let (chunks, _) = query.as_chunks::<16>();
+    let mut all = [0.0f32; 16];
+    let mut largest = [0.0f32; 16];
+    for chunk in chunks {
+        let sizes = chunk.map(f32::abs);
+        let groups = sums_of_fours(sizes);
+        for at in 0..16 {
+            all[at] += sizes[at];
+            largest[at] = greater(groups[at], largest[at]);
+        }
+    }
+    let all = all.iter().sum();
+    let largest = largest.into_iter().fold(0.0, greater);
     let scale = 255.0 / largest;
     if !scale.is_finite() {
         table.fill(0);
-        return 0.0;
+        return (0.0, all);
     }
-    for (group, entries) in groups.iter().zip(table.as_chunks_mut::<16>().0) {
-        let [a, b, c, d] = group.map(|number| number * scale);
-        let negative = -(a.min(0.0) + b.min(0.0) + c.min(0.0) + d.min(0.0)) + 0.5;
-        let sums: [f32; 16] = std::array::from_fn(|bits| {
-            let bit = |at: usize| (bits >> at & 1) as f32;
-            negative + bit(0) * a + bit(1) * b + bit(2) * c + bit(3) * d
-        });
-        *entries = sums.map(|sum| sum as u8);
+    for (chunk, lines) in chunks.iter().zip(table.as_chunks_mut::<64>().0) {
+        let scaled = chunk.map(|number| number * scale);
+        let below = sums_of_fours(scaled.map(|number| if number < 0.0 { -number } else { 0.0 }));
+        for (group, entries) in lines.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let sum = |bits: usize| {
+                let of = |at: usize| {
+                    if bits >> at & 1 == 1 {
+                        scaled[group * 4 + at]
+                    } else {
+                        0.0
+                    }
+                };
+                below[group * 4] + ((of(0) + of(1)) + (of(2) + of(3)))
+            };
+            *entries = std::array::from_fn(|bits| (sum(bits) + WHOLE).to_bits() as u8);
+        }
     }
-    step
+    (largest / 255.0, all)
 }
 
 /// Writes the signs of `residual` as row `slot` of a block; gives the sum of their sizes.
@@ -158,9 +193,15 @@ pub(crate) fn encode_levels4(residual: &[f32], scale: f32, codes: &mut [u8]) -> 
 /// Rounds `numbers` to whole multiples of a scale, from -127 to 127; gives scale and sum.
 #[inline(always)]
 pub(crate) fn quantise(numbers: &[f32], out: &mut [i8]) -> (f32, i32) {
-    let largest = numbers
-        .iter()
-        .fold(0.0f32, |most, number| most.max(number.abs()));
+    let (chunks, rest) = numbers.as_chunks::<16>();
+    let mut largest = [0.0f32; 16];
+    for chunk in chunks {
+        for at in 0..16 {
+            largest[at] = greater(chunk[at].abs(), largest[at]);
+        }
+    }
+    let all = largest.iter().chain(rest).map(|number| number.abs());
+    let largest = all.fold(0.0, greater);
     let scale = 127.0 / largest;
     // Nothing, or so little that no number says how often it goes into one.
     if !scale.is_finite() {
@@ -169,8 +210,8 @@ pub(crate) fn quantise(numbers: &[f32], out: &mut [i8]) -> (f32, i32) {
     }
     let mut sum = 0;
     for (number, out) in numbers.iter().zip(out) {
-        let scaled = number * scale;
-        let whole = (scaled + 0.5f32.copysign(scaled)) as i32;
+        let bits = (number * scale + WHOLE_SIGNED).to_bits() as i32;
+        let whole = bits - WHOLE_SIGNED.to_bits() as i32;
         sum += whole;
         *out = whole as i8;
     }

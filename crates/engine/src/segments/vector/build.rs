@@ -242,8 +242,6 @@ impl<'a> Coder<'a> {
         })?;
         let mut bytes = vec![0; sections.levels.end];
         put_floats(&mut bytes[sections.mean.clone()], &self.mean);
-        let centroids = self.turned_centroids(parting);
-        put_floats(&mut bytes[sections.centroids.clone()], &centroids);
         let mut first_blocks = vec![0];
         for rows in &parting.rows {
             let next = first_blocks[first_blocks.len() - 1];
@@ -282,17 +280,6 @@ impl<'a> Coder<'a> {
         let mut bytes = Vec::from(bytes);
         bytes[..sections.mean.start].copy_from_slice(&header.encode());
         Ok(bytes)
-    }
-
-    /// The centroids, turned, one after the other; none where there is one partition.
-    fn turned_centroids(&self, parting: &Parting) -> Vec<f32> {
-        if parting.rows.len() == 1 {
-            return Vec::new();
-        }
-        let relative = parting.centroids.chunks_exact(self.padded());
-        relative
-            .flat_map(|centroid| centroid.iter().zip(&self.mean).map(|(a, b)| a + b))
-            .collect()
     }
 
     /// Writes the codes of the centroids, which are given relative to the mean; gives their spread.

@@ -160,7 +160,7 @@ impl VectorIndex {
     fn needs(&self, query: &[f32], own: Option<u32>, rows: &[f32], slots: &[u32]) -> Result<Needs> {
         let dimension = self.header.dimension;
         let prepared = self.prepare(query);
-        let centroids = self.partition_scores(&prepared);
+        let centroids = self.partition_scores(&prepared)?;
         let mut depth = CANDIDATES;
         let (best, ranks) = loop {
             let mut best = self.ranked(&prepared, depth)?;

@@ -69,7 +69,7 @@ impl<'a> AdmittedOrder<'a> {
     ) -> Result<Self> {
         let wanted = mask.partitions();
         let mut partitions = Vec::with_capacity(mask.partitions_with_rows());
-        let (scan, _) = index.scan_of_centroids(query, 0.0);
+        let scan = index.scan_of_centroids(query, 0.0);
         let blocks = index.centroid_blocks(0..wanted.len() as u32)?;
         scan_blocks(&scan, blocks, Some(&wanted), f32::INFINITY, &mut partitions);
         Ok(Self {
@@ -225,7 +225,7 @@ impl<'a> AdmittedWalk<'a> {
 
     /// The next partition to be searched, where `limit` is what a row's score must be below.
     pub(super) fn next(&mut self, limit: f32) -> Result<Option<Visit>> {
-        let (index, query) = (self.order.index, self.order.query);
+        let index = self.order.index;
         while let Some((score, partition)) = self.order.next()? {
             let partition = partition as usize;
             let blocks = index.blocks_of_partition(partition).len();
@@ -248,12 +248,6 @@ impl<'a> AdmittedWalk<'a> {
             self.passed_over = 0;
             self.searched += 1;
             let listed = rows <= blocks as u32 * LISTED_PER_BLOCK;
-            // What few far partitions add may be ruled out by a score that is not quite theirs.
-            let score = if !listed && self.searched <= self.surely {
-                index.score_of_centroid(query, partition as u32)
-            } else {
-                score
-            };
             return Ok(Some(Visit {
                 partition,
                 score,

@@ -4,7 +4,7 @@
 //! [`ALIGNMENT`] that follows from the counts in the header alone. Every byte is read through
 //! [`Blocks`], which checks it against the checksum written with the file.
 //!
-//! Sections: header; mean; centroids; spreads; radii; first blocks; blocks and levels of the
+//! Sections: header; mean; spreads; radii; first blocks; blocks and levels of the
 //! centroids; rows of slots; slots of rows; blocks; levels. An index of one partition has no
 //! centroids (its only one is the mean), and its slots are its rows; of more it has a further
 //! spread, that of the centroids.
@@ -21,7 +21,7 @@ use crate::segments::index_file::Index;
 use crate::{Error, Result};
 
 const MAGIC: [u8; 8] = *b"VMLNVIDX";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const HEADER_BYTES: usize = 256;
 const ALIGNMENT: usize = 64;
 
@@ -82,7 +82,6 @@ pub(super) struct Header {
 #[derive(Clone, Debug)]
 pub(super) struct Sections {
     pub(super) mean: Range<usize>,
-    pub(super) centroids: Range<usize>,
     pub(super) spreads: Range<usize>,
     pub(super) radii: Range<usize>,
     pub(super) first_blocks: Range<usize>,
@@ -128,7 +127,6 @@ impl Header {
         };
         Some(Sections {
             mean: section(self.padded(), 4)?,
-            centroids: section(centroids, self.padded() * 4)?,
             spreads: section(partitions + usize::from(partitions > 1), 4)?,
             radii: section(centroids, 4)?,
             first_blocks: section(partitions + 1, 4)?,
@@ -247,7 +245,6 @@ pub struct VectorIndex {
     pub(super) sections: Sections,
     pub(super) rotation: Rotation,
     pub(super) mean: Vec<f32>,
-    pub(super) centroids: Vec<f32>,
     pub(super) spreads: Vec<f32>,
     pub(super) radii: Vec<f32>,
     pub(super) first_blocks: Vec<u32>,
@@ -264,7 +261,7 @@ impl Index for VectorIndex {
     }
 
     fn heap_bytes(&self) -> usize {
-        let floats = self.mean.len() + self.centroids.len() + 2 * self.spreads.len();
+        let floats = self.mean.len() + 2 * self.spreads.len();
         // The rotation has up to four rounds of signs.
         (floats + self.first_blocks.len() + 4 * self.mean.len()) * 4
     }
@@ -294,7 +291,6 @@ impl VectorIndex {
         Ok(Self {
             rotation: Rotation::new(header.padded(), header.seed),
             mean: floats(blocks.get(sections.mean.clone())?),
-            centroids: floats(blocks.get(sections.centroids.clone())?),
             spreads: floats(blocks.get(sections.spreads.clone())?),
             radii: floats(blocks.get(sections.radii.clone())?),
             first_blocks,
@@ -377,6 +373,11 @@ impl VectorIndex {
         let bytes = self.header.level_bytes();
         let from = self.sections.levels.start + slot as usize * bytes;
         self.blocks.get(from..from + bytes)
+    }
+
+    /// The factors and the levels of all centroids, one after the other.
+    pub(super) fn all_centroid_levels(&self) -> Result<&[u8]> {
+        self.blocks.get(self.sections.centroid_levels.clone())
     }
 
     /// The factors and the levels of the centroid of `partition`.

@@ -273,7 +273,7 @@ mod tests {
             // The bound of a row that is its partition's centroid has no width, however wide bounds
             // are: what it rules out depends on the order.
             let prepared = index.prepare(&rows[..dimension]);
-            let centroids = index.partition_scores(&prepared);
+            let centroids = index.partition_scores(&prepared).expect("the index is sound");
             let mut narrow = false;
             for (row, slot) in (0..).zip(index.slots().expect("there are slots")) {
                 let own = index.partition_of(slot);

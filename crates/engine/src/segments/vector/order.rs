@@ -1,22 +1,23 @@
 //! Orders partitions by how near their centroids are to a query.
 //!
 //! What must stay true: an order gives every partition once, however long it is asked; scores are
-//! those of the centroids themselves. Many centroids are searched as rows are, by their signs and
-//! then by their levels, since a query needs few of them; only those few are compared exactly.
+//! those of the centroids' levels, which differ from the centroids' own by about a hundredth of what
+//! the signs of a row differ from the row. Many centroids are searched as rows are, by their signs
+//! first, since a query needs few of them.
 
 use std::slice::from_ref;
 
 use vermilion_kernels::codes::{BLOCK_ROWS, LevelBits, Scan, Survivor, scan_blocks_each};
-use vermilion_kernels::{inner_product, inner_product_rows, l2_squared, l2_squared_rows, prefetch};
+use vermilion_kernels::prefetch;
 
 use super::best::Best;
 use super::layout::VectorIndex;
 use super::search::{Prepared, RUN_BLOCKS};
-use crate::model::Space;
 use crate::{Error, Result};
 
-/// Partitions for each one expected, from which codes find them faster than all centroids do.
-const CODES_FROM: usize = 8;
+/// Partitions for each one expected, from which signs find them faster than the levels of
+/// all centroids do.
+const SIGNS_FROM: usize = 8;
 
 /// Centroids that survive scans before their levels are looked at, the likeliest first: the more
 /// wait, the fewer have to be.
@@ -58,8 +59,8 @@ impl<'a> Order<'a> {
     ) -> Result<Vec<Self>> {
         let (count, sorted) = (index.header.partitions as usize, expected.max(1));
         let mut found = Vec::new();
-        if by_codes(sorted.min(count), count) {
-            found = index.nearest_by_codes(queries, sorted)?;
+        if by_signs(sorted.min(count), count) {
+            found = index.nearest_by_signs(queries, sorted)?;
         }
         found.resize_with(queries.len(), Vec::new);
         let orders = queries.iter().zip(found).map(|(query, partitions)| {
@@ -97,17 +98,17 @@ impl<'a> Order<'a> {
     /// Finds the nearest partitions, as many as are to be sorted, after those given before.
     fn find(&mut self) -> Result<()> {
         self.sorted = self.sorted.min(self.count);
-        if by_codes(self.sorted, self.count) {
+        if by_signs(self.sorted, self.count) {
             if self.given > 0 || self.partitions.is_empty() {
-                let found = (self.index).nearest_by_codes(from_ref(self.query), self.sorted)?;
+                let found = (self.index).nearest_by_signs(from_ref(self.query), self.sorted)?;
                 self.add(found.into_iter().flatten());
             }
         } else if self.partitions.len() < self.count {
-            let scores = self.index.partition_scores(self.query);
+            let scores = self.index.partition_scores(self.query)?;
             self.add(scores.into_iter().zip(0..));
         }
-        // Codes leave out a partition whose bound is no finite number: fewer are known then than
-        // were to be sorted, and those left out come with the look that compares all centroids.
+        // Signs leave out a partition whose bound is no finite number: fewer are known then than
+        // were to be sorted, and those left out come with the look at the levels of all centroids.
         self.sorted = self.sorted.min(self.partitions.len());
         let rest = &mut self.partitions[self.given..];
         let wanted = self.sorted - self.given;
@@ -133,9 +134,9 @@ impl<'a> Order<'a> {
     }
 }
 
-/// Whether codes find `wanted` of `count` partitions faster than all centroids do.
-fn by_codes(wanted: usize, count: usize) -> bool {
-    wanted.saturating_mul(CODES_FROM) < count
+/// Whether signs find `wanted` of `count` partitions faster than the levels of all do.
+fn by_signs(wanted: usize, count: usize) -> bool {
+    wanted.saturating_mul(SIGNS_FROM) < count
 }
 
 fn nearer(a: (f32, u32), b: (f32, u32)) -> std::cmp::Ordering {
@@ -143,53 +144,32 @@ fn nearer(a: (f32, u32), b: (f32, u32)) -> std::cmp::Ordering {
 }
 
 impl VectorIndex {
-    /// For each partition the score of its centroid: what the scores of its rows begin with.
-    pub(super) fn partition_scores(&self, query: &Prepared) -> Vec<f32> {
-        let mut scores = vec![0.0; self.header.partitions as usize];
-        let centroids = self.centroids();
-        if self.header.space == Space::Ip {
-            inner_product_rows(&query.turned, centroids, &mut scores);
-            scores.iter_mut().for_each(|score| *score *= -2.0);
-        } else {
-            l2_squared_rows(&query.turned, centroids, &mut scores);
-        }
-        scores
-    }
-
-    /// The centroids, one after the other; the mean where there is one partition.
-    fn centroids(&self) -> &[f32] {
+    /// For each partition the score of its centroid by its levels: what the scores of its rows begin
+    /// with.
+    pub(super) fn partition_scores(&self, query: &Prepared) -> Result<Vec<f32>> {
         if self.header.partitions == 1 {
-            &self.mean
-        } else {
-            &self.centroids
+            return Ok(vec![query.level_base]);
         }
+        let levels = self.all_centroid_levels()?;
+        let each = levels.chunks_exact(self.header.centroid_level_bytes());
+        Ok(each
+            .map(|levels| query.score_of_levels(levels, LevelBits::Eight))
+            .collect())
     }
 
-    /// The score of the centroid of `partition`.
-    pub(super) fn score_of_centroid(&self, query: &Prepared, partition: u32) -> f32 {
-        let padded = self.header.padded();
-        let from = partition as usize * padded;
-        self.score(query, &self.centroids()[from..from + padded])
-    }
-
-    /// The scan of the centroids, and the score of what their codes lie around.
-    pub(super) fn scan_of_centroids<'q>(
-        &self,
-        query: &'q Prepared,
-        deviations: f32,
-    ) -> (Scan<'q>, f32) {
-        let score = self.score(query, &self.mean);
+    /// The scan of the centroids, whose codes lie around the mean.
+    pub(super) fn scan_of_centroids<'q>(&self, query: &'q Prepared, deviations: f32) -> Scan<'q> {
         let own = self.header.partitions as usize;
-        (self.scan(query, deviations, (score, own)), score)
+        self.scan(query, deviations, (query.level_base, own))
     }
 
     /// For each of `queries` about the `count` nearest partitions. Each run of blocks is scanned for
     /// all queries while it is in a near cache.
-    fn nearest_by_codes(&self, queries: &[Prepared], count: usize) -> Result<Vec<Vec<(f32, u32)>>> {
-        let (scans, scores): (Vec<Scan<'_>>, Vec<f32>) = queries
-            .iter()
+    fn nearest_by_signs(&self, queries: &[Prepared], count: usize) -> Result<Vec<Vec<(f32, u32)>>> {
+        let scans = queries.iter();
+        let scans: Vec<Scan<'_>> = scans
             .map(|query| self.scan_of_centroids(query, DEVIATIONS))
-            .unzip();
+            .collect();
         let mut bests: Vec<Best> = queries.iter().map(|_| Best::new(count)).collect();
         let mut limits = vec![f32::INFINITY; queries.len()];
         let mut survivors = vec![Vec::new(); queries.len()];
@@ -204,39 +184,31 @@ impl VectorIndex {
                     survivor.slot += first * BLOCK_ROWS as u32;
                 }
                 if survivors.len() >= CENTROIDS_WAITING || end == all.end {
-                    let (best, score) = (&mut bests[at], scores[at]);
-                    self.look_at_centroids(&queries[at], score, survivors, best)?;
-                    limits[at] = best.limit() - score;
+                    let (query, best) = (&queries[at], &mut bests[at]);
+                    self.look_at_centroids(query, survivors, best)?;
+                    limits[at] = best.limit() - query.level_base;
                 }
                 before[at] = survivors.len();
             }
         }
-        let nearest = queries.iter().zip(&bests).enumerate();
-        let nearest = nearest.map(|(at, (query, best))| {
-            if at == 0 {
-                self.prefetch_centroids(best);
-            }
-            if let Some(next) = bests.get(at + 1) {
-                self.prefetch_centroids(next);
-            }
-            self.exact_centroids(query, best)
+        let nearest = bests.into_iter().map(|best| {
+            let each = best.heap.into_iter();
+            each.map(|scored| (scored.score, scored.row)).collect()
         });
         Ok(nearest.collect())
     }
 
-    /// Offers the centroids that survived a scan, those of `survivors`, to `best` by their levels;
-    /// `score` is that of what their codes lie around.
+    /// Offers the centroids that survived a scan, those of `survivors`, to `best` by their levels.
     fn look_at_centroids(
         &self,
         query: &Prepared,
-        score: f32,
         survivors: &mut Vec<Survivor>,
         best: &mut Best,
     ) -> Result<()> {
         let likeliest = best.likeliest(survivors);
         let (likeliest, others) = survivors.split_at(likeliest);
         for some in [likeliest, others] {
-            let limit = best.limit() - score;
+            let limit = best.limit() - query.level_base;
             let near = || some.iter().filter(|survivor| survivor.bound < limit);
             for survivor in near() {
                 prefetch(self.centroid_levels(survivor.slot)?);
@@ -249,32 +221,5 @@ impl VectorIndex {
         }
         survivors.clear();
         Ok(())
-    }
-
-    fn prefetch_centroids(&self, nearest: &Best) {
-        let padded = self.header.padded();
-        for (_, partition) in nearest.rows() {
-            let from = partition as usize * padded;
-            prefetch(bytemuck::cast_slice(
-                &self.centroids[from..from + padded.min(64)],
-            ));
-        }
-    }
-
-    /// The partitions in `nearest` with the exact scores of their centroids.
-    fn exact_centroids(&self, query: &Prepared, nearest: &Best) -> Vec<(f32, u32)> {
-        let partitions = nearest.rows().map(|(_, partition)| partition);
-        partitions
-            .map(|partition| (self.score_of_centroid(query, partition), partition))
-            .collect()
-    }
-
-    /// The score of a turned vector.
-    fn score(&self, query: &Prepared, vector: &[f32]) -> f32 {
-        if self.header.space == Space::Ip {
-            -2.0 * inner_product(&query.turned, vector)
-        } else {
-            l2_squared(&query.turned, vector)
-        }
     }
 }

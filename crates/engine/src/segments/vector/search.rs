@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use vermilion_kernels::codes::{
-    BLOCK_ROWS, LevelBits, Quantised, Scan, Survivor, dot_levels, line_bytes, quantise,
+    BLOCK_ROWS, LevelBits, Quantised, Scan, Survivor, TableScale, dot_levels, line_bytes, quantise,
     scan_blocks, scan_table,
 };
 use vermilion_kernels::{inner_product, prefetch, squared_norm};
@@ -77,16 +77,12 @@ impl Effort {
 
 /// A query made ready for the codes.
 pub(super) struct Prepared {
-    /// The query, of length 1 but for `l2`, turned.
-    pub(super) turned: Vec<f32>,
     table: Vec<u8>,
-    step: f32,
-    /// The sum of the sizes of the numbers that `table` was made from.
-    sizes: f32,
+    table_scale: TableScale,
     whole: Vec<i8>,
     quantised: Quantised,
-    /// What the score of a row's levels begins with.
-    level_base: f32,
+    /// What the score of levels begins with: the score of the mean.
+    pub(super) level_base: f32,
 }
 
 impl Prepared {
@@ -225,15 +221,14 @@ impl VectorIndex {
 
     pub(super) fn prepare(&self, query: &[f32]) -> Prepared {
         let padded = self.header.padded();
-        let mut turned = query.to_vec();
+        let mut relative = query.to_vec();
         if self.header.space != Space::L2 {
-            normalise(&mut turned);
+            normalise(&mut relative);
         }
-        turned.resize(padded, 0.0);
-        self.rotation.apply(&mut turned);
-        let mut relative = turned.clone();
+        relative.resize(padded, 0.0);
+        self.rotation.apply(&mut relative);
         let level_base = if self.header.space == Space::Ip {
-            -2.0 * inner_product(&turned, &self.mean)
+            -2.0 * inner_product(&relative, &self.mean)
         } else {
             relative
                 .iter_mut()
@@ -242,14 +237,12 @@ impl VectorIndex {
             squared_norm(&relative)
         };
         let mut table = vec![0; line_bytes(padded)];
-        let step = scan_table(&relative, &mut table);
+        let table_scale = scan_table(&relative, &mut table);
         let mut whole = vec![0; padded];
         Prepared {
             quantised: quantise(&relative, &mut whole),
-            sizes: relative.iter().map(|number| number.abs()).sum(),
-            turned,
             table,
-            step,
+            table_scale,
             whole,
             level_base,
         }
@@ -352,8 +345,8 @@ impl VectorIndex {
         let spread = self.spreads[partition] * radius / (padded - 1.0).sqrt();
         Scan {
             table: &query.table,
-            base: 2.0 * query.sizes - 2.0 * deviations * spread,
-            step: 4.0 * query.step,
+            base: 2.0 * query.table_scale.sizes - 2.0 * deviations * spread,
+            step: 4.0 * query.table_scale.step,
         }
     }
 

@@ -142,7 +142,7 @@ proptest! {
         let prepared = index.prepare(&rows[..dimension]);
         // The bound of a row that is its partition's centroid has no width: it is exact, and may
         // rule out a row whose levels claim too little.
-        let centroids = index.partition_scores(&prepared);
+        let centroids = index.partition_scores(&prepared).unwrap();
         for (row, slot) in (0..).zip(index.slots().unwrap()) {
             let own = index.partition_of(slot);
             if index.sign_score(&prepared, slot, own, centroids[own]).unwrap().1 <= 0.0 {
@@ -431,12 +431,41 @@ fn damage_is_found_before_it_can_answer() {
 }
 
 #[test]
+fn the_score_of_a_partition_is_about_that_of_the_mean_of_its_rows() {
+    let (dimension, count) = (40, 3000);
+    let rows = clumps(5, count, dimension, 50);
+    let query = &rows[80..120];
+    for partitions in [1, 200] {
+        let index = built(&rows, dimension, &options(Space::L2, partitions));
+        let slots = index.slots().unwrap();
+        let mut means = vec![(vec![0.0f32; dimension], 0.0); index.partitions() as usize];
+        for (row, &slot) in rows.chunks_exact(dimension).zip(&slots) {
+            let (sum, count) = &mut means[index.partition_of(slot)];
+            sum.iter_mut()
+                .zip(row)
+                .for_each(|(sum, number)| *sum += number);
+            *count += 1.0;
+        }
+        let scores = index.partition_scores(&index.prepare(query)).unwrap();
+        let usual = scores.iter().sum::<f32>() / scores.len() as f32;
+        for ((mut mean, count), score) in means.into_iter().zip(scores) {
+            mean.iter_mut().for_each(|sum| *sum /= count);
+            let exact = exact_distance(Space::L2, query, &mean);
+            assert!(
+                (exact - score).abs() < 0.02 * usual,
+                "{exact} {score} {usual}"
+            );
+        }
+    }
+}
+
+#[test]
 fn an_order_gives_every_partition_once_and_the_nearest_first() {
     let rows = clumps(5, 6000, 40, 50);
     for space in SPACES {
         let index = built(&rows, 40, &options(space, 400));
         let prepared = index.prepare(&rows[80..120]);
-        let scores = index.partition_scores(&prepared);
+        let scores = index.partition_scores(&prepared).unwrap();
         let mut exact: Vec<u32> = (0..index.partitions()).collect();
         exact.sort_by(|&a, &b| scores[a as usize].total_cmp(&scores[b as usize]));
         for expected in [1, 10, 300, 1000] {
@@ -463,7 +492,7 @@ fn an_order_of_admitted_partitions_gives_each_with_an_admitted_row_once() {
     for space in SPACES {
         let index = built(&rows, 40, &options(space, 400));
         let prepared = index.prepare(&rows[80..120]);
-        let scores = index.partition_scores(&prepared);
+        let scores = index.partition_scores(&prepared).unwrap();
         for one_in in [1, 20, 500] {
             let set = masked(6000, 3, one_in);
             let mask = index.mask(&set).unwrap();
