@@ -58,7 +58,8 @@ where
     }
 }
 
-fn shape_error(reason: &str) -> ApiError {
+/// The error of JSON that has the wrong shape.
+pub(crate) fn shape_error(reason: &str) -> ApiError {
     ApiError::unprocessable(format!(
         "Failed to deserialize the JSON body into the target type: {reason}"
     ))

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use vermilion_protocol::arrow;
 
 use crate::access::Need;
+use crate::handlers::control::RUNS_MAX;
 use crate::routes::{self, Route};
 
 /// Schemas by name, as JSON.
@@ -47,8 +48,12 @@ fn ways_to_bring_a_key() -> Value {
     })
 }
 
+fn named(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
 fn reference(schema: &str) -> Value {
-    json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}})
+    json!({"application/json": {"schema": named(schema)}})
 }
 
 /// The same, or a stream of Arrow where `or_arrow`.
@@ -76,6 +81,10 @@ fn operation(route: &Route) -> Value {
             "default": {"description": "An error", "content": reference("Error")},
         },
     });
+    if let Some(schema) = route.accepted {
+        operation["responses"]["202"] =
+            json!({"description": "Begun; the answer does not wait", "content": reference(schema)});
+    }
     if route.needs != Need::Nothing {
         operation["security"] = json!([{}, {"bearer": []}, {"basic": []}, {"token": []}]);
     }
@@ -92,7 +101,7 @@ fn operation(route: &Route) -> Value {
     }
     if let Some(schema) = route.body {
         operation["requestBody"] = json!({
-            "required": true,
+            "required": route.needs_body,
             "content": content(schema, route.takes_arrow),
         });
     }
@@ -105,6 +114,8 @@ fn parameters(route: &Route) -> Vec<Value> {
         let schema = match name {
             "collection_id" if takes_an_id(route) => json!({"type": "string", "format": "uuid"}),
             "crn" => json!({"type": "string", "pattern": "^[^:]+:[^:]+:[^:]+$"}),
+            "component" if route.operation == "run_component" => named("RunnableComponent"),
+            "component" => named("ComponentName"),
             _ => text.clone(),
         };
         json!({"name": name, "in": "path", "required": true, "schema": schema})
@@ -116,6 +127,9 @@ fn parameters(route: &Route) -> Vec<Value> {
                 "enum": ["index_and_wal", "index_only", "index_and_bounded_wal"],
             }),
             "job" => text.clone(),
+            "limit" if route.operation == "job_history" => {
+                json!({"type": "integer", "minimum": 0, "maximum": RUNS_MAX})
+            }
             _ => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
         };
         json!({"name": name, "in": "query", "required": false, "schema": schema})

@@ -260,3 +260,36 @@ fn batch_ingest_is_changed_withdrawn_or_left_alone() {
     let metadata = r#"{"new_metadata":{"k":1,"vermilion:batch_ingest":null}}"#;
     assert_eq!(change(metadata), BatchIngestChange::Follow);
 }
+
+#[test]
+fn lists_in_place_of_objects_are_refused_and_those_that_mean_something_are_not() {
+    let index = r##"{"defaults":{},"keys":{"#embedding":{"float_list":{"vector_index":"##;
+    for (member, value) in [
+        ("schema", "[{},{}]".to_owned()),
+        ("schema", r#"{"defaults":[null,null],"keys":{}}"#.to_owned()),
+        (
+            "schema",
+            r#"{"defaults":{},"keys":{"a":[null]}}"#.to_owned(),
+        ),
+        (
+            "schema",
+            r#"{"defaults":{"string":[]},"keys":{}}"#.to_owned(),
+        ),
+        (
+            "schema",
+            format!(r#"{index}{{"enabled":true,"config":[]}}}}}}}}}}"#),
+        ),
+        ("configuration", "[]".to_owned()),
+        ("configuration", r#"{"hnsw":["ip"]}"#.to_owned()),
+    ] {
+        let body = format!(r#"{{"name":"abc","{member}":{value}}}"#);
+        let error = decode_new_collection("t", "d", body.as_bytes()).unwrap_err();
+        assert_eq!(error.status, 422, "{body}: {error}");
+        assert!(error.message.contains(member), "{body}: {error}");
+    }
+    let error = decode_collection_change(br#"{"new_configuration":{"hnsw":[50]}}"#).unwrap_err();
+    assert_eq!(error.status, 422, "{error}");
+    let body = r#"{"name":"abc","configuration":{"unknown":[1],"embedding_function":
+        {"type":"known","name":"x","config":{"hnsw":[1]}}},"metadata":{"keys":[1]}}"#;
+    decode_new_collection("t", "d", body.as_bytes()).unwrap();
+}

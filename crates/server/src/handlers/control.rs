@@ -18,7 +18,7 @@ use crate::extract::{Asked, JsonBody, Names};
 /// Runs that are answered unless the request says otherwise.
 const RUNS: u32 = 20;
 /// The most that are.
-const RUNS_MAX: u32 = 1000;
+pub(crate) const RUNS_MAX: u32 = 1000;
 
 pub(crate) async fn status(State(app): State<App>) -> Reply {
     let components = app.read(|database| Ok(database.components())).await?;

@@ -52,6 +52,7 @@ pub(super) const ROUTES: &[Route] = &[
         |f| with(f, control::drain_component),
     )
     .with_body("Limit")
+    .or_no_body()
     .answers(200, "Drained"),
     route(
         "post",
@@ -61,6 +62,7 @@ pub(super) const ROUTES: &[Route] = &[
         |f| with(f, control::stop_component),
     )
     .with_body("Limit")
+    .or_no_body()
     .answers(200, "Stopped"),
     route(
         "post",
@@ -112,7 +114,9 @@ pub(super) const ROUTES: &[Route] = &[
         |f| with(f, control::run_job),
     )
     .with_body("RunJob")
-    .answers(200, "Run"),
+    .or_no_body()
+    .answers(200, "Run")
+    .or_accepts("BegunRun"),
     route(
         "post",
         jobs!("/{job}/cancel"),

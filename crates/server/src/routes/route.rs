@@ -9,6 +9,10 @@ use crate::access::{Need, Role};
 use crate::app::App;
 
 /// One route.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing that a route may do besides"
+)]
 pub(crate) struct Route {
     /// `get`, `post`, `put`, `patch` or `delete`.
     pub(crate) method: &'static str,
@@ -20,6 +24,8 @@ pub(crate) struct Route {
     pub(crate) summary: &'static str,
     /// The schema of the body, if there is one.
     pub(crate) body: Option<&'static str>,
+    /// Whether the body must be there.
+    pub(crate) needs_body: bool,
     /// Whether the body may also be a stream of Arrow.
     pub(crate) takes_arrow: bool,
     /// Names in the query string.
@@ -32,6 +38,8 @@ pub(crate) struct Route {
     pub(crate) status: u16,
     /// The schema of the answer; none where it is no JSON.
     pub(crate) answer: Option<&'static str>,
+    /// The schema of an answer with the status 202, where one may come in place of success.
+    pub(crate) accepted: Option<&'static str>,
     /// Whether the answer is a stream of Arrow for whoever likes that better.
     pub(crate) answers_arrow: bool,
     /// What it asks of whoever uses it; unless it says so, an administrator of the whole server.
@@ -54,6 +62,11 @@ impl Route {
 
     pub(super) const fn with_body(mut self, schema: &'static str) -> Self {
         self.body = Some(schema);
+        self
+    }
+
+    pub(super) const fn or_no_body(mut self) -> Self {
+        self.needs_body = false;
         self
     }
 
@@ -90,6 +103,11 @@ impl Route {
         self
     }
 
+    pub(super) const fn or_accepts(mut self, schema: &'static str) -> Self {
+        self.accepted = Some(schema);
+        self
+    }
+
     pub(super) const fn answers(mut self, status: u16, schema: &'static str) -> Self {
         self.status = status;
         self.answer = Some(schema);
@@ -111,12 +129,14 @@ pub(super) const fn route(
         operation,
         summary,
         body: None,
+        needs_body: true,
         takes_arrow: false,
         query: &[],
         headers: &[],
         tells_seqs: false,
         status: 200,
         answer: Some("Empty"),
+        accepted: None,
         answers_arrow: false,
         needs: Need::Server(Role::Admin),
         handler,
