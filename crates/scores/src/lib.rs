@@ -24,7 +24,9 @@ mod matrix;
 mod parallel;
 #[cfg(test)]
 mod random;
+mod sketch;
 mod statistics;
 
 pub use matrix::Matrix;
+pub use sketch::{Percentiles, QuantileSketch};
 pub use statistics::{ClassMoments, ClassStatistics, FittedClasses, HeldOut};
