@@ -22,11 +22,12 @@
 mod algebra;
 mod matrix;
 mod parallel;
-#[cfg(test)]
 mod random;
+mod reduction;
 mod sketch;
 mod statistics;
 
 pub use matrix::Matrix;
+pub use reduction::{DIMENSIONS_MAX, Reduction};
 pub use sketch::{Percentiles, QuantileSketch};
 pub use statistics::{ClassMoments, ClassStatistics, FittedClasses, HeldOut};
