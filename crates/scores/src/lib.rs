@@ -20,14 +20,21 @@
 //! ```
 
 mod algebra;
+mod graph;
 mod matrix;
 mod parallel;
 mod random;
 mod reduction;
+mod signals;
 mod sketch;
 mod statistics;
 
+pub use graph::{Graph, nearest};
 pub use matrix::Matrix;
 pub use reduction::{DIMENSIONS_MAX, Reduction};
+pub use signals::{
+    Evidence, PRODUCTION_MIN, Signal, SignalPercentiles, SignalSketches, Signals, Trouble, VOTERS,
+    uncertainty,
+};
 pub use sketch::{Percentiles, QuantileSketch};
 pub use statistics::{ClassMoments, ClassStatistics, FittedClasses, HeldOut};

@@ -54,3 +54,16 @@ pub(crate) fn each<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> V
     fill_blocks(&mut out, 1, 1, |at, place| place[0] = Some(work(at)));
     out.into_iter().flatten().collect()
 }
+/// What `work` makes of each of `count` rows.
+pub(crate) fn map<T: Send + Default + Clone>(
+    count: usize,
+    work: impl Fn(usize) -> T + Sync,
+) -> Vec<T> {
+    let mut out = vec![T::default(); count];
+    fill(&mut out, 1, |first, part| {
+        for (at, place) in part.iter_mut().enumerate() {
+            *place = work(first + at);
+        }
+    });
+    out
+}

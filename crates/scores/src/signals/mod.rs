@@ -1,0 +1,181 @@
+//! How likely a record is one that the model gets wrong or has never seen: four signals and their mean rank, `trouble`.
+//!
+//! - uncertainty `u = 1 - (p1 - p2)`, the two highest probabilities of the model, or where it logged none of the mean of
+//!   the posterior of class statistics and the vote of the nearest training records
+//! - class distance A: squared Mahalanobis distance to the class that the model says
+//! - novelty N: distance to the nearest training record
+//! - disagreement D: the share of the nearest training records that have another label than the model says
+//!
+//! What must stay true: every signal that can be computed is finite, one that cannot is `None` and named as missing.
+
+mod trouble;
+
+#[cfg(test)]
+mod tests;
+
+use crate::algebra::highest;
+use crate::statistics::{FittedClasses, HeldOut};
+
+pub use trouble::{PRODUCTION_MIN, Signal, SignalPercentiles, SignalSketches, Trouble};
+
+/// Nearest training records that vote and disagree.
+pub const VOTERS: usize = 20;
+
+/// What is known of one record.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// Its vector, in the dimensions of the class statistics.
+    pub row: &'a [f32],
+    /// The class that the model says.
+    pub inferred: Option<u32>,
+    /// The probability of each class as the model says.
+    pub probabilities: Option<&'a [f32]>,
+    /// Labels of the nearest training records, nearest first; [`VOTERS`] are enough.
+    pub neighbour_labels: &'a [u32],
+    /// How far these are, between vectors of length 1.
+    pub neighbour_distances: &'a [f32],
+}
+
+/// The signals of one record.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Signals {
+    /// The class that the model says, or else the one that training data say.
+    pub inferred: Option<u32>,
+    /// Whether the model did not say it.
+    pub inferred_by_server: bool,
+    /// 1 less the difference of the two highest probabilities, in [0, 1].
+    pub uncertainty: Option<f32>,
+    /// Squared Mahalanobis distance to the class.
+    pub class_distance: Option<f32>,
+    /// Distance to the nearest training record, in [0, 2].
+    pub novelty: Option<f32>,
+    /// Share of the nearest training records with another label, in [0, 1].
+    pub disagreement: Option<f32>,
+}
+
+impl Signals {
+    /// The signals of a record that is not of the training data.
+    ///
+    /// # Panics
+    /// If there are not as many labels of neighbours as distances.
+    pub fn of(classes: &FittedClasses, evidence: &Evidence<'_>) -> Self {
+        let posterior = || classes.posterior(evidence.row);
+        let mut signals = Self::without_distance(evidence, posterior);
+        let distance = signals
+            .inferred
+            .and_then(|c| classes.class_distance(c, evidence.row));
+        signals.class_distance = distance.map(finite);
+        signals
+    }
+
+    /// The signals of a training record with this label as if it were not one; its neighbours are without itself.
+    ///
+    /// # Panics
+    /// If there are not as many labels of neighbours as distances, or no example of the label.
+    pub fn held_out(
+        held_out: &HeldOut<'_>,
+        classes: &FittedClasses,
+        label: u32,
+        evidence: &Evidence<'_>,
+    ) -> Self {
+        let posterior = || held_out.posterior(label, evidence.row);
+        let mut signals = Self::without_distance(evidence, posterior);
+        let distance = signals.inferred.and_then(|class| {
+            if class == label {
+                held_out.class_distance(class, evidence.row)
+            } else {
+                classes.class_distance(class, evidence.row)
+            }
+        });
+        signals.class_distance = distance.map(finite);
+        signals
+    }
+
+    fn without_distance(evidence: &Evidence<'_>, posterior: impl FnOnce() -> Vec<f64>) -> Self {
+        let (labels, distances) = (evidence.neighbour_labels, evidence.neighbour_distances);
+        assert!(
+            labels.len() == distances.len(),
+            "{} labels, {} distances",
+            labels.len(),
+            distances.len()
+        );
+        let voters = labels.len().min(VOTERS);
+        let probabilities = match evidence.probabilities.filter(|given| !given.is_empty()) {
+            Some(given) => given.iter().map(|&p| f64::from(p)).collect(),
+            None => mean_with_vote(posterior(), &labels[..voters], &distances[..voters]),
+        };
+        let likeliest = highest(&probabilities).filter(|&at| probabilities[at] > 0.0);
+        let inferred = evidence.inferred.or(likeliest.map(|at| at as u32));
+        let others = inferred.map(|class| {
+            labels[..voters]
+                .iter()
+                .filter(|label| **label != class)
+                .count()
+        });
+        Self {
+            inferred,
+            inferred_by_server: evidence.inferred.is_none() && inferred.is_some(),
+            uncertainty: likeliest.map(|_| uncertainty(&probabilities)),
+            class_distance: None,
+            novelty: distances.first().copied(),
+            disagreement: others
+                .filter(|_| voters != 0)
+                .map(|others| others as f32 / voters as f32),
+        }
+    }
+}
+
+fn finite(distance: f64) -> f32 {
+    (distance as f32).min(f32::MAX)
+}
+
+/// 1 less the difference of the two highest of `probabilities`, in [0, 1].
+pub fn uncertainty(probabilities: &[f64]) -> f32 {
+    let mut top = [0.0_f64; 2];
+    for &probability in probabilities {
+        if probability > top[0] {
+            top = [probability, top[0]];
+        } else if probability > top[1] {
+            top[1] = probability;
+        }
+    }
+    (1.0 - (top[0] - top[1])).clamp(0.0, 1.0) as f32
+}
+
+/// The mean of a posterior and a vote; either alone where the other says nothing.
+fn mean_with_vote(mut posterior: Vec<f64>, labels: &[u32], distances: &[f32]) -> Vec<f64> {
+    let known = posterior.iter().sum::<f64>() > 0.0;
+    if labels.is_empty() {
+        return posterior;
+    }
+    let share = if known { 0.5 } else { 1.0 };
+    posterior.iter_mut().for_each(|value| *value *= 1.0 - share);
+    add_vote(&mut posterior, labels, distances, share);
+    posterior
+}
+
+/// Adds to `probabilities` the vote of neighbours, `share` in all: each for its label, by how near it is. The weight
+/// `exp(-d^2 / 2 s^2)`, with s^2 the mean of the d^2, is at most 1, so that one duplicate does not outvote the rest.
+pub(crate) fn add_vote(
+    probabilities: &mut Vec<f64>,
+    labels: &[u32],
+    distances: &[f32],
+    share: f64,
+) {
+    let squares: Vec<f64> = distances.iter().map(|&d| f64::from(d).powi(2)).collect();
+    let mean = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
+    let weight = |square: f64| {
+        if mean > 0.0 {
+            (-square / (2.0 * mean)).exp()
+        } else {
+            1.0
+        }
+    };
+    let sum: f64 = squares.iter().map(|&square| weight(square)).sum();
+    for (&label, &square) in labels.iter().zip(&squares) {
+        if probabilities.len() <= label as usize {
+            probabilities.resize(label as usize + 1, 0.0);
+        }
+        probabilities[label as usize] += share * weight(square) / sum;
+    }
+}

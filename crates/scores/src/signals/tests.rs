@@ -1,0 +1,181 @@
+//! Signals and trouble against their definitions, and where something is missing.
+
+use proptest::prelude::*;
+
+use super::{Evidence, Signal, SignalSketches, Signals, uncertainty};
+use crate::random::Dice;
+use crate::{ClassStatistics, HeldOut, Matrix};
+
+fn statistics() -> ClassStatistics {
+    let numbers = [0.0, 0.1, 0.2, 0.0, 0.1, 0.3, 3.0, 3.1, 3.2, 2.9, 3.1, 3.3];
+    ClassStatistics::of(Matrix::new(&numbers, 2), &[0, 0, 0, 1, 1, 1])
+}
+
+const NEAR: Evidence<'_> = Evidence {
+    row: &[0.1, 0.1],
+    inferred: None,
+    probabilities: None,
+    neighbour_labels: &[0, 0, 1, 0],
+    neighbour_distances: &[0.1, 0.2, 0.3, 0.4],
+};
+
+#[test]
+fn signals_are_what_their_definitions_say() {
+    let classes = statistics().fit();
+    let given = Evidence {
+        inferred: Some(1),
+        probabilities: Some(&[0.7, 0.2, 0.1]),
+        ..NEAR
+    };
+    let signals = Signals::of(&classes, &given);
+    assert_eq!(signals.inferred, Some(1));
+    assert!(!signals.inferred_by_server);
+    assert!((signals.uncertainty.unwrap() - 0.5).abs() < 1e-6);
+    assert_eq!(signals.novelty, Some(0.1));
+    assert_eq!(signals.disagreement, Some(0.75));
+    let distance = classes.class_distance(1, &[0.1, 0.1]).unwrap();
+    assert!((f64::from(signals.class_distance.unwrap()) - distance).abs() < 1e-3 * distance);
+}
+
+#[test]
+fn without_probabilities_the_posterior_and_the_vote_speak() {
+    let classes = statistics().fit();
+    let signals = Signals::of(&classes, &NEAR);
+    assert_eq!(
+        (signals.inferred, signals.inferred_by_server),
+        (Some(0), true)
+    );
+    let squares = [0.01, 0.04, 0.09, 0.16_f64];
+    let mean = squares.iter().sum::<f64>() / 4.0;
+    let weights = squares.map(|square| (-square / (2.0 * mean)).exp());
+    let other = weights[2] / weights.iter().sum::<f64>();
+    let posterior = classes.posterior(NEAR.row);
+    let p = [
+        0.5 * (posterior[0] + 1.0 - other),
+        0.5 * (posterior[1] + other),
+    ];
+    assert!((f64::from(signals.uncertainty.unwrap()) - (1.0 - (p[0] - p[1]))).abs() < 1e-6);
+}
+
+#[test]
+fn what_cannot_be_computed_is_missing_and_takes_no_part() {
+    let empty = ClassStatistics::new(2).fit();
+    let bare = Evidence {
+        neighbour_labels: &[],
+        neighbour_distances: &[],
+        ..NEAR
+    };
+    let nothing = Signals::of(&empty, &bare);
+    assert_eq!(nothing, Signals::default());
+    let unknown = Signals::of(
+        &statistics().fit(),
+        &Evidence {
+            inferred: Some(9),
+            ..NEAR
+        },
+    );
+    assert_eq!(
+        (unknown.class_distance, unknown.disagreement),
+        (None, Some(1.0))
+    );
+    let mut sketches = SignalSketches::default();
+    (0..250_u16).for_each(|at| {
+        sketches.add(&Signals {
+            novelty: Some(f32::from(at)),
+            ..unknown
+        });
+    });
+    let percentiles = sketches.percentiles(&SignalSketches::default());
+    let trouble = percentiles.trouble(&Signals {
+        novelty: Some(1e9),
+        ..unknown
+    });
+    assert_eq!(
+        trouble.missing().collect::<Vec<_>>(),
+        [Signal::ClassDistance]
+    );
+    // Novelty is above all, the two others equal to all.
+    assert!((trouble.value.unwrap() - (1.0 + 0.5 + 0.5) / 3.0).abs() < 1e-9);
+    assert_eq!(percentiles.trouble(&Signals::default()).value, None);
+}
+
+#[test]
+fn ranks_begin_with_training_and_change_to_production_at_200_records() {
+    let of = |novelty: f32| Signals {
+        novelty: Some(novelty),
+        ..Signals::default()
+    };
+    let (mut training, mut production) = (SignalSketches::default(), SignalSketches::default());
+    (0..50_u16).for_each(|at| training.add(&of(f32::from(at))));
+    (0..199).for_each(|_| production.add(&of(1000.0)));
+    let before = production.percentiles(&training);
+    assert!(before.from_training());
+    assert!((before.trouble(&of(25.0)).value.unwrap() - 0.51).abs() < 1e-9);
+    production.add(&of(1000.0));
+    let after = production.percentiles(&training);
+    assert!(!after.from_training());
+    assert!(after.trouble(&of(25.0)).value.unwrap() < 1e-9);
+    production.remove(&of(1000.0));
+    assert!(production.percentiles(&training).from_training());
+}
+
+#[test]
+fn a_training_record_is_scored_as_if_it_were_none() {
+    let all = statistics();
+    let row = [0.2, 0.0];
+    let mut without = all.clone();
+    without.remove(0, &row);
+    let evidence = Evidence { row: &row, ..NEAR };
+    let held = Signals::held_out(&HeldOut::new(&all), &all.fit(), 0, &evidence);
+    let direct = Signals::of(&all.fit(), &evidence);
+    let removed = Signals::of(&without.fit(), &evidence);
+    // Shrinkage is that of all examples, so that the answers are near and not equal.
+    let (held, direct, removed) = (
+        held.class_distance.unwrap(),
+        direct.class_distance.unwrap(),
+        removed.class_distance.unwrap(),
+    );
+    assert!(
+        (held - removed).abs() < 0.5 * (direct - removed).abs(),
+        "{held} {direct} {removed}"
+    );
+}
+
+proptest! {
+    #[test]
+    fn every_signal_of_finite_evidence_is_finite_and_in_its_range(
+        seed in 0_u64..5000, rows in 1_usize..20, dimension in 1_usize..6, scale in -15_i32..15, voters in 0_usize..30,
+    ) {
+        let mut dice = Dice::new(seed);
+        let mut numbers = |count: usize| -> Vec<f32> {
+            (0..count).map(|_| (dice.normal() * 10_f64.powi(scale)) as f32).collect()
+        };
+        let (training, row) = (numbers(rows * dimension), numbers(dimension));
+        let labels: Vec<u32> = (0..rows).map(|at| (at as u32 * 7) % 5).collect();
+        let statistics = ClassStatistics::of(Matrix::new(&training, dimension), &labels);
+        let neighbour_labels: Vec<u32> = (0..voters as u32).map(|at| at % 6).collect();
+        let neighbour_distances: Vec<f32> = (0..voters).map(|at| at as f32 * 0.01).collect();
+        let evidence = Evidence {
+            row: &row,
+            inferred: None,
+            probabilities: None,
+            neighbour_labels: &neighbour_labels,
+            neighbour_distances: &neighbour_distances,
+        };
+        let signals = Signals::of(&statistics.fit(), &evidence);
+        prop_assert!(signals.values().into_iter().flatten().all(f32::is_finite));
+        prop_assert!(signals.uncertainty.is_some_and(|u| (0.0..=1.0).contains(&u)));
+        prop_assert!(signals.class_distance.is_none_or(|a| a >= 0.0));
+        prop_assert_eq!(signals.disagreement.is_some(), voters != 0);
+    }
+
+    #[test]
+    fn uncertainty_is_one_less_the_gap_of_the_highest_two(mut p in prop::collection::vec(0.0..1.0_f64, 1..9)) {
+        let sum: f64 = p.iter().sum::<f64>().max(1e-9);
+        p.iter_mut().for_each(|value| *value /= sum);
+        let found = uncertainty(&p);
+        p.push(0.0);
+        p.sort_by(|a, b| b.total_cmp(a));
+        prop_assert!((f64::from(found) - (1.0 - (p[0] - p[1]))).abs() < 1e-6);
+    }
+}
