@@ -23,6 +23,7 @@ mod algebra;
 mod graph;
 mod matrix;
 mod parallel;
+mod priority;
 mod random;
 mod reduction;
 mod signals;
@@ -31,6 +32,7 @@ mod statistics;
 
 pub use graph::{Graph, nearest};
 pub use matrix::Matrix;
+pub use priority::{Objective, Pick, PriorityOptions, Selection, Undecided, radius};
 pub use reduction::{DIMENSIONS_MAX, Reduction};
 pub use signals::{
     Evidence, PRODUCTION_MIN, Signal, SignalPercentiles, SignalSketches, Signals, Trouble, VOTERS,
