@@ -21,6 +21,7 @@
 
 mod algebra;
 mod graph;
+mod labels;
 mod matrix;
 mod parallel;
 mod priority;
@@ -31,6 +32,7 @@ mod sketch;
 mod statistics;
 
 pub use graph::{Graph, nearest};
+pub use labels::{ConfidentCount, LabelEvidence, LabelReport, LabelVerdict, label_issues};
 pub use matrix::Matrix;
 pub use priority::{Objective, Pick, PriorityOptions, Selection, Undecided, radius};
 pub use reduction::{DIMENSIONS_MAX, Reduction};

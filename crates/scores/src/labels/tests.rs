@@ -1,0 +1,173 @@
+//! Wrong labels that were put in, and the mixture against its definition.
+
+use super::{LabelEvidence, LabelReport, VOTERS, label_issues};
+use crate::random::Dice;
+use crate::signals::add_vote;
+use crate::{ClassStatistics, HeldOut, Matrix, nearest};
+
+struct World {
+    numbers: Vec<f32>,
+    truth: Vec<u32>,
+    labels: Vec<u32>,
+    probabilities: Vec<f32>,
+}
+
+const CLASSES: usize = 4;
+
+/// Overlapping classes in five dimensions, every twentieth label wrong.
+fn world(rows: usize) -> World {
+    let mut dice = Dice::new(11);
+    let truth: Vec<u32> = (0..rows).map(|_| dice.below(CLASSES) as u32).collect();
+    let mut world = World {
+        numbers: Vec::new(),
+        labels: truth.clone(),
+        truth,
+        probabilities: Vec::new(),
+    };
+    for (at, &class) in world.truth.iter().enumerate() {
+        let centre = |axis: usize| if axis == class as usize { 4.0 } else { 1.0 };
+        world
+            .numbers
+            .extend((0..5).map(|axis| (centre(axis) + 0.6 * dice.normal()) as f32));
+        let given = |other: usize| if other == class as usize { 0.7 } else { 0.1 };
+        world.probabilities.extend((0..CLASSES).map(given));
+        if at % 20 == 7 {
+            world.labels[at] = (class + 1 + dice.below(CLASSES - 1) as u32) % CLASSES as u32;
+        }
+    }
+    world
+}
+
+fn judge(world: &World, softmax: bool) -> LabelReport {
+    let rows = Matrix::new(&world.numbers, 5);
+    let statistics = ClassStatistics::of(rows, &world.labels);
+    label_issues(&LabelEvidence {
+        rows,
+        labels: &world.labels,
+        held_out: &HeldOut::new(&statistics),
+        graph: &nearest(rows, rows, VOTERS, true),
+        probabilities: softmax.then(|| Matrix::new(&world.probabilities, CLASSES)),
+    })
+}
+
+#[test]
+fn wrong_labels_come_first_with_the_right_suggestion() {
+    let world = world(400);
+    for softmax in [false, true] {
+        let report = judge(&world, softmax);
+        let mut order: Vec<usize> = (0..400).collect();
+        order.sort_by(|&a, &b| {
+            report.verdicts[b]
+                .score
+                .total_cmp(&report.verdicts[a].score)
+        });
+        let right = order[..20].iter().filter(|&&at| at % 20 == 7).count();
+        assert!(right >= 18, "{right} of the first 20 are wrong labels");
+        for at in (7..400).step_by(20) {
+            assert_eq!(report.verdicts[at].suggested, world.truth[at]);
+        }
+        let confident: u64 = report.confident.iter().map(|pair| pair.count).sum();
+        assert!(
+            (15..=25).contains(&confident),
+            "{confident} errors estimated, 20 made"
+        );
+        assert!(report.confident.is_sorted_by(|a, b| a.count >= b.count));
+        assert!((report.weights.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+        assert_eq!(report.weights[3] > 0.0, softmax);
+    }
+}
+
+#[test]
+fn the_mixture_is_what_its_definition_says() {
+    let world = world(60);
+    let report = judge(&world, true);
+    let rows = Matrix::new(&world.numbers, 5);
+    let statistics = ClassStatistics::of(rows, &world.labels);
+    let held_out = HeldOut::new(&statistics);
+    let graph = nearest(rows, rows, VOTERS, true);
+    let experts = |row: usize| {
+        let labels: Vec<u32> = graph
+            .neighbours(row)
+            .iter()
+            .map(|&other| world.labels[other as usize])
+            .collect();
+        let mut vote = vec![0.0; CLASSES];
+        add_vote(&mut vote, &labels, graph.distances(row), 1.0);
+        let (label, vector) = (world.labels[row], rows.row(row));
+        let client = world.probabilities[row * CLASSES..(row + 1) * CLASSES]
+            .iter()
+            .map(|&p| f64::from(p));
+        [
+            vote,
+            held_out.posterior(label, vector),
+            held_out.class_posterior(label, vector),
+            client.collect(),
+        ]
+    };
+    let best = |p: &[f64]| {
+        (0..CLASSES)
+            .max_by(|&a, &b| p[a].total_cmp(&p[b]).then(b.cmp(&a)))
+            .unwrap()
+    };
+    let mut weights = [0.0; 4];
+    for (expert, weight) in weights.iter_mut().enumerate() {
+        let wrong = (0..60)
+            .filter(|&row| best(&experts(row)[expert]) != world.labels[row] as usize)
+            .count();
+        *weight = (62.0 / (wrong as f64 + 1.0)).powi(2);
+    }
+    let sum: f64 = weights.iter().sum();
+    for row in 0..60 {
+        let said = experts(row);
+        let p: Vec<f64> = (0..CLASSES)
+            .map(|class| {
+                said.iter()
+                    .zip(weights)
+                    .map(|(expert, weight)| weight * expert[class] / sum)
+                    .sum()
+            })
+            .collect();
+        let given = world.labels[row] as usize;
+        let other = (0..CLASSES)
+            .filter(|&class| class != given)
+            .map(|class| p[class])
+            .fold(0.0, f64::max);
+        let verdict = report.verdicts[row];
+        assert!((f64::from(verdict.score) - (other - p[given])).abs() < 1e-6);
+        assert_eq!(verdict.suggested as usize, best(&p));
+        assert!((f64::from(verdict.confidence) - p[best(&p)]).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn one_record_and_one_class_are_no_trouble() {
+    for (labels, numbers) in [
+        (vec![0], vec![1.0]),
+        (vec![2, 2, 2], vec![1.0, 2.0, 3.0]),
+        (vec![], vec![]),
+    ] {
+        let rows = Matrix::new(&numbers, 1);
+        let statistics = ClassStatistics::of(rows, &labels);
+        let report = label_issues(&LabelEvidence {
+            rows,
+            labels: &labels,
+            held_out: &HeldOut::new(&statistics),
+            graph: &nearest(rows, rows, VOTERS, true),
+            probabilities: None,
+        });
+        assert!(
+            report
+                .verdicts
+                .iter()
+                .zip(&labels)
+                .all(|(verdict, label)| verdict.suggested == *label)
+        );
+        assert!(
+            report
+                .verdicts
+                .iter()
+                .all(|verdict| verdict.score.is_finite() && verdict.score <= 0.0)
+        );
+        assert_eq!(report.confident, []);
+    }
+}
