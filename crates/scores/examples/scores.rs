@@ -1,0 +1,199 @@
+//! Scores of arrays in files, for `bench/curation`.
+//!
+//! `cargo run --release -p vermilion-scores --example scores -- COMMAND FOLDER` reads arrays from FOLDER
+//! (`NAME.npy`, `float32` rows and `int64` classes) and writes its answers there as `float64`:
+//!
+//! - `trouble`: rows, labels, production, and if there are any inferred and probabilities, to trouble and ranks
+//! - `priority`: the same and options, to picks
+//! - `labels`: rows, labels, and if there are any probabilities, to verdicts
+
+#[allow(dead_code, reason = "each program uses some of it")]
+mod support;
+
+use std::path::Path;
+
+use support::{Array, counts, floats, write};
+use vermilion_scores::{
+    ClassStatistics, Evidence, Graph, HeldOut, LabelEvidence, Matrix, PriorityOptions, Reduction,
+    Selection, Signal, SignalSketches, Signals, Trouble, Undecided, VOTERS, label_issues, nearest,
+};
+
+/// Neighbours within production.
+const NEIGHBOURS: usize = 15;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let folder = arguments.next().expect("a command and a folder");
+    let folder = Path::new(&folder);
+    match command.as_str() {
+        "trouble" => trouble(folder),
+        "priority" => priority(folder),
+        "labels" => labels(folder),
+        other => panic!("{other} is not one of trouble, priority, labels"),
+    }
+}
+
+fn matrix(array: &Array<f32>) -> Matrix<'_> {
+    Matrix::new(&array.numbers, array.columns)
+}
+
+/// The signals of production, their ranks, and how near training is.
+struct Scored {
+    signals: Vec<Signals>,
+    production: Array<f32>,
+    troubles: Vec<Trouble>,
+    novelty: Vec<f32>,
+}
+
+fn score(folder: &Path) -> Scored {
+    let rows = floats(folder, "rows.npy").expect("rows.npy");
+    let labels = counts(folder, "labels.npy").expect("labels.npy").numbers;
+    let production = floats(folder, "production.npy").expect("production.npy");
+    let inferred = counts(folder, "inferred.npy").map(|array| array.numbers);
+    let probabilities = floats(folder, "probabilities.npy");
+    let reduction = Reduction::fit(matrix(&rows), vermilion_scores::DIMENSIONS_MAX, 0);
+    let (reduced, seen) = (
+        reduction.apply(matrix(&rows)),
+        reduction.apply(matrix(&production)),
+    );
+    let reduced = Matrix::new(&reduced, reduction.dimensions());
+    let seen = Matrix::new(&seen, reduction.dimensions());
+    let statistics = ClassStatistics::of(reduced, &labels);
+    let (classes, held_out) = (statistics.fit(), HeldOut::new(&statistics));
+    let label_of = |graph: &Graph, row: usize| -> Vec<u32> {
+        graph
+            .neighbours(row)
+            .iter()
+            .map(|&other| labels[other as usize])
+            .collect()
+    };
+    let graph = nearest(matrix(&rows), matrix(&rows), VOTERS, true);
+    let mut training = SignalSketches::default();
+    for (row, &label) in labels.iter().enumerate() {
+        let evidence = Evidence {
+            row: reduced.row(row),
+            inferred: None,
+            probabilities: None,
+            neighbour_labels: &label_of(&graph, row),
+            neighbour_distances: graph.distances(row),
+        };
+        training.add(&Signals::held_out(&held_out, &classes, label, &evidence));
+    }
+    let graph = nearest(matrix(&rows), matrix(&production), VOTERS, false);
+    let signals = |row: usize| {
+        let evidence = Evidence {
+            row: seen.row(row),
+            inferred: inferred.as_ref().map(|classes| classes[row]),
+            probabilities: probabilities.as_ref().map(|array| matrix(array).row(row)),
+            neighbour_labels: &label_of(&graph, row),
+            neighbour_distances: graph.distances(row),
+        };
+        Signals::of(&classes, &evidence)
+    };
+    let signals: Vec<Signals> = (0..seen.len()).map(signals).collect();
+    let mut sketches = SignalSketches::default();
+    signals.iter().for_each(|signals| sketches.add(signals));
+    let percentiles = sketches.percentiles(&training);
+    let troubles = signals
+        .iter()
+        .map(|signals| percentiles.trouble(signals))
+        .collect();
+    let novelty = signals
+        .iter()
+        .map(|signals| signals.novelty.unwrap_or(2.0))
+        .collect();
+    Scored {
+        signals,
+        production,
+        troubles,
+        novelty,
+    }
+}
+
+fn trouble(folder: &Path) {
+    let scored = score(folder);
+    let value = |value: Option<f64>| value.unwrap_or(f64::NAN);
+    let troubles: Vec<f64> = scored
+        .troubles
+        .iter()
+        .map(|trouble| value(trouble.value))
+        .collect();
+    let ranks: Vec<f64> = scored
+        .troubles
+        .iter()
+        .flat_map(|trouble| trouble.ranks.map(value))
+        .collect();
+    let inferred = scored
+        .signals
+        .iter()
+        .map(|signals| signals.inferred.map_or(-1.0, f64::from));
+    write(folder, "inferred.npy", 1, &inferred.collect::<Vec<f64>>());
+    write(folder, "trouble.npy", 1, &troubles);
+    write(folder, "ranks.npy", Signal::ALL.len(), &ranks);
+}
+
+/// `options.npy`: how many picks, the share of candidates, the exponent.
+fn priority(folder: &Path) {
+    let options = floats(folder, "options.npy").expect("options.npy").numbers;
+    let scored = score(folder);
+    let graph = nearest(
+        matrix(&scored.production),
+        matrix(&scored.production),
+        NEIGHBOURS,
+        true,
+    );
+    let ranks = scored.troubles.iter();
+    let uncertainty: Vec<f32> = ranks
+        .map(|trouble| trouble.ranks[0].unwrap_or(0.5) as f32)
+        .collect();
+    let rejected = floats(folder, "rejected.npy").map(|rows| {
+        let graph = nearest(matrix(&rows), matrix(&scored.production), 1, false);
+        (0..graph.len())
+            .map(|row| graph.distances(row)[0])
+            .collect::<Vec<f32>>()
+    });
+    let records = Undecided {
+        labelled: &scored.novelty,
+        rejected: rejected.as_deref().unwrap_or(&[]),
+        ..Undecided::new(&graph, &uncertainty)
+    };
+    let options_of = PriorityOptions {
+        candidates: f64::from(options[1]),
+        exponent: f64::from(options[2]),
+        ..PriorityOptions::default()
+    };
+    let picks = Selection::new(records, options_of).take(options[0] as usize);
+    let picks: Vec<f64> = picks
+        .flat_map(|pick| [f64::from(pick.row), pick.priority, pick.coverage])
+        .collect();
+    write(folder, "picks.npy", 3, &picks);
+}
+
+fn labels(folder: &Path) {
+    let rows = floats(folder, "rows.npy").expect("rows.npy");
+    let labels = counts(folder, "labels.npy").expect("labels.npy").numbers;
+    let probabilities = floats(folder, "probabilities.npy");
+    let reduction = Reduction::fit(matrix(&rows), vermilion_scores::DIMENSIONS_MAX, 0);
+    let reduced = reduction.apply(matrix(&rows));
+    let reduced = Matrix::new(&reduced, reduction.dimensions());
+    let statistics = ClassStatistics::of(reduced, &labels);
+    let report = label_issues(&LabelEvidence {
+        rows: reduced,
+        labels: &labels,
+        held_out: &HeldOut::new(&statistics),
+        graph: &nearest(matrix(&rows), matrix(&rows), 10, true),
+        probabilities: probabilities.as_ref().map(matrix),
+    });
+    let verdicts = report.verdicts.iter();
+    let verdicts: Vec<f64> = verdicts
+        .flat_map(|verdict| {
+            [
+                f64::from(verdict.score),
+                f64::from(verdict.suggested),
+                f64::from(verdict.confidence),
+            ]
+        })
+        .collect();
+    write(folder, "verdicts.npy", 3, &verdicts);
+}
