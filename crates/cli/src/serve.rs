@@ -84,6 +84,11 @@ fn server_config(values: &Values) -> ServerConfig {
     ServerConfig {
         host: values.host.clone(),
         port: values.port,
+        socket: values
+            .socket
+            .0
+            .as_ref()
+            .map(|socket| values.path.join(socket)),
         allow_reset: values.allow_reset,
         access_file: values.access_file.0.clone(),
         admin_key: std::env::var(ADMIN_KEY_VARIABLE).ok().map(Secret::new),

@@ -1,6 +1,7 @@
 //! What all requests share, and the router they go through.
 
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,6 +16,7 @@ use crate::access::{Audit, Guarded, Keyring, Rates, guard};
 use crate::blocking::{Blocking, Work};
 use crate::config::{Secret, ServerConfig};
 use crate::listen::ServerError;
+use crate::local::Advert;
 use crate::metrics::Metrics;
 use crate::observe::{admit, answer_panic, observe};
 use crate::{handlers, routes};
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) audit: Option<Audit>,
     /// How much each tenant may send.
     pub(crate) rates: Option<Rates>,
+    /// How clients on this machine find the Unix socket.
+    pub(crate) advert: Advert,
     blocking: Blocking,
 }
 
@@ -49,8 +53,12 @@ impl Deref for App {
 }
 
 impl App {
-    /// Shares `database` under `config`.
-    pub(crate) fn new(config: ServerConfig, database: Arc<Database>) -> Result<Self, ServerError> {
+    /// Shares `database` under `config`; the Unix socket, if there is one, is at `socket`.
+    pub(crate) fn new(
+        config: ServerConfig,
+        database: Arc<Database>,
+        socket: Option<&Path>,
+    ) -> Result<Self, ServerError> {
         let secret = config.admin_key.as_ref().map(Secret::text);
         let keyring = Keyring::open(config.access_file.clone(), secret)?;
         let audit = config.audit_file.clone().map(|path| {
@@ -65,6 +73,7 @@ impl App {
             audit: audit.transpose()?,
             rates: config.tenant_requests_max.map(Rates::new),
             config,
+            advert: Advert::new(socket),
             metrics: Metrics::default(),
             blocking: Blocking::new().map_err(ServerError::Thread)?,
         })))

@@ -42,6 +42,8 @@ pub struct ServerConfig {
     pub host: String,
     /// The port to listen on; 0 takes any free one.
     pub port: u16,
+    /// The Unix socket to listen on besides.
+    pub socket: Option<PathBuf>,
     /// Whether clients may delete everything with one request.
     pub allow_reset: bool,
     /// The file of API keys; with it or [`Self::admin_key`] every request must bring one.
@@ -73,6 +75,7 @@ impl Default for ServerConfig {
         Self {
             host: "127.0.0.1".to_owned(),
             port: 8000,
+            socket: None,
             allow_reset: false,
             access_file: None,
             admin_key: None,

@@ -5,6 +5,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
+use axum::http::HeaderName;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use http_body_util::BodyExt;
@@ -17,7 +18,11 @@ use vermilion_protocol::ApiError;
 
 use crate::answer::Failure;
 use crate::app::App;
+use crate::local::Passed;
 use crate::media::Form;
+
+/// The header of requests whose body is memory that came with them.
+const MEMORY: HeaderName = HeaderName::from_static("x-vermilion-memory");
 
 /// The names in a path, percent-decoded. One that the route does not have is empty.
 #[derive(Clone, Debug, Default)]
@@ -161,9 +166,29 @@ impl FromRequest<App> for RecordsBody {
             );
             return Err(ApiError::new(415, message).into());
         };
+        if let Some(passed) = passed_with(&request)? {
+            if form != Form::Arrow {
+                let told = format!("Memory holds `{}` only", Form::Arrow.media_type());
+                return Err(ApiError::new(415, told).into());
+            }
+            let bytes = passed.take(app.config.body_bytes_max)?;
+            return Ok(Self { form, bytes });
+        }
         let bytes = read_body(request, app).await?;
         Ok(Self { form, bytes })
     }
+}
+
+/// What a client has handed over for `request`, whose body is memory if it says so.
+fn passed_with(request: &Request) -> Result<Option<Passed>, ApiError> {
+    if request.headers().get(MEMORY).is_none() {
+        return Ok(None);
+    }
+    if !request.body().is_end_stream() {
+        let told = format!("A request has a body or the header `{MEMORY}`, not both");
+        return Err(ApiError::invalid(told));
+    }
+    Ok(request.extensions().get::<Passed>().cloned())
 }
 
 fn too_large() -> ApiError {

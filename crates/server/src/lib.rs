@@ -13,6 +13,7 @@ mod config;
 mod extract;
 mod handlers;
 mod listen;
+mod local;
 mod media;
 mod metrics;
 mod observe;

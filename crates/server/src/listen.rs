@@ -4,8 +4,11 @@
 //! limited time; once the server is to stop, nothing new is accepted, idle connections close at
 //! once, running requests are finished within a limit, and then the database is closed.
 
+use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,7 +18,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tower_layer::Layer;
@@ -24,6 +27,7 @@ use vermilion_engine::Database;
 use crate::access::keys::KeysError;
 use crate::app::{self, App};
 use crate::config::ServerConfig;
+use crate::local::{LocalListener, LocalStream, Passed};
 use crate::tls::Tls;
 
 /// How long accepting waits after it failed for want of a resource.
@@ -73,6 +77,7 @@ pub enum ServerError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    local: Option<LocalListener>,
     router: Router,
     tls: Option<Arc<Tls>>,
     app: App,
@@ -80,12 +85,29 @@ pub struct Server {
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub(crate) enum Peer {
+    /// An address.
+    Address(SocketAddr),
+    /// The Unix socket.
+    Local,
+}
 
 impl Peer {
     /// Whether it is on the server's own machine.
     pub(crate) fn is_near(&self) -> bool {
-        self.0.ip().to_canonical().is_loopback()
+        match self {
+            Self::Address(address) => address.ip().to_canonical().is_loopback(),
+            Self::Local => true,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Local => f.write_str("local socket"),
+        }
     }
 }
 
@@ -110,11 +132,13 @@ impl Server {
         let listener = TcpListener::bind((host, config.port)).await;
         let listener = listener.map_err(|error| failed(&error))?;
         let address = listener.local_addr().map_err(|error| failed(&error))?;
-        let app = App::new(config, database)?;
+        let local = config.socket.as_deref().and_then(listen_locally);
+        let app = App::new(config, database, local.as_ref().map(LocalListener::path))?;
         let router = app::router(&app, cors);
         Ok(Self {
             listener,
             address,
+            local,
             router,
             tls,
             app,
@@ -135,8 +159,13 @@ impl Server {
             () = self.accept(&mut connections, &stopping) => {}
             () = self.watch_files() => {}
         }
-        let Self { listener, app, .. } = self;
-        drop(listener);
+        let Self {
+            listener,
+            local,
+            app,
+            ..
+        } = self;
+        drop((listener, local));
         tracing::info!(connections = connections.len(), "stopping");
         stop.send_replace(true);
         // A request that waits for indexing would hold up the stop for as long as it waits.
@@ -177,6 +206,22 @@ impl Server {
         tokio::join!(keys, certificate);
     }
 
+    /// The next connection of the port or of the local socket.
+    async fn next(&self) -> io::Result<Accepted> {
+        let local = async {
+            match &self.local {
+                Some(local) => local.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = self.listener.accept() => {
+                accepted.map(|(stream, address)| Accepted::Remote(stream, address))
+            }
+            accepted = local => accepted.map(Accepted::Local),
+        }
+    }
+
     /// Accepts connections for ever.
     async fn accept(&self, connections: &mut JoinSet<()>, stopping: &watch::Receiver<bool>) {
         let room = Arc::new(Semaphore::new(self.app.config.connections_max));
@@ -184,13 +229,12 @@ impl Server {
             while connections.try_join_next().is_some() {}
             let permit = room.clone().acquire_owned().await;
             let permit = permit.expect("the semaphore is never closed");
-            match self.listener.accept().await {
-                Ok((stream, peer)) => {
+            match self.next().await {
+                Ok(stream) => {
                     let connection = Connection {
                         app: self.app.clone(),
                         router: self.router.clone(),
                         tls: self.tls.clone(),
-                        peer: Peer(peer),
                         stopping: stopping.clone(),
                         _permit: permit,
                     };
@@ -201,6 +245,24 @@ impl Server {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+    }
+}
+
+/// A connection that was accepted.
+enum Accepted {
+    Remote(TcpStream, SocketAddr),
+    Local(UnixStream),
+}
+
+/// Listens at `path`, or says why not: everything is served at the port too.
+fn listen_locally(path: &Path) -> Option<LocalListener> {
+    match LocalListener::bind(path) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(%path, %error, "there will be no local socket; the port serves everything");
+            None
         }
     }
 }
@@ -218,37 +280,53 @@ struct Connection {
     app: App,
     router: Router,
     tls: Option<Arc<Tls>>,
-    peer: Peer,
     stopping: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
     /// Answers the requests of this connection until either side ends it.
-    async fn serve(self, stream: TcpStream) {
+    async fn serve(self, stream: Accepted) {
         let app = self.app.clone();
         app.metrics.connections.fetch_add(1, Ordering::Relaxed);
-        // Answers are written whole, so waiting to fill packets would only delay them.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-        match self.tls.clone() {
-            None => self.answer(stream).await,
-            Some(tls) => {
-                let limit = app.config.header_timeout;
-                match tokio::time::timeout(limit, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => self.answer(stream).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "a connection was not encrypted"),
-                    Err(_) => tracing::debug!("a connection was not encrypted in time"),
-                }
+        match stream {
+            Accepted::Remote(stream, address) => self.serve_remote(stream, address).await,
+            Accepted::Local(stream) => {
+                let passed = Passed::default();
+                let stream = LocalStream::new(stream, passed.clone());
+                self.answer(stream, Peer::Local, passed).await;
             }
         }
         app.metrics.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Answers the requests that come through `stream`.
-    async fn answer(mut self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let router = Extension(self.peer).layer(self.router.clone());
+    async fn serve_remote(self, stream: TcpStream, address: SocketAddr) {
+        let (peer, none) = (Peer::Address(address), Passed::default());
+        // Answers are written whole, so waiting to fill packets would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        match self.tls.clone() {
+            None => self.answer(stream, peer, none).await,
+            Some(tls) => {
+                let limit = self.app.config.header_timeout;
+                match tokio::time::timeout(limit, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => self.answer(stream, peer, none).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "a connection was not encrypted"),
+                    Err(_) => tracing::debug!("a connection was not encrypted in time"),
+                }
+            }
+        }
+    }
+
+    /// Answers the requests that come through `stream` from `peer`, which hands over memory in `passed`.
+    async fn answer(
+        mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        peer: Peer,
+        passed: Passed,
+    ) {
+        let router = Extension(peer).layer(Extension(passed).layer(self.router.clone()));
         let service = TowerToHyperService::new(router);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -214,7 +214,7 @@ mod tests {
         let from = |address: Option<&str>| {
             let mut request = Request::new(Body::empty());
             if let Some(address) = address {
-                let peer = Peer(address.parse().unwrap());
+                let peer = Peer::Address(address.parse().unwrap());
                 request.extensions_mut().insert(peer);
             }
             request

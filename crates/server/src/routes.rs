@@ -144,6 +144,15 @@ const ROUTES: &[Route] = &[
     .answers(200, "PreFlightChecks"),
     route(
         "get",
+        "/local-socket",
+        "local_socket",
+        "Where clients on the server's own machine find its Unix socket.",
+        |f| with(f, system::local_socket),
+    )
+    .needs(AnyKey)
+    .answers(200, "LocalSocket"),
+    route(
+        "get",
         "/api/v2/auth/identity",
         "get_user_identity",
         "Who the client is.",

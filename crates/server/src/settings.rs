@@ -96,6 +96,9 @@ settings! {
     host: String = "127.0.0.1";
     /// The port to listen on; 0 takes any free one.
     port: u16 = "8000";
+    /// The Unix socket to listen on besides, for clients on this machine: see [local](../reference/local.md).
+    /// A path that does not begin with `/` is in the folder of the data.
+    socket: OptionalPath = "vermilion.sock";
     /// Allows a public address although no API keys are asked for: whoever reaches the port can read
     /// and delete everything.
     insecure: bool = "false";

@@ -80,7 +80,7 @@ pub(crate) async fn guard(
         let line = json!({
             "time": time(&app),
             "request": id.as_ref().map(RequestId::as_str),
-            "from": peer.map(|peer| peer.0.to_string()),
+            "from": peer.map(|peer| peer.to_string()),
             "key": name,
             "action": route.operation,
             "tenant": place.tenant,

@@ -13,6 +13,7 @@ use crate::access::Identity;
 use crate::answer::{Answer, Failure, Reply};
 use crate::app::App;
 use crate::handlers::control::takes_requests;
+use crate::listen::Peer;
 use crate::metrics;
 
 /// The tenant that is there from the start.
@@ -46,6 +47,14 @@ pub(crate) async fn pre_flight_checks(State(app): State<App>) -> Answer {
     Answer::json(format!(
         "{{\"max_batch_size\":{records},\"supports_base64_encoding\":true}}"
     ))
+}
+
+/// Where the Unix socket is, for callers on this machine.
+pub(crate) async fn local_socket(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+) -> Answer {
+    Answer::json(app.advert.to_json(peer.is_near()))
 }
 
 pub(crate) async fn identity(identity: Option<Extension<Identity>>) -> Answer {

@@ -20,7 +20,13 @@ const OPEN: [&str; 8] = [
     "/api/v2/pre-flight-checks",
 ];
 /// Routes that any key may use.
-const ANY_KEY: [&str; 4] = ["/docs", "/docs/", "/openapi.json", "/api/v2/auth/identity"];
+const ANY_KEY: [&str; 5] = [
+    "/docs",
+    "/docs/",
+    "/openapi.json",
+    "/local-socket",
+    "/api/v2/auth/identity",
+];
 /// The last parts of paths whose POST only looks.
 const LOOKS: [&str; 5] = ["/get", "/query", "/count", "/search", "/conditional/get"];
 

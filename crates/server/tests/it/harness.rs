@@ -163,11 +163,11 @@ impl Answer {
 }
 
 /// A connection that takes one request after the other.
-pub(crate) struct Connection {
-    pub(crate) stream: BufReader<TcpStream>,
+pub(crate) struct Connection<S = TcpStream> {
+    pub(crate) stream: BufReader<S>,
 }
 
-impl Connection {
+impl<S: Read + Write> Connection<S> {
     pub(crate) fn request(
         &mut self,
         method: &str,

@@ -12,4 +12,5 @@ mod harness;
 mod hostile;
 mod ingest;
 mod limits;
+mod local;
 mod ways_to_stop;

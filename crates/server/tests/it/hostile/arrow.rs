@@ -26,7 +26,7 @@ fn vectors(dimension: i32, values: Vec<f32>) -> ArrayRef {
 }
 
 /// Two records as they should be.
-fn good() -> Vec<(&'static str, ArrayRef)> {
+pub(crate) fn good() -> Vec<(&'static str, ArrayRef)> {
     vec![
         ("id", texts(&[Some("x"), Some("y")])),
         ("embedding", vectors(2, vec![1.0, 2.0, 3.0, 4.0])),
@@ -43,7 +43,10 @@ fn table(columns: &[(&str, ArrayRef)]) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
 
-fn stream(columns: &[(&str, ArrayRef)], compression: Option<CompressionType>) -> Vec<u8> {
+pub(crate) fn stream(
+    columns: &[(&str, ArrayRef)],
+    compression: Option<CompressionType>,
+) -> Vec<u8> {
     let table = table(columns);
     let options = IpcWriteOptions::default();
     let options = options.try_with_compression(compression).unwrap();

@@ -3,7 +3,7 @@
 //! What must stay true: the status is that of the table, the answer is JSON that says what was wrong,
 //! and collections and records are the same before and after, byte by byte.
 
-mod arrow;
+pub(crate) mod arrow;
 mod collections;
 mod filters;
 mod reads;
