@@ -10,7 +10,7 @@ use vermilion_engine::model::{
     Survey,
 };
 
-use crate::records::{QueryVectors, explain_overflow};
+use crate::records::{PackedQueryVectors, QueryVectors, explain_overflow};
 use crate::survey::{self, RawAggregate, RawOrder};
 use crate::{ApiError, filters, json};
 
@@ -75,6 +75,8 @@ struct RawGet {
 #[derive(Deserialize)]
 struct RawQuery {
     query_embeddings: QueryVectors,
+    #[serde(default)]
+    packed_query_embeddings: Option<PackedQueryVectors>,
     #[serde(default)]
     n_results: Option<u32>,
     #[serde(default)]
@@ -218,9 +220,13 @@ pub fn decode_get(body: &[u8]) -> Result<GetBody, ApiError> {
 pub fn decode_query(body: &[u8]) -> Result<QueryBody, ApiError> {
     let raw: RawQuery =
         json::decode(body).map_err(|error| explain_overflow(error, "query_embeddings"))?;
+    let embeddings = match raw.packed_query_embeddings {
+        Some(packed) => packed.check(&raw.query_embeddings)?,
+        None => raw.query_embeddings.check()?,
+    };
     Ok(QueryBody {
         request: QueryRequest {
-            embeddings: raw.query_embeddings.check()?,
+            embeddings,
             n_results: raw.n_results.unwrap_or(10),
             recall: raw.recall.as_ref().map(Recall::read).transpose()?,
             selection: selection(raw.ids, raw.metadata, raw.document)?,
@@ -333,6 +339,29 @@ mod tests {
         assert!(body.request.include.distances);
         let body = decode_query(br#"{"query_embeddings":[],"n_results":4294967295}"#).unwrap();
         assert!(body.request.embeddings.is_empty());
+    }
+
+    #[test]
+    fn query_vectors_may_be_packed() {
+        let packed = |vectors: &str, packed: &str| {
+            let body =
+                format!(r#"{{"query_embeddings":{vectors},"packed_query_embeddings":{packed}}}"#);
+            decode_query(body.as_bytes()).map(|body| body.request.embeddings)
+        };
+        let vectors = packed("[]", r#"["AACAPwAAAEA=","AABAQAAAgEA="]"#).unwrap();
+        assert_eq!(vectors.values(), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!((vectors.len(), vectors.dimension()), (2, 2));
+        assert_eq!(packed("[[1]]", "null").unwrap().values(), [1.0]);
+        assert!(packed("[]", "[]").unwrap().is_empty());
+        fails(packed("[[1]]", r#"["AACAPw=="]"#), 400, "not in both");
+        fails(
+            packed("[]", r#"["AACAPw==","AACAPwAAAEA="]"#),
+            400,
+            "Inconsistent",
+        );
+        fails(packed("[]", r#"["AACAPw"]"#), 400, "Invalid base64 string");
+        fails(packed("[]", r#"["AADAfw=="]"#), 400, "Non-finite");
+        fails(packed("[]", r#"[""]"#), 400, "at least 1 dimension");
     }
 
     #[test]

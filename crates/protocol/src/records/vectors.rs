@@ -435,3 +435,26 @@ impl<'de> Deserialize<'de> for QueryVectors {
         Ok(Self(block.expect("a list that must not be null is a list")))
     }
 }
+
+/// The same in the forms that writes take too: arrays of numbers, or base64.
+pub(crate) struct PackedQueryVectors(QueryVectors);
+
+impl PackedQueryVectors {
+    /// The vectors as a column, if they keep the rules; `others` must be empty.
+    pub(crate) fn check(self, others: &QueryVectors) -> Result<Embeddings, ApiError> {
+        if others.0.rows() > 0 {
+            return Err(ApiError::invalid(
+                "A query has vectors in `query_embeddings` or in `packed_query_embeddings`, not in both",
+            ));
+        }
+        self.0.0.into_embeddings("packed_query_embeddings")
+    }
+}
+
+impl<'de> Deserialize<'de> for PackedQueryVectors {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let block = VectorBlock::seed(Forms::Any, 0).deserialize(deserializer)?;
+        let block = block.expect("a list that must not be null is a list");
+        Ok(Self(QueryVectors(block)))
+    }
+}
