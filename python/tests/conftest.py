@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 class Server:
     """A running server."""
 
-    def __init__(self, folder, *flags):
+    def __init__(self, folder, *flags, port=0):
         binary = ROOT / os.environ.get("COMPAT_BINARY", "target/debug/vermilion")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("VERMILION_")}
         self.process = subprocess.Popen(
-            [binary, "serve", "--path", folder, "--port", "0", "--log-level", "warn", *flags],
+            [binary, "serve", "--path", folder, "--port", str(port), "--log-level", "warn", *flags],
             stdout=subprocess.PIPE,
             stderr=sys.stderr,
             text=True,
@@ -48,19 +48,21 @@ def server(tmp_path_factory):
     assert running.stop() == 0
 
 
-@pytest.fixture(params=["memory", "folder", "http", "arrow"])
+@pytest.fixture(params=["memory", "folder", "http", "arrow", "socket"])
 def client(request, tmp_path):
     """A client of each kind."""
     if request.param == "memory":
         made = vermilion.EphemeralClient()
     elif request.param == "folder":
         made = vermilion.PersistentClient(tmp_path / "data")
+    elif request.param == "socket":
+        made = request.getfixturevalue("server").client()
     else:
         form = "json" if request.param == "http" else "arrow"
         if form == "arrow":
             pytest.importorskip("pyarrow")
         settings = vermilion.Settings(record_form=form)
-        made = request.getfixturevalue("server").client(settings=settings)
+        made = request.getfixturevalue("server").client(settings=settings, transport="http")
     with made:
         yield made
 

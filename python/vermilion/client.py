@@ -354,6 +354,7 @@ def _transport(settings: Settings) -> Transport:
             {**_credentials(settings), **(settings.chroma_server_headers or {})},
             settings.chroma_server_ssl_verify,
             settings.record_form,
+            settings.server_transport,
         )
     return Embedded.at(None)
 
@@ -412,6 +413,7 @@ def HttpClient(
     settings: Settings | None = None,
     tenant: str = DEFAULT_TENANT,
     database: str = DEFAULT_DATABASE,
+    transport: str | None = None,
 ) -> ClientAPI:
     """A client of a server.
 
@@ -423,11 +425,17 @@ def HttpClient(
         settings: More, such as credentials.
         tenant: The tenant.
         database: The database.
+        transport: The way that requests go: ``memory``, ``socket``, ``http`` or ``json``, as the setting
+            ``server_transport``; the fastest that there is without it.
 
     Raises:
-        TransportError: The server was not reached. Also a ``ConnectionError``.
+        TransportError: The server was not reached, or not in the way that was asked for. Also a
+            ``ConnectionError``.
     """
-    settings = (settings or Settings()).changed(
+    settings = settings or Settings()
+    if transport is not None:
+        settings = settings.changed(server_transport=transport)
+    settings = settings.changed(
         is_persistent=False,
         chroma_server_host=host,
         chroma_server_http_port=port,
@@ -445,6 +453,7 @@ async def AsyncHttpClient(
     settings: Settings | None = None,
     tenant: str = DEFAULT_TENANT,
     database: str = DEFAULT_DATABASE,
+    transport: str | None = None,
 ) -> AsyncClientAPI:
     """The same, to be awaited: so are all methods of the client and of its collections."""
     import asyncio
@@ -452,7 +461,7 @@ async def AsyncHttpClient(
     from vermilion.aio import AsyncClientAPI
 
     made = await asyncio.to_thread(
-        HttpClient, host, port, ssl, headers, settings, tenant, database
+        HttpClient, host, port, ssl, headers, settings, tenant, database, transport
     )
     return AsyncClientAPI(made)
 

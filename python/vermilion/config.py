@@ -18,6 +18,7 @@ _KNOWN: dict[str, Any] = {
     "chroma_server_ssl_enabled": False,
     "chroma_server_ssl_verify": None,
     "record_form": None,
+    "server_transport": None,
     "chroma_client_auth_provider": None,
     "chroma_client_auth_credentials": None,
     "chroma_auth_token_transport_header": None,
@@ -47,6 +48,9 @@ class Settings:
     #: How many records at once go over HTTP: ``arrow``, ``json``, or None for the faster of those that
     #: both sides know.
     record_form: str | None
+    #: The way to a server: ``memory`` (its Unix socket, many records in shared memory), ``socket``, ``http``,
+    #: ``json`` (``http``, and all records as JSON), or None for the fastest that there is.
+    server_transport: str | None
     #: Who asks: a provider with ``Basic`` or ``Token`` in its name, and ``user:password`` or a key.
     chroma_client_auth_provider: str | None
     chroma_client_auth_credentials: str | None

@@ -1,9 +1,10 @@
-"""A database behind a server, over HTTP: records as Arrow streams where there are many of them and both
-sides know these, everything else as JSON.
+"""A database behind a server, over HTTP: through its Unix socket where it is on this machine
+(:mod:`vermilion.local`), to its port otherwise; records as Arrow streams where there are many of them and
+both sides know these, everything else as JSON.
 
 What must stay true: a connection carries one request at a time and goes back to the pool only after its
 answer was read whole; a request is sent again only where the server cannot have begun it, or where
-doing it twice changes nothing.
+doing it twice changes nothing; who answers at a socket is the server that was named.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import base64
 import http.client
 import importlib.util
 import json
+import os
 import queue
 import select
 import socket
 import ssl as tls
+import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from vermilion import streams
+from vermilion import local, streams
 from vermilion.errors import ChromaError, InvalidArgumentError, TransportError, of_answer
+from vermilion.local import Answer, LocalConnection
 from vermilion.records import encode
 
 if TYPE_CHECKING:
@@ -68,13 +72,20 @@ _READS = frozenset({"count", "get", "query", "search"})
 _IDLE_MAX = 32
 #: Records from which on Arrow takes less time than JSON, its own preparation included.
 _ARROW_FROM = 64
+#: Bytes of vectors from which on handing memory over takes less time than sending them.
+_MEMORY_FROM = 256 << 10
 _TIMEOUT_SECONDS = 600.0
+#: Ways to a server that can be asked for.
+_WAYS = ("memory", "socket", "http", "json")
 
 
 class Http:
-    """A server at ``host``, which may be a host name or a whole address with scheme and path."""
+    """A server at ``host``, which may be a host name or a whole address with scheme and path.
 
-    kind = "http"
+    Attributes:
+        kind: ``memory``, ``socket`` or ``http``.
+        reason: Why it is this one.
+    """
 
     def __init__(
         self,
@@ -84,7 +95,12 @@ class Http:
         headers: dict[str, str] | None = None,
         ssl_verify: bool | str | None = None,
         form: str | None = None,
+        way: str | None = None,
     ) -> None:
+        if way not in (None, *_WAYS):
+            raise ValueError(f"{way!r} is no way to a server: {', '.join(_WAYS)} and None are")
+        if way == "json":
+            form = "json"
         if form not in (None, "arrow", "json"):
             raise ValueError(f"{form!r} is no form of records: 'arrow', 'json' and None are")
         parts = urlsplit(host if "://" in host else f"//{host}")
@@ -99,7 +115,16 @@ class Http:
         self._form = form or ("arrow" if importlib.util.find_spec("pyarrow") else "json")
         self._arrow_from = 0 if form == "arrow" else _ARROW_FROM
         why = "as asked" if form else "pyarrow is there" if self._form == "arrow" else "there is no pyarrow"
-        self.reason = f"a server was named: {self.url}; many records go as {self._form}: {why}"
+        self._forms = f"many records go as {self._form}: {why}"
+        self._way = way
+        # Nothing is known before the first request; then it is a socket, or why there is none.
+        self._socket: local.Socket | str | None = None
+        self._packs = False
+        self._finding = threading.Lock()
+        self._tell("http", "no request was made yet")
+        if way in ("http", "json"):
+            self._socket = "as asked"
+            self._tell("http", "as asked")
         self.headers = {
             "Content-Type": "application/json",
             "User-Agent": "vermilion-python",
@@ -107,7 +132,7 @@ class Http:
             **(headers or {}),
         }
         self._context = _context(ssl_verify) if self.ssl else None
-        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[_Remote | LocalConnection] = queue.LifoQueue()
         self._max_batch_size: int | None = None
 
     def heartbeat(self) -> int:
@@ -137,6 +162,10 @@ class Http:
         again = method == "GET" or operation in _READS
         return self._exchange(method, path, sent, again)
 
+    def _tell(self, kind: str, why: str) -> None:
+        self.kind = kind
+        self.reason = f"a server was named: {self.url}; {why}; {self._forms}"
+
     def _sends_arrow(self, records: int) -> bool:
         return self._form == "arrow" and records >= self._arrow_from
 
@@ -150,24 +179,49 @@ class Http:
         if self._sends_arrow(len(columns["ids"])):
             method, path = ROUTES[operation]
             path = path.format(*(quote(name, safe="") for name in names))
-            form = {"Content-Type": streams.MEDIA_TYPE}
             try:
-                self._exchange(method, path, streams.write(columns, embeddings), False, form)
+                self._write_arrow(method, path, columns, embeddings)
                 return
             except InvalidArgumentError as error:
                 if error.status != UNSUPPORTED_MEDIA_TYPE or self._arrow_from == 0:
                     raise
             self._form = "json"
-            self.reason = f"a server was named: {self.url}; it takes JSON only"
+            self._forms = "it takes JSON only"
+            self._tell(self.kind, "it was reached")
         body = dict(columns)
         if embeddings is not None:
             little = embeddings.astype("<f4", copy=False)
             body["embeddings"] = [base64.b64encode(row).decode() for row in little]
         self.call(operation, *names, body=body)
 
+    def _write_arrow(
+        self,
+        method: str,
+        path: str,
+        columns: dict[str, Any],
+        embeddings: NDArray[np.float32] | None,
+    ) -> None:
+        form = {"Content-Type": streams.MEDIA_TYPE}
+        large = embeddings is not None and embeddings.nbytes >= _MEMORY_FROM
+        if self._takes_memory() and (large or self._way == "memory"):
+            try:
+                memory = local.in_memory(lambda file: streams.write_to(file, columns, embeddings))
+            except OSError:
+                if self._way == "memory":
+                    raise
+            else:
+                try:
+                    self._exchange(method, path, None, False, form, memory)
+                    return
+                except _Moved:
+                    pass  # The socket went away before anything was sent.
+                finally:
+                    os.close(memory)
+        self._exchange(method, path, streams.write(columns, embeddings), False, form)
+
     def get(self, names: Names, body: dict[str, Any]) -> dict[str, Any]:
         answer = self._fetch(names, body)
-        if isinstance(answer, bytes):
+        if isinstance(answer, (bytes, bytearray)):
             return streams.read(answer, body["include"])
         return {**answer, "embeddings": _block(answer["embeddings"]), **_metadata(answer)}
 
@@ -185,7 +239,14 @@ class Http:
     def query(
         self, names: Names, queries: NDArray[np.float32], body: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        answer = self.call("query", *names, body={**body, "query_embeddings": queries.tolist()})
+        self._find()
+        if self._packs:
+            little = queries.astype("<f4", copy=False)
+            packed = [base64.b64encode(row).decode() for row in little]
+            vectors: dict[str, Any] = {"query_embeddings": [], "packed_query_embeddings": packed}
+        else:
+            vectors = {"query_embeddings": queries.tolist()}
+        answer = self.call("query", *names, body={**body, **vectors})
         columns = ("ids", "embeddings", "documents", "uris", "metadatas", "distances")
         found = []
         for number in range(len(queries)):
@@ -200,51 +261,206 @@ class Http:
             except queue.Empty:
                 return
 
+    def _find(self) -> None:
+        """Finds out once how the server is reached best."""
+        if self._socket is not None:
+            return
+        with self._finding:
+            if self._socket is not None:
+                return
+            found = self._look()
+            self._socket = found
+            if isinstance(found, str):
+                if self._way in ("memory", "socket"):
+                    self._socket = None
+                    raise TransportError(f"{self.url} cannot be reached by its {self._way}: {found}")
+                self._tell("http", found)
+            else:
+                takes = found.memory and self._form == "arrow" and self._way != "socket"
+                why = "as asked" if self._way else f"its socket is on this machine: {found.path}"
+                if self._way == "memory" and not takes:
+                    self._socket = None
+                    missing = "it needs pyarrow here, and a server and a system that take sealed memory"
+                    raise TransportError(f"{self.url} cannot be reached by its memory: {missing}")
+                self._tell("memory" if takes else "socket", why)
+
+    def _look(self) -> local.Socket | str:
+        """The socket of the server, checked, or why it is not used."""
+        path = f"{self.prefix.removesuffix('/api/v2')}/local-socket"
+        remote = self._remote()
+        try:
+            answer = remote.exchange("GET", path, None, self.headers)
+        except (http.client.HTTPException, OSError) as error:
+            remote.close()
+            raise TransportError(f"{self.url} did not answer: {error}") from error
+        self._keep(remote, answer)
+        try:
+            told = json.loads(answer.body)
+        except ValueError:
+            told = None
+        if answer.status != 200 or not isinstance(told, dict) or "nonce" not in told:
+            return "it tells of no socket"
+        self._packs = True
+        if not _is_near(self.host):
+            return "it is on another machine"
+        found = local.found(told)
+        if isinstance(found, local.Socket):
+            try:
+                self._keep(self._greet(found), None)
+            except (http.client.HTTPException, OSError) as error:
+                return f"its socket {found.path} does not let this process in: {error}"
+        return found
+
+    def _greet(self, found: local.Socket) -> LocalConnection:
+        """A connection to the server that told of a socket, and to no other."""
+        connection = LocalConnection(found.path, _TIMEOUT_SECONDS)
+        try:
+            answer = connection.exchange("GET", "/local-socket", None, self.headers)
+            if answer.status != 200 or json.loads(answer.body).get("nonce") != found.nonce:
+                raise ConnectionRefusedError("another server listens there")
+        except ValueError as error:
+            connection.close()
+            raise ConnectionRefusedError("no server of records listens there") from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _takes_memory(self) -> bool:
+        self._find()
+        return self.kind == "memory"
+
     def _exchange(
-        self, method: str, path: str, body: Any, again: bool, form: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        again: bool,
+        form: dict[str, str] | None = None,
+        memory: int | None = None,
     ) -> Any:
-        """One request and its answer; ``again`` says that it may be sent twice, ``form`` has headers."""
+        """One request and its answer; ``again`` says that it may be sent twice, ``form`` has headers, and
+        ``memory`` is a descriptor to hand over.
+
+        Raises:
+            _Moved: Memory cannot be handed over any more; nothing was sent.
+        """
         headers = {**self.headers, **(form or {})}
+        if memory is not None:
+            headers["X-Vermilion-Memory"] = "1"
         while True:
             connection, is_new = self._connection()
             try:
-                if is_new:
-                    connection.connect()
-                    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.request(method, self.prefix + path, body=body, headers=headers)
-                response = connection.getresponse()
-                text = response.read()
+                if isinstance(connection, LocalConnection):
+                    target = "/api/v2" + path
+                    answer = connection.exchange(method, target, body, headers, memory)
+                elif memory is not None:
+                    self._idle.put(connection)
+                    raise _Moved
+                else:
+                    answer = connection.exchange(method, self.prefix + path, body, headers)
             except (http.client.HTTPException, OSError) as error:
                 connection.close()
                 # A server closes connections that were idle; that says nothing of this request, which
                 # it then never read.
                 closed = isinstance(error, (http.client.RemoteDisconnected, ConnectionError))
-                if not is_new and closed and (again or body is None):
+                if not is_new and closed and (again or body is None and memory is None):
                     continue
                 raise TransportError(f"{self.url} did not answer: {error}") from error
-            if response.will_close or self._idle.qsize() >= _IDLE_MAX:
-                connection.close()
-            else:
-                self._idle.put(connection)
-            if response.status < 300 and response.headers.get_content_type() == streams.MEDIA_TYPE:
-                return text
-            return _read(response.status, text)
+            self._keep(connection, answer)
+            if answer.status < 300 and answer.kind == streams.MEDIA_TYPE:
+                return answer.body
+            return _read(answer.status, answer.body)
 
-    def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
-        while not self._idle.empty():
-            try:
-                found = self._idle.get_nowait()
-            except queue.Empty:
+    def _keep(self, connection: _Remote | LocalConnection, answer: Answer | None) -> None:
+        """Keeps a connection for the next request, after ``answer`` was read from it."""
+        if answer is not None and answer.closes or self._idle.qsize() >= _IDLE_MAX:
+            connection.close()
+        else:
+            self._idle.put(connection)
+
+    def _connection(self) -> tuple[_Remote | LocalConnection, bool]:
+        """A connection, and whether it is new."""
+        for _ in range(2):
+            self._find()
+            found = self._socket
+            while not self._idle.empty():
+                try:
+                    idle = self._idle.get_nowait()
+                except queue.Empty:
+                    break
+                # What can be read now is the end: nobody asked anything on this connection.
+                ended = idle.sock is None or select.select([idle.sock], [], [], 0)[0]
+                if not ended and idle.is_local == isinstance(found, local.Socket):
+                    return idle, False
+                idle.close()
+            if not isinstance(found, local.Socket):
                 break
-            # What can be read now is the end: nobody asked anything on this connection.
-            if found.sock is not None and not select.select([found.sock], [], [], 0)[0]:
-                return found, False
-            found.close()
-        if self._context is not None:
-            return http.client.HTTPSConnection(
-                self.host, self.port, timeout=_TIMEOUT_SECONDS, context=self._context
-            ), True
-        return http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT_SECONDS), True
+            try:
+                return self._greet(found), True
+            except (http.client.HTTPException, OSError):
+                # The server stopped, or another one listens there: everything is found out anew.
+                with self._finding:
+                    if self._socket is found:
+                        self._socket = None
+        return self._remote(), True
+
+    def _remote(self) -> _Remote:
+        try:
+            return _Remote(self.host, self.port, self._context)
+        except OSError as error:
+            raise TransportError(f"{self.url} did not answer: {error}") from error
+
+
+class _Moved(Exception):
+    """The socket of the server is gone."""
+
+
+class _Remote:
+    """HTTP to a port, one request at a time.
+
+    Raises:
+        OSError: Nobody listens there.
+    """
+
+    is_local = False
+
+    def __init__(self, host: str, port: int, context: tls.SSLContext | None) -> None:
+        if context is None:
+            self._connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+        else:
+            self._connection = http.client.HTTPSConnection(
+                host, port, timeout=_TIMEOUT_SECONDS, context=context
+            )
+        self._connection.connect()
+        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def sock(self) -> socket.socket | None:
+        return self._connection.sock
+
+    def exchange(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+        """Sends a request and reads its answer."""
+        self._connection.request(method, path, body=body, headers=headers)
+        response = self._connection.getresponse()
+        text = response.read()
+        kind = response.headers.get_content_type()
+        return Answer(response.status, kind, text, bool(response.will_close))
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _is_near(host: str) -> bool:
+    """Whether a host is this machine by its very name."""
+    import ipaddress
+
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _context(verify: bool | str | None) -> tls.SSLContext:

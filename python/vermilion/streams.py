@@ -25,6 +25,15 @@ def write(columns: dict[str, Any], embeddings: NDArray[np.float32] | None) -> me
     """The body of ``add``, ``update`` or ``upsert``; vectors are copied into it once."""
     import pyarrow as arrow
 
+    sink = arrow.BufferOutputStream()
+    write_to(sink, columns, embeddings)
+    return memoryview(sink.getvalue())
+
+
+def write_to(file: Any, columns: dict[str, Any], embeddings: NDArray[np.float32] | None) -> None:
+    """Writes the same to a file of Python or Arrow."""
+    import pyarrow as arrow
+
     made = {"id": arrow.array(columns["ids"], arrow.string())}
     if embeddings is not None:
         values = arrow.array(embeddings.reshape(-1))
@@ -36,13 +45,11 @@ def write(columns: dict[str, Any], embeddings: NDArray[np.float32] | None) -> me
         texts = [None if one is None else encode(one) for one in columns["metadatas"]]
         made["metadata"] = arrow.array(texts, arrow.large_string())
     table = arrow.table(made)
-    sink = arrow.BufferOutputStream()
-    with arrow.ipc.new_stream(sink, table.schema) as stream:
+    with arrow.ipc.new_stream(file, table.schema) as stream:
         stream.write_table(table)
-    return memoryview(sink.getvalue())
 
 
-def read(stream: bytes, include: list[str]) -> dict[str, Any]:
+def read(stream: Any, include: list[str]) -> dict[str, Any]:
     """The answer to ``get``, in columns; those that were not asked for are None."""
     import pyarrow as arrow
 

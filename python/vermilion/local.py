@@ -1,0 +1,157 @@
+"""A server on the same machine: its Unix socket, and records handed over in memory.
+
+What must stay true: a socket is used only where the one who answers at it is the server that told of it;
+memory is sealed before it is handed over, and is the system's again with the last of those that hold it,
+however they end.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_RECEIVED_BYTES = 64 << 10
+
+
+class Answer(NamedTuple):
+    """What a server answered."""
+
+    status: int
+    #: The type of the body, in small letters, without what follows a semicolon.
+    kind: str
+    body: Any
+    #: Whether the connection ends with it.
+    closes: bool
+
+
+class LocalConnection:
+    """HTTP through a Unix socket, one request at a time; the server is of this project.
+
+    Raises:
+        OSError: There is nobody at ``path``, or it may not be opened.
+    """
+
+    is_local = True
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self.sock.settimeout(timeout)
+            self.sock.connect(path)
+        except BaseException:
+            self.sock.close()
+            raise
+
+    def exchange(
+        self, method: str, path: str, body: Any, headers: dict[str, str], memory: int | None = None
+    ) -> Answer:
+        """Sends a request, with the descriptor ``memory`` if there is one, and reads its answer."""
+        lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if body is not None or method != "GET":
+            lines.append(f"Content-Length: {0 if body is None else len(body)}")
+        if any("\r" in line or "\n" in line for line in lines):
+            raise ValueError("A header or a path has a line break in it")
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        try:
+            self._send(head, body, memory)
+        except BrokenPipeError:
+            pass  # A server that refuses a request need not read all of it, and its answer is here.
+        return self._answer()
+
+    def _send(self, head: bytes, body: Any, memory: int | None) -> None:
+        if memory is not None:
+            sent = socket.send_fds(self.sock, [head], [memory])
+            if sent < len(head):
+                self.sock.sendall(head[sent:])
+        elif body is None or len(body) <= _RECEIVED_BYTES:
+            self.sock.sendall(head + bytes(body or b""))
+        else:
+            self.sock.sendall(head)
+            self.sock.sendall(body)
+
+    def _answer(self) -> Answer:
+        received = b""
+        while (end := received.find(b"\r\n\r\n")) < 0:
+            part = self.sock.recv(_RECEIVED_BYTES)
+            if not part:
+                raise http.client.RemoteDisconnected("the server closed the connection")
+            received += part
+        head = received[:end].decode("latin-1").split("\r\n")
+        told = dict(line.lower().split(": ", 1) for line in head[1:])
+        if "content-length" not in told:
+            raise http.client.UnknownProtocol("an answer without its length")
+        length = int(told["content-length"])
+        body: Any = received[end + 4 :]
+        if len(body) < length:
+            body = self._rest(body, length)
+        kind = told.get("content-type", "").split(";")[0].strip()
+        return Answer(int(head[0].split(" ")[1]), kind, body, told.get("connection") == "close")
+
+    def _rest(self, begun: bytes, length: int) -> bytearray:
+        body = bytearray(length)
+        body[: len(begun)] = begun
+        room, filled = memoryview(body), len(begun)
+        while filled < length:
+            count = self.sock.recv_into(room[filled:])
+            if not count:
+                raise http.client.IncompleteRead(bytes(body[:filled]), length - filled)
+            filled += count
+        return body
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class Socket(NamedTuple):
+    """The Unix socket that a server told of."""
+
+    path: str
+    #: What the server is called that listens there.
+    nonce: str
+    #: Whether it takes records in memory.
+    memory: bool
+
+
+def found(told: dict[str, Any]) -> Socket | str:
+    """The socket that a server ``told`` of, or why there is none for this process."""
+    if not hasattr(socket, "AF_UNIX"):
+        return "this system has no Unix sockets"
+    path, nonce = told.get("path"), told.get("nonce")
+    if not (isinstance(path, str) and isinstance(nonce, str)):
+        return "the server has no socket for this client"
+    try:
+        with open(_BOOT_ID, encoding="ascii") as file:
+            boot_id = file.read().strip()
+    except OSError:
+        return "this system does not tell its boot id"
+    if told.get("boot_id") != boot_id:
+        return "the server is on another machine"
+    takes = told.get("memory") is True and hasattr(os, "memfd_create") and hasattr(socket, "send_fds")
+    return Socket(path, nonce, takes)
+
+
+def in_memory(write: Callable[[Any], None]) -> int:
+    """The descriptor of sealed memory that holds what ``write`` puts in a file; whoever gets it closes it.
+
+    Raises:
+        OSError: There is not enough memory, or the system has none of this kind.
+    """
+    import fcntl
+
+    descriptor = os.memfd_create("vermilion", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        with open(descriptor, "wb", buffering=0, closefd=False) as file:
+            write(file)
+        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
