@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from vermilion import embedding_functions, records
+from vermilion import embedding_functions, records, sparse
 from vermilion.errors import BatchSizeExceededError, InvalidArgumentError
 from vermilion.types import DeleteResult, IndexingStatus, ReadLevel, SearchResult
 
@@ -62,6 +62,7 @@ class Collection:
         self.tenant: str = model["tenant"]
         self.database: str = model["database"]
         self._names = (self.tenant, self.database, model["id"])
+        self._sparse = sparse.targets(model.get("schema"))
 
     @property
     def configuration_json(self) -> dict[str, Any]:
@@ -171,6 +172,7 @@ class Collection:
             if column is not None:
                 columns[name] = column
         column = records.metadatas(metadatas, rows)
+        column = sparse.fill(self._sparse, rows, column, columns.get("documents"))
         if column is not None:
             columns["metadatas"] = column
         column = records.column(images, "images", rows, object)
@@ -356,10 +358,21 @@ class Collection:
             return part
         knn = part.get("$knn")
         if isinstance(knn, dict) and isinstance(knn.get("query"), str):
-            made = self._embed([knn["query"]], is_query=True)[0]
-            plain = made.to_dict() if hasattr(made, "to_dict") else records.vectors(made)[0].tolist()
-            return {"$knn": {**knn, "query": plain}}
+            return {"$knn": {**knn, "query": self._vector_of(knn["query"], knn.get("key"))}}
         return {name: self._with_vectors(one) for name, one in part.items()}
+
+    def _vector_of(self, text: str, key: str | None) -> Any:
+        """The vector of a text that is searched for under ``key``, as it is in a request."""
+        if key in (None, "#embedding"):
+            made = self._embed([text], is_query=True)[0]
+            return made.to_dict() if hasattr(made, "to_dict") else records.vectors(made)[0].tolist()
+        for target in self._sparse:
+            if target.key == key:
+                return target.make([text], is_query=True)[0].to_dict()
+        raise InvalidArgumentError(
+            f"A text cannot be searched for under the key {key!r}: the schema names no embedding function "
+            f"for it; search for a vector"
+        )
 
     def delete(
         self,
