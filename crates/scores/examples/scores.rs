@@ -5,6 +5,7 @@
 //!
 //! - `trouble`: rows, labels, production, and if there are any inferred and probabilities, to trouble and ranks
 //! - `priority`: the same and options, to picks
+//! - `drift`: rows, windows one after the other, options (rows of a window, seed), to p and witness values
 //! - `labels`: rows, labels, and if there are any probabilities, to verdicts
 
 #[allow(dead_code, reason = "each program uses some of it")]
@@ -14,8 +15,9 @@ use std::path::Path;
 
 use support::{Array, counts, floats, write};
 use vermilion_scores::{
-    ClassStatistics, Evidence, Graph, HeldOut, LabelEvidence, Matrix, PriorityOptions, Reduction,
-    Selection, Signal, SignalSketches, Signals, Trouble, Undecided, VOTERS, label_issues, nearest,
+    ClassStatistics, DriftBucket, Evidence, FEATURES, Graph, HeldOut, LabelEvidence, Matrix,
+    Observed, PriorityOptions, RandomFeatures, Reduction, Selection, Signal, SignalSketches,
+    Signals, Trouble, Undecided, VOTERS, drift, label_issues, nearest, witness,
 };
 
 /// Neighbours within production.
@@ -30,7 +32,8 @@ fn main() {
         "trouble" => trouble(folder),
         "priority" => priority(folder),
         "labels" => labels(folder),
-        other => panic!("{other} is not one of trouble, priority, labels"),
+        "drift" => drifts(folder),
+        other => panic!("{other} is not one of trouble, priority, labels, drift"),
     }
 }
 
@@ -196,4 +199,47 @@ fn labels(folder: &Path) {
         })
         .collect();
     write(folder, "verdicts.npy", 3, &verdicts);
+}
+
+fn drifts(folder: &Path) {
+    let rows = floats(folder, "rows.npy").expect("rows.npy");
+    let windows = floats(folder, "windows.npy").expect("windows.npy");
+    let options = floats(folder, "options.npy").expect("options.npy").numbers;
+    let (size, seed) = (options[0] as usize, options[1] as u64);
+    let features = RandomFeatures::fit(matrix(&rows), seed);
+    let bucket = |rows: Matrix<'_>| {
+        let own = features.of(rows);
+        let mut bucket = DriftBucket::new(rows.len());
+        for (at, row) in rows.rows().enumerate() {
+            let features = &own[at * FEATURES..(at + 1) * FEATURES];
+            let (id, group, class, trouble) = (at as u64, None, None, None);
+            bucket.add(&Observed {
+                id,
+                row,
+                features,
+                group,
+                class,
+                trouble,
+                is_new: false,
+            });
+        }
+        bucket
+    };
+    let reference = bucket(matrix(&rows));
+    let (mut found, mut values) = (Vec::new(), Vec::new());
+    for at in 0..matrix(&windows).len() / size {
+        let rows = matrix(&windows).slice(at * size, size);
+        let window = bucket(rows);
+        let difference = drift(
+            &features,
+            &reference,
+            &window,
+            199,
+            seed.wrapping_add(at as u64),
+        );
+        found.extend([difference.statistic, difference.p.unwrap_or(f64::NAN)]);
+        values.extend(witness(&features, &reference, &window, rows));
+    }
+    write(folder, "drift.npy", 2, &found);
+    write(folder, "witness.npy", size, &values);
 }

@@ -119,6 +119,19 @@ impl Cholesky {
         }
     }
 
+    /// Solves L' x = `vector` in place.
+    pub(crate) fn solve_upper(&self, vector: &mut [f64]) {
+        for row in (0..self.rows).rev() {
+            let line = &self.lower[place(row, 0)..=place(row, row)];
+            vector[row] /= line[row];
+            let (above, value) = (&line[..row], vector[row]);
+            vector
+                .iter_mut()
+                .zip(above)
+                .for_each(|(left, element)| *left -= element * value);
+        }
+    }
+
     /// The logarithm of the determinant of the matrix.
     pub(crate) fn log_determinant(&self) -> f64 {
         let logs = (0..self.rows).map(|row| self.lower[place(row, row)].ln());

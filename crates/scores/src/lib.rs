@@ -19,7 +19,10 @@
 //! assert_eq!(fitted.predict(&[0.9, 1.0]), Some(1));
 //! ```
 
+mod accuracy;
 mod algebra;
+mod clusters;
+mod drift;
 mod graph;
 mod labels;
 mod matrix;
@@ -31,6 +34,12 @@ mod signals;
 mod sketch;
 mod statistics;
 
+pub use accuracy::{AccuracyEstimate, CorrectnessModel, counted_interval};
+pub use clusters::weighted_clusters;
+pub use drift::{
+    Drift, DriftBucket, FEATURES, Observed, RandomFeatures, Sampled, WitnessCluster, drift,
+    witness, witness_clusters,
+};
 pub use graph::{Graph, nearest};
 pub use labels::{ConfidentCount, LabelEvidence, LabelReport, LabelVerdict, label_issues};
 pub use matrix::Matrix;
