@@ -24,6 +24,7 @@ mod algebra;
 mod clusters;
 mod drift;
 mod graph;
+pub mod issues;
 mod labels;
 mod matrix;
 mod parallel;
