@@ -5,6 +5,7 @@
 //!
 //! - `trouble`: rows, labels, production, and if there are any inferred and probabilities, to trouble and ranks
 //! - `priority`: the same and options, to picks
+//! - `layout`: rows, and if there are any later ones that are placed among them, to points
 //! - `drift`: rows, windows one after the other, options (rows of a window, seed), to p and witness values
 //! - `labels`: rows, labels, and if there are any probabilities, to verdicts
 
@@ -14,6 +15,7 @@ mod support;
 use std::path::Path;
 
 use support::{Array, counts, floats, write};
+use vermilion_scores::layout::{Layout, LayoutOptions, place, principal_start};
 use vermilion_scores::{
     ClassStatistics, DriftBucket, Evidence, FEATURES, Graph, HeldOut, LabelEvidence, Matrix,
     Observed, PriorityOptions, RandomFeatures, Reduction, Selection, Signal, SignalSketches,
@@ -33,7 +35,8 @@ fn main() {
         "priority" => priority(folder),
         "labels" => labels(folder),
         "drift" => drifts(folder),
-        other => panic!("{other} is not one of trouble, priority, labels, drift"),
+        "layout" => layout(folder),
+        other => panic!("{other} is not one of trouble, priority, labels, drift, layout"),
     }
 }
 
@@ -242,4 +245,24 @@ fn drifts(folder: &Path) {
     }
     write(folder, "drift.npy", 2, &found);
     write(folder, "witness.npy", size, &values);
+}
+
+fn layout(folder: &Path) {
+    let rows = floats(folder, "rows.npy").expect("rows.npy");
+    let graph = nearest(matrix(&rows), matrix(&rows), NEIGHBOURS, true);
+    let start = principal_start(matrix(&rows), 0);
+    let mut points = Layout::new(&graph, start, LayoutOptions::default()).finish();
+    if let Some(later) = floats(folder, "later.npy") {
+        let placed = place(
+            &points,
+            &nearest(matrix(&rows), matrix(&later), NEIGHBOURS, false),
+        );
+        points.extend(placed);
+    }
+    let numbers: Vec<f64> = points
+        .iter()
+        .flatten()
+        .map(|&value| f64::from(value))
+        .collect();
+    write(folder, "points.npy", 2, &numbers);
 }

@@ -26,6 +26,7 @@ mod drift;
 mod graph;
 pub mod issues;
 mod labels;
+pub mod layout;
 mod matrix;
 mod parallel;
 mod priority;
