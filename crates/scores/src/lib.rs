@@ -45,7 +45,7 @@ pub use drift::{
 pub use graph::{Graph, nearest};
 pub use labels::{ConfidentCount, LabelEvidence, LabelReport, LabelVerdict, label_issues};
 pub use matrix::Matrix;
-pub use priority::{Objective, Pick, PriorityOptions, Selection, Undecided, radius};
+pub use priority::{Coverage, Objective, Pick, PriorityOptions, Selection, Undecided, radius};
 pub use reduction::{DIMENSIONS_MAX, Reduction};
 pub use signals::{
     Evidence, PRODUCTION_MIN, Signal, SignalPercentiles, SignalSketches, Signals, Trouble, VOTERS,

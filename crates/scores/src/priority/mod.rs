@@ -8,11 +8,13 @@
 //!
 //! What must stay true: a shorter list is the head of a longer one; the same input gives the same list.
 
+mod coverage;
 mod mass;
 mod selection;
 
 #[cfg(test)]
 mod tests;
 
+pub use coverage::Coverage;
 pub use mass::{Objective, PriorityOptions, Undecided, radius};
 pub use selection::{Pick, Selection};

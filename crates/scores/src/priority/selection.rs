@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
+use super::coverage::Coverage;
 use super::mass::{Objective, PriorityOptions, Similarity, Undecided, radius};
 use crate::parallel;
 use vermilion_kernels::random::split_mix;
@@ -61,9 +62,7 @@ impl Eq for Bound {}
 pub struct Selection<'a> {
     records: Undecided<'a>,
     options: PriorityOptions,
-    similarity: Similarity,
-    mass: Vec<f32>,
-    covered: Vec<f32>,
+    coverage: Coverage,
     picked: Vec<bool>,
     bounds: BinaryHeap<Bound>,
     /// Undecided records in the order in which they are drawn, last first; empty where none are.
@@ -71,9 +70,6 @@ pub struct Selection<'a> {
     of_class: HashMap<u32, usize>,
     of_group: HashMap<u32, usize>,
     picks: u32,
-    first_gain: f64,
-    uncovered_at_first: f64,
-    uncovered: f64,
 }
 
 impl<'a> Selection<'a> {
@@ -89,45 +85,29 @@ impl<'a> Selection<'a> {
             |value: &(dyn Fn(usize) -> f64 + Sync)| parallel::map(rows, |row| value(row) as f32);
         let mass = of_rows(&|row| records.mass(&options, similarity, row));
         let covered = of_rows(&|row| records.covered(similarity, row));
-        let left = mass
-            .iter()
-            .zip(&covered)
-            .map(|(&mass, &covered)| f64::from(mass) * (1.0 - f64::from(covered)));
-        let uncovered = left.sum();
         let mut selection = Self {
             draws: draws(&records, &options),
             records,
-            similarity,
-            mass,
-            covered,
+            coverage: Coverage::new(similarity, mass, covered),
             picked: vec![false; rows],
             bounds: BinaryHeap::new(),
             of_class: HashMap::new(),
             of_group: HashMap::new(),
             picks: 0,
-            first_gain: 0.0,
-            uncovered_at_first: uncovered,
-            uncovered,
             options,
         };
         selection.bounds = selection.first_bounds();
         selection
     }
 
-    /// The mass that nothing covers yet.
-    pub fn uncovered(&self) -> f64 {
-        self.uncovered
+    /// What is covered now.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
     }
 
-    /// The provisional priority of a record that came after the list was begun: what it would add now, by the gain of
-    /// the first pick. Its neighbours are records of the list.
-    pub fn priority_of(&self, neighbours: &[u32], distances: &[f32]) -> f64 {
-        let gain = self.gain_over(neighbours.iter().copied().zip(distances.iter().copied()));
-        if self.first_gain > 0.0 {
-            (gain / self.first_gain).min(1.0)
-        } else {
-            f64::from(u8::from(gain > 0.0))
-        }
+    /// What is covered, to be kept when the list is made.
+    pub fn into_coverage(self) -> Coverage {
+        self.coverage
     }
 
     /// The most uncertain undecided records, each with its gain.
@@ -166,20 +146,7 @@ impl<'a> Selection<'a> {
             .iter()
             .copied()
             .zip(graph.distances(row).iter().copied());
-        let own = self.options.singletons
-            * f64::from(self.mass[row])
-            * (1.0 - f64::from(self.covered[row]));
-        self.gain_over(edges) + own
-    }
-
-    fn gain_over(&self, edges: impl Iterator<Item = (u32, f32)>) -> f64 {
-        edges
-            .map(|(other, distance)| {
-                let other = other as usize;
-                let more = self.similarity.of(distance) - f64::from(self.covered[other]);
-                f64::from(self.mass[other]) * more.max(0.0)
-            })
-            .sum()
+        self.coverage.gain(edges) + self.options.singletons * self.coverage.own(row)
     }
 
     /// Whether a cap leaves room for a record.
@@ -249,18 +216,9 @@ impl<'a> Selection<'a> {
         if let Some(&group) = self.records.groups.get(at) {
             *self.of_group.entry(group).or_default() += 1;
         }
-        self.cover(at, 1.0);
-        for (other, distance) in self.records.graph.edges(at) {
-            self.cover(other, self.similarity.of(distance) as f32);
-        }
-    }
-
-    fn cover(&mut self, row: usize, similarity: f32) {
-        let more = similarity - self.covered[row];
-        if more > 0.0 {
-            self.covered[row] = similarity;
-            self.uncovered -= f64::from(self.mass[row]) * f64::from(more);
-        }
+        let graph = self.records.graph;
+        self.coverage
+            .take(row, graph.neighbours(at), graph.distances(at));
     }
 }
 
@@ -273,21 +231,16 @@ impl Iterator for Selection<'_> {
             Some(row) => (row, self.gain(row as usize)),
             None => self.best()?,
         };
-        if drawn.is_none() && self.first_gain == 0.0 {
-            self.first_gain = gain;
-        }
         let priority = match (drawn, self.options.objective) {
+            (Some(_), _) => 0.0,
             (None, Objective::Verify) => gain,
-            (None, _) if self.first_gain > 0.0 => gain / self.first_gain,
-            _ => 0.0,
+            (None, _) => {
+                self.coverage.note_first(gain);
+                self.coverage.by_first(gain)
+            }
         };
         self.take(row);
-        let whole = self.uncovered_at_first;
-        let coverage = if whole > 0.0 {
-            (1.0 - self.uncovered / whole).clamp(0.0, 1.0)
-        } else {
-            1.0
-        };
+        let coverage = self.coverage.share();
         Some(Pick {
             row,
             gain,

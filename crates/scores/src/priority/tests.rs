@@ -162,7 +162,7 @@ fn coverage_is_the_share_of_uncovered_mass_and_reaches_all_of_it() {
         ..PriorityOptions::default()
     };
     let mut selection = Selection::new(records, options.clone());
-    let whole = selection.uncovered();
+    let whole = selection.coverage().uncovered();
     let wanted: f64 = world
         .uncertainty
         .iter()
@@ -266,11 +266,37 @@ fn a_new_record_is_worth_what_it_adds_to_the_selection() {
     let first = selection.next().unwrap();
     selection.by_ref().take(20).for_each(drop);
     let next = selection.clone().next().unwrap();
-    let row = next.row as usize;
-    let priority = selection.priority_of(world.graph.neighbours(row), world.graph.distances(row));
+    let near = |row: u32| {
+        (
+            world.graph.neighbours(row as usize),
+            world.graph.distances(row as usize),
+        )
+    };
+    let (neighbours, distances) = near(next.row);
+    let mut coverage = selection.into_coverage();
+    let priority = coverage.priority_of(neighbours, distances);
     assert!((priority - next.gain / first.gain).abs() < 1e-9);
-    let alike = selection.priority_of(world.graph.neighbours(first.row as usize), &[0.0; 0]);
-    assert!(alike.abs() < 1e-12);
+    assert!(coverage.priority_of(&[], &[]).abs() < 1e-12);
+    // Once it is labelled, another one like it adds nothing.
+    let before = coverage.uncovered();
+    coverage.take(next.row, neighbours, distances);
+    assert!(coverage.uncovered() < before && coverage.share() > first.coverage);
+    assert!(coverage.priority_of(neighbours, distances).abs() < 1e-6);
+}
+
+#[test]
+fn records_that_come_later_add_mass_until_one_of_them_is_taken() {
+    let world = world(6, 50);
+    let records = Undecided::new(&world.graph, &world.uncertainty);
+    let mut coverage = Selection::new(records, PriorityOptions::default()).into_coverage();
+    let before = coverage.uncovered();
+    let (one, other) = (coverage.push(0.5, f32::INFINITY), coverage.push(0.25, 0.0));
+    assert_eq!((one, other, coverage.len()), (50, 51, 52));
+    assert!((coverage.uncovered() - before - 0.5).abs() < 1e-6);
+    assert!(coverage.priority_of(&[one], &[0.0]) > 0.0);
+    assert!(coverage.priority_of(&[other], &[0.0]).abs() < 1e-12);
+    coverage.take(one, &[], &[]);
+    assert!((coverage.uncovered() - before).abs() < 1e-6);
 }
 
 #[test]
