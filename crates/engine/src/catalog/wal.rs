@@ -53,7 +53,9 @@ pub(super) fn scan(name: &str, bytes: &[u8]) -> Result<Scan> {
         let (found, sealed) = (frame.words_after(words, header.big_endian), frame.words());
         let in_chain = found == sealed;
         if !in_chain || frame.salts() != header.salts || frame.page() == 0 {
-            let ends_one = frame.database_pages() > 0 && in_chain || frame.ends(header.salts);
+            let ends_one = frame.database_pages() > 0 && in_chain
+                || frame.ends(header.salts)
+                || frame.ended(words, header.big_endian);
             let later = frames(bytes).skip(number + 1);
             let ends = later.filter(|later| later.ends(header.salts)).count();
             if ends + usize::from(ends_one) >= 2 {
@@ -161,6 +163,20 @@ impl Frame<'_> {
     /// Whether the frame says that it ends a transaction of the round with these salts.
     fn ends(&self, salts: Words) -> bool {
         self.database_pages() > 0 && self.salts() == salts
+    }
+
+    /// Whether the frame ended a transaction before one bit of its page count turned, which may have
+    /// been the only one that was set: its checksum is right once that is turned back.
+    fn ended(&self, words: Words, big_endian: bool) -> bool {
+        let rest = &self.bytes[FRAME_HEADER_BYTES..];
+        (0..32).any(|bit| {
+            let pages = self.database_pages() ^ (1 << bit);
+            let mut head = [0; 8];
+            head[..4].copy_from_slice(&self.bytes[..4]);
+            head[4..].copy_from_slice(&pages.to_be_bytes());
+            let head = sum(words, &head, big_endian);
+            pages > 0 && sum(head, rest, big_endian) == self.words()
+        })
     }
 
     /// The checksum words after this frame, those before it being `words`.
