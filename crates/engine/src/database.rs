@@ -9,6 +9,7 @@
 mod backups;
 mod conditional;
 mod control;
+mod documents;
 mod expiry;
 mod forks;
 mod ingest;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::catalog::{CatalogCopy, CollectionRow, Manifest};
+use crate::catalog::{CatalogCopy, CollectionRow, Document, Manifest};
 use crate::model::{Collection, CollectionId, DatabaseInfo, Tenant};
 use crate::storage::{Storage, replace_file};
 use crate::{Error, ErrorKind, Result};
@@ -38,6 +38,15 @@ pub(crate) enum Change {
     Collection(Box<Collection>),
     /// A collection was deleted.
     CollectionDeleted(CollectionId),
+    /// A document was stored.
+    Document(Document),
+    /// A document was deleted.
+    DocumentDeleted {
+        /// Its kind.
+        kind: String,
+        /// Its key.
+        key: String,
+    },
     /// Everything was deleted but for what a new catalogue holds.
     Reset(Box<CatalogCopy>),
 }
@@ -92,12 +101,23 @@ impl Change {
             Self::CollectionDeleted(id) => {
                 catalog.collections.retain(|row| row.collection.id != *id);
             }
+            Self::Document(document) => {
+                let same = |one: &Document| one.kind == document.kind && one.key == document.key;
+                catalog.documents.retain(|one| !same(one));
+                catalog.documents.push(document.clone());
+                let key = |one: &Document| (one.kind.clone(), one.key.clone());
+                catalog.documents.sort_by_key(key);
+            }
+            Self::DocumentDeleted { kind, key } => {
+                let documents = &mut catalog.documents;
+                documents.retain(|one| one.kind != *kind || one.key != *key);
+            }
             Self::Reset(new) => *catalog = *new.clone(),
         }
     }
 }
 
-/// Whether two catalogues have the same tenants, databases and collections, whatever records they
+/// Whether two catalogues have the same tenants, databases, documents and collections, whatever records they
 /// have and what these brought.
 pub(super) fn same_names(a: &CatalogCopy, b: &CatalogCopy) -> bool {
     let same = |(a, b): (&CollectionRow, &CollectionRow)| {
@@ -107,6 +127,7 @@ pub(super) fn same_names(a: &CatalogCopy, b: &CatalogCopy) -> bool {
     };
     a.tenants == b.tenants
         && a.databases == b.databases
+        && a.documents == b.documents
         && a.collections.len() == b.collections.len()
         && a.collections.iter().zip(&b.collections).all(same)
 }

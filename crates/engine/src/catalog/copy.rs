@@ -6,6 +6,7 @@
 use rusqlite::types::ValueRef;
 
 use super::collections::{Stored, load, to_json};
+use super::documents::{documents, put_document};
 use super::fault::Fault;
 use super::forks::insert_origins;
 use super::manifests::insert_segment;
@@ -29,6 +30,7 @@ impl Catalog {
                     .map(|(_, database)| database)
                     .collect(),
                 collections: load(connection)?,
+                documents: documents(connection)?,
             })
         })
     }
@@ -48,6 +50,9 @@ impl Catalog {
                 let tenant = ValueRef::Text(database.tenant.as_bytes());
                 let name = ValueRef::Text(database.name.as_bytes());
                 changes.insert(Table::Database, &[id, tenant, name])?;
+            }
+            for document in &copy.documents {
+                put_document(changes, document)?;
             }
             copy.collections
                 .iter()

@@ -1,5 +1,5 @@
-//! The catalogue (SysDB): tenants, databases, collections, segments, applied SeqIds and jobs, in
-//! embedded SQL.
+//! The catalogue (SysDB): tenants, databases, collections, segments, applied SeqIds, jobs and
+//! documents, in embedded SQL.
 //!
 //! What must stay true: every change is one durable transaction; every row and every table
 //! carries a checksum, so that damage is found when the catalogue is opened; a transaction that
@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `types` | what goes in and comes out |
 //! | `open` | [`Catalog`]: opening, verifying, closing, and the one way of a change |
-//! | `names`, `collections`, `manifests`, `jobs`, `switches` | the methods of [`Catalog`] by subject |
+//! | `names`, `collections`, `manifests`, `jobs`, `switches`, `documents` | the methods of [`Catalog`] by subject |
 //! | `forks` | collections that begin as what another is, and whose files are whose |
 //! | `copy` | all but jobs and runs as data, out of one and into another |
 //! | `tables` | the tables, their migrations, and changing rows with their checksums |
@@ -23,6 +23,7 @@ mod checksums;
 mod collections;
 mod connection;
 mod copy;
+mod documents;
 mod fault;
 mod forks;
 mod image;
@@ -39,6 +40,6 @@ mod wal;
 
 pub use open::Catalog;
 pub use types::{
-    CatalogCopy, CatalogLocation, CatalogSize, CollectionRow, JobRow, JobRunRow, Manifest,
-    ManifestCommit, SegmentRow,
+    CatalogCopy, CatalogLocation, CatalogSize, CollectionRow, Document, JobRow, JobRunRow,
+    Manifest, ManifestCommit, SegmentRow,
 };

@@ -365,6 +365,7 @@ pub(super) fn delete_all(changes: &mut Changes<'_>) -> Result<()> {
         Table::Collection,
         Table::Database,
         Table::Tenant,
+        Table::Document,
     ] {
         for (place, ()) in table.rows(changes.connection, "", [], |_| Ok(()))? {
             changes.delete(place)?;

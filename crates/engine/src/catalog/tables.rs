@@ -71,6 +71,12 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (collection_id, position)
     ) STRICT;
 ",
+    "
+    CREATE TABLE document (
+        kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY (kind, key)
+    ) STRICT;
+",
 ];
 
 /// The version that this program writes.
@@ -97,11 +103,13 @@ pub(super) enum Table {
     BorrowedSegment,
     /// The collections that forks come from.
     Origin,
+    /// JSON documents of whoever builds on the database.
+    Document,
 }
 
 impl Table {
     /// Every table but `digest`, each at its own number.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Marker,
         Self::Tenant,
         Self::Database,
@@ -111,6 +119,7 @@ impl Table {
         Self::JobRun,
         Self::BorrowedSegment,
         Self::Origin,
+        Self::Document,
     ];
 
     /// The first version that has the table.
@@ -118,6 +127,7 @@ impl Table {
         match self {
             Self::Job | Self::JobRun => 2,
             Self::BorrowedSegment | Self::Origin => 3,
+            Self::Document => 4,
             _ => 1,
         }
     }
@@ -133,6 +143,7 @@ impl Table {
             Self::JobRun => "job_run",
             Self::BorrowedSegment => "borrowed_segment",
             Self::Origin => "origin",
+            Self::Document => "document",
         }
     }
 
@@ -140,7 +151,7 @@ impl Table {
     fn columns(self) -> usize {
         match self {
             Self::Marker | Self::Tenant => 2,
-            Self::Database | Self::JobRun => 3,
+            Self::Database | Self::JobRun | Self::Document => 3,
             Self::Collection | Self::Job => 8,
             Self::Segment => 6,
             Self::BorrowedSegment => 7,
@@ -159,6 +170,7 @@ impl Table {
             Self::JobRun => "SELECT rowid, * FROM job_run",
             Self::BorrowedSegment => "SELECT rowid, * FROM borrowed_segment",
             Self::Origin => "SELECT rowid, * FROM origin",
+            Self::Document => "SELECT rowid, * FROM document",
         }
     }
 
@@ -173,6 +185,7 @@ impl Table {
             Self::JobRun => "INSERT INTO job_run VALUES (?, ?, ?, ?)",
             Self::BorrowedSegment => "INSERT INTO borrowed_segment VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             Self::Origin => "INSERT INTO origin VALUES (?, ?, ?, ?, ?)",
+            Self::Document => "INSERT INTO document VALUES (?, ?, ?, ?)",
         }
     }
 
@@ -209,6 +222,9 @@ impl Table {
                 "UPDATE origin SET (collection_id, position, origin_id, seq, checksum)
                  = (?, ?, ?, ?, ?) WHERE rowid = ?"
             }
+            Self::Document => {
+                "UPDATE document SET (kind, key, body, checksum) = (?, ?, ?, ?) WHERE rowid = ?"
+            }
         }
     }
 
@@ -223,6 +239,7 @@ impl Table {
             Self::JobRun => "DELETE FROM job_run WHERE rowid = ?",
             Self::BorrowedSegment => "DELETE FROM borrowed_segment WHERE rowid = ?",
             Self::Origin => "DELETE FROM origin WHERE rowid = ?",
+            Self::Document => "DELETE FROM document WHERE rowid = ?",
         }
     }
 

@@ -109,6 +109,20 @@ pub struct CatalogCopy {
     pub databases: Vec<DatabaseInfo>,
     /// Collections, by id.
     pub collections: Vec<CollectionRow>,
+    /// Documents, by kind and key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub documents: Vec<Document>,
+}
+
+/// A JSON document of whoever builds on the database, such as what curation knows of a dataset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// What it is about.
+    pub kind: String,
+    /// Its name, unique in its kind.
+    pub key: String,
+    /// What it says.
+    pub body: serde_json::Value,
 }
 
 /// A job of the scheduler, in the scheduler's own words. Times are milliseconds since the Unix

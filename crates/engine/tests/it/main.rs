@@ -4,6 +4,7 @@ mod backup;
 mod batch_ingest;
 mod crash_database;
 mod damage;
+mod documents;
 mod edges;
 mod expiry;
 mod faults;

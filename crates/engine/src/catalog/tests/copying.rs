@@ -37,7 +37,14 @@ fn a_copy_holds_everything_survives_json_and_replaces_what_another_catalogue_hel
         schema: None,
     };
     catalog.commit_manifest(&commit).unwrap();
+    let document = crate::catalog::Document {
+        kind: "dataset".into(),
+        key: "things/v7".into(),
+        body: serde_json::json!({"expires_at": null}),
+    };
+    catalog.put_document(&document).unwrap();
     let copy = catalog.export().unwrap();
+    assert_eq!(copy.documents, [document]);
     assert_eq!(copy.collections[0].manifest, commit.manifest);
     let text = serde_json::to_string(&copy).unwrap();
     let read: CatalogCopy = serde_json::from_str(&text).unwrap();

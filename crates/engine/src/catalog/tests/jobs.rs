@@ -67,7 +67,8 @@ fn to_first_version(path: &Path) {
     stranger
         .execute_batch(
             "DROP TABLE job; DROP TABLE job_run; DROP TABLE borrowed_segment; DROP TABLE origin;\
-              PRAGMA user_version = 1;",
+             DROP TABLE document; \
+             PRAGMA user_version = 1;",
         )
         .unwrap();
     for table in Table::ALL {
