@@ -1,4 +1,7 @@
 //! Which columns of a stream are what, known from its schema alone.
+//!
+//! A stream of records names its columns as records do. One of a log names some metadata keys without
+//! `metadata.` in front: its fields, which then are no keys of anybody else's.
 
 use std::collections::HashSet;
 
@@ -6,16 +9,25 @@ use arrow_schema::{DataType, Schema};
 use vermilion_engine::model::Operation;
 
 use super::{
-    DOCUMENT, EMBEDDING, ID, METADATA, METADATA_KEY, URI, broken, cells, shown, texts, vectors,
-    wrong_column,
+    DOCUMENT, EMBEDDING, ID, INPUT_URI, METADATA, METADATA_KEY, URI, broken, cells, shown, texts,
+    vectors, wrong_column,
 };
 use crate::ApiError;
 use crate::records::problem_of_key;
 
+/// What names the columns of a stream may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Layout<'a> {
+    /// Those of records for this operation.
+    Records(Operation),
+    /// Those of a log with these fields.
+    Log(&'a [&'a str]),
+}
+
 /// The numbers of the columns that a stream has.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
-    pub(super) id: usize,
+    pub(super) id: Option<usize>,
     pub(super) embedding: Option<usize>,
     pub(super) document: Option<usize>,
     pub(super) uri: Option<usize>,
@@ -23,6 +35,8 @@ pub(super) struct Columns {
     pub(super) metadata: Option<usize>,
     /// Columns of one metadata key each.
     pub(super) keys: Vec<KeyColumn>,
+    /// Keys that the column `metadata` may not have.
+    pub(super) reserved: Vec<String>,
 }
 
 /// The column of a metadata key.
@@ -34,24 +48,31 @@ pub(super) struct KeyColumn {
 
 impl Columns {
     /// The columns of `schema`, each of a type that it can have.
-    pub(super) fn of(schema: &Schema, operation: Operation) -> Result<Self, ApiError> {
-        let mut columns = Self::default();
-        let (mut names, mut id) = (HashSet::new(), None);
+    pub(super) fn of(schema: &Schema, layout: Layout<'_>) -> Result<Self, ApiError> {
+        let (uri, fields, may_miss) = match layout {
+            Layout::Records(operation) => (URI, &[][..], operation == Operation::Update),
+            Layout::Log(fields) => (INPUT_URI, fields, false),
+        };
+        let mut columns = Self {
+            reserved: fields.iter().map(|&field| field.to_owned()).collect(),
+            ..Self::default()
+        };
+        let mut names = HashSet::new();
         for (number, field) in schema.fields().iter().enumerate() {
             let (name, holds) = (field.name().as_str(), field.data_type());
             if !names.insert(name) {
                 return Err(wrong_column(name, "is there more than once"));
             }
             let place = match name {
-                ID => &mut id,
+                ID => &mut columns.id,
                 EMBEDDING => {
                     vectors::check(holds)?;
                     columns.embedding = Some(number);
                     continue;
                 }
-                DOCUMENT => &mut columns.document,
-                URI => &mut columns.uri,
+                DOCUMENT if fields.is_empty() => &mut columns.document,
                 METADATA => &mut columns.metadata,
+                _ if name == uri => &mut columns.uri,
                 _ => {
                     columns.take_key(name, holds, number)?;
                     continue;
@@ -60,19 +81,24 @@ impl Columns {
             texts::check(name, holds)?;
             *place = Some(number);
         }
-        columns.id = id.ok_or_else(|| missing(ID))?;
-        if columns.embedding.is_none() && operation != Operation::Update {
+        if columns.id.is_none() && matches!(layout, Layout::Records(_)) {
+            return Err(missing(ID));
+        }
+        if columns.embedding.is_none() && !may_miss {
             return Err(missing(EMBEDDING));
         }
         Ok(columns)
     }
 
     fn take_key(&mut self, name: &str, holds: &DataType, number: usize) -> Result<(), ApiError> {
-        let Some(key) = name.strip_prefix(METADATA_KEY) else {
-            return Err(wrong_column(
-                name,
-                "is none of `id`, `embedding`, `document`, `uri`, `metadata` and `metadata.KEY`",
-            ));
+        let is_field = |name: &str| self.reserved.iter().any(|field| field == name);
+        let key = match name.strip_prefix(METADATA_KEY) {
+            Some(key) if is_field(key) => {
+                return Err(wrong_column(name, "has the key of a field of the log"));
+            }
+            Some(key) => key,
+            None if is_field(name) => name,
+            None => return Err(wrong_column(name, self.allowed())),
         };
         if let Some(problem) = problem_of_key(key) {
             let problem = format!("has a key that metadata cannot have: {}", shown(&problem));
@@ -84,6 +110,18 @@ impl Columns {
             key: key.to_owned(),
         });
         Ok(())
+    }
+
+    /// Says which columns there can be.
+    fn allowed(&self) -> String {
+        if self.reserved.is_empty() {
+            return "is none of `id`, `embedding`, `document`, `uri`, `metadata` and `metadata.KEY`"
+                .to_owned();
+        }
+        let fields = self.reserved.join("`, `");
+        format!(
+            "is none of `id`, `embedding`, `{INPUT_URI}`, `{fields}`, `metadata` and `metadata.KEY`"
+        )
     }
 }
 

@@ -69,11 +69,24 @@ impl Metadata {
                 self.rows
                     .read(text)
                     .map_err(|why| wrong_value(METADATA, first + row, why))?;
+                self.refuse_reserved(columns, first + row)?;
             }
             for (number, column) in keys.iter().enumerate() {
                 self.push_cell(number, column, row, first + row, budget)?;
             }
             self.rows.finish_row();
+        }
+        Ok(())
+    }
+
+    /// Refuses a record whose JSON has a key that is a field of the log.
+    fn refuse_reserved(&mut self, columns: &Columns, shown_row: usize) -> Result<(), ApiError> {
+        for key in &columns.reserved {
+            let number = self.rows.intern(key);
+            if self.rows.has(number) {
+                let problem = format!("the key `{key}` is a field of the log");
+                return Err(wrong_value(METADATA, shown_row, problem));
+            }
         }
         Ok(())
     }

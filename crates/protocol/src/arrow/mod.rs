@@ -19,7 +19,7 @@ mod vectors;
 use std::fmt::Display;
 
 pub use answers::{write_fetched, write_found, write_nearest};
-pub use records::decode;
+pub use records::{decode, decode_logged};
 
 use crate::ApiError;
 
@@ -31,6 +31,8 @@ const ID: &str = "id";
 const EMBEDDING: &str = "embedding";
 const DOCUMENT: &str = "document";
 const URI: &str = "uri";
+/// What a log calls the same.
+const INPUT_URI: &str = "input_uri";
 const METADATA: &str = "metadata";
 const METADATA_KEY: &str = "metadata.";
 

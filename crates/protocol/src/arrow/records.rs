@@ -4,7 +4,7 @@ use arrow_array as arrow;
 use bytes::Bytes;
 use vermilion_engine::model::{Operation, OptionalStrings, RecordBatch, Strings};
 
-use super::columns::Columns;
+use super::columns::{Columns, Layout};
 use super::metadata::Metadata;
 use super::stream::Stream;
 use super::texts::texts;
@@ -14,10 +14,31 @@ use crate::ApiError;
 
 /// Decodes the body of `add`, `upsert` or `update`: all batches of a stream make one batch of records.
 pub fn decode(body: Bytes, operation: Operation, limits: Limits) -> Result<RecordBatch, ApiError> {
+    decode_as(body, Layout::Records(operation), operation, limits)
+}
+
+/// Decodes what a log is told, as records to be upserted: its `input_uri` is their uri, and each of
+/// `fields` a column whose values stand under that metadata key. A record without an id has an empty
+/// one.
+pub fn decode_logged(
+    body: Bytes,
+    fields: &[&str],
+    limits: Limits,
+) -> Result<RecordBatch, ApiError> {
+    decode_as(body, Layout::Log(fields), Operation::Upsert, limits)
+}
+
+fn decode_as(
+    body: Bytes,
+    layout: Layout<'_>,
+    operation: Operation,
+    limits: Limits,
+) -> Result<RecordBatch, ApiError> {
     let mut stream = Stream::open(body, limits)?;
-    let columns = Columns::of(stream.schema(), operation)?;
+    let columns = Columns::of(stream.schema(), layout)?;
     let mut records = Records {
         operation,
+        needs_id: matches!(layout, Layout::Records(_)),
         ids: Strings::default(),
         block: Block::default(),
         documents: OptionalStrings::default(),
@@ -35,6 +56,7 @@ pub fn decode(body: Bytes, operation: Operation, limits: Limits) -> Result<Recor
 /// The records of a stream as far as it has been read.
 struct Records {
     operation: Operation,
+    needs_id: bool,
     columns: Columns,
     ids: Strings,
     block: Block,
@@ -48,10 +70,10 @@ impl Records {
     fn push(&mut self, batch: &arrow::RecordBatch) -> Result<(), ApiError> {
         let (first, rows) = (self.ids.len(), batch.num_rows());
         let budget = &mut self.budget;
-        let ids = texts(batch.column(self.columns.id));
+        let ids = self.columns.id.map(|number| texts(batch.column(number)));
         for row in 0..rows {
-            let id = ids(row).unwrap_or_default();
-            if id.is_empty() {
+            let id = ids.as_ref().and_then(|ids| ids(row)).unwrap_or_default();
+            if id.is_empty() && self.needs_id {
                 let problem = "an ID must have at least one character";
                 return Err(wrong_value(ID, first + row, problem));
             }

@@ -353,3 +353,53 @@ proptest! {
         prop_assert_eq!(told(&batch), told(&from_json(Operation::Update, &body)));
     }
 }
+
+#[test]
+fn a_log_names_its_fields_as_columns_and_needs_no_id() {
+    let table = |more: Vec<(&str, ArrayRef)>| {
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let values = Arc::new(Float32Array::from(vec![1.0, 2.0]));
+        let vectors: ArrayRef = Arc::new(FixedSizeListArray::new(item, 1, values, None));
+        let columns = vec![("embedding", vectors)];
+        rows(columns.into_iter().chain(more).collect())
+    };
+    let fields = ["context", "label"];
+    let logged = |more| {
+        let body = stream(&[table(more)]).into();
+        super::decode_logged(body, &fields, LIMITS)
+    };
+    let batch = logged(vec![
+        ("input_uri", texts(&[Some("a"), Some("b")])),
+        ("context", texts(&[Some("test"), None])),
+        ("metadata.k", texts(&[None, Some("v")])),
+    ])
+    .unwrap();
+    assert_eq!(batch.ids.iter().collect::<Vec<_>>(), ["", ""]);
+    assert_eq!(batch.uris.get(1), Some("b"));
+    let cells = |row| -> Vec<String> {
+        let cells = batch.metadata.row(row);
+        cells
+            .map(|(key, value)| format!("{key}={value:?}"))
+            .collect()
+    };
+    assert_eq!(cells(0), ["context=Str(\"test\")"]);
+    assert_eq!(cells(1), ["k=Str(\"v\")"]);
+    for (column, value, message) in [
+        ("metadata.label", "x", "has the key of a field of the log"),
+        (
+            "metadata",
+            r#"{"label":"x"}"#,
+            "the key `label` is a field of the log",
+        ),
+        (
+            "uri",
+            "x",
+            "is none of `id`, `embedding`, `input_uri`, `context`, `label`",
+        ),
+        ("document", "x", "is none of"),
+    ] {
+        let error = logged(vec![(column, texts(&[None, Some(value)]))]).unwrap_err();
+        assert_eq!(error.status, 400, "{error}");
+        assert!(error.message.contains(message), "{error}");
+    }
+}
