@@ -9,6 +9,7 @@ use axum::http::HeaderValue;
 use axum::middleware::from_fn_with_state;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use vermilion_curation::Curation;
 use vermilion_engine::Database;
 use vermilion_protocol::ApiError;
 
@@ -29,6 +30,8 @@ pub(crate) struct App(Arc<Shared>);
 pub(crate) struct Shared {
     /// The open database.
     pub(crate) database: Arc<Database>,
+    /// What to label and retrain on next.
+    pub(crate) curation: Arc<Curation>,
     /// What the server was told.
     pub(crate) config: ServerConfig,
     /// Counts and times.
@@ -68,6 +71,7 @@ impl App {
             })
         });
         Ok(Self(Arc::new(Shared {
+            curation: Arc::new(Curation::new(database.clone())),
             database,
             keyring: keyring.map(Arc::new),
             audit: audit.transpose()?,

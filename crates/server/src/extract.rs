@@ -37,6 +37,8 @@ pub(crate) struct Names {
     pub(crate) function: String,
     /// A job or a component.
     pub(crate) target: String,
+    /// A record.
+    pub(crate) record: String,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Names {
@@ -52,6 +54,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
                 "database" => &mut names.database,
                 "function" => &mut names.function,
                 "job" | "component" => &mut names.target,
+                "record" => &mut names.record,
                 _ => &mut names.collection,
             };
             value.clone_into(place);
@@ -199,7 +202,7 @@ fn too_large() -> ApiError {
 }
 
 /// Reads a body whole, within the limits of size and time.
-async fn read_body(request: Request, app: &App) -> Result<Bytes, ApiError> {
+pub(crate) async fn read_body(request: Request, app: &App) -> Result<Bytes, ApiError> {
     let bytes_max = app.config.body_bytes_max;
     let announced = request
         .headers()

@@ -78,7 +78,7 @@ fn operation(route: &Route) -> Value {
         "parameters": parameters(route),
         "responses": {
             route.status.to_string(): success,
-            "default": {"description": "An error", "content": reference("Error")},
+            "default": {"description": "An error", "content": reference(refusal(route))},
         },
     });
     if let Some(schema) = route.accepted {
@@ -104,8 +104,21 @@ fn operation(route: &Route) -> Value {
             "required": route.needs_body,
             "content": content(schema, route.takes_arrow),
         });
+        if route.takes_lines {
+            operation["requestBody"]["content"]["application/x-ndjson"] = json!({});
+        }
     }
     operation
+}
+
+/// The schema of what a route answers to what it does not take. What stands in front of routes of
+/// curation, such as the check of a key, answers with the two members that both schemas have.
+fn refusal(route: &Route) -> &'static str {
+    if route.path.starts_with(routes::CURATION) {
+        "Refusal"
+    } else {
+        "Error"
+    }
 }
 
 fn parameters(route: &Route) -> Vec<Value> {
@@ -126,7 +139,8 @@ fn parameters(route: &Route) -> Vec<Value> {
                 "type": "string",
                 "enum": ["index_and_wal", "index_only", "index_and_bounded_wal"],
             }),
-            "job" => text.clone(),
+            "job" | "space" | "embedding_set" | "context" | "dataset" | "metric"
+            | "idempotency_key" => text.clone(),
             "limit" if route.operation == "job_history" => {
                 json!({"type": "integer", "minimum": 0, "maximum": RUNS_MAX})
             }

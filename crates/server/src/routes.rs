@@ -1,4 +1,5 @@
-//! The table of all routes; those that control the server are in `control`. The router and
+//! The table of all routes; those that control the server are in `control`, those of curation in
+//! `curation`. The router and
 //! `/openapi.json` are both made from it.
 
 use crate::access::Need::{AnyKey, Database, Nothing, PartOfTenant, Server, Tenant};
@@ -7,6 +8,7 @@ use crate::handlers::{collections, conditional, namespaces, pages, records, syst
 use crate::pace::{MIN_SEQ_ID, WAIT_MS, WAIT_MS_MAX};
 
 mod control;
+mod curation;
 mod route;
 
 pub(crate) use route::Route;
@@ -29,6 +31,8 @@ macro_rules! collections {
 
 /// What the paths of the control routes begin with.
 pub(crate) const CONTROL: &str = "/control/";
+/// What those of curation begin with; their tenant and database may stand in headers.
+pub(crate) const CURATION: &str = "/curation/";
 
 /// The headers of a read that say what it must see.
 const SEES: &[(&str, u64, &str)] = &[
@@ -44,7 +48,7 @@ const PAGES: &[&str] = &["limit", "offset"];
 
 /// Every route but those of the first version of the API, which is gone.
 pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().chain(control::ROUTES)
+    ROUTES.iter().chain(control::ROUTES).chain(curation::ROUTES)
 }
 
 const ROUTES: &[Route] = &[

@@ -14,9 +14,10 @@ use vermilion_protocol::ApiError;
 use super::{Identity, Need, Role, Scope};
 use crate::answer::Failure;
 use crate::app::App;
+use crate::handlers::curation::place_of;
 use crate::listen::Peer;
 use crate::observe::RequestId;
-use crate::routes::Route;
+use crate::routes::{CURATION, Route};
 
 /// A route and what it shares with the others.
 #[derive(Clone)]
@@ -42,11 +43,17 @@ impl Place {
             match name {
                 "tenant" => value.clone_into(&mut place.tenant),
                 "database" => value.clone_into(&mut place.database),
-                "collection_id" => value.clone_into(&mut place.collection),
+                "collection_id" | "space" => value.clone_into(&mut place.collection),
                 _ => {}
             }
         }
         place
+    }
+
+    /// The same for a route of curation, whose tenant and database headers may name.
+    fn or_named_by(mut self, headers: &HeaderMap) -> Self {
+        (self.tenant, self.database) = place_of(&self.tenant, &self.database, headers);
+        self
     }
 }
 
@@ -58,7 +65,10 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response {
     let Guarded { app, route } = guarded;
-    let place = Place::of(&params);
+    let mut place = Place::of(&params);
+    if route.path.starts_with(CURATION) {
+        place = place.or_named_by(request.headers());
+    }
     let identity = app.identify(request.headers());
     let id = request.extensions().get::<RequestId>().cloned();
     let peer = request.extensions().get::<Peer>().copied();

@@ -28,6 +28,8 @@ pub(crate) struct Route {
     pub(crate) needs_body: bool,
     /// Whether the body may also be a stream of Arrow.
     pub(crate) takes_arrow: bool,
+    /// Whether the body may also be lines of JSON.
+    pub(crate) takes_lines: bool,
     /// Names in the query string.
     pub(crate) query: &'static [&'static str],
     /// Names of headers, each with its largest number and what it means.
@@ -72,6 +74,11 @@ impl Route {
 
     pub(super) const fn taking_arrow(mut self) -> Self {
         self.takes_arrow = true;
+        self
+    }
+
+    pub(super) const fn taking_lines(mut self) -> Self {
+        self.takes_lines = true;
         self
     }
 
@@ -131,6 +138,7 @@ pub(super) const fn route(
         body: None,
         needs_body: true,
         takes_arrow: false,
+        takes_lines: false,
         query: &[],
         headers: &[],
         tells_seqs: false,

@@ -28,7 +28,15 @@ const ANY_KEY: [&str; 5] = [
     "/api/v2/auth/identity",
 ];
 /// The last parts of paths whose POST only looks.
-const LOOKS: [&str; 5] = ["/get", "/query", "/count", "/search", "/conditional/get"];
+const LOOKS: [&str; 7] = [
+    "/get",
+    "/query",
+    "/count",
+    "/search",
+    "/conditional/get",
+    "/recommendations",
+    "/assess",
+];
 
 /// A server that asks for keys, and the keys.
 struct Guarded {
@@ -110,7 +118,8 @@ fn may(key: &Key, method: &str, route: &str) -> bool {
     let own_tenant = key.tenant.is_none_or(|tenant| tenant == "default_tenant");
     let own_database = key.database.is_none_or(|name| name == "default_database");
     let needed = |otherwise: Role| if looks { Role::Read } else { otherwise };
-    if route.contains("/databases/{database}") {
+    // Without names in the path, the default ones are meant.
+    if route.contains("/databases/{database}") || route.starts_with("/curation/") {
         let itself = route.ends_with("/databases/{database}");
         let role = needed(if itself { Role::Admin } else { Role::Write });
         return own_tenant && own_database && key.role >= role;
@@ -135,7 +144,9 @@ fn routes(server: &TestServer, secret: &str) -> Vec<(String, String, String)> {
             .replace("{component}", "maintenance")
             .replace("{job}", "scrub")
             .replace("{crn}", "a:b:c")
-            .replace("{function}", "f");
+            .replace("{function}", "f")
+            .replace("{space}", "s")
+            .replace("{record}", "r");
         assert!(
             !path.contains('{'),
             "the test does not know a name of {route}"
@@ -192,6 +203,23 @@ fn what_is_out_of_reach_looks_the_same_whether_it_is_there_or_not() {
         (answer.status, answer.text().to_owned())
     };
     assert_eq!(ask("default_tenant"), ask("no_such_tenant"));
+}
+
+#[test]
+fn names_in_headers_reach_no_farther_than_names_in_the_path() {
+    let Guarded { server, keys, .. } = guarded();
+    let of_one = keys.iter().find(|key| key.database.is_some()).unwrap();
+    let bearer = format!("authorization: Bearer {}", of_one.secret);
+    let ask = |headers: &[&str]| {
+        let headers = [&[bearer.as_str()], headers].concat();
+        let answer = server
+            .connect()
+            .request("GET", "/curation/v1/spaces", &headers, b"");
+        answer.status
+    };
+    assert_eq!(ask(&[]), 200);
+    assert_eq!(ask(&["x-vermilion-database: other"]), 403);
+    assert_eq!(ask(&["x-vermilion-tenant: other"]), 403);
 }
 
 #[test]

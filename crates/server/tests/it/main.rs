@@ -7,6 +7,7 @@ mod api;
 mod backups;
 mod conditional;
 mod control;
+mod curation;
 mod forks;
 mod harness;
 mod hostile;

@@ -1,0 +1,53 @@
+//! Curation: which inputs of a model to label and retrain on next, over the database itself.
+//!
+//! What must stay true: a space is an ordinary collection, and all that is logged, labelled or decided
+//! is in its records, written through its log; so a restart needs nothing else, and official clients
+//! read it. What is refused changes nothing, and the refusal names the field and the row.
+//!
+//! | module | what |
+//! |---|---|
+//! | `fields` | the fields of a record, and the metadata keys that they take |
+//! | `key` | canonical JSON and the key of an embedding set |
+//! | `refusal` | the one error, as the API answers it |
+//! | `body` | what a log is told: JSON columns, lines of JSON, Arrow |
+//! | `check` | from what was told to records, or to a refusal |
+//! | `spaces` | spaces found, made, described and deleted |
+//! | `log` | the way of a batch into its space |
+
+pub mod body;
+mod check;
+pub mod fields;
+mod key;
+mod log;
+mod refusal;
+mod spaces;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use vermilion_engine::Database;
+
+pub use key::{canonical, embedding_set_key};
+pub use log::Logged;
+pub use refusal::{Refusal, Result};
+pub use spaces::{Place, Space, SpaceSummary};
+
+/// Curation over a database. All methods can be called from any thread.
+pub struct Curation {
+    database: Arc<Database>,
+    /// Where the space of an embedding set was found last.
+    found: Mutex<spaces::Found>,
+    /// Idempotency keys of batches that are being logged.
+    under_way: Mutex<log::UnderWay>,
+}
+
+impl Curation {
+    /// Curation over `database`.
+    pub fn new(database: Arc<Database>) -> Self {
+        Self {
+            database,
+            found: Mutex::default(),
+            under_way: Mutex::default(),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The way of a batch into its space.
+//!
+//! What must stay true: everything is judged before anything is written; the answer comes when the
+//! batch is durable. A batch under an idempotency key is noted before it is written, with a digest of
+//! its content: so a repeat is known even where the process died between the two, and writing it
+//! again changes nothing, since records are written by their ids.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use vermilion_engine::catalog::Document;
+use vermilion_engine::model::{RecordBatch, Space as Metric, Value};
+
+use crate::body::{Head, Told};
+use crate::check::{Expected, check};
+use crate::fields;
+use crate::key::hexadecimal;
+use crate::spaces::{BATCHES, Place, Space, metric_named};
+use crate::{Curation, Refusal, Result};
+
+/// How long a key is known: a day.
+const KEY_LIFE_SECONDS: f64 = 86_400.0;
+/// Bytes of a key at most.
+const KEY_BYTES_MAX: usize = 256;
+
+/// What is answered to a batch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Logged {
+    /// The space that has it.
+    pub space: String,
+    /// Its key.
+    pub embedding_set_key: String,
+    /// The ids of the records, in the order of the batch.
+    pub ids: Vec<String>,
+    /// The first and the last position in the log of the space.
+    pub seq: [u64; 2],
+}
+
+/// Keys of batches that are being logged.
+#[derive(Default)]
+pub(crate) struct UnderWay {
+    keys: HashSet<String>,
+    /// When keys past their life were last forgotten.
+    swept_at: f64,
+}
+
+impl Curation {
+    /// Takes a batch into its space, which is made if it is not there. `asked` is what the request
+    /// says besides its body, which comes before it.
+    pub fn log(&self, place: &Place, mut told: Told, asked: Head) -> Result<Logged> {
+        let head = std::mem::take(&mut told.head).or(asked);
+        let known = self.known_space(place, &head)?;
+        let metric = metric_named(head.metric.as_deref())?;
+        let expected = expected(known.as_ref(), metric)?;
+        let now = self.now();
+        let checked = check(told, &head, expected, self.database.limits(), now)?;
+        let key = check_key(&head)?;
+        let space = match known {
+            Some(space) => space,
+            None => self.make_space(place, &head, expected.metric)?,
+        };
+        self.note_datasets(&space, &checked.datasets, &head, now)?;
+        match key {
+            None => self.write(&space, checked.batch),
+            Some(key) => self.write_once(&space, checked.batch, key, now),
+        }
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn now(&self) -> f64 {
+        self.database.now_nanoseconds() as f64 / 1e9
+    }
+
+    fn write(&self, space: &Space, batch: RecordBatch) -> Result<Logged> {
+        let ids = batch.ids.iter().map(str::to_owned).collect();
+        let seqs = self.database.write(space.scope(), batch)?;
+        Ok(Logged {
+            space: space.collection.name.clone(),
+            embedding_set_key: space.embedding_set_key.clone(),
+            ids,
+            seq: [seqs.first.0, seqs.last.0],
+        })
+    }
+
+    /// Writes a batch unless it was written under its key before.
+    fn write_once(&self, space: &Space, batch: RecordBatch, key: &str, now: f64) -> Result<Logged> {
+        let document_key = space.document_key(key);
+        let _turn = self.take_turn(&document_key)?;
+        self.forget_old_keys(now)?;
+        let digest = digest(&batch);
+        let known = self.database.document(BATCHES, &document_key)?;
+        let known = known.filter(|known| lives(&known.body, now));
+        if let Some(known) = known {
+            if known.body["digest"] != digest {
+                let message = format!("Another batch was logged under the key `{key}`.");
+                return Err(Refusal::new(409, "idempotency_conflict", message)
+                    .field("idempotency_key")
+                    .hint("a key stands for one content for a day"));
+            }
+            if let (Some(first), Some(last)) =
+                (known.body["seq"][0].as_u64(), known.body["seq"][1].as_u64())
+            {
+                return Ok(Logged {
+                    space: space.collection.name.clone(),
+                    embedding_set_key: space.embedding_set_key.clone(),
+                    ids: batch.ids.iter().map(str::to_owned).collect(),
+                    seq: [first, last],
+                });
+            }
+        }
+        let note = |seq: Option<[u64; 2]>| Document {
+            kind: BATCHES.to_owned(),
+            key: document_key.clone(),
+            body: json!({ "digest": digest, "at": now, "seq": seq }),
+        };
+        self.database.put_document(note(None))?;
+        let logged = self.write(space, batch)?;
+        self.database.put_document(note(Some(logged.seq)))?;
+        Ok(logged)
+    }
+
+    fn take_turn<'a>(&'a self, key: &str) -> Result<Turn<'a>> {
+        if !self.under_way.lock().keys.insert(key.to_owned()) {
+            let message = "A batch is being logged under this key.";
+            return Err(Refusal::new(429, "idempotency_key_in_use", message)
+                .field("idempotency_key")
+                .hint("retry in a second"));
+        }
+        Ok(Turn {
+            curation: self,
+            key: key.to_owned(),
+        })
+    }
+
+    /// Forgets keys past their life, once an hour.
+    fn forget_old_keys(&self, now: f64) -> Result<()> {
+        {
+            let mut under_way = self.under_way.lock();
+            if now - under_way.swept_at < KEY_LIFE_SECONDS / 24.0 {
+                return Ok(());
+            }
+            under_way.swept_at = now;
+        }
+        for document in self.database.documents(BATCHES, "")? {
+            if !lives(&document.body, now) {
+                self.database.delete_document(BATCHES, &document.key)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key that nobody else uses until this is dropped.
+struct Turn<'a> {
+    curation: &'a Curation,
+    key: String,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.curation.under_way.lock().keys.remove(&self.key);
+    }
+}
+
+fn lives(body: &serde_json::Value, now: f64) -> bool {
+    body["at"]
+        .as_f64()
+        .is_some_and(|at| now - at < KEY_LIFE_SECONDS)
+}
+
+fn check_key(head: &Head) -> Result<Option<&str>> {
+    let key = head.idempotency_key.as_deref();
+    if key.is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
+        let message = "The idempotency key is empty or too long.";
+        return Err(Refusal::wrong("bad_idempotency_key", message)
+            .field("idempotency_key")
+            .hint(format!("1 to {KEY_BYTES_MAX} bytes")));
+    }
+    Ok(key)
+}
+
+/// What a batch for `space` must be.
+fn expected(space: Option<&Space>, asked: Option<Metric>) -> Result<Expected> {
+    let Some(space) = space else {
+        return Ok(Expected {
+            dimension: None,
+            metric: asked.unwrap_or(Metric::Cosine),
+        });
+    };
+    let metric = space.collection.schema.space();
+    if asked.is_some_and(|asked| asked != metric) {
+        let message = "The space compares vectors otherwise.";
+        return Err(Refusal::new(409, "metric_changed", message).field("metric"));
+    }
+    Ok(Expected {
+        dimension: space.collection.dimension,
+        metric,
+    })
+}
+
+/// A digest of what a batch says; not of when it came, where it does not say so itself.
+fn digest(batch: &RecordBatch) -> String {
+    let mut digest = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        digest.update((bytes.len() as u64).to_le_bytes());
+        digest.update(bytes);
+    };
+    for row in 0..batch.len() {
+        part(batch.ids.get(row).as_bytes());
+        part(batch.uris.get(row).unwrap_or_default().as_bytes());
+        for number in batch.embeddings.get(row).unwrap_or_default() {
+            part(&number.to_le_bytes());
+        }
+        let mut cells: Vec<_> = batch.metadata.row(row).collect();
+        cells.sort_by_key(|cell| cell.0);
+        for (key, value) in cells {
+            if key != fields::OBSERVED_AT {
+                part(key.as_bytes());
+                part(said(value).as_bytes());
+            }
+        }
+    }
+    hexadecimal(&digest.finalize())
+}
+
+/// A cell as text, each kind its own.
+fn said(value: &Value) -> String {
+    match value {
+        Value::Str(text) => format!("s{text}"),
+        Value::Bool(value) => format!("b{value}"),
+        Value::Int(value) => format!("i{value}"),
+        Value::Float(value) => format!("f{:016x}", value.to_bits()),
+        Value::Sparse(vector) => {
+            let scores = vector.values.iter().map(|value| value.to_bits());
+            format!("p{:?}{:?}", vector.tokens, scores.collect::<Vec<_>>())
+        }
+        _ => "null".to_owned(),
+    }
+}

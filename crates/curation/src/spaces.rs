@@ -1,0 +1,475 @@
+//! Spaces: collections whose metadata says which embedding set they hold.
+//!
+//! What must stay true: what makes a collection a space is in the metadata of the collection, so that
+//! it goes where the collection goes and ends where it ends. A fork of a space is a space of its own
+//! name; the embedding set leads to the first.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
+use vermilion_engine::Database;
+use vermilion_engine::catalog::Document;
+use vermilion_engine::model::{
+    Aggregate, Aggregated, Collection, CollectionId, CollectionScope, CollectionUpdate, GetRequest,
+    NewCollection, Page, Schema, Space as Metric, Survey, Value,
+};
+use vermilion_protocol::names::check_collection_name;
+
+use crate::body::Head;
+use crate::fields::{self, Context};
+use crate::key::{canonical, embedding_set_key};
+use crate::{Curation, Refusal, Result};
+
+/// The key of a collection's metadata that holds its embedding set as canonical JSON.
+const SET: &str = "curation:embedding_set";
+/// The key that holds the key of that.
+const SET_KEY: &str = "curation:embedding_set_key";
+/// Documents about datasets.
+const DATASETS: &str = "curation_dataset";
+/// Documents about batches.
+pub(crate) const BATCHES: &str = "curation_batch";
+/// Classes and datasets that a summary tells at most.
+const VALUES_MAX: usize = 10_000;
+
+/// Where spaces are looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The tenant.
+    pub tenant: String,
+    /// The database.
+    pub database: String,
+}
+
+/// Where the space of a key was found.
+pub(crate) type Found = HashMap<(Place, String), CollectionId>;
+
+/// A space.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Space {
+    /// Its collection.
+    pub collection: Collection,
+    /// What it holds.
+    pub embedding_set: Json,
+    /// The key of that.
+    pub embedding_set_key: String,
+}
+
+/// What is told of a space.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SpaceSummary {
+    /// Its name, that of its collection.
+    pub space: String,
+    /// The id of its collection.
+    pub collection_id: String,
+    /// What it holds.
+    pub embedding_set: Json,
+    /// The key of that.
+    pub embedding_set_key: String,
+    /// Numbers in its vectors.
+    pub dim: Option<u32>,
+    /// How it compares them.
+    pub metric: Metric,
+    /// Records in it.
+    pub records: u64,
+    /// Records of each context.
+    pub contexts: BTreeMap<String, u64>,
+    /// Its datasets, by name.
+    pub datasets: Vec<DatasetSummary>,
+    /// Classes that labels name, by name.
+    pub classes: Vec<String>,
+    /// Seconds since 1970 of the first and the last observation.
+    pub first_observed_at: Option<f64>,
+    /// See `first_observed_at`.
+    pub last_observed_at: Option<f64>,
+    /// The last position of its log.
+    pub seq: u64,
+    /// Operations that are logged and that readers do not see yet.
+    pub index_lag: u64,
+}
+
+/// What is told of a dataset.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DatasetSummary {
+    /// Its name.
+    pub name: String,
+    /// Records in it.
+    pub records: u64,
+    /// The context of its first record.
+    pub context: Option<String>,
+    /// Seconds since 1970 of its first record.
+    pub created_at: Option<f64>,
+    /// What the user says of it.
+    pub metadata: Json,
+}
+
+impl Space {
+    /// The space that a collection is; `None` where it is none.
+    pub(crate) fn of(collection: Collection) -> Option<Self> {
+        let metadata = collection.metadata.as_ref()?;
+        let set = serde_json::from_str(metadata.get(SET)?.as_str()?).ok()?;
+        let key = metadata.get(SET_KEY)?.as_str()?.to_owned();
+        Some(Self {
+            collection,
+            embedding_set: set,
+            embedding_set_key: key,
+        })
+    }
+
+    /// As the engine takes it.
+    pub(crate) fn scope(&self) -> CollectionScope<'_> {
+        CollectionScope {
+            tenant: &self.collection.tenant,
+            database: &self.collection.database,
+            id: self.collection.id,
+        }
+    }
+
+    /// What a document about `what` of this space is called.
+    pub(crate) fn document_key(&self, what: &str) -> String {
+        format!("{}/{what}", self.collection.id)
+    }
+}
+
+impl Curation {
+    /// The space of that name or with that key.
+    pub fn space(&self, place: &Place, name: &str) -> Result<Space> {
+        let named = self
+            .database
+            .collection(&place.tenant, &place.database, name);
+        let named = named.ok().and_then(Space::of);
+        named
+            .or_else(|| self.space_of_key(place, name))
+            .ok_or_else(|| {
+                Refusal::new(
+                    404,
+                    "space_not_found",
+                    format!("There is no space `{name}`."),
+                )
+                .field("space")
+                .hint("the name of a space or its embedding_set_key; GET /spaces lists them")
+            })
+    }
+
+    /// Spaces of a database, by name, and how many there are.
+    pub fn spaces(&self, place: &Place, page: Page) -> Result<(Vec<SpaceSummary>, usize)> {
+        let all = self.all_spaces(place)?;
+        let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
+        let page = all.iter().skip(page.offset as usize).take(limit);
+        // One that is deleted meanwhile is left out.
+        let told = page.map(|space| self.summary(space));
+        let told: Result<Vec<_>> = told
+            .filter(|told| !matches!(told, Err(refusal) if refusal.status == 404))
+            .collect();
+        Ok((told?, all.len()))
+    }
+
+    /// Embedding sets with their keys and spaces, by name.
+    pub fn embedding_sets(&self, place: &Place) -> Result<Json> {
+        let sets = self.all_spaces(place)?.into_iter().map(|space| {
+            json!({
+                "embedding_set": space.embedding_set,
+                "embedding_set_key": space.embedding_set_key,
+                "space": space.collection.name,
+            })
+        });
+        Ok(sets.collect())
+    }
+
+    /// Deletes a space, its records and what is known of its datasets and batches.
+    pub fn delete_space(&self, place: &Place, name: &str) -> Result<()> {
+        let space = self.space(place, name)?;
+        let name = &space.collection.name;
+        self.database
+            .delete_collection(&place.tenant, &place.database, name)?;
+        for kind in [DATASETS, BATCHES] {
+            for document in self.database.documents(kind, &space.document_key(""))? {
+                self.database.delete_document(kind, &document.key)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn all_spaces(&self, place: &Place) -> Result<Vec<Space>> {
+        let page = Page::default();
+        let all = self
+            .database
+            .collections(&place.tenant, &place.database, page)?;
+        let mut spaces: Vec<Space> = all.into_iter().filter_map(Space::of).collect();
+        spaces.sort_by(|a, b| a.collection.name.cmp(&b.collection.name));
+        Ok(spaces)
+    }
+
+    /// The space of a key: of several, which forks make, the one that is no fork, else the first.
+    fn space_of_key(&self, place: &Place, key: &str) -> Option<Space> {
+        let known = (place.clone(), key.to_owned());
+        let id = self.found.lock().get(&known).copied();
+        if let Some(id) = id {
+            let scope = CollectionScope {
+                tenant: &place.tenant,
+                database: &place.database,
+                id,
+            };
+            let found = self.database.collection_by_id(scope);
+            let found = found.ok().and_then(Space::of);
+            if let Some(space) = found.filter(|space| space.embedding_set_key == key) {
+                return Some(space);
+            }
+        }
+        let all = self.all_spaces(place).ok()?;
+        let mut of_key = all
+            .into_iter()
+            .filter(|space| space.embedding_set_key == key);
+        let first = of_key.next()?;
+        let space = if first.collection.origins.is_empty() {
+            first
+        } else {
+            of_key
+                .find(|space| space.collection.origins.is_empty())
+                .unwrap_or(first)
+        };
+        self.found.lock().insert(known, space.collection.id);
+        Some(space)
+    }
+
+    /// The space that the head of a log means, where it is there already.
+    pub(crate) fn known_space(&self, place: &Place, head: &Head) -> Result<Option<Space>> {
+        let set = head.embedding_set.as_ref();
+        if set.is_some_and(|set| !set.is_object()) {
+            let message = "The embedding set is no JSON object.";
+            return Err(Refusal::wrong("bad_embedding_set", message)
+                .field("embedding_set")
+                .hint(
+                    "an object such as {\"model\": \"m\", \"version\": \"7\", \"layer\": \"fc2\"}",
+                ));
+        }
+        let key = set.map(embedding_set_key);
+        let Some(name) = &head.space else {
+            let Some(key) = key else {
+                let message = "The batch names no space.";
+                return Err(Refusal::wrong("missing_field", message)
+                    .field("embedding_set")
+                    .hint("`embedding_set`, any JSON object, or `space`, a name"));
+            };
+            return Ok(self.space_of_key(place, &key));
+        };
+        let found = self.space(place, name).ok();
+        let elsewhere = key
+            .as_ref()
+            .and_then(|key| self.space_of_key(place, key))
+            .filter(|other| {
+                let same = |space: &Space| space.embedding_set_key == other.embedding_set_key;
+                !found.as_ref().is_some_and(same)
+            });
+        let changed = match (&found, &key) {
+            (Some(space), Some(key)) => space.embedding_set_key != *key,
+            _ => false,
+        };
+        if changed || elsewhere.is_some() {
+            let message = match elsewhere {
+                Some(other) => format!(
+                    "This embedding set is that of the space `{}`, not of `{name}`.",
+                    other.collection.name
+                ),
+                None => format!("The space `{name}` has another embedding set."),
+            };
+            return Err(Refusal::new(409, "embedding_set_changed", message)
+                .field("embedding_set")
+                .hint("another model, version or layer is another space; leave out `space`"));
+        }
+        Ok(found)
+    }
+
+    /// Makes the space that the head of a log means.
+    pub(crate) fn make_space(&self, place: &Place, head: &Head, metric: Metric) -> Result<Space> {
+        let named = || json!({ "space": head.space });
+        let set = head.embedding_set.clone().unwrap_or_else(named);
+        let key = embedding_set_key(&set);
+        let name = match &head.space {
+            Some(name) => name.clone(),
+            None => format!("space-{key}"),
+        };
+        check_collection_name("space", &name).map_err(|error| {
+            Refusal::wrong("bad_space_name", error.message)
+                .field("space")
+                .hint("3 to 512 of a-z, A-Z, 0-9, `.`, `_` and `-`")
+        })?;
+        self.database
+            .database(&place.tenant, &place.database)
+            .map_err(|error| {
+                let refusal = Refusal::new(404, "database_not_found", error.message());
+                refusal.field("database")
+            })?;
+        let marks = marks(&set, &key);
+        let mut schema = Schema::default();
+        schema.change_vectors(|vectors| vectors.space = Some(metric));
+        let made = self.database.create_collection(NewCollection {
+            tenant: place.tenant.clone(),
+            database: place.database.clone(),
+            name: name.clone(),
+            metadata: Some(marks.clone()),
+            schema,
+            get_or_create: true,
+        })?;
+        if let Some(space) = Space::of(made.clone()) {
+            return Ok(space);
+        }
+        // A collection of that name was there: from now on it is a space.
+        let mut metadata = made.metadata.unwrap_or_default();
+        metadata.extend(marks);
+        let scope = CollectionScope {
+            tenant: &place.tenant,
+            database: &place.database,
+            id: made.id,
+        };
+        let update = CollectionUpdate {
+            metadata: Some(metadata),
+            ..CollectionUpdate::default()
+        };
+        self.database.update_collection(scope, update)?;
+        self.space(place, &name)
+    }
+
+    /// Notes datasets that are not known yet, and what the user says of the one of the batch.
+    pub(crate) fn note_datasets(
+        &self,
+        space: &Space,
+        datasets: &[(String, Context)],
+        head: &Head,
+        now: f64,
+    ) -> Result<()> {
+        for (name, context) in datasets {
+            let key = space.document_key(name);
+            let known = self.database.document(DATASETS, &key)?;
+            let said = head.dataset.as_ref().filter(|said| *said == name);
+            let said = said.and(head.dataset_metadata.as_ref());
+            let body = match known {
+                None => json!({
+                    "context": context.name(), "created_at": now, "metadata": said,
+                }),
+                Some(known) if said.is_some() => {
+                    let mut body = known.body;
+                    body["metadata"] = json!(said);
+                    body
+                }
+                Some(_) => continue,
+            };
+            self.database.put_document(Document {
+                kind: DATASETS.to_owned(),
+                key,
+                body,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What is told of a space.
+    pub fn summary(&self, space: &Space) -> Result<SpaceSummary> {
+        let database: &Database = &self.database;
+        let scope = space.scope();
+        let count = |key: &str| Aggregate::CountBy {
+            key: key.to_owned(),
+            limit: VALUES_MAX,
+        };
+        let observed = || fields::OBSERVED_AT.to_owned();
+        let survey = Survey {
+            order_by: Vec::new(),
+            aggregates: vec![
+                count(fields::CONTEXT),
+                count(fields::DATASET),
+                count(fields::LABEL_CLASS),
+                Aggregate::Min { key: observed() },
+                Aggregate::Max { key: observed() },
+            ],
+        };
+        let nothing = GetRequest {
+            limit: Some(0),
+            ..GetRequest::default()
+        };
+        let (_, told) = database.survey(scope, &nothing, &survey)?;
+        let status = database.indexing_status(scope)?;
+        let mut told = told.into_iter();
+        let contexts = counts(told.next());
+        let datasets = counts(told.next());
+        let classes = counts(told.next());
+        let moment = |value: Option<Aggregated>| match value {
+            Some(Aggregated::Value(Some(Value::Float(seconds)))) => Some(seconds),
+            Some(Aggregated::Value(Some(Value::Int(seconds)))) => Some(seconds as f64),
+            _ => None,
+        };
+        Ok(SpaceSummary {
+            space: space.collection.name.clone(),
+            collection_id: space.collection.id.to_string(),
+            embedding_set: space.embedding_set.clone(),
+            embedding_set_key: space.embedding_set_key.clone(),
+            dim: database.collection_by_id(scope)?.dimension,
+            metric: space.collection.schema.space(),
+            records: database.count(scope)?,
+            contexts,
+            datasets: self.dataset_summaries(space, datasets)?,
+            classes: classes.into_keys().collect(),
+            first_observed_at: moment(told.next()),
+            last_observed_at: moment(told.next()),
+            seq: status.total_operations,
+            index_lag: status.total_operations - status.indexed_operations,
+        })
+    }
+
+    fn dataset_summaries(
+        &self,
+        space: &Space,
+        counts: BTreeMap<String, u64>,
+    ) -> Result<Vec<DatasetSummary>> {
+        let mut known = HashMap::new();
+        let prefix = space.document_key("");
+        for document in self.database.documents(DATASETS, &prefix)? {
+            known.insert(document.key[prefix.len()..].to_owned(), document.body);
+        }
+        let told = counts.into_iter().map(|(name, records)| {
+            let body = known.remove(&name).unwrap_or_default();
+            DatasetSummary {
+                records,
+                context: body["context"].as_str().map(str::to_owned),
+                created_at: body["created_at"].as_f64(),
+                metadata: body["metadata"].clone(),
+                name,
+            }
+        });
+        Ok(told.collect())
+    }
+}
+
+/// What the metadata of a collection says of a space.
+fn marks(set: &Json, key: &str) -> Map<String, Json> {
+    let mut marks = Map::new();
+    marks.insert(SET.to_owned(), canonical(set).into());
+    marks.insert(SET_KEY.to_owned(), key.into());
+    marks
+}
+
+/// Texts with how often each is there.
+fn counts(told: Option<Aggregated>) -> BTreeMap<String, u64> {
+    let Some(Aggregated::Counts { values, .. }) = told else {
+        return BTreeMap::new();
+    };
+    let texts = values.into_iter().filter_map(|(value, count)| match value {
+        Value::Str(text) => Some((text.into(), count)),
+        _ => None,
+    });
+    texts.collect()
+}
+
+/// The metric of that name.
+pub(crate) fn metric_named(name: Option<&str>) -> Result<Option<Metric>> {
+    match name {
+        None => Ok(None),
+        Some("cosine") => Ok(Some(Metric::Cosine)),
+        Some("l2") => Ok(Some(Metric::L2)),
+        Some("ip") => Ok(Some(Metric::Ip)),
+        Some(other) => Err(
+            Refusal::wrong("unknown_metric", format!("`{other}` is no metric."))
+                .field("metric")
+                .hint("cosine, l2, ip"),
+        ),
+    }
+}

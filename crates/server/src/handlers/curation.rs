@@ -1,0 +1,258 @@
+//! Routes of curation.
+//!
+//! What must stay true: the tenant and the database are those that access was checked for: of the
+//! path, else of the headers, else the default ones; whatever is wrong is told as a refusal, with the
+//! field and the row.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use vermilion_curation::{Curation, Place, Refusal, body};
+use vermilion_protocol::{ApiError, arrow};
+
+use crate::answer::{Answer, Failure, FailureMessage};
+use crate::app::App;
+use crate::extract::{Asked, Names, Paging, read_body};
+use crate::media::Form;
+
+/// The headers that name the tenant and the database where the path does not.
+const TENANT: &str = "x-vermilion-tenant";
+/// See [`TENANT`].
+const DATABASE: &str = "x-vermilion-database";
+
+/// A refusal on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Refused(Refusal);
+
+type Reply = Result<Answer, Refused>;
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal)
+    }
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        let code = match error.status {
+            408 => "timeout",
+            413 => "too_large",
+            415 => "unsupported_media_type",
+            429 => "busy",
+            503 => "closed",
+            500.. => "internal",
+            _ => "invalid_argument",
+        };
+        Self(Refusal::new(error.status, code, error.message))
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        failure.0.into()
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).expect("refusals have sound statuses");
+        let mut response = Answer::with_status(status, self.0.to_json()).into_response();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let second = HeaderValue::from_static("1");
+            response.headers_mut().insert(RETRY_AFTER, second);
+        }
+        let message = FailureMessage(self.0.message);
+        response.extensions_mut().insert(message);
+        response
+    }
+}
+
+/// The tenant and the database that `headers` name where a path names none.
+pub(crate) fn place_of(tenant: &str, database: &str, headers: &HeaderMap) -> (String, String) {
+    let named = |in_path: &str, header: &str, default: &str| {
+        if !in_path.is_empty() {
+            return in_path.to_owned();
+        }
+        let said = headers.get(header).and_then(|value| value.to_str().ok());
+        said.unwrap_or(default).to_owned()
+    };
+    (
+        named(tenant, TENANT, "default_tenant"),
+        named(database, DATABASE, "default_database"),
+    )
+}
+
+/// Where a request looks, and the names of its path.
+#[derive(Debug)]
+pub(crate) struct At {
+    place: Place,
+    names: Names,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for At {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let names = Names::from_request_parts(parts, state).await?;
+        let (tenant, database) = place_of(&names.tenant, &names.database, &parts.headers);
+        let place = Place { tenant, database };
+        Ok(Self { place, names })
+    }
+}
+
+/// The body of a log, and in which form it is.
+#[derive(Debug)]
+pub(crate) enum LogBody {
+    Columns(Bytes),
+    Lines(Bytes),
+    Stream(Bytes),
+}
+
+/// The media types of lines of JSON.
+const LINES: [&str; 3] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+];
+
+impl FromRequest<App> for LogBody {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refused> {
+        let kind = request.headers().get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        let is_lines = LINES.iter().any(|one| one.eq_ignore_ascii_case(kind));
+        let form = Form::of_body(request.headers());
+        if form.is_none() && !is_lines {
+            let arrow = Form::Arrow.media_type();
+            let message = format!("`{kind}` is no form of a log.");
+            let hint = format!("application/json, {}, {arrow}", LINES[0]);
+            return Err(Refusal::new(415, "unsupported_media_type", message)
+                .hint(hint)
+                .into());
+        }
+        let most = app.config.body_bytes_max;
+        let bytes = read_body(request, app).await.map_err(|error| {
+            let mut refused = Refused::from(error);
+            if refused.0.status == 413 {
+                refused.0.hint = Some(format!("a body has {most} bytes at most"));
+            }
+            refused
+        })?;
+        Ok(match form {
+            Some(Form::Json) => Self::Columns(bytes),
+            Some(Form::Arrow) => Self::Stream(bytes),
+            None => Self::Lines(bytes),
+        })
+    }
+}
+
+/// What the query string of a log may say.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OfABatch {
+    space: Option<String>,
+    embedding_set: Option<String>,
+    context: Option<String>,
+    dataset: Option<String>,
+    metric: Option<String>,
+    idempotency_key: Option<String>,
+}
+
+impl OfABatch {
+    fn head(self) -> Result<body::Head, Refusal> {
+        let set = self.embedding_set.map(|text| {
+            serde_json::from_str(&text).map_err(|error| {
+                let message = format!("The embedding set is no JSON: {error}.");
+                Refusal::wrong("bad_embedding_set", message).field("embedding_set")
+            })
+        });
+        Ok(body::Head {
+            space: self.space,
+            embedding_set: set.transpose()?,
+            context: self.context,
+            dataset: self.dataset,
+            metric: self.metric,
+            idempotency_key: self.idempotency_key,
+            ..body::Head::default()
+        })
+    }
+}
+
+/// Runs `work` where it may block and write.
+async fn write<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Curation) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refused> {
+    let curation = app.curation.clone();
+    Ok(app.write(move |_| Ok(work(&curation))).await??)
+}
+
+/// Runs `work` where it may block and read.
+async fn read<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Curation) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refused> {
+    let curation = app.curation.clone();
+    Ok(app.read(move |_| Ok(work(&curation))).await??)
+}
+
+pub(crate) async fn log(
+    State(app): State<App>,
+    at: At,
+    asked: Result<Asked<OfABatch>, Failure>,
+    body: LogBody,
+) -> Reply {
+    let Asked(asked) = asked?;
+    let limits = arrow::Limits {
+        records_max: app.database.limits().batch_records_max,
+        bytes_max: app.config.body_bytes_max,
+    };
+    let decode = move || {
+        Ok(match body {
+            LogBody::Columns(bytes) => body::columns(&bytes),
+            LogBody::Lines(bytes) => body::lines(&bytes),
+            LogBody::Stream(bytes) => body::stream(bytes, limits),
+        })
+    };
+    let told = app.decode(decode).await??;
+    let head = asked.head()?;
+    let logged = write(&app, move |curation| curation.log(&at.place, told, head)).await?;
+    let logged = serde_json::to_vec(&logged).expect("answers have string keys only");
+    Ok(Answer::with_status(StatusCode::CREATED, logged))
+}
+
+pub(crate) async fn list_spaces(
+    State(app): State<App>,
+    at: At,
+    paging: Result<Asked<Paging>, Failure>,
+) -> Reply {
+    let Asked(paging) = paging?;
+    let list = move |curation: &Curation| curation.spaces(&at.place, paging.into());
+    let (spaces, total) = read(&app, list).await?;
+    Ok(Answer::value(&json!({ "spaces": spaces, "total": total })))
+}
+
+pub(crate) async fn get_space(State(app): State<App>, at: At) -> Reply {
+    let look = move |curation: &Curation| {
+        let space = curation.space(&at.place, &at.names.collection)?;
+        curation.summary(&space)
+    };
+    Ok(Answer::value(&read(&app, look).await?))
+}
+
+pub(crate) async fn delete_space(State(app): State<App>, at: At) -> Reply {
+    let delete = move |curation: &Curation| curation.delete_space(&at.place, &at.names.collection);
+    write(&app, delete).await?;
+    Ok(Answer::empty())
+}
+
+pub(crate) async fn embedding_sets(State(app): State<App>, at: At) -> Reply {
+    let list = move |curation: &Curation| curation.embedding_sets(&at.place);
+    Ok(Answer::value(&read(&app, list).await?))
+}

@@ -1,0 +1,72 @@
+//! The routes of curation, each in two forms: with the tenant and the database in the path, and
+//! without, where headers name them or the default ones are meant.
+
+use super::PAGES;
+use super::route::{Route, route, with};
+use crate::access::Need::Database;
+use crate::access::Role::{Read, Write};
+use crate::handlers::curation as handlers;
+
+/// What may also stand in the query string of a log.
+const OF_A_BATCH: &[&str] = &[
+    "space",
+    "embedding_set",
+    "context",
+    "dataset",
+    "metric",
+    "idempotency_key",
+];
+
+macro_rules! both_forms {
+    ($($method:literal $rest:literal $operation:literal $summary:literal $handler:path
+        { $($more:tt)* })*) => {
+        &[$(
+            route(
+                $method,
+                concat!("/curation/v1", $rest),
+                concat!("curation_", $operation),
+                $summary,
+                |f| with(f, $handler),
+            )
+            $($more)*,
+            route(
+                $method,
+                concat!("/curation/v1/tenants/{tenant}/databases/{database}", $rest),
+                concat!("curation_", $operation, "_in_database"),
+                $summary,
+                |f| with(f, $handler),
+            )
+            $($more)*,
+        )*]
+    };
+}
+
+/// Each begins with [`super::CURATION`].
+pub(super) const ROUTES: &[Route] = both_forms! {
+    "post" "/log" "log" "Logs records of a model into their space." handlers::log {
+        .needs(Database(Write))
+        .with_body("LogRecords")
+        .taking_arrow()
+        .taking_lines()
+        .with_query(OF_A_BATCH)
+        .answers(201, "LoggedRecords")
+    }
+    "get" "/spaces" "list_spaces" "Spaces by name." handlers::list_spaces {
+        .needs(Database(Read))
+        .with_query(PAGES)
+        .answers(200, "CurationSpaces")
+    }
+    "get" "/spaces/{space}" "get_space" "A space by name or key." handlers::get_space {
+        .needs(Database(Read))
+        .answers(200, "CurationSpace")
+    }
+    "delete" "/spaces/{space}" "delete_space" "Deletes a space with its records."
+        handlers::delete_space {
+        .needs(Database(Write))
+    }
+    "get" "/embeddingsets" "list_embedding_sets" "Embedding sets, with their keys and spaces."
+        handlers::embedding_sets {
+        .needs(Database(Read))
+        .answers(200, "EmbeddingSets")
+    }
+};

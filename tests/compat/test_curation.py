@@ -1,0 +1,97 @@
+"""Curation with the official client: what is logged is in an ordinary collection."""
+
+import base64
+import hashlib
+import json
+import struct
+import urllib.error
+import urllib.request
+
+import pytest
+
+from conftest import Server
+
+
+def ask(server, method, path, body=None):
+    """The status and the JSON that a route of curation answers."""
+    data = None if body is None else json.dumps(body).encode()
+    url = f"http://{server.host}:{server.port}/curation/v1/{path}"
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def batch(name, **more):
+    return {
+        "embedding_set": {"model": name, "version": 7, "layer": "fc2"},
+        "context": "training",
+        "embeddings": [[1.0, 0.0], [0.0, 1.0]],
+        "input_uris": ["s3://a", "s3://b"],
+        "label_classes": ["cat", "dog"],
+    } | more
+
+
+def test_the_official_client_reads_what_was_logged(server):
+    status, told = ask(server, "POST", "log", batch("read"))
+    assert status == 201
+    canonical = json.dumps({"model": "read", "version": 7, "layer": "fc2"}, sort_keys=True, separators=(",", ":"))
+    assert told["embedding_set_key"] == hashlib.sha256(canonical.encode()).hexdigest()[:32]
+    vector = base64.b64encode(struct.pack("<2f", 0.6, 0.8)).decode()
+    later = {
+        "embedding_set": {"layer": "fc2", "version": 7, "model": "read"},
+        "context": "production",
+        "embeddings": [vector],
+        "input_uris": ["s3://c"],
+        "probabilities": [[0.25, 0.75]],
+        "class_names": ["cat", "dog"],
+        "metadatas": [{"camera": 3}],
+    }
+    assert ask(server, "POST", "log", later)[0] == 201
+    collection = server.client().get_collection(told["space"])
+    assert collection.count() == 3
+    found = collection.get(where={"context": "production"}, include=["metadatas", "uris", "embeddings"])
+    assert found["uris"] == ["s3://c"]
+    assert found["metadatas"][0]["inference_class"] == "dog"
+    assert found["metadatas"][0]["camera"] == 3
+    assert found["embeddings"][0] == pytest.approx([0.6, 0.8])
+    probabilities = found["metadatas"][0]["probabilities"]
+    assert probabilities.indices == [0, 1]
+    assert probabilities.values == pytest.approx([0.25, 0.75])
+    nearest = collection.query(query_embeddings=[[0.6, 0.8]], n_results=1, where={"context": "training"})
+    assert nearest["ids"] == [[told["ids"][1]]]
+
+
+def test_what_the_official_client_deletes_is_gone_from_the_space(server):
+    _, told = ask(server, "POST", "log", batch("delete"))
+    client = server.client()
+    client.get_collection(told["space"]).delete(ids=told["ids"][:1])
+    status, space = ask(server, "GET", f"spaces/{told['embedding_set_key']}")
+    assert status == 200
+    assert space["records"] == 1
+    assert space["classes"] == ["dog"]
+    client.delete_collection(told["space"])
+    status, refusal = ask(server, "GET", f"spaces/{told['embedding_set_key']}")
+    assert (status, refusal["error"]) == (404, "space_not_found")
+
+
+def test_acknowledged_batches_survive_a_kill(tmp_path):
+    server = Server(tmp_path)
+    body = batch("kill", idempotency_key="once")
+    _, told = ask(server, "POST", "log", body)
+    server.process.kill()
+    server.process.wait()
+    server.start()
+    assert ask(server, "POST", "log", body)[1] == told
+    assert server.client().get_collection(told["space"]).count() == 2
+    assert server.stop() == 0
+
+
+def test_refusals_name_field_and_row(server):
+    status, refusal = ask(server, "POST", "log", batch("refuse", embeddings=[[1.0, 0.0], [0.0, float("nan")]]))
+    assert (status, refusal["error"], refusal["row"]) == (400, "not_finite", 1)
+    status, refusal = ask(server, "POST", "log", batch("refuse", metadatas=[None, {"context": "x"}]))
+    assert (status, refusal["error"], refusal["row"]) == (400, "reserved_metadata_key", 1)
+    assert refusal["field"] == "metadata.context"
