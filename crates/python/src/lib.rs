@@ -6,6 +6,8 @@
 //! never touches it, since the threads behind it are not there.
 
 mod calls;
+#[cfg(feature = "embed")]
+mod embed;
 mod failure;
 mod results;
 mod values;
@@ -231,5 +233,7 @@ fn vectors(block: &PyReadonlyArray2<'_, f32>) -> Result<Embeddings, ApiError> {
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    #[cfg(feature = "embed")]
+    module.add_class::<embed::Model>()?;
     module.add_class::<Engine>()
 }
