@@ -180,7 +180,7 @@ impl Checker<'_> {
                 .hint("records without an id are told apart by input_uri, target and context"));
         }
         self.uris.push(Some(uri));
-        let scores = self.scores(row, at)?;
+        let scores = scores(row, self.head, at)?;
         let mut cells = Vec::with_capacity(8);
         let text = |text: &str| Value::Str(text.into());
         cells.push((fields::CONTEXT, text(context.name())));
@@ -249,80 +249,107 @@ impl Checker<'_> {
         expect_finite(seconds, fields::OBSERVED_AT, at)?;
         Ok(seconds)
     }
+}
 
-    /// The probabilities of a record, from what was told of them or of its logits.
-    fn scores(&self, row: &Row, at: usize) -> Result<Option<SparseVector>> {
-        let (field, told) = match (&row.probabilities, &row.logits) {
-            (None, None) => return Ok(None),
-            (Some(_), Some(_)) => {
-                let message = format!("Record {at} has both probabilities and logits.");
-                return Err(Refusal::wrong("ambiguous_scores", message)
-                    .field(fields::LOGITS)
-                    .row(at)
-                    .hint("one of the two"));
-            }
-            (Some(told), None) => (fields::PROBABILITIES, told),
-            (None, Some(told)) => (fields::LOGITS, told),
-        };
-        let mut scores: Vec<(u32, String, f64)> = match told {
-            Scores::Dense(numbers) => self.named(numbers, field, at)?,
-            Scores::Sparse(classes) => (0..)
-                .zip(classes)
-                .map(|(number, (class, score))| (number, class.clone(), *score))
-                .collect(),
-        };
-        if scores.is_empty() {
-            let message = format!("`{field}` of record {at} names no class.");
-            return Err(Refusal::wrong("length_mismatch", message)
-                .field(field)
-                .row(at));
+/// The probabilities of a record, from what was told of them or of its logits.
+fn scores(row: &Row, head: &Head, at: usize) -> Result<Option<SparseVector>> {
+    let (field, told) = match (&row.probabilities, &row.logits) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            let message = format!("Record {at} has both probabilities and logits.");
+            return Err(Refusal::wrong("ambiguous_scores", message)
+                .field(fields::LOGITS)
+                .row(at)
+                .hint("one of the two"));
         }
-        for (_, _, score) in &scores {
-            expect_finite(*score, field, at)?;
-        }
-        if field == fields::LOGITS {
-            let most = scores
-                .iter()
-                .fold(f64::MIN, |most, score| most.max(score.2));
-            scores
-                .iter_mut()
-                .for_each(|score| score.2 = (score.2 - most).exp());
-            let sum: f64 = scores.iter().map(|score| score.2).sum();
-            scores.iter_mut().for_each(|score| score.2 /= sum);
-        } else {
-            expect_distribution(&scores, matches!(told, Scores::Dense(_)), at)?;
-        }
-        scores.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
-        scores.truncate(CLASSES_KEPT);
-        scores.sort_by_key(|score| score.0);
-        Ok(Some(SparseVector {
-            indices: scores.iter().map(|score| score.0).collect(),
-            values: scores.iter().map(|score| score.2 as f32).collect(),
-            tokens: Some(scores.into_iter().map(|score| score.1).collect()),
-        }))
+        (Some(told), None) => (fields::PROBABILITIES, told),
+        (None, Some(told)) => (fields::LOGITS, told),
+    };
+    let mut scores: Vec<(u32, String, f64)> = match told {
+        Scores::Dense(numbers) => named(numbers, head, field, at)?,
+        Scores::Sparse(classes) => (0..)
+            .zip(classes)
+            .map(|(number, (class, score))| (number, class.clone(), *score))
+            .collect(),
+    };
+    if scores.is_empty() {
+        let message = format!("`{field}` of record {at} names no class.");
+        return Err(Refusal::wrong("length_mismatch", message)
+            .field(field)
+            .row(at));
     }
+    for (_, _, score) in &scores {
+        expect_finite(*score, field, at)?;
+    }
+    if field == fields::LOGITS {
+        let most = scores
+            .iter()
+            .fold(f64::MIN, |most, score| most.max(score.2));
+        scores
+            .iter_mut()
+            .for_each(|score| score.2 = (score.2 - most).exp());
+        let sum: f64 = scores.iter().map(|score| score.2).sum();
+        scores.iter_mut().for_each(|score| score.2 /= sum);
+    } else {
+        expect_distribution(&scores, matches!(told, Scores::Dense(_)), at)?;
+    }
+    scores.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
+    scores.truncate(CLASSES_KEPT);
+    scores.sort_by_key(|score| score.0);
+    Ok(Some(SparseVector {
+        indices: scores.iter().map(|score| score.0).collect(),
+        values: scores.iter().map(|score| score.2 as f32).collect(),
+        tokens: Some(scores.into_iter().map(|score| score.1).collect()),
+    }))
+}
 
-    /// Dense scores with the names of their classes: numbers where the batch names none.
-    fn named(&self, numbers: &[f64], field: &str, at: usize) -> Result<Vec<(u32, String, f64)>> {
-        let Some(names) = &self.head.class_names else {
-            let named = (0..).zip(numbers);
-            return Ok(named
-                .map(|(number, score): (u32, &f64)| (number, number.to_string(), *score))
-                .collect());
-        };
-        if names.len() != numbers.len() {
-            let (found, expected) = (numbers.len(), names.len());
-            let message =
-                format!("`{field}` of record {at} has {found} numbers, `class_names` {expected}.");
-            return Err(Refusal::wrong("length_mismatch", message)
-                .field(field)
-                .row(at));
-        }
-        let named = (0..).zip(names).zip(numbers);
-        Ok(named
-            .map(|((number, name), score)| (number, name.clone(), *score))
-            .collect())
+/// Dense scores with the names of their classes: numbers where the batch names none.
+fn named(numbers: &[f64], head: &Head, field: &str, at: usize) -> Result<Vec<(u32, String, f64)>> {
+    let Some(names) = &head.class_names else {
+        let named = (0..).zip(numbers);
+        return Ok(named
+            .map(|(number, score): (u32, &f64)| (number, number.to_string(), *score))
+            .collect());
+    };
+    if names.len() != numbers.len() {
+        let (found, expected) = (numbers.len(), names.len());
+        let message =
+            format!("`{field}` of record {at} has {found} numbers, `class_names` {expected}.");
+        return Err(Refusal::wrong("length_mismatch", message)
+            .field(field)
+            .row(at));
     }
+    let named = (0..).zip(names).zip(numbers);
+    Ok(named
+        .map(|((number, name), score)| (number, name.clone(), *score))
+        .collect())
+}
+
+/// What a model said of a record: the class, and the two highest of its probabilities.
+pub(crate) type Said = (Option<String>, Option<[f32; 2]>);
+
+/// What the model said of a record that is not logged.
+pub(crate) fn said_of(row: &Row, head: &Head, at: usize) -> Result<Said> {
+    let scores = scores(row, head, at)?;
+    let said = non_empty(row.inference_class.as_deref(), fields::INFERENCE_CLASS, at)?;
+    let class = said.or(scores.as_ref().map(likeliest));
+    Ok((
+        class.map(str::to_owned),
+        scores.as_ref().and_then(|scores| top_two(&scores.values)),
+    ))
+}
+
+/// The two highest of some probabilities.
+pub(crate) fn top_two(values: &[f32]) -> Option<[f32; 2]> {
+    let mut top = [0.0_f32; 2];
+    for &value in values {
+        if value > top[0] {
+            top = [value, top[0]];
+        } else if value > top[1] {
+            top[1] = value;
+        }
+    }
+    (!values.is_empty()).then_some(top)
 }
 
 /// The class that scores make likeliest; the first of equals.

@@ -13,22 +13,38 @@
 //! | `check` | from what was told to records, or to a refusal |
 //! | `spaces` | spaces found, made, described and deleted |
 //! | `log` | the way of a batch into its space |
+//! | `desk` | what is worked out of a space's records, in memory |
+//! | `assess` | what is told of one record or vector |
+//! | `list`, `recommend` | what to label next, and pages of that |
+//! | `decide` | decisions and labels |
+//! | `jobs` | the job that keeps scores in step |
 
+mod assess;
 pub mod body;
 mod check;
+mod decide;
+mod desk;
 pub mod fields;
+mod jobs;
 mod key;
+mod list;
 mod log;
+mod recommend;
 mod refusal;
 mod spaces;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use vermilion_engine::Database;
+use vermilion_engine::model::CollectionId;
 
+pub use assess::{AsOf, Assessment, NearTraining, Part};
+pub use decide::{Decided, Decisions, Labels, Promote};
 pub use key::{canonical, embedding_set_key};
 pub use log::Logged;
+pub use recommend::Asked;
 pub use refusal::{Refusal, Result};
 pub use spaces::{Place, Space, SpaceSummary};
 
@@ -39,15 +55,21 @@ pub struct Curation {
     found: Mutex<spaces::Found>,
     /// Idempotency keys of batches that are being logged.
     under_way: Mutex<log::UnderWay>,
+    desks: Mutex<HashMap<CollectionId, Arc<desk::Desk>>>,
+    work: jobs::Work,
 }
 
 impl Curation {
-    /// Curation over `database`.
-    pub fn new(database: Arc<Database>) -> Self {
-        Self {
+    /// Curation over `database`, whose scheduler gets the job that keeps scores in step.
+    pub fn open(database: Arc<Database>) -> vermilion_engine::Result<Arc<Self>> {
+        let curation = Arc::new(Self {
             database,
             found: Mutex::default(),
             under_way: Mutex::default(),
-        }
+            desks: Mutex::default(),
+            work: jobs::Work::default(),
+        });
+        Self::bring_job(&curation)?;
+        Ok(curation)
     }
 }

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use vermilion_engine::catalog::Document;
 use vermilion_engine::model::{RecordBatch, Space as Metric, Value};
 
+use crate::assess::Assessment;
 use crate::body::{Head, Told};
 use crate::check::{Expected, check};
 use crate::fields;
@@ -36,6 +37,12 @@ pub struct Logged {
     pub ids: Vec<String>,
     /// The first and the last position in the log of the space.
     pub seq: [u64; 2],
+    /// What is to be thought of each record, where that was asked and there is a reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assessments: Option<Vec<Assessment>>,
+    /// Whether that was asked and cannot be said yet.
+    #[serde(skip)]
+    pub scores_missing: bool,
 }
 
 /// Keys of batches that are being logged.
@@ -62,10 +69,21 @@ impl Curation {
             None => self.make_space(place, &head, expected.metric)?,
         };
         self.note_datasets(&space, &checked.datasets, &head, now)?;
-        match key {
+        let mut logged = match key {
             None => self.write(&space, checked.batch),
             Some(key) => self.write_once(&space, checked.batch, key, now),
+        }?;
+        if head.assess == Some(true) {
+            let desk = self.desk(&space);
+            self.follow(&space, &desk)?;
+            logged.scores_missing = desk.state.lock().reference.is_none();
+            if !logged.scores_missing {
+                self.score_held_out(&space, &desk, &|| true)?;
+                logged.assessments = Some(self.assess_records(&space, &desk, &logged.ids)?);
+            }
         }
+        self.wake(&space);
+        Ok(logged)
     }
 
     /// Seconds since 1970.
@@ -81,6 +99,8 @@ impl Curation {
             embedding_set_key: space.embedding_set_key.clone(),
             ids,
             seq: [seqs.first.0, seqs.last.0],
+            assessments: None,
+            scores_missing: false,
         })
     }
 
@@ -107,6 +127,8 @@ impl Curation {
                     embedding_set_key: space.embedding_set_key.clone(),
                     ids: batch.ids.iter().map(str::to_owned).collect(),
                     seq: [first, last],
+                    assessments: None,
+                    scores_missing: false,
                 });
             }
         }

@@ -182,6 +182,7 @@ impl Curation {
         let name = &space.collection.name;
         self.database
             .delete_collection(&place.tenant, &place.database, name)?;
+        self.clear_desk(space.collection.id);
         for kind in [DATASETS, BATCHES] {
             for document in self.database.documents(kind, &space.document_key(""))? {
                 self.database.delete_document(kind, &document.key)?;

@@ -23,10 +23,7 @@ const REGEX_TEXT_MAX: usize = 128 << 10;
 const REGEX_DEPTH_MAX: u32 = 100;
 
 /// Parses `where` and `where_document` to the filter that both make together.
-pub(crate) fn parse(
-    metadata: Option<Value>,
-    document: Option<Value>,
-) -> Result<Option<Filter>, ApiError> {
+pub fn parse(metadata: Option<Value>, document: Option<Value>) -> Result<Option<Filter>, ApiError> {
     let metadata = metadata
         .map(|value| Parser::metadata().parse(value))
         .transpose()?;

@@ -14,7 +14,7 @@ pub mod conditional;
 pub mod configuration;
 pub mod control;
 pub mod error;
-mod filters;
+pub mod filters;
 mod json;
 pub mod names;
 pub mod reads;

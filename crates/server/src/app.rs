@@ -71,7 +71,7 @@ impl App {
             })
         });
         Ok(Self(Arc::new(Shared {
-            curation: Arc::new(Curation::new(database.clone())),
+            curation: Curation::open(database.clone())?,
             database,
             keyring: keyring.map(Arc::new),
             audit: audit.transpose()?,

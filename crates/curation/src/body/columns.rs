@@ -30,6 +30,7 @@ struct Body {
     metric: Option<String>,
     class_names: Option<Vec<String>>,
     idempotency_key: Option<String>,
+    assess: Option<bool>,
     #[serde(alias = "id")]
     ids: Texts,
     #[serde(alias = "embedding")]
@@ -102,6 +103,7 @@ pub fn columns(body: &[u8]) -> Result<Told, Refusal> {
         metric: body.metric,
         class_names: body.class_names,
         idempotency_key: body.idempotency_key,
+        assess: body.assess,
     };
     Ok(Told {
         head,

@@ -10,7 +10,7 @@ use serde_path_to_error::{Path, Segment};
 use crate::Refusal;
 
 /// Decodes `text`, an object.
-pub(crate) fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, Refusal> {
+pub fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, Refusal> {
     let Ok(text) = std::str::from_utf8(text) else {
         return Err(Refusal::wrong("malformed_body", "The body is not UTF-8."));
     };

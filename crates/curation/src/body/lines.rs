@@ -39,6 +39,7 @@ struct HeadLine {
     metric: Option<String>,
     class_names: Option<Vec<String>>,
     idempotency_key: Option<String>,
+    assess: Option<bool>,
 }
 
 /// Decodes lines of JSON; empty lines are passed over.
@@ -95,5 +96,6 @@ fn head(line: HeadLine) -> Head {
         metric: line.metric,
         class_names: line.class_names,
         idempotency_key: line.idempotency_key,
+        assess: line.assess,
     }
 }

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use columns::columns;
+pub use json::decode;
 
 pub use lines::lines;
 pub use stream::stream;
@@ -40,6 +41,8 @@ pub struct Head {
     pub class_names: Option<Vec<String>>,
     /// Under which a repeat of this batch is known.
     pub idempotency_key: Option<String>,
+    /// Whether the answer says what is to be thought of each record.
+    pub assess: Option<bool>,
 }
 
 impl Head {
@@ -55,6 +58,7 @@ impl Head {
             metric: self.metric.or(other.metric),
             class_names: self.class_names.or(other.class_names),
             idempotency_key: self.idempotency_key.or(other.idempotency_key),
+            assess: self.assess.or(other.assess),
         }
     }
 }

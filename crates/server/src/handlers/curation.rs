@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use vermilion_curation::{Curation, Place, Refusal, body};
+use vermilion_curation::{Asked as Recommended, Curation, Place, Refusal, body};
 use vermilion_protocol::{ApiError, arrow};
 
 use crate::answer::{Answer, Failure, FailureMessage};
@@ -162,6 +162,7 @@ pub(crate) struct OfABatch {
     dataset: Option<String>,
     metric: Option<String>,
     idempotency_key: Option<String>,
+    assess: Option<bool>,
 }
 
 impl OfABatch {
@@ -179,6 +180,7 @@ impl OfABatch {
             dataset: self.dataset,
             metric: self.metric,
             idempotency_key: self.idempotency_key,
+            assess: self.assess,
             ..body::Head::default()
         })
     }
@@ -223,8 +225,13 @@ pub(crate) async fn log(
     let told = app.decode(decode).await??;
     let head = asked.head()?;
     let logged = write(&app, move |curation| curation.log(&at.place, told, head)).await?;
+    let status = if logged.scores_missing {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::CREATED
+    };
     let logged = serde_json::to_vec(&logged).expect("answers have string keys only");
-    Ok(Answer::with_status(StatusCode::CREATED, logged))
+    Ok(Answer::with_status(status, logged))
 }
 
 pub(crate) async fn list_spaces(
@@ -255,4 +262,102 @@ pub(crate) async fn delete_space(State(app): State<App>, at: At) -> Reply {
 pub(crate) async fn embedding_sets(State(app): State<App>, at: At) -> Reply {
     let list = move |curation: &Curation| curation.embedding_sets(&at.place);
     Ok(Answer::value(&read(&app, list).await?))
+}
+
+/// The body of a request that is JSON; nothing is an empty object.
+#[derive(Debug)]
+pub(crate) struct Json(Bytes);
+
+impl FromRequest<App> for Json {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refused> {
+        if Form::of_body(request.headers()) != Some(Form::Json) {
+            let message = "The body is no JSON.";
+            return Err(Refusal::new(415, "unsupported_media_type", message)
+                .hint("application/json")
+                .into());
+        }
+        let bytes = read_body(request, app).await?;
+        if bytes.is_empty() {
+            return Ok(Self(Bytes::from_static(b"{}")));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+pub(crate) async fn recommend(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {
+    let list = move |curation: &Curation| {
+        let asked: Recommended = body::decode(&bytes)?;
+        curation.recommend(&at.place, &at.names.collection, &asked)
+    };
+    Ok(Answer::value(&read(&app, list).await?))
+}
+
+/// What the query string of the simple form says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SimpleForm {
+    space: Option<String>,
+    filter: Option<String>,
+    skip: Option<usize>,
+    limit: Option<usize>,
+}
+
+pub(crate) async fn recommend_simply(
+    State(app): State<App>,
+    at: At,
+    asked: Result<Asked<SimpleForm>, Failure>,
+) -> Reply {
+    let Asked(asked) = asked?;
+    let list = move |curation: &Curation| {
+        let Some(space) = &asked.space else {
+            let message = "The query string names no space.";
+            return Err(Refusal::wrong("missing_field", message).field("space"));
+        };
+        let filter = asked.filter.as_deref().map(|text| {
+            serde_json::from_str(text).map_err(|error| {
+                let message = format!("The filter is no JSON: {error}.");
+                Refusal::wrong("bad_filter", message).field("filter")
+            })
+        });
+        let wanted = Recommended {
+            n: asked.limit,
+            skip: asked.skip,
+            filter: filter.transpose()?,
+            ..Recommended::default()
+        };
+        curation.recommend(&at.place, space, &wanted)
+    };
+    Ok(Answer::value(&read(&app, list).await?))
+}
+
+pub(crate) async fn explain(State(app): State<App>, at: At) -> Reply {
+    let explain = move |curation: &Curation| {
+        curation.explain(&at.place, &at.names.collection, &at.names.record)
+    };
+    Ok(Answer::value(&read(&app, explain).await?))
+}
+
+pub(crate) async fn assess(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {
+    let assess = move |curation: &Curation| {
+        let told = body::columns(&bytes)?;
+        curation.assess(&at.place, &at.names.collection, &told)
+    };
+    Ok(Answer::value(&read(&app, assess).await?))
+}
+
+pub(crate) async fn decide(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {
+    let decide = move |curation: &Curation| {
+        let told = body::decode(&bytes)?;
+        curation.decide(&at.place, &at.names.collection, &told)
+    };
+    Ok(Answer::value(&write(&app, decide).await?))
+}
+
+pub(crate) async fn label(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {
+    let label = move |curation: &Curation| {
+        let told = body::decode(&bytes)?;
+        curation.label(&at.place, &at.names.collection, &told)
+    };
+    Ok(Answer::value(&write(&app, label).await?))
 }

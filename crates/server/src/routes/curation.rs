@@ -15,6 +15,7 @@ const OF_A_BATCH: &[&str] = &[
     "dataset",
     "metric",
     "idempotency_key",
+    "assess",
 ];
 
 macro_rules! both_forms {
@@ -50,6 +51,7 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         .taking_lines()
         .with_query(OF_A_BATCH)
         .answers(201, "LoggedRecords")
+        .or_accepts("LoggedRecords")
     }
     "get" "/spaces" "list_spaces" "Spaces by name." handlers::list_spaces {
         .needs(Database(Read))
@@ -63,6 +65,42 @@ pub(super) const ROUTES: &[Route] = both_forms! {
     "delete" "/spaces/{space}" "delete_space" "Deletes a space with its records."
         handlers::delete_space {
         .needs(Database(Write))
+    }
+    "post" "/spaces/{space}/recommendations" "recommend"
+        "What to label next, in descending priority." handlers::recommend {
+        .needs(Database(Read))
+        .with_body("AskRecommendations")
+        .or_no_body()
+        .answers(200, "Recommendations")
+    }
+    "get" "/recommendations" "recommend_simply" "The same, asked in the query string."
+        handlers::recommend_simply {
+        .needs(Database(Read))
+        .with_query(&["space", "filter", "skip", "limit"])
+        .answers(200, "Recommendations")
+    }
+    "get" "/spaces/{space}/records/{record}/explain" "explain_record"
+        "All that is known of one record, in numbers and words." handlers::explain {
+        .needs(Database(Read))
+        .answers(200, "Object")
+    }
+    "post" "/spaces/{space}/assess" "assess" "Scores vectors without storing them."
+        handlers::assess {
+        .needs(Database(Read))
+        .with_body("AssessVectors")
+        .answers(200, "Object")
+    }
+    "post" "/spaces/{space}/decisions" "decide" "Notes what people did with recommendations."
+        handlers::decide {
+        .needs(Database(Write))
+        .with_body("Decisions")
+        .answers(200, "Decided")
+    }
+    "post" "/spaces/{space}/labels" "label" "Sets labels, and moves records to training data."
+        handlers::label {
+        .needs(Database(Write))
+        .with_body("Labels")
+        .answers(200, "Decided")
     }
     "get" "/embeddingsets" "list_embedding_sets" "Embedding sets, with their keys and spaces."
         handlers::embedding_sets {

@@ -1,0 +1,423 @@
+//! What is told of one record or vector: trouble, its parts, and reasons in words.
+//!
+//! What must stay true: every number is told with its rank, every answer with the position of the log
+//! and the epoch that it is as of, and what could not be computed is named.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use vermilion_engine::model::RecordSelection;
+use vermilion_scores::{Signal, SignalPercentiles, Signals, VOTERS};
+
+use crate::body::Told;
+use crate::check::{Expected, check_vectors, said_of};
+use crate::desk::{CHUNK, Desk, Near, Said, State, signals};
+use crate::fields::Context;
+use crate::spaces::{Place, Space};
+use crate::{Curation, Refusal, Result};
+
+/// Trouble from which on a record is worth training on, and below which it is not.
+const RECOMMENDED_FROM: f64 = 0.75;
+/// See [`RECOMMENDED_FROM`].
+const NOT_USEFUL_BELOW: f64 = 0.25;
+/// Ranks from which on a signal is a reason.
+const STRIKING: f64 = 0.8;
+/// Neighbours that are told.
+const TOLD_NEIGHBOURS: usize = 5;
+/// Classes whose distances are told.
+const TOLD_CLASSES: usize = 3;
+/// Records that a request scores itself before it answers; more are left to the job.
+const SCORED_AT_ONCE: usize = 5000;
+
+/// One signal.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Part {
+    /// As it was computed.
+    pub value: f32,
+    /// Its rank among production, in [0, 1]; among training while production is small.
+    pub percentile: f64,
+}
+
+/// A training record near by.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NearTraining {
+    /// Its id.
+    pub id: String,
+    /// Its label.
+    pub label_class: Option<String>,
+    /// Between vectors of length 1, in [0, 2].
+    pub distance: f32,
+}
+
+/// What is told of a record or a vector.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Assessment {
+    /// The record; none of a vector that is not stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// How likely the model is wrong here, or has never seen its like; in [0, 1].
+    pub trouble: Option<f64>,
+    /// The signals that it is the mean of.
+    pub parts: BTreeMap<&'static str, Part>,
+    /// Signals that could not be computed.
+    pub missing: Vec<&'static str>,
+    /// The class that the model said, or that the server says in its place.
+    pub inferred_class: Option<String>,
+    /// `model` or `server`.
+    pub inferred_by: Option<&'static str>,
+    /// Whether to label and train on it.
+    pub training_recommended: bool,
+    /// Whether labelling it would tell nothing new.
+    pub not_useful: bool,
+    /// Why, in words.
+    pub reasons: Vec<String>,
+    /// The nearest training records.
+    pub nearest_training: Vec<NearTraining>,
+}
+
+/// As of when an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AsOf {
+    /// The position of the log at which the reference moved last.
+    pub epoch: u64,
+    /// The position of the log that the answer has seen.
+    pub as_of_seq: u64,
+    /// Records whose scores are missing or of an earlier epoch.
+    pub stale_records: usize,
+}
+
+impl AsOf {
+    pub(crate) fn of(state: &State) -> Self {
+        Self {
+            epoch: state.epoch,
+            as_of_seq: state.as_of,
+            stale_records: state.stale(),
+        }
+    }
+}
+
+/// The refusal of whatever needs training data.
+pub(crate) fn no_reference() -> Refusal {
+    let message = "The space has no labelled training records yet.";
+    Refusal::new(422, "no_reference", message)
+        .field("label_class")
+        .hint("log records with the context `training` and a `label_class`")
+}
+
+impl Curation {
+    /// The desk of a space, in step with all that is acknowledged and scored as far as one request
+    /// may take; the job does the rest.
+    pub(crate) fn ready_desk(&self, space: &Space) -> Result<std::sync::Arc<Desk>> {
+        let desk = self.desk(space);
+        self.follow(space, &desk)?;
+        let stale = {
+            let state = desk.state.lock();
+            if state.reference.is_some() {
+                state.stale()
+            } else {
+                0
+            }
+        };
+        if stale <= SCORED_AT_ONCE {
+            self.score(space, &desk, &|| true)?;
+        } else {
+            self.score_held_out(space, &desk, &|| true)?;
+            self.wake(space);
+        }
+        Ok(desk)
+    }
+
+    /// Assesses vectors that are not stored. `told` has `embeddings`, and what the model said of them.
+    pub fn assess(&self, place: &Place, name: &str, told: &Told) -> Result<Json> {
+        let space = self.space(place, name)?;
+        let expected = Expected {
+            dimension: space.collection.dimension,
+            metric: space.collection.schema.space(),
+        };
+        let limits = self.database.limits();
+        if told.rows.len() > limits.batch_records_max {
+            let message = format!("{} vectors are too many.", told.rows.len());
+            return Err(Refusal::new(413, "too_many_records", message)
+                .hint(format!("{} at most", limits.batch_records_max)));
+        }
+        let dimension = check_vectors(&told.vectors, expected, limits)?;
+        let said = told
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(at, row)| said_of(row, &told.head, at))
+            .collect::<Result<Vec<_>>>()?;
+        let desk = self.ready_desk(&space)?;
+        if desk.state.lock().reference.is_none() {
+            return Err(no_reference());
+        }
+        let mut assessed = Vec::with_capacity(said.len());
+        let rows: Vec<usize> = (0..said.len()).collect();
+        for part in rows.chunks(CHUNK) {
+            let vectors: Vec<f32> = part
+                .iter()
+                .flat_map(|&row| told.vectors.get(row).iter().copied())
+                .collect();
+            let said: Vec<Said> = {
+                let state = desk.state.lock();
+                let known = part.iter().map(|&row| {
+                    let (inferred, top) = &said[row];
+                    let inferred = inferred.as_ref();
+                    Said {
+                        // A class that nobody has named yet is like no class that is known.
+                        inferred: inferred
+                            .map(|name| state.classes.known(name).unwrap_or(u32::MAX)),
+                        top: *top,
+                    }
+                });
+                known.collect()
+            };
+            assessed.extend(self.assess_part(&space, &desk, dimension, &vectors, &said, None)?);
+        }
+        let as_of = AsOf::of(&desk.state.lock());
+        Ok(json!({ "assessments": assessed, "as_of": as_of }))
+    }
+
+    /// Assesses records of a space by their ids, in their order; those that are gone are left out.
+    pub(crate) fn assess_records(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        ids: &[String],
+    ) -> Result<Vec<Assessment>> {
+        let mut assessed = Vec::with_capacity(ids.len());
+        for part in ids.chunks(CHUNK) {
+            let selection = RecordSelection {
+                ids: Some(part.to_vec()),
+                filter: None,
+            };
+            let found = self.fetch(space, selection, None, 0)?;
+            let vectors = found.embeddings.unwrap_or_default();
+            let there: Vec<String> = found.ids.iter().map(str::to_owned).collect();
+            let said: Vec<Said> = {
+                let state = desk.state.lock();
+                let known = there.iter().map(|id| {
+                    let row = state.rows.get(id);
+                    Said {
+                        inferred: row.and_then(|row| row.inferred),
+                        top: row.and_then(|row| row.top),
+                    }
+                });
+                known.collect()
+            };
+            let of_part = self.assess_part(
+                space,
+                desk,
+                vectors.dimension(),
+                vectors.values(),
+                &said,
+                Some(&there),
+            )?;
+            assessed.extend(of_part);
+        }
+        let place: BTreeMap<&str, usize> = (0..).zip(ids).map(|(at, id)| (&**id, at)).collect();
+        assessed.sort_by_key(|one| one.id.as_deref().and_then(|id| place.get(id)).copied());
+        Ok(assessed)
+    }
+
+    fn assess_part(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        dimension: usize,
+        vectors: &[f32],
+        said: &[Said],
+        ids: Option<&[String]>,
+    ) -> Result<Vec<Assessment>> {
+        let (reference, percentiles) = {
+            let mut state = desk.state.lock();
+            (state.reference.clone(), state.percentiles())
+        };
+        let Some(reference) = reference.filter(|_| dimension > 0) else {
+            return Ok(Vec::new());
+        };
+        // One more, since a training record is near itself.
+        let near = self.nearest(space, dimension, vectors, Context::Training, VOTERS + 1)?;
+        let reduced = reference.reduced(vectors, dimension);
+        let rows = reduced.chunks_exact(reference.classes.dimension());
+        let state = desk.state.lock();
+        let mut assessed = Vec::with_capacity(said.len());
+        for (at, ((row, said), mut near)) in rows.zip(said).zip(near).enumerate() {
+            let id = ids.map(|ids| ids[at].clone());
+            near.retain(|one| Some(&one.id) != id.as_ref());
+            near.truncate(VOTERS);
+            let signals = signals(&state, &reference, row, said, &near);
+            assessed.push(assessment(&state, id, &signals, &near, &percentiles));
+        }
+        Ok(assessed)
+    }
+
+    /// Everything that is known of one record.
+    pub fn explain(&self, place: &Place, name: &str, id: &str) -> Result<Json> {
+        let space = self.space(place, name)?;
+        let desk = self.ready_desk(&space)?;
+        let selection = RecordSelection {
+            ids: Some(vec![id.to_owned()]),
+            filter: None,
+        };
+        let found = self.fetch(&space, selection, None, 0)?;
+        if found.ids.is_empty() {
+            return Err(no_record(id));
+        }
+        let reference = desk
+            .state
+            .lock()
+            .reference
+            .clone()
+            .ok_or_else(no_reference)?;
+        let assessed = self.assess_records(&space, &desk, &[id.to_owned()])?;
+        let assessment = assessed.into_iter().next().ok_or_else(|| no_record(id))?;
+        let vectors = found.embeddings.unwrap_or_default();
+        let reduced = reference.reduced(vectors.values(), vectors.dimension());
+        let radius = desk.lists.lock().radius();
+        let state = desk.state.lock();
+        let mut distances: Vec<(f64, String)> = (0..reference.classes.len() as u32)
+            .filter_map(|class| {
+                let distance = reference.classes.class_distance(class, &reduced)?;
+                Some((distance, state.classes.name(class).to_owned()))
+            })
+            .collect();
+        distances.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+        let classes: Vec<Json> = distances
+            .into_iter()
+            .take(TOLD_CLASSES)
+            .map(|(distance, class)| json!({"class": class, "distance": distance}))
+            .collect();
+        let covered = assessment.nearest_training.first().map(|near| {
+            let square = f64::from(near.distance).powi(2);
+            let share = radius.map(|radius| (-square / (2.0 * radius * radius)).exp());
+            json!({"id": near.id, "distance": near.distance, "share": share})
+        });
+        let row = state.rows.get(id);
+        Ok(json!({
+            "context": row.and_then(|row| row.context).map(Context::name),
+            "dataset": row.map(|row| row.dataset.as_str()),
+            "label_class": row.and_then(|row| row.label).map(|label| state.classes.name(label)),
+            "decision": row.and_then(|row| row.decision).map(crate::desk::Decision::name),
+            "input_uri": found.uris.as_ref().and_then(|uris| uris.get(0)),
+            "assessment": assessment,
+            "class_distances": classes,
+            "covered_by": covered,
+            "as_of": AsOf::of(&state),
+        }))
+    }
+}
+
+/// The refusal of a record that is not there.
+pub(crate) fn no_record(id: &str) -> Refusal {
+    Refusal::new(
+        404,
+        "record_not_found",
+        format!("There is no record `{id}`."),
+    )
+    .field("id")
+}
+
+fn assessment(
+    state: &State,
+    id: Option<String>,
+    signals: &Signals,
+    near: &Near,
+    percentiles: &SignalPercentiles,
+) -> Assessment {
+    let trouble = percentiles.trouble(signals);
+    let mut parts = BTreeMap::new();
+    for (signal, value) in Signal::ALL.into_iter().zip(signals.values()) {
+        let rank = trouble.ranks[signal as usize];
+        if let (Some(value), Some(percentile)) = (value, rank) {
+            parts.insert(signal.name(), Part { value, percentile });
+        }
+    }
+    let nearest_training = near
+        .iter()
+        .take(TOLD_NEIGHBOURS)
+        .map(|one| {
+            let label = state.rows.get(&one.id).and_then(|row| row.label);
+            NearTraining {
+                id: one.id.clone(),
+                label_class: label.map(|label| state.classes.name(label).to_owned()),
+                distance: one.distance,
+            }
+        })
+        .collect();
+    let value = trouble.value;
+    let named = signals.inferred.filter(|class| *class != u32::MAX);
+    Assessment {
+        id,
+        trouble: value,
+        missing: trouble.missing().map(Signal::name).collect(),
+        inferred_class: named.map(|class| state.classes.name(class).to_owned()),
+        inferred_by: signals.inferred.map(|_| {
+            if signals.inferred_by_server {
+                "server"
+            } else {
+                "model"
+            }
+        }),
+        training_recommended: value.is_some_and(|value| value >= RECOMMENDED_FROM),
+        not_useful: value.is_some_and(|value| value < NOT_USEFUL_BELOW),
+        reasons: reasons(state, signals, near, &parts),
+        parts,
+        nearest_training,
+    }
+}
+
+/// Why a record is where it is, in words.
+fn reasons(
+    state: &State,
+    signals: &Signals,
+    near: &Near,
+    parts: &BTreeMap<&'static str, Part>,
+) -> Vec<String> {
+    let rank = |signal: Signal| parts.get(signal.name()).map_or(0.0, |part| part.percentile);
+    let percent = |rank: f64| format!("{:.0} %", rank * 100.0);
+    let class = signals
+        .inferred
+        .map_or("", |class| state.classes.name(class));
+    let mut votes: BTreeMap<u32, usize> = BTreeMap::new();
+    for label in near.iter().filter_map(|one| state.rows.get(&one.id)?.label) {
+        *votes.entry(label).or_default() += 1;
+    }
+    let others = votes
+        .iter()
+        .filter(|(label, _)| Some(**label) != signals.inferred);
+    let rival = others.max_by(|a, b| a.1.cmp(b.1).then(b.0.cmp(a.0)));
+    let rival = rival.map(|(label, count)| (state.classes.name(*label), *count));
+    let mut reasons = Vec::new();
+    if rank(Signal::Uncertainty) >= STRIKING {
+        reasons.push(match rival {
+            Some((other, _)) => format!("between `{class}` and `{other}`"),
+            None => format!("undecided about `{class}`"),
+        });
+    }
+    if rank(Signal::Disagreement) >= STRIKING
+        && let Some((other, count)) = rival
+    {
+        let total: usize = votes.values().sum();
+        reasons.push(format!(
+            "{count} of its {total} nearest training records are labelled `{other}`, not `{class}`"
+        ));
+    }
+    if rank(Signal::Novelty) >= STRIKING {
+        reasons.push(format!(
+            "farther from all training records than {} of what production sees",
+            percent(rank(Signal::Novelty))
+        ));
+    }
+    if rank(Signal::ClassDistance) >= STRIKING {
+        reasons.push(format!(
+            "less like other examples of `{class}` than {} of what production sees",
+            percent(rank(Signal::ClassDistance))
+        ));
+    }
+    if reasons.is_empty() {
+        reasons.push("nothing about it stands out".to_owned());
+    }
+    reasons
+}

@@ -1,0 +1,124 @@
+//! From the collection to the desk: the records that the log says were written, read again.
+//!
+//! What must stay true: who wrote them does not matter; where the log no longer says which they were,
+//! all records are read and those that are gone are taken away.
+
+use std::collections::{BTreeSet, HashSet};
+
+use vermilion_engine::model::{Consistency, Fetched, GetRequest, Include, RecordSelection, SeqId};
+
+use super::{Desk, Row};
+use crate::spaces::Space;
+use crate::{Curation, Result};
+
+/// Records that are read at once.
+const PAGE: usize = 1000;
+
+impl Curation {
+    /// Brings the desk of a space in step with everything that is acknowledged.
+    pub(crate) fn follow(&self, space: &Space, desk: &Desk) -> Result<()> {
+        let head = self
+            .database
+            .indexing_status(space.scope())?
+            .total_operations;
+        let _turn = desk.turn.lock();
+        let seen = desk.state.lock().as_of;
+        if seen >= head {
+            return Ok(());
+        }
+        let written = self
+            .database
+            .ids_written(space.scope(), SeqId(seen), SeqId(head))?;
+        match written.filter(|_| seen > 0) {
+            Some(ids) => {
+                let ids: BTreeSet<String> = ids.into_iter().collect();
+                let ids: Vec<String> = ids.into_iter().collect();
+                for page in ids.chunks(PAGE) {
+                    self.read_again(space, desk, page)?;
+                }
+            }
+            None => self.read_all(space, desk)?,
+        }
+        desk.state.lock().settle(head);
+        Ok(())
+    }
+
+    /// Reads these records again; those that are not there are taken away.
+    fn read_again(&self, space: &Space, desk: &Desk, ids: &[String]) -> Result<()> {
+        let selection = RecordSelection {
+            ids: Some(ids.to_vec()),
+            filter: None,
+        };
+        let found = self.fetch(space, selection, None, 0)?;
+        let there: HashSet<&str> = found.ids.iter().collect();
+        let mut state = desk.state.lock();
+        for id in ids.iter().filter(|id| !there.contains(id.as_str())) {
+            state.remove(id);
+        }
+        put_all(&mut state, &found);
+        Ok(())
+    }
+
+    fn read_all(&self, space: &Space, desk: &Desk) -> Result<()> {
+        let everything = self.database.get(
+            space.scope(),
+            &GetRequest {
+                consistency: Consistency::everything(),
+                ..GetRequest::default()
+            },
+        )?;
+        let ids: Vec<String> = everything.ids.iter().map(str::to_owned).collect();
+        for page in ids.chunks(PAGE) {
+            self.read_again(space, desk, page)?;
+        }
+        let there: HashSet<&str> = ids.iter().map(String::as_str).collect();
+        let mut state = desk.state.lock();
+        let gone: Vec<String> = state
+            .rows
+            .keys()
+            .filter(|id| !there.contains(id.as_str()))
+            .cloned()
+            .collect();
+        gone.iter().for_each(|id| state.remove(id));
+        Ok(())
+    }
+
+    /// Records with their metadata and vectors.
+    pub(crate) fn fetch(
+        &self,
+        space: &Space,
+        selection: RecordSelection,
+        limit: Option<u32>,
+        offset: u32,
+    ) -> Result<Fetched> {
+        let request = GetRequest {
+            selection,
+            limit,
+            offset,
+            include: Include {
+                embeddings: true,
+                metadatas: true,
+                uris: true,
+                ..Include::default()
+            },
+            consistency: Consistency::everything(),
+        };
+        Ok(self.database.get(space.scope(), &request)?)
+    }
+}
+
+fn put_all(state: &mut super::State, found: &Fetched) {
+    let (Some(vectors), Some(metadata)) = (&found.embeddings, &found.metadatas) else {
+        return;
+    };
+    for at in 0..found.ids.len() {
+        let vector = vectors.get(at).unwrap_or_default();
+        let row = Row::read(
+            metadata.row(at),
+            vector,
+            &mut state.classes,
+            &mut state.groups,
+        );
+        state.put(found.ids.get(at), row);
+    }
+}

@@ -1,0 +1,129 @@
+//! What a desk knows of one record, read from its metadata.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use vermilion_engine::model::Value;
+use vermilion_scores::Signals;
+
+use super::Names;
+use crate::check::top_two;
+use crate::fields::{self, Context};
+
+/// What a person did with a recommendation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Labelled,
+    Junk,
+    Duplicate,
+    Snoozed,
+    ModelIsRight,
+}
+
+impl Decision {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Labelled,
+        Self::Junk,
+        Self::Duplicate,
+        Self::Snoozed,
+        Self::ModelIsRight,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Labelled => "labelled",
+            Self::Junk => "junk",
+            Self::Duplicate => "duplicate",
+            Self::Snoozed => "snoozed",
+            Self::ModelIsRight => "model_is_right",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+}
+
+/// A record on the desk. Classes and groups are numbers of the desk's [`Names`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Row {
+    pub(crate) context: Option<Context>,
+    pub(crate) dataset: String,
+    pub(crate) label: Option<u32>,
+    /// What the model said.
+    pub(crate) inferred: Option<u32>,
+    pub(crate) group: Option<u32>,
+    pub(crate) decision: Option<Decision>,
+    pub(crate) snoozed_until: f64,
+    /// The two highest of its probabilities.
+    pub(crate) top: Option<[f32; 2]>,
+    /// Of the vector and what the model said of it: what signals are made from.
+    pub(crate) print: u64,
+    /// The vector, of a record of the reference.
+    pub(crate) vector: Option<Vec<f32>>,
+    pub(crate) signals: Option<Signals>,
+    /// The epoch of the signals.
+    pub(crate) scored: u64,
+}
+
+impl Row {
+    /// Reads a record.
+    pub(crate) fn read<'a>(
+        cells: impl Iterator<Item = (&'a str, &'a Value)>,
+        vector: &[f32],
+        classes: &mut Names,
+        groups: &mut Names,
+    ) -> Self {
+        let mut row = Self::default();
+        for (key, value) in cells {
+            match (key, value) {
+                (fields::CONTEXT, Value::Str(text)) => row.context = Context::named(text),
+                (fields::DATASET, Value::Str(text)) => row.dataset = text.to_string(),
+                (fields::LABEL_CLASS, Value::Str(text)) => row.label = Some(classes.number(text)),
+                (fields::INFERENCE_CLASS, Value::Str(text)) => {
+                    row.inferred = Some(classes.number(text));
+                }
+                (fields::GROUP, Value::Str(text)) => row.group = Some(groups.number(text)),
+                (fields::DECISION, Value::Str(text)) => row.decision = Decision::named(text),
+                (fields::SNOOZED_UNTIL, Value::Float(until)) => row.snoozed_until = *until,
+                (fields::SNOOZED_UNTIL, Value::Int(until)) => row.snoozed_until = *until as f64,
+                (fields::PROBABILITIES, Value::Sparse(scores)) => row.top = top_two(&scores.values),
+                _ => {}
+            }
+        }
+        let mut hasher = DefaultHasher::new();
+        vector
+            .iter()
+            .for_each(|number| number.to_bits().hash(&mut hasher));
+        row.inferred.hash(&mut hasher);
+        row.top.map(|top| top.map(f32::to_bits)).hash(&mut hasher);
+        row.print = hasher.finish();
+        if row.is_reference() {
+            row.vector = Some(vector.to_vec());
+        }
+        row
+    }
+
+    /// Whether scores are computed against it.
+    pub(crate) fn is_reference(&self) -> bool {
+        self.context == Some(Context::Training) && self.label.is_some()
+    }
+
+    /// Whether it is of production.
+    pub(crate) fn is_production(&self) -> bool {
+        self.context == Some(Context::Production)
+    }
+
+    /// Whether it has signals of its own.
+    pub(crate) fn is_scored(&self) -> bool {
+        matches!(self.context, Some(Context::Production | Context::Triage))
+    }
+
+    /// Whether somebody has decided about it, at `now`: seconds since 1970.
+    pub(crate) fn is_decided(&self, now: f64) -> bool {
+        match self.decision {
+            None => self.label.is_some(),
+            Some(Decision::Snoozed) => self.snoozed_until > now,
+            Some(_) => true,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Signals of records that have none yet, or those of an earlier reference.
+//!
+//! What must stay true: neighbours are read without a lock; what moved meanwhile takes no signals that
+//! were made for something else.
+
+use std::sync::Arc;
+
+use vermilion_engine::model::RecordSelection;
+use vermilion_scores::{Evidence, HeldOut, PRODUCTION_MIN, SignalSketches, Signals, VOTERS};
+
+use super::state::Reference;
+use super::{Desk, Near, Row, State};
+use crate::fields::Context;
+use crate::spaces::Space;
+use crate::{Curation, Result};
+
+/// Records that are scored at once: a few milliseconds.
+pub(crate) const CHUNK: usize = 64;
+/// Records of the reference that stand for all of it while production has few.
+const HELD_OUT_MAX: usize = 2000;
+
+/// A record of the reference: its id, vector, label and what the model said.
+type Held = (String, Vec<f32>, u32, Said);
+
+/// What signals of a record are made from, besides its vector.
+#[derive(Clone, Copy)]
+pub(crate) struct Said {
+    /// The class that the model said.
+    pub(crate) inferred: Option<u32>,
+    /// The two highest of its probabilities.
+    pub(crate) top: Option<[f32; 2]>,
+}
+
+impl Curation {
+    /// Scores all records that want it while `go_on` says so; how many it scored.
+    pub(crate) fn score(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<usize> {
+        if desk.state.lock().reference.is_none() {
+            return Ok(0);
+        }
+        self.score_held_out(space, desk, go_on)?;
+        let stale: Vec<String> = {
+            let state = desk.state.lock();
+            let stale = state
+                .rows
+                .iter()
+                .filter(|(_, row)| row.is_scored() && !state.is_fresh(row));
+            stale.map(|(id, _)| id.clone()).collect()
+        };
+        let mut scored = 0;
+        for ids in stale.chunks(CHUNK) {
+            if !go_on() {
+                break;
+            }
+            self.score_chunk(space, desk, ids)?;
+            scored += ids.len();
+        }
+        Ok(scored)
+    }
+
+    /// Scores these records.
+    fn score_chunk(&self, space: &Space, desk: &Desk, ids: &[String]) -> Result<()> {
+        let Some(reference) = desk.state.lock().reference.clone() else {
+            return Ok(());
+        };
+        let selection = RecordSelection {
+            ids: Some(ids.to_vec()),
+            filter: None,
+        };
+        let found = self.fetch(space, selection, None, 0)?;
+        let vectors = found.embeddings.unwrap_or_default();
+        let dimension = vectors.dimension();
+        if dimension == 0 {
+            return Ok(());
+        }
+        let near = self.nearest(
+            space,
+            dimension,
+            vectors.values(),
+            Context::Training,
+            VOTERS,
+        )?;
+        let reduced = reference.reduced(vectors.values(), dimension);
+        let rows = reduced.chunks_exact(reference.classes.dimension());
+        let mut state = desk.state.lock();
+        for ((at, row), near) in rows.enumerate().zip(&near) {
+            let id = found.ids.get(at);
+            let Some(known) = state.rows.get(id) else {
+                continue;
+            };
+            let said = Said {
+                inferred: known.inferred,
+                top: known.top,
+            };
+            let print = known.print;
+            let signals = signals(&state, &reference, row, &said, near);
+            state.score(id, print, signals, reference.epoch);
+        }
+        Ok(())
+    }
+
+    /// While production has few records, ranks are among those of the reference, each as if it were
+    /// not of it.
+    pub(crate) fn score_held_out(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        let (reference, sample): (Arc<Reference>, Vec<Held>) = {
+            let state = desk.state.lock();
+            let Some(reference) = state.reference.clone() else {
+                return Ok(());
+            };
+            let enough = state.count(Context::Production) as u64 >= PRODUCTION_MIN;
+            if enough || state.held_out.0 == reference.epoch {
+                return Ok(());
+            }
+            let taken = |(id, row): (&String, &Row)| {
+                let said = Said {
+                    inferred: row.inferred,
+                    top: row.top,
+                };
+                let label = row.label.filter(|label| reference.classes.knows(*label))?;
+                Some((id.clone(), row.vector.clone()?, label, said))
+            };
+            let rows = state.rows.iter().filter(|(_, row)| row.is_reference());
+            let sample = rows.filter_map(taken).take(HELD_OUT_MAX).collect();
+            (reference, sample)
+        };
+        let held_out = HeldOut::new(&reference.statistics);
+        let mut sketches = SignalSketches::default();
+        for part in sample.chunks(CHUNK) {
+            if !go_on() {
+                return Ok(());
+            }
+            let vectors: Vec<f32> = part.iter().flat_map(|one| one.1.iter().copied()).collect();
+            let dimension = part[0].1.len();
+            let near = self.nearest(space, dimension, &vectors, Context::Training, VOTERS + 1)?;
+            let reduced = reference.reduced(&vectors, dimension);
+            let rows = reduced.chunks_exact(reference.classes.dimension());
+            let state = desk.state.lock();
+            for ((row, (id, _, label, said)), near) in rows.zip(part).zip(near) {
+                let others: Near = near.into_iter().filter(|one| one.id != *id).collect();
+                let (labels, distances) = labels_of(&state, &others);
+                let evidence = evidence(row, said, &labels, &distances);
+                let signals = Signals::held_out(&held_out, &reference.classes, *label, &evidence);
+                sketches.add(&signals);
+            }
+        }
+        let mut state = desk.state.lock();
+        if state.epoch == reference.epoch {
+            state.note_held_out(reference.epoch, sketches);
+        }
+        Ok(())
+    }
+}
+
+/// The signals of a vector, in the dimensions of the reference, with these neighbours.
+pub(crate) fn signals(
+    state: &State,
+    reference: &Reference,
+    row: &[f32],
+    said: &Said,
+    near: &Near,
+) -> Signals {
+    let (labels, distances) = labels_of(state, near);
+    Signals::of(
+        &reference.classes,
+        &evidence(row, said, &labels, &distances),
+    )
+}
+
+/// Labels and distances of the neighbours that have a label.
+fn labels_of(state: &State, near: &Near) -> (Vec<u32>, Vec<f32>) {
+    let labelled = near.iter().filter_map(|one| {
+        let label = state.rows.get(&one.id)?.label?;
+        Some((label, one.distance))
+    });
+    labelled.take(VOTERS).unzip()
+}
+
+fn evidence<'a>(
+    row: &'a [f32],
+    said: &'a Said,
+    labels: &'a [u32],
+    distances: &'a [f32],
+) -> Evidence<'a> {
+    Evidence {
+        row,
+        inferred: said.inferred,
+        // The two highest say all that uncertainty asks.
+        probabilities: said.top.as_ref().map(|top| &top[..]),
+        neighbour_labels: labels,
+        neighbour_distances: distances,
+    }
+}

@@ -1,0 +1,247 @@
+//! The rows of a desk, and what is summed over them.
+//!
+//! What must stay true: whatever changes a row changes the sums with it; the epoch moves whenever the
+//! reference does, and is the position of the log at which it was seen to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use vermilion_scores::{
+    ClassStatistics, DIMENSIONS_MAX, FittedClasses, Matrix, Reduction, SignalPercentiles,
+    SignalSketches, Signals,
+};
+
+use super::Row;
+use crate::fields::Context;
+
+/// Texts by number, in the order in which they came.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    names: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32>,
+}
+
+impl Names {
+    /// The number of `name`, a new one if it is new.
+    pub(crate) fn number(&mut self, name: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(name) {
+            return number;
+        }
+        let (name, number): (Arc<str>, u32) = (name.into(), self.names.len() as u32);
+        self.names.push(name.clone());
+        self.numbers.insert(name, number);
+        number
+    }
+
+    /// The number of a name that came before.
+    pub(crate) fn known(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+
+    /// The name with this number.
+    pub(crate) fn name(&self, number: u32) -> &str {
+        self.names.get(number as usize).map_or("", |name| name)
+    }
+}
+
+/// What vectors are compared with.
+#[derive(Debug)]
+pub(crate) struct Reference {
+    pub(crate) reduction: Option<Reduction>,
+    pub(crate) statistics: ClassStatistics,
+    pub(crate) classes: FittedClasses,
+    pub(crate) epoch: u64,
+}
+
+impl Reference {
+    /// Vectors in the dimensions of the class statistics.
+    pub(crate) fn reduced(&self, vectors: &[f32], dimension: usize) -> Vec<f32> {
+        match &self.reduction {
+            Some(reduction) => reduction.apply(Matrix::new(vectors, dimension)),
+            None => vectors.to_vec(),
+        }
+    }
+}
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// By id, so that whatever depends on their order does not depend on how they came.
+    pub(crate) rows: BTreeMap<String, Row>,
+    pub(crate) classes: Names,
+    pub(crate) groups: Names,
+    /// Sums of the reference, where vectors are short enough to be summed as they are.
+    statistics: Option<ClassStatistics>,
+    reference_moved: bool,
+    pub(crate) reference: Option<Arc<Reference>>,
+    /// The position of the log that all of this is as of.
+    pub(crate) as_of: u64,
+    /// The position at which the reference moved last.
+    pub(crate) epoch: u64,
+    /// Signals of production.
+    pub(crate) production: SignalSketches,
+    /// Signals of the reference as if each were not of it, and of which epoch.
+    pub(crate) held_out: (u64, SignalSketches),
+    percentiles: Option<Arc<SignalPercentiles>>,
+}
+
+impl State {
+    /// Puts a row in the place of the one that has its id. What the old one's signals were made from
+    /// being the same, they stay.
+    pub(crate) fn put(&mut self, id: &str, mut row: Row) {
+        let old = self.rows.remove(id);
+        if let Some(old) = &old
+            && old.is_reference()
+            && row.is_reference()
+            && (old.print, old.label) == (row.print, row.label)
+        {
+            self.rows.insert(id.to_owned(), row);
+            return;
+        }
+        if let Some(old) = old {
+            self.take_back(&old);
+            let same = old.print == row.print && old.is_scored() && row.is_scored();
+            if let Some(signals) = old.signals.filter(|_| same) {
+                row.signals = Some(signals);
+                row.scored = old.scored;
+            }
+        }
+        if row.is_production()
+            && let Some(signals) = &row.signals
+        {
+            self.production.add(signals);
+        }
+        self.count_reference(&row, true);
+        self.percentiles = None;
+        self.rows.insert(id.to_owned(), row);
+    }
+
+    /// Takes a row away.
+    pub(crate) fn remove(&mut self, id: &str) {
+        if let Some(old) = self.rows.remove(id) {
+            self.take_back(&old);
+        }
+    }
+
+    /// Gives a row its signals of `epoch`, if it is the one that they were made for.
+    pub(crate) fn score(&mut self, id: &str, print: u64, signals: Signals, epoch: u64) {
+        let Some(row) = self.rows.get_mut(id) else {
+            return;
+        };
+        if row.print != print || !row.is_scored() || epoch != self.epoch {
+            return;
+        }
+        if row.is_production() {
+            if let Some(old) = &row.signals {
+                self.production.remove(old);
+            }
+            self.production.add(&signals);
+            self.percentiles = None;
+        }
+        row.signals = Some(signals);
+        row.scored = epoch;
+    }
+
+    fn take_back(&mut self, old: &Row) {
+        if old.is_production()
+            && let Some(signals) = &old.signals
+        {
+            self.production.remove(signals);
+        }
+        self.count_reference(old, false);
+        self.percentiles = None;
+    }
+
+    /// Adds a row to the sums of the reference, or takes it back.
+    fn count_reference(&mut self, row: &Row, add: bool) {
+        let (Some(vector), Some(label), true) = (&row.vector, row.label, row.is_reference()) else {
+            return;
+        };
+        self.reference_moved = true;
+        if vector.len() > DIMENSIONS_MAX {
+            return;
+        }
+        let statistics = self
+            .statistics
+            .get_or_insert_with(|| ClassStatistics::new(vector.len()));
+        if add {
+            statistics.add(label, vector);
+        } else {
+            statistics.remove(label, vector);
+        }
+    }
+
+    /// Says that all rows are as of `seq`; fits the reference where it moved.
+    pub(crate) fn settle(&mut self, seq: u64) {
+        self.as_of = seq;
+        if !self.reference_moved {
+            return;
+        }
+        self.reference_moved = false;
+        self.epoch = seq;
+        self.percentiles = None;
+        let references = self.rows.values().filter(|row| row.is_reference());
+        let mut labels = Vec::new();
+        let mut vectors: Vec<f32> = Vec::new();
+        let mut dimension = 0;
+        for (row, vector) in references.filter_map(|row| row.vector.as_ref().map(|v| (row, v))) {
+            labels.extend(row.label);
+            dimension = vector.len();
+            if dimension > DIMENSIONS_MAX {
+                vectors.extend_from_slice(vector);
+            }
+        }
+        if labels.is_empty() {
+            (self.reference, self.statistics) = (None, None);
+            return;
+        }
+        let (reduction, statistics) = if dimension > DIMENSIONS_MAX {
+            let matrix = Matrix::new(&vectors, dimension);
+            let reduction = Reduction::fit(matrix, DIMENSIONS_MAX, 0);
+            let reduced = reduction.apply(matrix);
+            let statistics = ClassStatistics::of(Matrix::new(&reduced, DIMENSIONS_MAX), &labels);
+            (Some(reduction), Some(statistics))
+        } else {
+            (None, self.statistics.clone())
+        };
+        self.reference = statistics.map(|statistics| {
+            Arc::new(Reference {
+                reduction,
+                classes: statistics.fit(),
+                statistics,
+                epoch: seq,
+            })
+        });
+    }
+
+    /// What ranks of signals are taken among.
+    pub(crate) fn percentiles(&mut self) -> Arc<SignalPercentiles> {
+        let made = self
+            .percentiles
+            .get_or_insert_with(|| Arc::new(self.production.percentiles(&self.held_out.1)));
+        made.clone()
+    }
+
+    /// Notes the signals of the reference as if each record were not of it.
+    pub(crate) fn note_held_out(&mut self, epoch: u64, sketches: SignalSketches) {
+        self.held_out = (epoch, sketches);
+        self.percentiles = None;
+    }
+
+    /// Records whose signals are missing or of an earlier reference.
+    pub(crate) fn stale(&self) -> usize {
+        let stale = |row: &&Row| row.is_scored() && !self.is_fresh(row);
+        self.rows.values().filter(stale).count()
+    }
+
+    /// Whether the signals of a row are of this epoch.
+    pub(crate) fn is_fresh(&self, row: &Row) -> bool {
+        row.signals.is_some() && row.scored == self.epoch
+    }
+
+    /// How many rows there are of a context.
+    pub(crate) fn count(&self, context: Context) -> usize {
+        let of_it = |row: &&Row| row.context == Some(context);
+        self.rows.values().filter(of_it).count()
+    }
+}

@@ -1,0 +1,143 @@
+//! The job that keeps scores in step: woken by whatever is logged, labelled or decided.
+//!
+//! What must stay true: one run goes on as long as work comes, so that a busy log makes few runs; it
+//! asks between chunks of a few milliseconds whether to go on. A space that is left is still told as
+//! stale, and scored by the next run or by the request that needs it.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use serde_json::{Value as Json, json};
+use vermilion_engine::model::CollectionId;
+use vermilion_engine::schedule::{JobSpec, Moment, Policy, Run, RunRequest, Trigger};
+use vermilion_engine::{ErrorKind, Result};
+
+use crate::Curation;
+use crate::spaces::Space;
+
+/// The task, and its job.
+pub(crate) const SCORES: &str = "curation_scores";
+/// When the job is due by itself: at the end of the year 2999, in milliseconds. Whatever is written wakes
+/// it, and after a restart requests do: it has no time of its own.
+const NEVER: Moment = Moment(32_503_679_999_000);
+/// How long a run waits for more work, and how often it asks meanwhile whether to go on.
+const LINGER: Duration = Duration::from_secs(1);
+/// See [`LINGER`].
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Spaces with something to score.
+#[derive(Default)]
+pub(crate) struct Work {
+    spaces: Mutex<BTreeSet<CollectionId>>,
+    came: Condvar,
+    runs: AtomicBool,
+}
+
+impl Curation {
+    /// Brings the job, for as long as `curation` lives.
+    pub(crate) fn bring_job(curation: &Arc<Self>) -> Result<()> {
+        let weak: Weak<Self> = Arc::downgrade(curation);
+        let task = move |run: &Run<'_>| match weak.upgrade() {
+            Some(curation) => curation.run_scores(run),
+            None => Ok(Json::Null),
+        };
+        let jobs = curation.database.jobs();
+        let now = Moment::of_nanoseconds(curation.database.now_nanoseconds());
+        jobs.register(SCORES, Arc::new(task));
+        let policy = Policy {
+            backoff: Duration::from_secs(10),
+            ..Policy::default()
+        };
+        let trigger = Trigger::once(None, Some(NEVER), now)?;
+        jobs.built_in(JobSpec::new(SCORES, SCORES, trigger, policy)?);
+        Ok(())
+    }
+
+    /// Says that there is something to score in a space.
+    pub(crate) fn wake(&self, space: &Space) {
+        self.work.spaces.lock().insert(space.collection.id);
+        self.work.came.notify_all();
+        self.begin_run();
+    }
+
+    /// Begins a run unless one is under way, or the job is paused.
+    fn begin_run(&self) {
+        if self.work.runs.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let jobs = self.database.jobs();
+        let paused = jobs.job(SCORES).is_ok_and(|job| job.paused);
+        let begun = !paused && jobs.begin(SCORES, RunRequest::default()).is_ok();
+        if !begun {
+            self.work.runs.store(false, Ordering::SeqCst);
+        }
+    }
+
+    fn run_scores(&self, run: &Run<'_>) -> Result<Json> {
+        self.work.runs.store(true, Ordering::SeqCst);
+        let known: Vec<CollectionId> = self.desks.lock().keys().copied().collect();
+        if run.dry_run {
+            return Ok(json!({ "spaces": known.len() }));
+        }
+        self.work.spaces.lock().extend(known);
+        let (mut spaces, mut scored) = (0, 0);
+        let result = loop {
+            match self.next_space(run) {
+                Some(id) => match self.score_space(id, run) {
+                    Ok(count) => (spaces, scored) = (spaces + 1, scored + count),
+                    Err(error) => break Err(error),
+                },
+                None if run.is_cancelled() || self.ends() => break Ok(()),
+                None => {}
+            }
+        };
+        if result.is_err() || run.is_cancelled() {
+            self.work.runs.store(false, Ordering::SeqCst);
+        }
+        result.map(|()| json!({ "spaces": spaces, "scored": scored }))
+    }
+
+    /// Ends the run, unless something came that has begun no run of its own since this one stood.
+    fn ends(&self) -> bool {
+        self.work.runs.store(false, Ordering::SeqCst);
+        self.work.spaces.lock().is_empty() || self.work.runs.swap(true, Ordering::SeqCst)
+    }
+
+    /// The next space with something to score, waited for a while.
+    fn next_space(&self, run: &Run<'_>) -> Option<CollectionId> {
+        let mut spaces = self.work.spaces.lock();
+        let mut waited = Duration::ZERO;
+        loop {
+            if run.is_cancelled() {
+                return None;
+            }
+            if let Some(id) = spaces.pop_first() {
+                return Some(id);
+            }
+            if waited >= LINGER {
+                return None;
+            }
+            self.work.came.wait_for(&mut spaces, LOOK);
+            waited += LOOK;
+        }
+    }
+
+    fn score_space(&self, id: CollectionId, run: &Run<'_>) -> Result<usize> {
+        let space = match self.database.collection_anywhere(id) {
+            Ok(collection) => Space::of(collection),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let Some(space) = space else {
+            self.clear_desk(id);
+            return Ok(0);
+        };
+        let desk = self.desk(&space);
+        self.follow(&space, &desk)
+            .and_then(|()| self.score(&space, &desk, &|| run.go_on()))
+            .map_err(|refusal| vermilion_engine::Error::internal(refusal.message))
+    }
+}

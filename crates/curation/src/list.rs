@@ -1,0 +1,377 @@
+//! The list: what to label next, in an order whose every head covers as much as so many labels can of
+//! what the model is uncertain about in production.
+//!
+//! What must stay true: the same records and options give the same list, whatever order they came in;
+//! a list is of one position of the log, and its pages are too.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use vermilion_engine::model::{Consistency, Filter, GetRequest, RecordSelection};
+use vermilion_scores::{Graph, Objective, PriorityOptions, Selection, Signal, Undecided, radius};
+
+use crate::desk::{CHUNK, Decision, Desk, Row, State};
+use crate::fields::Context;
+use crate::spaces::Space;
+use crate::{Curation, Result};
+
+/// Neighbours of a record that it covers.
+const NEIGHBOURS: usize = 15;
+/// Neighbours of a triage record that weigh more for it.
+const TRIAGE_NEIGHBOURS: usize = 50;
+/// Records whose neighbours say how far similarity reaches.
+const RADIUS_SAMPLE: usize = 2000;
+/// Lists that are kept of a space.
+const LISTS_MAX: usize = 8;
+/// Entries of a list.
+pub(crate) const ENTRIES_MAX: usize = 10_000;
+
+/// Which list is meant.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// How it is made.
+    pub options: PriorityOptions,
+    /// Only records that this means are on it.
+    pub filter: Option<Filter>,
+    /// Only records of these datasets.
+    pub datasets: Option<Vec<String>>,
+    /// Whether records that are decided already may be on it.
+    pub with_decided: bool,
+    /// What tells this list from others.
+    pub key: String,
+}
+
+/// A list.
+#[derive(Clone, Debug)]
+pub(crate) struct List {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) epoch: u64,
+    pub(crate) as_of: u64,
+    pub(crate) radius: f64,
+    /// When the first snooze ends, and the list with it: seconds since 1970.
+    until: f64,
+    /// Whether there was no reference, and all records weigh the same.
+    pub(crate) degraded: bool,
+}
+
+/// An entry of a list.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) priority: f64,
+    pub(crate) gain: f64,
+    pub(crate) coverage: f64,
+    pub(crate) drawn: bool,
+}
+
+/// The lists of a space that were made last.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    made: Vec<(String, Arc<List>)>,
+}
+
+impl Lists {
+    fn get(&self, key: &str) -> Option<Arc<List>> {
+        let found = self.made.iter().find(|(known, _)| known == key);
+        found.map(|(_, list)| list.clone())
+    }
+
+    fn put(&mut self, key: &str, list: Arc<List>) {
+        self.made.retain(|(known, _)| known != key);
+        self.made.insert(0, (key.to_owned(), list));
+        self.made.truncate(LISTS_MAX);
+    }
+
+    /// How far similarity reached in the list that was made last.
+    pub(crate) fn radius(&self) -> Option<f64> {
+        let last = self.made.first()?.1.radius;
+        (last > 0.0).then_some(last)
+    }
+}
+
+/// Production as columns, by id.
+#[derive(Default)]
+struct Columns {
+    ids: Vec<String>,
+    places: HashMap<String, u32>,
+    uncertainty: Vec<f32>,
+    novelty: Vec<f32>,
+    trouble: Vec<f32>,
+    /// Not to be picked.
+    decided: Vec<bool>,
+    labelled: Vec<f32>,
+    rejected: Vec<f32>,
+    triage: Vec<f32>,
+    classes: Vec<u32>,
+    groups: Vec<u32>,
+    /// Records that cover their neighbours, and those that were rejected.
+    covering: Vec<u32>,
+    junk: Vec<u32>,
+    triaged: Vec<String>,
+    /// When the first snooze ends.
+    until: f64,
+}
+
+impl Curation {
+    /// The list of a space that is wanted: the one that was made last, if nothing has moved since.
+    pub(crate) fn list(&self, space: &Space, desk: &Desk, wanted: &Wanted) -> Result<Arc<List>> {
+        let (as_of, epoch, degraded) = {
+            let state = desk.state.lock();
+            (state.as_of, state.epoch, state.reference.is_none())
+        };
+        let known = desk.lists.lock().get(&wanted.key);
+        let now = self.now();
+        let holds =
+            |list: &Arc<List>| (list.as_of, list.epoch) == (as_of, epoch) && now < list.until;
+        if let Some(list) = known.filter(holds) {
+            return Ok(list);
+        }
+        let meant = self.meant(space, wanted)?;
+        let mut columns = {
+            let mut state = desk.state.lock();
+            columns(&mut state, wanted, meant.as_ref(), degraded, now)
+        };
+        let options = if degraded {
+            PriorityOptions {
+                candidates: 1.0,
+                ..wanted.options.clone()
+            }
+        } else {
+            wanted.options.clone()
+        };
+        let sought = columns.sought(&options);
+        let graph = self.graph(space, &columns, &sought)?;
+        let radius = options.radius.unwrap_or_else(|| radius(&graph));
+        columns.cover(&graph);
+        self.look_at_triage(space, &mut columns)?;
+        let records = Undecided {
+            graph: &graph,
+            uncertainty: &columns.uncertainty,
+            novelty: &columns.novelty,
+            trouble: &columns.trouble,
+            decided: &columns.decided,
+            labelled: &columns.labelled,
+            triage: &columns.triage,
+            rejected: &columns.rejected,
+            classes: &columns.classes,
+            groups: &columns.groups,
+        };
+        let options = PriorityOptions {
+            radius: Some(radius),
+            ..options
+        };
+        let picks = Selection::new(records, options).take(ENTRIES_MAX);
+        let entries = picks
+            .map(|pick| Entry {
+                id: columns.ids[pick.row as usize].clone(),
+                priority: pick.priority,
+                gain: pick.gain,
+                coverage: pick.coverage,
+                drawn: pick.drawn,
+            })
+            .collect();
+        let list = Arc::new(List {
+            entries,
+            epoch,
+            as_of,
+            radius,
+            until: columns.until,
+            degraded,
+        });
+        desk.lists.lock().put(&wanted.key, list.clone());
+        Ok(list)
+    }
+
+    /// The ids that a filter means; `None` where there is no filter.
+    fn meant(&self, space: &Space, wanted: &Wanted) -> Result<Option<BTreeSet<String>>> {
+        let Some(filter) = &wanted.filter else {
+            return Ok(None);
+        };
+        let request = GetRequest {
+            selection: RecordSelection {
+                ids: None,
+                filter: Some(filter.clone()),
+            },
+            consistency: Consistency::everything(),
+            ..GetRequest::default()
+        };
+        let found = self.database.get(space.scope(), &request)?;
+        Ok(Some(found.ids.iter().map(str::to_owned).collect()))
+    }
+
+    /// The neighbours within production of the records `sought`, which ascend.
+    fn graph(&self, space: &Space, columns: &Columns, sought: &[u32]) -> Result<Graph> {
+        let mut edges: HashMap<u32, Vec<(u32, f32)>> = HashMap::with_capacity(sought.len());
+        for part in sought.chunks(CHUNK) {
+            let ids: Vec<String> = part
+                .iter()
+                .map(|&row| columns.ids[row as usize].clone())
+                .collect();
+            for (id, near) in self.near_of(space, ids, NEIGHBOURS + 1)? {
+                let Some(&row) = columns.places.get(&id) else {
+                    continue;
+                };
+                let others = near.into_iter().filter(|one| one.id != id);
+                let known = others.filter_map(|one| {
+                    let place = columns.places.get(&one.id)?;
+                    Some((*place, one.distance))
+                });
+                edges.insert(row, known.take(NEIGHBOURS).collect());
+            }
+        }
+        let mut offsets = vec![0];
+        let (mut neighbours, mut distances) = (Vec::new(), Vec::new());
+        for row in 0..columns.ids.len() as u32 {
+            for (neighbour, distance) in edges.remove(&row).unwrap_or_default() {
+                neighbours.push(neighbour);
+                distances.push(distance);
+            }
+            offsets.push(neighbours.len());
+        }
+        Ok(Graph::new(offsets, neighbours, distances))
+    }
+
+    /// Records with their neighbours in production; those that are gone are left out.
+    fn near_of(
+        &self,
+        space: &Space,
+        ids: Vec<String>,
+        count: usize,
+    ) -> Result<Vec<(String, crate::desk::Near)>> {
+        let selection = RecordSelection {
+            ids: Some(ids),
+            filter: None,
+        };
+        let found = self.fetch(space, selection, None, 0)?;
+        let vectors = found.embeddings.unwrap_or_default();
+        let near = self.nearest(
+            space,
+            vectors.dimension().max(1),
+            vectors.values(),
+            Context::Production,
+            count,
+        )?;
+        let ids = found.ids.iter().map(str::to_owned);
+        Ok(ids.zip(near).collect())
+    }
+
+    /// Notes how near production is to what a person saw go wrong.
+    fn look_at_triage(&self, space: &Space, columns: &mut Columns) -> Result<()> {
+        let triaged = std::mem::take(&mut columns.triaged);
+        for part in triaged.chunks(CHUNK) {
+            for (_, near) in self.near_of(space, part.to_vec(), TRIAGE_NEIGHBOURS)? {
+                for one in near {
+                    if let Some(&row) = columns.places.get(&one.id) {
+                        let known = &mut columns.triage[row as usize];
+                        *known = known.min(one.distance);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn columns(
+    state: &mut State,
+    wanted: &Wanted,
+    meant: Option<&BTreeSet<String>>,
+    degraded: bool,
+    now: f64,
+) -> Columns {
+    let percentiles = state.percentiles();
+    let mut columns = Columns {
+        until: f64::INFINITY,
+        ..Columns::default()
+    };
+    for (id, row) in &state.rows {
+        if row.context == Some(Context::Triage) && row.decision.is_none() {
+            columns.triaged.push(id.clone());
+        }
+        // What has no signals yet comes onto the list when it has.
+        if !row.is_production() || (row.signals.is_none() && !degraded) {
+            continue;
+        }
+        let at = columns.ids.len() as u32;
+        let signals = row.signals.unwrap_or_default();
+        let rank = |signal, value: Option<f32>| {
+            value.map_or(0.0, |value| percentiles.rank(signal, value)) as f32
+        };
+        columns.places.insert(id.clone(), at);
+        columns.ids.push(id.clone());
+        columns.uncertainty.push(if degraded {
+            1.0
+        } else {
+            rank(Signal::Uncertainty, signals.uncertainty)
+        });
+        columns.novelty.push(rank(Signal::Novelty, signals.novelty));
+        let trouble = percentiles.trouble(&signals).value;
+        columns.trouble.push(trouble.unwrap_or(0.0) as f32);
+        let decided = row.is_decided(now);
+        let left_out = is_left_out(id, row, wanted, meant);
+        let hidden = left_out || (decided && !wanted.with_decided);
+        columns.decided.push(hidden);
+        columns.labelled.push(signals.novelty.unwrap_or(f32::MAX));
+        columns.rejected.push(f32::MAX);
+        columns.triage.push(f32::MAX);
+        let class = row.inferred.or(signals.inferred);
+        columns.classes.push(class.unwrap_or(u32::MAX));
+        // Those of no group are each their own.
+        columns.groups.push(row.group.unwrap_or(u32::MAX - at));
+        match row.decision {
+            Some(Decision::Junk) => columns.junk.push(at),
+            Some(Decision::Snoozed) if decided => {
+                columns.until = columns.until.min(row.snoozed_until);
+            }
+            Some(Decision::Snoozed) => {}
+            Some(_) => columns.covering.push(at),
+            None if row.label.is_some() => columns.covering.push(at),
+            None => {}
+        }
+    }
+    columns
+}
+
+/// Whether a record is none of those that the list is wanted of.
+fn is_left_out(id: &str, row: &Row, wanted: &Wanted, meant: Option<&BTreeSet<String>>) -> bool {
+    let of_dataset = |names: &Vec<String>| names.contains(&row.dataset);
+    meant.is_some_and(|meant| !meant.contains(id))
+        || !wanted.datasets.as_ref().is_none_or(of_dataset)
+}
+
+impl Columns {
+    /// The records whose neighbours are needed, ascending: those that may be picked, those that cover
+    /// or were rejected, and a sample by which similarity is measured.
+    fn sought(&self, options: &PriorityOptions) -> Vec<u32> {
+        let rows = self.ids.len() as u32;
+        let mut open: Vec<u32> = (0..rows)
+            .filter(|&row| !self.decided[row as usize])
+            .collect();
+        if options.objective == Objective::Retrain {
+            let count = (open.len() as f64 * options.candidates).ceil() as usize;
+            let rank = |row: u32| self.uncertainty[row as usize];
+            open.sort_by(|a, b| rank(*b).total_cmp(&rank(*a)).then(a.cmp(b)));
+            open.truncate(count);
+        }
+        let step = self.ids.len().div_ceil(RADIUS_SAMPLE).max(1);
+        let mut sought: BTreeSet<u32> = (0..rows).step_by(step).collect();
+        sought.extend(open);
+        sought.extend(&self.covering);
+        sought.extend(&self.junk);
+        sought.into_iter().collect()
+    }
+
+    /// Notes what decided records cover, and how near rejected ones are.
+    fn cover(&mut self, graph: &Graph) {
+        let spread = |from: &[u32], distances: &mut [f32]| {
+            for &row in from {
+                distances[row as usize] = 0.0;
+                for (neighbour, distance) in graph.edges(row as usize) {
+                    distances[neighbour] = distances[neighbour].min(distance);
+                }
+            }
+        };
+        spread(&self.covering, &mut self.labelled);
+        spread(&self.junk, &mut self.rejected);
+    }
+}

@@ -1,0 +1,246 @@
+//! Recommendations: pages of the list, each entry with its reasons.
+//!
+//! What must stay true: a page behind a cursor is of the list that the cursor came from, or refused;
+//! what is asked for a hundred is the head of what is asked for a thousand.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+use vermilion_engine::model::RecordSelection;
+use vermilion_protocol::filters;
+use vermilion_scores::{Objective, PriorityOptions};
+
+use crate::assess::{AsOf, no_reference};
+use crate::desk::Decision;
+use crate::key::{canonical, hexadecimal};
+use crate::list::{ENTRIES_MAX, Entry, Wanted};
+use crate::spaces::{Place, Space};
+use crate::{Curation, Refusal, Result};
+
+/// Entries of a page, unless more or fewer are asked for.
+const PAGE: usize = 100;
+/// Entries of a page at most.
+const PAGE_MAX: usize = 1000;
+/// Bytes of the digest that tells lists apart.
+const KEY_BYTES: usize = 8;
+
+/// What is asked for.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Entries of the page.
+    #[serde(skip_serializing)]
+    pub n: Option<usize>,
+    /// Entries to pass over.
+    #[serde(skip_serializing)]
+    pub skip: Option<usize>,
+    /// Where the page before ended.
+    #[serde(skip_serializing)]
+    pub cursor: Option<String>,
+    /// Whether each entry says why; it does unless this is false.
+    #[serde(skip_serializing)]
+    pub explain: Option<bool>,
+    /// Whether a list is made without any training data.
+    #[serde(skip_serializing)]
+    pub allow_degraded: Option<bool>,
+    /// `retrain`, `explore`, `verify` or `random`.
+    pub objective: Option<String>,
+    /// Only records that this filter means.
+    #[serde(rename = "where")]
+    pub filter: Option<Json>,
+    /// Only records of these datasets.
+    pub datasets: Option<Vec<String>>,
+    /// The share of undecided records that may be picked.
+    pub candidates: Option<f64>,
+    /// Entries of one class at most.
+    pub per_class_cap: Option<usize>,
+    /// Entries of one group at most.
+    pub per_group_cap: Option<usize>,
+    /// The weight of a record's own mass.
+    pub singletons: Option<f64>,
+    /// The share of the list that is drawn evenly.
+    pub random_share: Option<f64>,
+    /// Where draws begin.
+    pub seed: Option<u64>,
+    /// Whether decided records are left out; they are unless this is false.
+    pub exclude_decided: Option<bool>,
+}
+
+impl Curation {
+    /// A page of recommendations of a space.
+    pub fn recommend(&self, place: &Place, name: &str, asked: &Asked) -> Result<Json> {
+        let space = self.space(place, name)?;
+        let wanted = wanted(asked)?;
+        let n = asked.n.unwrap_or(PAGE);
+        if n > PAGE_MAX {
+            let message = format!("A page of {n} entries is too long.");
+            return Err(Refusal::wrong("too_many_records", message)
+                .field("n")
+                .hint(format!("{PAGE_MAX} at most; `cursor` leads on")));
+        }
+        let desk = self.ready_desk(&space)?;
+        let degraded = desk.state.lock().reference.is_none();
+        if degraded && asked.allow_degraded != Some(true) {
+            let refusal = no_reference();
+            let hint = "log labelled training records, or set `allow_degraded`";
+            return Err(refusal.hint(hint));
+        }
+        let list = self.list(&space, &desk, &wanted)?;
+        let mark = format!("{}.{}.{}", wanted.key, list.epoch, list.as_of);
+        let from = match &asked.cursor {
+            Some(cursor) => place_of(cursor, &mark)?,
+            None => asked.skip.unwrap_or(0),
+        };
+        let to = (from.saturating_add(n)).min(list.entries.len());
+        let page = list.entries.get(from..to).unwrap_or_default();
+        let told = self.entries(&space, page, from, asked.explain != Some(false))?;
+        let next = (to < list.entries.len() && to > from)
+            .then(|| URL_SAFE_NO_PAD.encode(format!("{mark}.{to}")));
+        let as_of = AsOf::of(&desk.state.lock());
+        Ok(json!({
+            "recommendations": told,
+            "total": list.entries.len(),
+            "entries_max": ENTRIES_MAX,
+            "coverage": page.last().map(|last| last.coverage),
+            "radius": list.radius,
+            "degraded": list.degraded,
+            "epoch": list.epoch,
+            "as_of_seq": list.as_of,
+            "stale_records": as_of.stale_records,
+            "cursor": next,
+        }))
+    }
+
+    fn entries(
+        &self,
+        space: &Space,
+        page: &[Entry],
+        from: usize,
+        explain: bool,
+    ) -> Result<Vec<Json>> {
+        let desk = self.desk(space);
+        let ids: Vec<String> = page.iter().map(|entry| entry.id.clone()).collect();
+        let mut uris = std::collections::HashMap::new();
+        if !ids.is_empty() {
+            let selection = RecordSelection {
+                ids: Some(ids.clone()),
+                filter: None,
+            };
+            let found = self.fetch(space, selection, None, 0)?;
+            for at in 0..found.ids.len() {
+                let uri = found.uris.as_ref().and_then(|uris| uris.get(at));
+                uris.insert(found.ids.get(at).to_owned(), uri.map(str::to_owned));
+            }
+        }
+        let mut assessed = std::collections::HashMap::new();
+        if explain {
+            for one in self.assess_records(space, &desk, &ids)? {
+                assessed.extend(one.id.clone().map(|id| (id, one)));
+            }
+        }
+        let mut state = desk.state.lock();
+        let percentiles = state.percentiles();
+        let told = page.iter().enumerate().map(|(at, entry)| {
+            let row = state.rows.get(&entry.id);
+            let signals = row.and_then(|row| row.signals);
+            let trouble = signals.and_then(|signals| percentiles.trouble(&signals).value);
+            let decision = row.and_then(|row| row.decision).map(Decision::name);
+            let labelled = row.is_some_and(|row| row.label.is_some());
+            let named = |class: u32| state.classes.name(class).to_owned();
+            let inferred = row.and_then(|row| row.inferred);
+            let inferred = inferred.or(signals.and_then(|signals| signals.inferred));
+            let mut told = json!({
+                "rank": from + at + 1,
+                "id": entry.id,
+                "input_uri": uris.get(&entry.id),
+                "priority": entry.priority,
+                "gain": entry.gain,
+                "coverage": entry.coverage,
+                "drawn": entry.drawn,
+                "trouble": trouble,
+                "inferred_class": inferred.map(named),
+                "dataset": row.map(|row| row.dataset.as_str()),
+                "group": row.and_then(|row| row.group).map(|group| state.groups.name(group)),
+                "state": decision.unwrap_or(if labelled { "labelled" } else { "open" }),
+            });
+            if let Some(one) = assessed.get(&entry.id) {
+                told["parts"] = json!(one.parts);
+                told["missing"] = json!(one.missing);
+                told["inferred_by"] = json!(one.inferred_by);
+                told["reasons"] = json!(one.reasons);
+                told["nearest_training"] = json!(one.nearest_training);
+            }
+            told
+        });
+        Ok(told.collect())
+    }
+}
+
+/// Where a cursor leads, if it is of the list marked `mark`.
+fn place_of(cursor: &str, mark: &str) -> Result<usize> {
+    let text = URL_SAFE_NO_PAD
+        .decode(cursor)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let parts = text.as_deref().and_then(|text| text.rsplit_once('.'));
+    let Some((of, Ok(at))) = parts.map(|(of, at)| (of, at.parse::<usize>())) else {
+        let message = "The cursor is none that this server gave.";
+        return Err(Refusal::wrong("bad_cursor", message).field("cursor"));
+    };
+    if of == mark {
+        return Ok(at);
+    }
+    let message = "The list has changed since the cursor was given, or other options are asked.";
+    Err(Refusal::new(409, "cursor_expired", message)
+        .field("cursor")
+        .hint("begin again without a cursor, with the same options on each page"))
+}
+
+fn wanted(asked: &Asked) -> Result<Wanted> {
+    let objective = match asked.objective.as_deref() {
+        None | Some("retrain") => Objective::Retrain,
+        Some("explore") => Objective::Explore,
+        Some("verify") => Objective::Verify,
+        Some("random") => Objective::Random,
+        Some(other) => {
+            let message = format!("`{other}` is no objective.");
+            return Err(Refusal::wrong("unknown_objective", message)
+                .field("objective")
+                .hint("retrain, explore, verify, random"));
+        }
+    };
+    let share = |name: &str, value: Option<f64>, default: f64, least: f64| {
+        let value = value.unwrap_or(default);
+        if (least..=1.0).contains(&value) && (least > 0.0 || value >= 0.0) {
+            return Ok(value);
+        }
+        let message = format!("`{name}` is {value}.");
+        Err(Refusal::wrong("out_of_range", message)
+            .field(name)
+            .hint(format!("{least} to 1")))
+    };
+    let usual = PriorityOptions::default();
+    let options = PriorityOptions {
+        objective,
+        candidates: share("candidates", asked.candidates, usual.candidates, 0.01)?,
+        per_class_cap: asked.per_class_cap,
+        per_group_cap: asked.per_group_cap,
+        singletons: share("singletons", asked.singletons, usual.singletons, 0.0)?,
+        random_share: share("random_share", asked.random_share, usual.random_share, 0.0)?,
+        seed: asked.seed.unwrap_or(usual.seed),
+        ..usual
+    };
+    let filter = filters::parse(asked.filter.clone(), None)
+        .map_err(|error| Refusal::new(error.status, "bad_filter", error.message).field("where"))?;
+    let said = serde_json::to_value(asked).unwrap_or_default();
+    let digest = Sha256::digest(canonical(&said).as_bytes());
+    Ok(Wanted {
+        options,
+        filter,
+        datasets: asked.datasets.clone(),
+        with_decided: asked.exclude_decided == Some(false),
+        key: hexadecimal(&digest[..KEY_BYTES]),
+    })
+}
