@@ -269,3 +269,18 @@ def test_settings_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("ALLOW_RESET", "true")
     assert Settings().allow_reset is True
     assert Settings(allow_reset=False).allow_reset is False
+
+
+def test_functions_fill_a_collection_from_another(client):
+    collection = client.create_collection(fresh(), embedding_function=None)
+    collection.add(ids=["a", "b"], embeddings=[[1.0]] * 2, metadatas=[{"k": "x"}, {"k": "x"}])
+    output = fresh()
+    attached, created = collection.attach_function("statistics", "stats", output)
+    assert created and attached.function_name == "statistics" and attached.output_collection == output
+    assert collection.get_attached_function("stats") == attached
+    found = client.get_collection(output, embedding_function=None)
+    counts = {one["value"]: one["count"] for one in found.get()["metadatas"]}
+    assert counts == {"x": 2, "total_count": 2}
+    assert collection.detach_function("stats", delete_output_collection=True)
+    with pytest.raises(errors.NotFoundError):
+        collection.detach_function("stats")

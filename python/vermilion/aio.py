@@ -68,6 +68,9 @@ class AsyncCollection(_Wrapper):
     to_pandas = _awaited(Collection.to_pandas)
     fork = _awaited(Collection.fork)
     fork_count = _awaited(Collection.fork_count)
+    attach_function = _awaited(Collection.attach_function)
+    get_attached_function = _awaited(Collection.get_attached_function)
+    detach_function = _awaited(Collection.detach_function)
     get_indexing_status = _awaited(Collection.get_indexing_status)
 
     def __eq__(self, other: object) -> bool:

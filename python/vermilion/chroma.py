@@ -22,6 +22,7 @@ from chromadb.api.collection_configuration import (
     update_collection_configuration_to_json,
 )
 from chromadb.api.shared_system_client import SharedSystemClient
+from chromadb.api.models.AttachedFunction import AttachedFunction
 from chromadb.api.types import IndexingStatus, SearchResult
 from chromadb.auth import UserIdentity
 from chromadb.base_types import SparseVector as _SparseVector
@@ -106,10 +107,6 @@ def _theirs(metadatas: list[dict[str, Any] | None] | None) -> list[dict[str, Any
             if isinstance(value, SparseVector):
                 members[key] = _SparseVector(value.indices, value.values, value.labels)
     return metadatas
-
-
-def _no_functions() -> Exception:
-    return NotImplementedError("Attached functions are not served by a single node")
 
 
 class ServerAPI(_ServerAPI):
@@ -487,7 +484,16 @@ class ServerAPI(_ServerAPI):
         tenant: str = DEFAULT_TENANT,
         database: str = DEFAULT_DATABASE,
     ) -> Any:
-        raise _no_functions()
+        body = {
+            "name": name,
+            "function_id": function_id,
+            "output_collection": output_collection,
+            "params": params,
+        }
+        told = self._call("attach_function", tenant, database, input_collection_id, body=body)
+        function = told["attached_function"]
+        place = (input_collection_id, output_collection, tenant, database)
+        return self._attached(function, *place), told["created"]
 
     @_answers
     def get_attached_function(
@@ -497,7 +503,24 @@ class ServerAPI(_ServerAPI):
         tenant: str = DEFAULT_TENANT,
         database: str = DEFAULT_DATABASE,
     ) -> Any:
-        raise _no_functions()
+        told = self._call("get_attached_function", tenant, database, input_collection_id, name)
+        function = told["attached_function"]
+        return self._attached(function, input_collection_id, function["output_collection"], tenant, database)
+
+    def _attached(
+        self, told: dict[str, Any], input_id: UUID, output: str, tenant: str, database: str
+    ) -> AttachedFunction:
+        return AttachedFunction(
+            client=self,
+            id=UUID(told["id"]),
+            name=told["name"],
+            function_name=told["function_name"],
+            input_collection_id=input_id,
+            output_collection=output,
+            params=None,
+            tenant=tenant,
+            database=database,
+        )
 
     @_answers
     def detach_function(
@@ -508,4 +531,6 @@ class ServerAPI(_ServerAPI):
         tenant: str = DEFAULT_TENANT,
         database: str = DEFAULT_DATABASE,
     ) -> bool:
-        raise _no_functions()
+        body = {"delete_output": delete_output}
+        self._call("detach_function", tenant, database, input_collection_id, name, body=body)
+        return True

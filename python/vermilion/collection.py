@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vermilion import embedding_functions, records, sparse
 from vermilion.errors import BatchSizeExceededError, InvalidArgumentError
-from vermilion.types import DeleteResult, IndexingStatus, ReadLevel, SearchResult
+from vermilion.types import AttachedFunction, DeleteResult, IndexingStatus, ReadLevel, SearchResult
 
 if TYPE_CHECKING:
     from vermilion.client import ClientAPI
@@ -498,6 +498,54 @@ class Collection:
     def fork_count(self) -> int:
         """How many forks come from the collection that this one comes from."""
         return self._transport.call("fork_count", *self._names)["count"]
+
+    def attach_function(
+        self,
+        function: str,
+        name: str,
+        output_collection: str,
+        params: dict[str, Any] | None = None,
+    ) -> tuple[AttachedFunction, bool]:
+        """Has a new collection hold what a function comes to of this one, whenever it is read.
+
+        Args:
+            function: ``"statistics"`` (how many records have each metadata value) or
+                ``"record_counter"``.
+            name: The name it has among the functions of this collection, which has one at most.
+            output_collection: The name of the new collection.
+            params: No function takes any.
+
+        Returns:
+            The function, and whether it is new: attaching the very same one again does nothing.
+
+        Raises:
+            ChromaError: The name is taken, or the collection has another function.
+        """
+        body = {
+            "name": name,
+            "function_id": getattr(function, "value", function),
+            "output_collection": output_collection,
+            "params": params,
+        }
+        made = self._transport.call("attach_function", *self._names, body=body)
+        return self.get_attached_function(name), made["created"]
+
+    def get_attached_function(self, name: str) -> AttachedFunction:
+        """A function that is attached to this collection.
+
+        Raises:
+            NotFoundError: There is none of that name.
+        """
+        told = self._transport.call("get_attached_function", *self._names, name)["attached_function"]
+        return AttachedFunction(
+            uuid.UUID(told["id"]), told["name"], told["function_name"], self.id, told["output_collection"]
+        )
+
+    def detach_function(self, name: str, delete_output_collection: bool = False) -> bool:
+        """Detaches a function; its output stays as it is, or is deleted."""
+        body = {"delete_output": delete_output_collection}
+        self._transport.call("detach_function", *self._names, name, body=body)
+        return True
 
     def get_indexing_status(self) -> IndexingStatus:
         """How far the segments are behind what was written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
@@ -154,6 +155,24 @@ class DeleteResult(TypedDict):
 
     #: How many records were meant.
     deleted: int
+
+
+class AttachedFunction(NamedTuple):
+    """A function that fills a collection from another one.
+
+    Attributes:
+        id: Its id.
+        name: Its name among the functions of its input.
+        function_name: ``"statistics"`` or ``"record_counter"``.
+        input_collection_id: The collection it reads.
+        output_collection: The name of the collection it fills.
+    """
+
+    id: uuid.UUID
+    name: str
+    function_name: str
+    input_collection_id: uuid.UUID
+    output_collection: str
 
 
 class IndexingStatus(NamedTuple):

@@ -12,6 +12,7 @@ mod control;
 mod documents;
 mod expiry;
 mod forks;
+mod functions;
 mod ingest;
 mod memory;
 mod namespaces;

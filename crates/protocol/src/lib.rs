@@ -15,6 +15,7 @@ pub mod configuration;
 pub mod control;
 pub mod error;
 pub mod filters;
+pub mod functions;
 mod json;
 pub mod names;
 pub mod reads;

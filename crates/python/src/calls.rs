@@ -6,7 +6,7 @@
 use uuid::Uuid;
 use vermilion_engine::Database;
 use vermilion_engine::model::{CollectionId, CollectionScope};
-use vermilion_protocol::{ApiError, answers, collections, names, reads, search};
+use vermilion_protocol::{ApiError, answers, collections, functions, names, reads, search};
 
 type Answer = Result<Vec<u8>, ApiError>;
 
@@ -18,6 +18,15 @@ pub(crate) fn call(all: &Database, operation: &str, names: &[String], body: &[u8
         [] => on_all(all, operation, body),
         [tenant] => on_tenant(all, operation, tenant, body),
         [tenant, database] => on_database(all, operation, tenant, database, body),
+        [tenant, database, collection, function] => {
+            let id = CollectionId(Uuid::try_parse(collection).map_err(|_| unknown(operation))?);
+            let scope = CollectionScope {
+                tenant,
+                database,
+                id,
+            };
+            on_function(all, operation, scope, function, body)
+        }
         [tenant, database, collection] => match Uuid::try_parse(collection) {
             Ok(id) if operation != "get_collection" && operation != "delete_collection" => {
                 let id = CollectionId(id);
@@ -144,6 +153,12 @@ fn on_collection(
             Ok(collections::write_collection(&made))
         }
         "fork_count" => Ok(collections::write_fork_count(all.fork_count(scope)?)),
+        "attach_function" => {
+            let new = functions::decode_attach(body)?;
+            let (name, output) = (&new.name, &new.output_collection);
+            let (attached, created) = all.attach_function(scope, name, new.function, output)?;
+            Ok(functions::write_attached(&attached, created))
+        }
         "indexing_status" => {
             let status = all.indexing_status(scope)?;
             Ok(collections::write_indexing_status(&status))
@@ -162,6 +177,28 @@ fn on_collection(
             let found = all.search(scope, &asked.request)?;
             let searches = &asked.request.searches;
             Ok(answers::write_found(&found, searches, &asked.selected))
+        }
+        _ => Err(unknown(operation)),
+    }
+}
+
+/// Operations on a function that is attached to a collection.
+fn on_function(
+    all: &Database,
+    operation: &str,
+    scope: CollectionScope<'_>,
+    function: &str,
+    body: &[u8],
+) -> Answer {
+    match operation {
+        "get_attached_function" => {
+            let attached = all.attached_function(scope, function)?;
+            let place = all.database(scope.tenant, scope.database)?;
+            Ok(functions::write_function(&attached, scope, place.id))
+        }
+        "detach_function" => {
+            all.detach_function(scope, function, functions::decode_detach(body)?)?;
+            Ok(EMPTY.to_vec())
         }
         _ => Err(unknown(operation)),
     }

@@ -339,28 +339,31 @@ const ROUTES: &[Route] = &[
         "post",
         collections!("/{collection_id}/functions/attach"),
         "attach_function",
-        "Not served by a single node.",
+        "Has a new collection hold what a function comes to of this one.",
         |f| with(f, collections::attach_function),
     )
     .needs(Database(Write))
-    .with_body("Object"),
+    .with_body("AttachFunction")
+    .answers(200, "FunctionAttached"),
     route(
         "get",
         collections!("/{collection_id}/functions/{function}"),
         "get_attached_function",
-        "No function is ever attached.",
+        "A function that is attached to a collection.",
         |f| with(f, collections::get_function),
     )
-    .needs(Database(Read)),
+    .needs(Database(Read))
+    .answers(200, "AttachedFunction"),
     route(
         "post",
         collections!("/{collection_id}/attached_functions/{function}/detach"),
         "detach_function",
-        "Not served by a single node.",
+        "Detaches a function, and deletes its output where that is asked for.",
         |f| with(f, collections::detach_function),
     )
     .needs(Database(Write))
-    .with_body("Object"),
+    .with_body("DetachFunction")
+    .answers(200, "Success"),
     route(
         "post",
         collections!("/{collection_id}/add"),

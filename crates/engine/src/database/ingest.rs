@@ -28,9 +28,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const ROOM_WAIT: Duration = Duration::from_millis(100);
 
 impl Database {
-    /// What a read waits on that must see `consistency`: clear where it sees that already.
+    /// What a read waits on that must see `consistency`: clear where it sees that already. The output
+    /// of a function is brought up to date here, so that the read itself need not wait.
     pub fn sight(&self, scope: CollectionScope<'_>, consistency: Consistency) -> Result<Sight> {
         let collection = self.inner.scoped(scope)?;
+        self.inner.fill(&collection, consistency);
         Ok(self.inner.sight(&collection, consistency)?.1)
     }
 

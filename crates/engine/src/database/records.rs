@@ -198,6 +198,7 @@ impl Database {
         consistency: Consistency,
     ) -> Result<u64> {
         let collection = self.inner.scoped(scope)?;
+        self.inner.fill(&collection, consistency);
         self.inner.await_sight(&collection, consistency)?;
         self.inner.count_seen(&collection)
     }
@@ -218,6 +219,7 @@ impl Inner {
         consistency: Consistency,
         read: impl FnOnce(&query::Snapshot) -> Result<T>,
     ) -> Result<T> {
+        self.fill(collection, consistency);
         self.await_sight(collection, consistency)?;
         let found = self.seen(collection).and_then(|seen| read(&seen));
         self.controls.note_request(Component::Query, &found);
@@ -248,7 +250,11 @@ impl Inner {
     }
 
     /// Logs a batch that depends on nothing.
-    fn append(&self, collection: &Arc<LiveCollection>, batch: RecordBatch) -> Result<SeqRange> {
+    pub(super) fn append(
+        &self,
+        collection: &Arc<LiveCollection>,
+        batch: RecordBatch,
+    ) -> Result<SeqRange> {
         self.log_batch(collection, batch, |applier, batch, answered| {
             collection.write(applier, batch, answered)
         })

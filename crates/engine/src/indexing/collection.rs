@@ -81,6 +81,21 @@ pub(crate) struct LiveCollection {
     pub(super) searched: AtomicBool,
     /// Some of the searches, to be made again exactly.
     pub(super) samples: Samples,
+    /// How far it is filled, where a function fills it; held by whoever fills it.
+    pub(crate) filled: Mutex<Filled>,
+}
+
+/// How far the output of a function holds what its input does.
+#[derive(Default)]
+pub(crate) struct Filled {
+    /// The SeqId of the input up to which it does; `None` until it was first filled.
+    pub(crate) seen: Option<SeqId>,
+    /// Monotonic time when that was found.
+    pub(crate) at: Duration,
+    /// Monotonic time before which nobody fills it again.
+    pub(crate) not_before: Duration,
+    /// What went wrong when it was last to be filled.
+    pub(crate) last_error: Option<String>,
 }
 
 /// When a writer is answered.
@@ -143,6 +158,7 @@ impl LiveCollection {
             asked: AtomicBool::new(false),
             searched: AtomicBool::new(false),
             samples: Samples::default(),
+            filled: Mutex::default(),
         }
     }
 

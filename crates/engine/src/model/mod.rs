@@ -6,6 +6,7 @@
 mod collection;
 mod columns;
 mod filter;
+mod function;
 mod ids;
 mod metadata;
 mod operation;
@@ -21,6 +22,7 @@ pub use collection::{
 };
 pub use columns::{Embeddings, OptionalStrings, Strings};
 pub use filter::{Comparison, DocumentTest, Filter, Number, Scalar};
+pub use function::{AttachedFunction, Function, FunctionDetails, FunctionSource};
 pub use ids::{CollectionId, FlushKey, SegmentId, SeqId, SeqRange};
 pub use metadata::{MetadataColumn, SparseVector, Value};
 pub use operation::{Operation, RecordBatch};

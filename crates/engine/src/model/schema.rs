@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::Value;
+use super::{FunctionSource, Value};
 
 mod types;
 
@@ -75,6 +75,9 @@ pub struct Schema {
     /// A customer's encryption key, by provider; kept and answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cmek: Option<serde_json::Value>,
+    /// What fills the collection, where it is the output of a function; no request can set it.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub source: Option<FunctionSource>,
 }
 
 impl Default for Schema {
@@ -121,6 +124,7 @@ impl Schema {
                 (EMBEDDING_KEY.to_owned(), embedding),
             ]),
             cmek: None,
+            source: None,
         }
     }
 

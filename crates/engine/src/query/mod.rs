@@ -18,12 +18,14 @@
 //! | `rank` | what an expression of scores means |
 //! | `group` | which ranked rows of a group are kept |
 //! | `survey` | [`survey`]: records ordered by values, and what values come to |
+//! | `census` | [`census`]: how many records have each metadata value |
 //! | `values` | metadata values of many records: read, compared, told apart |
 //! | `search` | [`search`]: ranked searches, several at a time |
 //! | `recheck` | what a search should have found, and how much of it it does find |
 //! | `fetch` | the columns of an answer |
 //! | `requests` | [`find`], [`select`], [`get`] and [`query`], made of the above |
 
+mod census;
 mod distance;
 mod exact;
 mod fetch;
@@ -45,6 +47,7 @@ mod tiled;
 mod top;
 mod values;
 
+pub use census::{Counted, census};
 pub(crate) use rank::knns;
 pub(crate) use recheck::{Rechecked, Sample, Tally, recheck, tally};
 pub use requests::{count, find, get, query, select};

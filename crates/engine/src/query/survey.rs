@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// Records beyond twice those that an order keeps that it holds before it drops some.
 const SPARE_MEMBERS: usize = 1024;
 /// Different values of a key that are held at most.
-const DISTINCT_MAX: usize = 1_000_000;
+pub(super) const DISTINCT_MAX: usize = 1_000_000;
 
 /// Records as `request` asks, in the order of `survey`, and what it asks of all that are meant.
 pub fn survey(

@@ -26,6 +26,11 @@ impl<'a> Values<'a> {
         let number = self.metadata.key_number(key)?;
         self.metadata.get(self.row, number)
     }
+
+    /// Every key with its value.
+    pub(super) fn all(self) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        self.metadata.row(self.row)
+    }
 }
 
 /// Gives `note` the place of each of `locations` among them, and its metadata.

@@ -9,6 +9,7 @@ mod edges;
 mod expiry;
 mod faults;
 mod forks;
+mod functions;
 mod jobs;
 mod memory;
 mod model;

@@ -33,6 +33,7 @@ pub(super) fn over_defaults(user: Schema, standard: Schema) -> Schema {
         defaults: value_types(user.defaults, standard.defaults),
         keys,
         cmek: user.cmek.or(standard.cmek),
+        source: None,
     }
 }
 

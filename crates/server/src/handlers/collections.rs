@@ -5,7 +5,7 @@ use uuid::Uuid;
 use vermilion_engine::Database;
 use vermilion_engine::ErrorKind;
 use vermilion_engine::model::{CollectionId, Schema};
-use vermilion_protocol::{ApiError, collections as bodies};
+use vermilion_protocol::{ApiError, collections as bodies, functions};
 
 use crate::answer::{Answer, Reply};
 use crate::app::App;
@@ -121,12 +121,6 @@ pub(crate) async fn indexing_status(State(app): State<App>, scope: Scope) -> Rep
     Ok(Answer::json(bodies::write_indexing_status(&status)))
 }
 
-/// Answers that `what` is not served by a single node, if the collection is there at all.
-fn unsupported(app: &App, scope: &Scope, what: &str) -> Reply {
-    app.database.collection_by_id(scope.get())?;
-    Err(ApiError::new(501, what).into())
-}
-
 pub(crate) async fn fork(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
     let name = bodies::decode_fork(&body.0)?;
     let made = app
@@ -140,23 +134,36 @@ pub(crate) async fn fork_count(State(app): State<App>, scope: Scope) -> Reply {
     Ok(Answer::json(bodies::write_fork_count(count)))
 }
 
-pub(crate) async fn attach_function(State(app): State<App>, scope: Scope) -> Reply {
-    unsupported(
-        &app,
-        &scope,
-        "Attached functions are unsupported for local chroma",
-    )
+pub(crate) async fn attach_function(State(app): State<App>, scope: Scope, body: JsonBody) -> Reply {
+    let new = functions::decode_attach(&body.0)?;
+    let (attached, created) = app
+        .write(move |database| {
+            let (name, output) = (&new.name, &new.output_collection);
+            Ok(database.attach_function(scope.get(), name, new.function, output)?)
+        })
+        .await?;
+    Ok(Answer::json(functions::write_attached(&attached, created)))
 }
 
-pub(crate) async fn get_function(State(app): State<App>, scope: Scope) -> Reply {
-    app.database.collection_by_id(scope.get())?;
-    Err(ApiError::new(404, "Attached function not found").into())
+pub(crate) async fn get_function(State(app): State<App>, scope: Scope, names: Names) -> Reply {
+    let ask = move |database: &Database| {
+        let attached = database.attached_function(scope.get(), &names.function)?;
+        let place = database.database(&names.tenant, &names.database)?;
+        Ok(functions::write_function(&attached, scope.get(), place.id))
+    };
+    Ok(Answer::json(app.read(ask).await?))
 }
 
-pub(crate) async fn detach_function(State(app): State<App>, scope: Scope) -> Reply {
-    unsupported(
-        &app,
-        &scope,
-        "Attached functions are unsupported for local chroma",
-    )
+pub(crate) async fn detach_function(
+    State(app): State<App>,
+    scope: Scope,
+    names: Names,
+    body: JsonBody,
+) -> Reply {
+    let delete_output = functions::decode_detach(&body.0)?;
+    app.write(move |database| {
+        Ok(database.detach_function(scope.get(), &names.function, delete_output)?)
+    })
+    .await?;
+    Ok(Answer::json(r#"{"success":true}"#))
 }

@@ -393,16 +393,46 @@ fn gets_are_ordered_and_aggregated_by_values_and_counts_take_a_selection() {
 #[test]
 fn what_a_single_node_does_not_serve_is_said_so() {
     let server = TestServer::start();
-    let records = server.collection("abc");
-    server
-        .get(&format!("{records}/functions/f"))
-        .fails(404, "NotFoundError", "not found");
     server
         .get("/api/v2/collections/a:b:c")
         .fails(404, "NotFoundError", "does not exist");
     server
         .get("/api/v2/collections/x")
         .fails(400, "InvalidArgumentError", "Validation error: crn");
+}
+
+#[test]
+fn a_function_is_attached_told_of_and_detached() {
+    let server = TestServer::start();
+    let records = server.collection("abc");
+    let attach =
+        |body: serde_json::Value| server.post(&format!("{records}/functions/attach"), &body);
+    let body = json!({"name": "f", "function_id": "statistics", "output_collection": "out",
+                      "params": null});
+    let made = attach(body.clone()).json();
+    assert_eq!(made["created"], true);
+    assert_eq!(made["attached_function"]["function_name"], "statistics");
+    assert_eq!(attach(body).json()["created"], false);
+    let told = server.get(&format!("{records}/functions/f")).json();
+    let told = &told["attached_function"];
+    assert_eq!(told["id"], made["attached_function"]["id"]);
+    assert_eq!(told["output_collection"], "out");
+    let output = server.get(&format!("{DATABASE}/collections/out")).json();
+    assert_eq!(output["schema"]["source_attached_function_id"], told["id"]);
+    let other = json!({"name": "f", "function_id": "median", "output_collection": "o2x"});
+    attach(other).fails(404, "NotFoundError", "function not found");
+    server
+        .get(&format!("{records}/functions/g"))
+        .fails(404, "NotFoundError", "does not exist");
+    let detach = || {
+        let path = format!("{records}/attached_functions/f/detach");
+        server.post(&path, &json!({"delete_output": true}))
+    };
+    detach().is(200, r#"{"success":true}"#);
+    detach().fails(404, "NotFoundError", "does not exist");
+    server
+        .get(&format!("{DATABASE}/collections_count"))
+        .is(200, "1");
 }
 
 #[test]
