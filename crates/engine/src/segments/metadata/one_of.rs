@@ -8,7 +8,8 @@ use std::cmp::Ordering;
 use bytemuck::Pod;
 
 use super::Kind;
-use super::operands::{Operands, order};
+use super::number::compare;
+use super::operands::Operands;
 use super::postings::{Entry, WIDE_TEXT};
 use super::search::Postings;
 use crate::model::Number;
@@ -51,17 +52,18 @@ impl Postings<'_> {
     fn one_of_numbers(self, key: &str, operands: &[Number], to: &mut RowSet) -> Result<()> {
         if let Some(entry) = self.entry(key, Kind::Int)? {
             let values = typed::<i64>(self.blocks, entry.values_at, entry.distinct.into())?;
-            let order = |at: usize, one: &Number| Ok(order(Number::Int(values[at]), *one));
-            meet(values.len(), operands, order, |at| {
-                self.unite(&entry, at..at + 1, to)
-            })?;
+            let operands: Vec<i64> = operands.iter().filter_map(|&one| whole(one)).collect();
+            let order = |at: usize, one: &i64| Ok(values[at].cmp(one));
+            self.unite_each(&entry, &meet(values.len(), &operands, order)?, to)?;
         }
         if let Some(entry) = self.entry(key, Kind::Float)? {
             let values = typed::<f64>(self.blocks, entry.values_at, entry.distinct.into())?;
-            let order = |at: usize, one: &Number| Ok(order(Number::Float(values[at]), *one));
-            meet(values.len(), operands, order, |at| {
-                self.unite(&entry, at..at + 1, to)
-            })?;
+            let operands: Vec<f64> = operands.iter().filter_map(|&one| float(one)).collect();
+            let order = |at: usize, one: &f64| {
+                let order = values[at].partial_cmp(one);
+                Ok(order.unwrap_or(Ordering::Greater))
+            };
+            self.unite_each(&entry, &meet(values.len(), &operands, order)?, to)?;
         }
         Ok(())
     }
@@ -84,24 +86,44 @@ impl Postings<'_> {
             })?;
             Ok(found.cmp(one.as_bytes()))
         };
-        meet(starts.len() - 1, operands, order, |at| {
-            self.unite(entry, at..at + 1, to)
-        })
+        self.unite_each(entry, &meet(starts.len() - 1, operands, order)?, to)
     }
 }
 
-/// Calls `found` with the place of each of `count` ascending values that one of the ascending
-/// `operands` equals; `order` tells how the value at a place stands to an operand.
+/// The integer that equals `number`, if one does.
+fn whole(number: Number) -> Option<i64> {
+    match number {
+        Number::Int(int) => Some(int),
+        // Where the conversion is not exact, the integer is another number.
+        Number::Float(float) => Some(float as i64).filter(|&int| equal(Number::Int(int), number)),
+    }
+}
+
+/// The float that equals `number`, if one does.
+fn float(number: Number) -> Option<f64> {
+    match number {
+        Number::Float(float) => Some(float),
+        Number::Int(int) => Some(int as f64).filter(|&float| equal(Number::Float(float), number)),
+    }
+}
+
+fn equal(left: Number, right: Number) -> bool {
+    compare(left, right) == Some(Ordering::Equal)
+}
+
+/// The places, ascending, of those of `count` ascending values that one of the ascending `operands`
+/// equals; `order` tells how the value at a place stands to an operand.
 fn meet<T>(
     count: usize,
     operands: &[T],
     order: impl Fn(usize, &T) -> Result<Ordering>,
-    mut found: impl FnMut(usize) -> Result<()>,
-) -> Result<()> {
+) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    // Where both are spread alike the next place is about so far.
+    let stride = (count / operands.len().max(1)).max(1);
     let mut at = 0;
     for operand in operands {
-        // Steps that double find the next place soon where it is near.
-        let mut step = 1;
+        let mut step = stride;
         while at + step < count && order(at + step, operand)?.is_lt() {
             at += step;
             step *= 2;
@@ -119,8 +141,8 @@ fn meet<T>(
             break;
         }
         if order(at, operand)?.is_eq() {
-            found(at)?;
+            found.push(at as u32);
         }
     }
-    Ok(())
+    Ok(found)
 }

@@ -67,6 +67,6 @@ impl<'a> Operands<'a> {
 }
 
 /// How numbers stand to each other; those that are none come last.
-pub(super) fn order(left: Number, right: Number) -> Ordering {
+fn order(left: Number, right: Number) -> Ordering {
     compare(left, right).unwrap_or(Ordering::Greater)
 }

@@ -17,6 +17,10 @@ use crate::segments::blocks::Blocks;
 use crate::segments::column::{Offsets, typed};
 use crate::{Error, Result};
 
+/// Lists from which on their places are looked at as a whole; for fewer that would read much of the
+/// file to find little.
+const MANY_RANKS: usize = 64;
+
 /// The postings of a segment.
 #[derive(Clone, Copy)]
 pub(in crate::segments) struct Postings<'a> {
@@ -222,6 +226,42 @@ impl Postings<'_> {
         }
     }
 
+    /// Adds the rows of the distinct values with these ranks, which ascend and need not follow each
+    /// other.
+    pub(super) fn unite_each(self, entry: &Entry, ranks: &[u32], to: &mut RowSet) -> Result<()> {
+        if ranks.len() < MANY_RANKS {
+            let mut ranks = ranks.iter().map(|&rank| rank as usize);
+            return ranks.try_for_each(|rank| self.unite(entry, rank..rank + 1, to));
+        }
+        let count = u64::from(entry.distinct) + 1;
+        if entry.flags & WIDE_STARTS != 0 {
+            let starts = typed::<u64>(self.blocks, entry.starts_at, count)?;
+            self.unite_ranks(entry, starts, ranks, to)
+        } else {
+            let starts = typed::<u32>(self.blocks, entry.starts_at, count)?;
+            self.unite_ranks(entry, starts, ranks, to)
+        }
+    }
+
+    /// `starts` are those of all lists.
+    fn unite_ranks<T: Copy + Into<u64>>(
+        self,
+        entry: &Entry,
+        starts: &[T],
+        ranks: &[u32],
+        to: &mut RowSet,
+    ) -> Result<()> {
+        let end = starts.last().map_or(0, |&end| end.into());
+        let lists = typed::<u32>(self.blocks, entry.lists_at, end)?;
+        for &rank in ranks {
+            let rank = rank as usize;
+            let (from, end): (u64, u64) = (starts[rank].into(), starts[rank + 1].into());
+            let list = lists.get(from as usize..end as usize);
+            self.add(list.ok_or_else(|| self.misplaced(entry))?, entry, to)?;
+        }
+        Ok(())
+    }
+
     /// Adds the rows of the lists between these offsets, which lie one after the other.
     fn unite_lists<T: Copy + Into<u64>>(
         self,
@@ -234,31 +274,36 @@ impl Postings<'_> {
         };
         let (first, last): (u64, u64) = (first.into(), last.into());
         let at = entry.lists_at.saturating_add(first.saturating_mul(4));
-        let misfit =
-            |detail: &dyn std::fmt::Display| Error::corrupted(self.blocks.path(), at, detail);
         let lists = typed::<u32>(self.blocks, at, last.saturating_sub(first))?;
-        let bitmap_words = bitmap_words(self.rows);
         for pair in starts.windows(2) {
             let place = |offset: T| offset.into().wrapping_sub(first) as usize;
-            let list = lists
-                .get(place(pair[0])..place(pair[1]))
-                .ok_or_else(|| misfit(&"lists of rows do not follow each other"))?;
-            if list.len() == bitmap_words {
-                for (word, pair) in to.words_mut().iter_mut().zip(list.chunks_exact(2)) {
-                    *word |= u64::from(pair[0]) | u64::from(pair[1]) << 32;
-                }
-                continue;
-            }
-            for &row in list {
-                if row >= self.rows {
-                    let rows = self.rows;
-                    return Err(misfit(&format!(
-                        "row {row} is listed, there are {rows} rows"
-                    )));
-                }
-                to.insert(row);
-            }
+            let list = lists.get(place(pair[0])..place(pair[1]));
+            self.add(list.ok_or_else(|| self.misplaced(entry))?, entry, to)?;
         }
         Ok(())
+    }
+
+    /// Adds the rows of one list.
+    fn add(self, list: &[u32], entry: &Entry, to: &mut RowSet) -> Result<()> {
+        if list.len() == bitmap_words(self.rows) {
+            for (word, pair) in to.words_mut().iter_mut().zip(list.chunks_exact(2)) {
+                *word |= u64::from(pair[0]) | u64::from(pair[1]) << 32;
+            }
+            return Ok(());
+        }
+        for &row in list {
+            if row >= self.rows {
+                let rows = self.rows;
+                let detail = format!("row {row} is listed, there are {rows} rows");
+                return Err(Error::corrupted(self.blocks.path(), entry.lists_at, detail));
+            }
+            to.insert(row);
+        }
+        Ok(())
+    }
+
+    fn misplaced(self, entry: &Entry) -> Error {
+        let detail = "lists of rows do not follow each other";
+        Error::corrupted(self.blocks.path(), entry.lists_at, detail)
     }
 }
