@@ -70,7 +70,8 @@ def test_without_a_socket_the_port_serves(tmp_path):
 
 
 def test_sockets_of_other_machines_and_other_servers_are_not_used(tmp_path, monkeypatch):
-    running, other = Server(tmp_path / "one"), Server(tmp_path / "two")
+    flags = ("--socket", "vermilion.sock")
+    running, other = Server(tmp_path / "one", *flags), Server(tmp_path / "two", *flags)
     try:
         with monkeypatch.context() as patch:
             patch.setattr(local, "_BOOT_ID", str(tmp_path / "boot_id"))
@@ -88,7 +89,8 @@ def test_sockets_of_other_machines_and_other_servers_are_not_used(tmp_path, monk
 
 
 def test_a_client_goes_on_when_its_server_comes_back_elsewhere(tmp_path):
-    running = Server(tmp_path)
+    flags = ("--socket", "vermilion.sock")
+    running = Server(tmp_path, *flags)
     client = running.client()
     kind = client.transport.split(":")[0]
     assert kind in ("memory", "socket")
@@ -100,13 +102,13 @@ def test_a_client_goes_on_when_its_server_comes_back_elsewhere(tmp_path):
         made.count()
     # The killed one left its socket; the next one takes its place.
     assert (tmp_path / "vermilion.sock").is_socket()
-    running = Server(tmp_path, port=running.port)
+    running = Server(tmp_path, *flags, port=running.port)
     try:
         assert made.count() == 5
         assert client.transport.split(":")[0] == kind
         # What a client must not do is to go on with a server that is no longer at the port.
         assert running.stop() == 0
-        moved = Server(tmp_path)
+        moved = Server(tmp_path, *flags)
         try:
             with pytest.raises(errors.TransportError):
                 made.count()

@@ -6,11 +6,12 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vermilion_engine::{Config, Database};
 use vermilion_server::settings::Values;
-use vermilion_server::{Secret, ServerConfig, serve as serve_http};
+use vermilion_server::{Secret, ServerConfig, serve as serve_http, usual_socket};
 
 use crate::arguments::{Run, Serve};
 use crate::configuration::{ADMIN_KEY_VARIABLE, of_run, of_serve};
@@ -84,11 +85,7 @@ fn server_config(values: &Values) -> ServerConfig {
     ServerConfig {
         host: values.host.clone(),
         port: values.port,
-        socket: values
-            .socket
-            .0
-            .as_ref()
-            .map(|socket| values.path.join(socket)),
+        socket: socket(values),
         allow_reset: values.allow_reset,
         access_file: values.access_file.0.clone(),
         admin_key: std::env::var(ADMIN_KEY_VARIABLE).ok().map(Secret::new),
@@ -99,6 +96,15 @@ fn server_config(values: &Values) -> ServerConfig {
         cors_allow_origins: values.cors_allow_origins.0.clone(),
         ..ServerConfig::default()
     }
+}
+
+/// Where the Unix socket is to be.
+fn socket(values: &Values) -> Option<PathBuf> {
+    let asked = values.socket.0.as_deref()?;
+    if asked == Path::new("auto") {
+        return usual_socket(&values.path);
+    }
+    Some(values.path.join(asked))
 }
 
 /// Serves `database` until a signal; `listening` is told the address.

@@ -25,3 +25,4 @@ mod tls;
 
 pub use config::{Secret, ServerConfig, TlsFiles};
 pub use listen::{Server, ServerError, serve};
+pub use local::usual_place as usual_socket;

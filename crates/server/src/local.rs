@@ -7,17 +7,54 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::net::{UnixListener, UnixStream};
 
 mod descriptors;
 
 pub(crate) use descriptors::{LocalStream, Passed};
+
+/// Where the socket of a server of the folder `data` is unless another place is named: in a folder of
+/// this user, made where it is not there. It is not in `data`, so that whoever copies that meets
+/// files only. `None`, and a line in the log, where somebody else could open the folder.
+pub fn usual_place(data: &Path) -> Option<PathBuf> {
+    own_place(data)
+        .inspect_err(|error| tracing::warn!(%error, "there will be no local socket"))
+        .ok()
+}
+
+fn own_place(data: &Path) -> io::Result<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let folder = match runtime.filter(|folder| folder.is_absolute() && folder.is_dir()) {
+        Some(folder) => folder.join("vermilion"),
+        None => std::env::temp_dir().join(format!("vermilion-{user}")),
+    };
+    match fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = fs::symlink_metadata(&folder)?;
+    if !found.is_dir() || found.uid() != user || found.mode() & 0o077 != 0 {
+        let folder = folder.display();
+        let told = format!("{folder} is not a folder that this user alone can open");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, told));
+    }
+    let data = fs::canonicalize(data).or_else(|_| std::path::absolute(data))?;
+    let digest = Sha256::digest(data.as_os_str().as_bytes());
+    let name: String = digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(folder.join(format!("{name}.sock")))
+}
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -167,6 +204,17 @@ mod tests {
         BlockingStream::connect(&path).unwrap();
         drop(listener);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn usual_place_is_this_users_alone_and_one_for_each_folder() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let place = usual_place(one.path()).unwrap();
+        assert_eq!(place, usual_place(&one.path().join(".")).unwrap());
+        assert_ne!(place, usual_place(two.path()).unwrap());
+        assert!(!place.starts_with(one.path()));
+        let folder = fs::symlink_metadata(place.parent().unwrap()).unwrap();
+        assert_eq!(folder.mode() & 0o777, 0o700);
     }
 
     #[tokio::test]

@@ -97,8 +97,9 @@ settings! {
     /// The port to listen on; 0 takes any free one.
     port: u16 = "8000";
     /// The Unix socket to listen on besides, for clients on this machine: see [local](../reference/local.md).
-    /// A path that does not begin with `/` is in the folder of the data.
-    socket: OptionalPath = "vermilion.sock";
+    /// `auto` is a place of its own outside the folder of the data, which then holds nothing but files;
+    /// another path that does not begin with `/` is in the folder of the data.
+    socket: OptionalPath = "auto";
     /// Allows a public address although no API keys are asked for: whoever reaches the port can read
     /// and delete everything.
     insecure: bool = "false";
