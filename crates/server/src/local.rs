@@ -49,11 +49,8 @@ fn own_place(data: &Path) -> io::Result<PathBuf> {
     }
     let data = fs::canonicalize(data).or_else(|_| std::path::absolute(data))?;
     let digest = Sha256::digest(data.as_os_str().as_bytes());
-    let name: String = digest[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Ok(folder.join(format!("{name}.sock")))
+    let (name, _) = digest.split_first_chunk().expect("a digest is longer");
+    Ok(folder.join(format!("{:016x}.sock", u64::from_be_bytes(*name))))
 }
 
 /// Connections that may wait to be accepted.

@@ -1,6 +1,6 @@
 //! Measures the scores of curation at size: prints one JSON object for each figure, processor seconds of all threads.
 //!
-//! `cargo run --release -p vermilion-scores --example scale -- RECORDS DIMENSION CLASSES` makes up that many production
+//! `cargo run --release -p vermilion-scores --example million -- RECORDS DIMENSION CLASSES` makes up that many production
 //! records, a tenth as many of training, and neighbours of both at random, as an index would give them.
 
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
