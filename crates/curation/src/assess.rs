@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
-use vermilion_engine::model::RecordSelection;
+use vermilion_engine::model::Fetched;
 use vermilion_scores::{Signal, SignalPercentiles, Signals, VOTERS};
 
 use crate::body::Told;
 use crate::check::{Expected, check_vectors, said_of};
-use crate::desk::{CHUNK, Desk, Near, Said, State, signals};
+use crate::desk::{CHUNK, Desk, Near, Row, Said, State, signals};
 use crate::fields::Context;
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
@@ -188,36 +188,39 @@ impl Curation {
     ) -> Result<Vec<Assessment>> {
         let mut assessed = Vec::with_capacity(ids.len());
         for part in ids.chunks(CHUNK) {
-            let selection = RecordSelection {
-                ids: Some(part.to_vec()),
-                filter: None,
-            };
-            let found = self.fetch(space, selection, None, 0)?;
-            let vectors = found.embeddings.unwrap_or_default();
-            let there: Vec<String> = found.ids.iter().map(str::to_owned).collect();
-            let said: Vec<Said> = {
-                let state = desk.state.lock();
-                let known = there.iter().map(|id| {
-                    let row = state.rows.get(id);
-                    Said {
-                        inferred: row.and_then(|row| row.inferred),
-                        top: row.and_then(|row| row.top),
-                    }
-                });
-                known.collect()
-            };
-            let of_part = self.assess_part(
-                space,
-                desk,
-                vectors.dimension(),
-                vectors.values(),
-                &said,
-                Some(&there),
-            )?;
-            assessed.extend(of_part);
+            let found = self.fetch(space, part)?;
+            assessed.extend(self.assess_fetched(space, desk, &found)?);
         }
         let place: BTreeMap<&str, usize> = (0..).zip(ids).map(|(at, id)| (&**id, at)).collect();
         assessed.sort_by_key(|one| one.id.as_deref().and_then(|id| place.get(id)).copied());
+        Ok(assessed)
+    }
+
+    /// Assesses records that were read.
+    pub(crate) fn assess_fetched(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        found: &Fetched,
+    ) -> Result<Vec<Assessment>> {
+        let Some(vectors) = found.embeddings.as_ref().filter(|all| !all.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let dimension = vectors.dimension();
+        let ids: Vec<String> = found.ids.iter().map(str::to_owned).collect();
+        let mut assessed = Vec::with_capacity(ids.len());
+        for (ids, vectors) in ids
+            .chunks(CHUNK)
+            .zip(vectors.values().chunks(CHUNK * dimension))
+        {
+            let said: Vec<Said> = {
+                let state = desk.state.lock();
+                let rows = ids.iter().map(|id| state.rows.get(id));
+                rows.map(|row| row.map_or_else(Said::default, Row::said))
+                    .collect()
+            };
+            assessed.extend(self.assess_part(space, desk, dimension, vectors, &said, Some(ids))?);
+        }
         Ok(assessed)
     }
 
@@ -257,11 +260,7 @@ impl Curation {
     pub fn explain(&self, place: &Place, name: &str, id: &str) -> Result<Json> {
         let space = self.space(place, name)?;
         let desk = self.ready_desk(&space)?;
-        let selection = RecordSelection {
-            ids: Some(vec![id.to_owned()]),
-            filter: None,
-        };
-        let found = self.fetch(&space, selection, None, 0)?;
+        let found = self.fetch(&space, &[id.to_owned()])?;
         if found.ids.is_empty() {
             return Err(no_record(id));
         }
@@ -271,7 +270,7 @@ impl Curation {
             .reference
             .clone()
             .ok_or_else(no_reference)?;
-        let assessed = self.assess_records(&space, &desk, &[id.to_owned()])?;
+        let assessed = self.assess_fetched(&space, &desk, &found)?;
         let assessment = assessed.into_iter().next().ok_or_else(|| no_record(id))?;
         let vectors = found.embeddings.unwrap_or_default();
         let reduced = reference.reduced(vectors.values(), vectors.dimension());

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use vermilion_engine::model::{Consistency, Filter, GetRequest, RecordSelection};
-use vermilion_scores::{Graph, Objective, PriorityOptions, Selection, Signal, Undecided, radius};
+use vermilion_scores::{Graph, PriorityOptions, Selection, Signal, Undecided, radius};
 
 use crate::desk::{CHUNK, Decision, Desk, Row, State};
 use crate::fields::Context;
@@ -207,7 +207,7 @@ impl Curation {
                 .iter()
                 .map(|&row| columns.ids[row as usize].clone())
                 .collect();
-            for (id, near) in self.near_of(space, ids, NEIGHBOURS + 1)? {
+            for (id, near) in self.near_of(space, &ids, NEIGHBOURS + 1)? {
                 let Some(&row) = columns.places.get(&id) else {
                     continue;
                 };
@@ -235,14 +235,10 @@ impl Curation {
     fn near_of(
         &self,
         space: &Space,
-        ids: Vec<String>,
+        ids: &[String],
         count: usize,
     ) -> Result<Vec<(String, crate::desk::Near)>> {
-        let selection = RecordSelection {
-            ids: Some(ids),
-            filter: None,
-        };
-        let found = self.fetch(space, selection, None, 0)?;
+        let found = self.fetch(space, ids)?;
         let vectors = found.embeddings.unwrap_or_default();
         let near = self.nearest(
             space,
@@ -259,7 +255,7 @@ impl Curation {
     fn look_at_triage(&self, space: &Space, columns: &mut Columns) -> Result<()> {
         let triaged = std::mem::take(&mut columns.triaged);
         for part in triaged.chunks(CHUNK) {
-            for (_, near) in self.near_of(space, part.to_vec(), TRIAGE_NEIGHBOURS)? {
+            for (_, near) in self.near_of(space, part, TRIAGE_NEIGHBOURS)? {
                 for one in near {
                     if let Some(&row) = columns.places.get(&one.id) {
                         let known = &mut columns.triage[row as usize];
@@ -344,15 +340,9 @@ impl Columns {
     /// or were rejected, and a sample by which similarity is measured.
     fn sought(&self, options: &PriorityOptions) -> Vec<u32> {
         let rows = self.ids.len() as u32;
-        let mut open: Vec<u32> = (0..rows)
-            .filter(|&row| !self.decided[row as usize])
-            .collect();
-        if options.objective == Objective::Retrain {
-            let count = (open.len() as f64 * options.candidates).ceil() as usize;
-            let rank = |row: u32| self.uncertainty[row as usize];
-            open.sort_by(|a, b| rank(*b).total_cmp(&rank(*a)).then(a.cmp(b)));
-            open.truncate(count);
-        }
+        let open = (0..rows).filter(|&row| !self.decided[row as usize]);
+        let uncertainty = |row: u32| f64::from(self.uncertainty[row as usize]);
+        let open = options.candidates_of(open.collect(), uncertainty);
         let step = self.ids.len().div_ceil(RADIUS_SAMPLE).max(1);
         let mut sought: BTreeSet<u32> = (0..rows).step_by(step).collect();
         sought.extend(open);

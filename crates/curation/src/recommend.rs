@@ -8,7 +8,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use vermilion_engine::model::RecordSelection;
 use vermilion_protocol::filters;
 use vermilion_scores::{Objective, PriorityOptions};
 
@@ -123,21 +122,17 @@ impl Curation {
         let desk = self.desk(space);
         let ids: Vec<String> = page.iter().map(|entry| entry.id.clone()).collect();
         let mut uris = std::collections::HashMap::new();
+        let mut assessed = std::collections::HashMap::new();
         if !ids.is_empty() {
-            let selection = RecordSelection {
-                ids: Some(ids.clone()),
-                filter: None,
-            };
-            let found = self.fetch(space, selection, None, 0)?;
+            let found = self.fetch(space, &ids)?;
             for at in 0..found.ids.len() {
                 let uri = found.uris.as_ref().and_then(|uris| uris.get(at));
                 uris.insert(found.ids.get(at).to_owned(), uri.map(str::to_owned));
             }
-        }
-        let mut assessed = std::collections::HashMap::new();
-        if explain {
-            for one in self.assess_records(space, &desk, &ids)? {
-                assessed.extend(one.id.clone().map(|id| (id, one)));
+            if explain {
+                for one in self.assess_fetched(space, &desk, &found)? {
+                    assessed.extend(one.id.clone().map(|id| (id, one)));
+                }
             }
         }
         let mut state = desk.state.lock();

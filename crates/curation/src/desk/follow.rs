@@ -45,11 +45,7 @@ impl Curation {
 
     /// Reads these records again; those that are not there are taken away.
     fn read_again(&self, space: &Space, desk: &Desk, ids: &[String]) -> Result<()> {
-        let selection = RecordSelection {
-            ids: Some(ids.to_vec()),
-            filter: None,
-        };
-        let found = self.fetch(space, selection, None, 0)?;
+        let found = self.fetch(space, ids)?;
         let there: HashSet<&str> = found.ids.iter().collect();
         let mut state = desk.state.lock();
         for id in ids.iter().filter(|id| !there.contains(id.as_str())) {
@@ -83,18 +79,13 @@ impl Curation {
         Ok(())
     }
 
-    /// Records with their metadata and vectors.
-    pub(crate) fn fetch(
-        &self,
-        space: &Space,
-        selection: RecordSelection,
-        limit: Option<u32>,
-        offset: u32,
-    ) -> Result<Fetched> {
+    /// Those of these records that are there, with their metadata, vectors and uris.
+    pub(crate) fn fetch(&self, space: &Space, ids: &[String]) -> Result<Fetched> {
         let request = GetRequest {
-            selection,
-            limit,
-            offset,
+            selection: RecordSelection {
+                ids: Some(ids.to_vec()),
+                filter: None,
+            },
             include: Include {
                 embeddings: true,
                 metadatas: true,
@@ -102,6 +93,7 @@ impl Curation {
                 ..Include::default()
             },
             consistency: Consistency::everything(),
+            ..GetRequest::default()
         };
         Ok(self.database.get(space.scope(), &request)?)
     }

@@ -25,8 +25,8 @@ use parking_lot::Mutex;
 use vermilion_engine::model::CollectionId;
 
 pub(crate) use neighbours::Near;
-pub(crate) use row::{Decision, Row};
-pub(crate) use score::{CHUNK, Said, signals};
+pub(crate) use row::{Decision, Row, Said};
+pub(crate) use score::{CHUNK, signals};
 pub(crate) use state::{Names, State};
 
 use crate::Curation;

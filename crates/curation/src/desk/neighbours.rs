@@ -56,10 +56,11 @@ impl Curation {
             .map(|(vector, nearest)| {
                 let ids = nearest.records.ids;
                 let others = nearest.records.embeddings.unwrap_or_default();
+                let vector = unit(vector);
                 let mut near: Near = (0..ids.len())
                     .map(|at| Neighbour {
                         id: ids.get(at).to_owned(),
-                        distance: distance(vector, others.get(at).unwrap_or_default()),
+                        distance: distance(&vector, &unit(others.get(at).unwrap_or_default())),
                     })
                     .collect();
                 let order = |a: &Neighbour, b: &Neighbour| {
@@ -72,17 +73,14 @@ impl Curation {
     }
 }
 
-/// The distance of two vectors made as long as 1; one that is zero stays so.
-fn distance(a: &[f32], b: &[f32]) -> f32 {
-    let norm = |vector: &[f32]| {
-        let sum: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        if sum > 0.0 { sum.sqrt() } else { 1.0 }
-    };
-    let (long_a, long_b) = (norm(a), norm(b));
-    let square: f64 = a
-        .iter()
-        .zip(b)
-        .map(|(&x, &y)| (f64::from(x) / long_a - f64::from(y) / long_b).powi(2))
-        .sum();
+/// A vector made as long as 1; one that is zero stays so.
+fn unit(vector: &[f32]) -> Vec<f64> {
+    let sum: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    let length = if sum > 0.0 { sum.sqrt() } else { 1.0 };
+    vector.iter().map(|&x| f64::from(x) / length).collect()
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f32 {
+    let square: f64 = a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum();
     square.sqrt() as f32
 }

@@ -65,6 +65,15 @@ pub(crate) struct Row {
     pub(crate) scored: u64,
 }
 
+/// What signals of a record are made from, besides its vector.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Said {
+    /// The class that the model said.
+    pub(crate) inferred: Option<u32>,
+    /// The two highest of its probabilities.
+    pub(crate) top: Option<[f32; 2]>,
+}
+
 impl Row {
     /// Reads a record.
     pub(crate) fn read<'a>(
@@ -101,6 +110,14 @@ impl Row {
             row.vector = Some(vector.to_vec());
         }
         row
+    }
+
+    /// What the model said of it.
+    pub(crate) fn said(&self) -> Said {
+        Said {
+            inferred: self.inferred,
+            top: self.top,
+        }
     }
 
     /// Whether scores are computed against it.

@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use vermilion_engine::model::RecordSelection;
 use vermilion_scores::{Evidence, HeldOut, PRODUCTION_MIN, SignalSketches, Signals, VOTERS};
 
 use super::state::Reference;
-use super::{Desk, Near, Row, State};
+use super::{Desk, Near, Row, Said, State};
 use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -21,15 +20,6 @@ const HELD_OUT_MAX: usize = 2000;
 
 /// A record of the reference: its id, vector, label and what the model said.
 type Held = (String, Vec<f32>, u32, Said);
-
-/// What signals of a record are made from, besides its vector.
-#[derive(Clone, Copy)]
-pub(crate) struct Said {
-    /// The class that the model said.
-    pub(crate) inferred: Option<u32>,
-    /// The two highest of its probabilities.
-    pub(crate) top: Option<[f32; 2]>,
-}
 
 impl Curation {
     /// Scores all records that want it while `go_on` says so; how many it scored.
@@ -67,11 +57,7 @@ impl Curation {
         let Some(reference) = desk.state.lock().reference.clone() else {
             return Ok(());
         };
-        let selection = RecordSelection {
-            ids: Some(ids.to_vec()),
-            filter: None,
-        };
-        let found = self.fetch(space, selection, None, 0)?;
+        let found = self.fetch(space, ids)?;
         let vectors = found.embeddings.unwrap_or_default();
         let dimension = vectors.dimension();
         if dimension == 0 {
@@ -92,11 +78,7 @@ impl Curation {
             let Some(known) = state.rows.get(id) else {
                 continue;
             };
-            let said = Said {
-                inferred: known.inferred,
-                top: known.top,
-            };
-            let print = known.print;
+            let (said, print) = (known.said(), known.print);
             let signals = signals(&state, &reference, row, &said, near);
             state.score(id, print, signals, reference.epoch);
         }
@@ -121,12 +103,8 @@ impl Curation {
                 return Ok(());
             }
             let taken = |(id, row): (&String, &Row)| {
-                let said = Said {
-                    inferred: row.inferred,
-                    top: row.top,
-                };
                 let label = row.label.filter(|label| reference.classes.knows(*label))?;
-                Some((id.clone(), row.vector.clone()?, label, said))
+                Some((id.clone(), row.vector.clone()?, label, row.said()))
             };
             let rows = state.rows.iter().filter(|(_, row)| row.is_reference());
             let sample = rows.filter_map(taken).take(HELD_OUT_MAX).collect();

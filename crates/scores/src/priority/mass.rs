@@ -44,6 +44,20 @@ pub struct PriorityOptions {
     pub seed: u64,
 }
 
+impl PriorityOptions {
+    /// Those of the `open` records that may be picked, in no order: of [`Objective::Retrain`] the share with the
+    /// highest `rank`, equal ones by their number; else all.
+    pub fn candidates_of(&self, mut open: Vec<u32>, rank: impl Fn(u32) -> f64) -> Vec<u32> {
+        let wanted = (open.len() as f64 * self.candidates).ceil() as usize;
+        if self.objective == Objective::Retrain && wanted < open.len() && wanted != 0 {
+            let by_rank = |a: &u32, b: &u32| rank(*b).total_cmp(&rank(*a)).then(a.cmp(b));
+            open.select_nth_unstable_by(wanted - 1, by_rank);
+            open.truncate(wanted);
+        }
+        open
+    }
+}
+
 impl Default for PriorityOptions {
     fn default() -> Self {
         Self {

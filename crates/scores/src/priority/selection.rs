@@ -118,15 +118,8 @@ impl<'a> Selection<'a> {
         }
         let rank = |row: u32| self.records.rank(objective, row as usize);
         let rows = 0..self.records.graph.len() as u32;
-        let mut candidates: Vec<u32> = rows
-            .filter(|&row| !self.records.is_decided(row as usize))
-            .collect();
-        let wanted = (candidates.len() as f64 * self.options.candidates).ceil() as usize;
-        if objective == Objective::Retrain && wanted < candidates.len() && wanted != 0 {
-            let by_rank = |a: &u32, b: &u32| rank(*b).total_cmp(&rank(*a)).then(a.cmp(b));
-            candidates.select_nth_unstable_by(wanted - 1, by_rank);
-            candidates.truncate(wanted);
-        }
+        let open = rows.filter(|&row| !self.records.is_decided(row as usize));
+        let candidates = self.options.candidates_of(open.collect(), rank);
         let gains = parallel::map(candidates.len(), |at| self.gain(candidates[at] as usize));
         let bound = |(&row, gain)| Bound {
             gain,

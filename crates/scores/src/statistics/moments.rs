@@ -224,13 +224,7 @@ impl ClassStatistics {
     /// # Panics
     /// If `other` is of another dimension.
     pub fn merge(&mut self, other: &Self) {
-        assert!(
-            other.dimension == self.dimension,
-            "{} numbers, not {}",
-            other.dimension,
-            self.dimension
-        );
-        self.reach(other.classes.len());
+        self.reach_as(other);
         for (ours, theirs) in self.classes.iter_mut().zip(&other.classes) {
             ours.merge(theirs);
         }
@@ -241,13 +235,7 @@ impl ClassStatistics {
     /// # Panics
     /// If `other` is of another dimension, or has more examples of a class than there are.
     pub fn subtract(&mut self, other: &Self) {
-        assert!(
-            other.dimension == self.dimension,
-            "{} numbers, not {}",
-            other.dimension,
-            self.dimension
-        );
-        self.reach(other.classes.len());
+        self.reach_as(other);
         for (at, (ours, theirs)) in self.classes.iter_mut().zip(&other.classes).enumerate() {
             assert!(
                 theirs.count <= ours.count,
@@ -255,6 +243,17 @@ impl ClassStatistics {
             );
             ours.subtract(theirs);
         }
+    }
+
+    /// Makes room for the classes of `other`, which must be of the same dimension.
+    fn reach_as(&mut self, other: &Self) {
+        assert!(
+            other.dimension == self.dimension,
+            "{} numbers, not {}",
+            other.dimension,
+            self.dimension
+        );
+        self.reach(other.classes.len());
     }
 
     fn reach(&mut self, classes: usize) {
