@@ -25,11 +25,22 @@ MODULES = {
     "schema": "Schemas",
     "embedding_functions": "Embedding functions",
     "ingest": "Reports of bulk calls",
+    "curation/connection": "Curation",
+    "curation/session": "Sessions of curation",
+    "curation/space": "Spaces of curation",
+    "curation/answers": "Answers of curation",
     "types": "Types",
     "errors": "Errors",
 }
 #: Of modules that are mostly not for users: what is.
-ONLY = {"ingest": ("Report",), "config": ("Settings",)}
+ONLY = {
+    "ingest": ("Report",),
+    "config": ("Settings",),
+    "curation/connection": ("Curation", "connect"),
+    "curation/space": ("Space",),
+}
+#: What marks the constructor of a class as none of the user's.
+MADE_ELSEWHERE = ("_transport", "transport:", "client:", "(connection: Connection)", "Connection, name:", "about:")
 
 HEAD = """# Reference of the Python package
 
@@ -107,7 +118,7 @@ def of_class(node: ast.ClassDef, lines: list[str]) -> list[str]:
     for one in node.body:
         if isinstance(one, ast.FunctionDef) and one.name == "__init__":
             made = signature(one, True).replace("__init__", node.name).removesuffix(" -> None")
-            if "_transport" not in made and "transport:" not in made and "client:" not in made:
+            if not any(mark in made for mark in MADE_ELSEWHERE):
                 parts.append(f"```python\n{made}\n```\n")
     parts.append(text(ast.get_docstring(node) or ""))
     named = [told for one in node.body if (told := of_attribute(one, lines))]
@@ -207,7 +218,7 @@ def undocumented() -> list[str]:
                 continue
             if not ast.get_docstring(node):
                 missing.append(f"{module}.{node.name}")
-            if isinstance(node, ast.ClassDef) and module in ("client", "collection"):
+            if isinstance(node, ast.ClassDef) and module.startswith(("client", "collection", "curation/")):
                 for one in node.body:
                     if isinstance(one, ast.FunctionDef) and is_public(one.name):
                         if not ast.get_docstring(one):

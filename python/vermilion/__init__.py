@@ -95,7 +95,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"vermilion.{home}"), name)
     elif name == "__version__":
         value = importlib.import_module("vermilion._engine").__version__
-    elif name in ("config", "errors", "types", "api", "utils", "embedding_functions", "search"):
+    elif name in ("config", "errors", "types", "api", "utils", "embedding_functions", "search", "curation"):
         value = importlib.import_module(f"vermilion.{name}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

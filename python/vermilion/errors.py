@@ -30,7 +30,16 @@ __all__ = [
 class ChromaError(Exception):
     """The base of all errors of the database; raised itself where no other class fits."""
 
+    #: The HTTP status that goes with it.
     status = 400
+    #: Of a refusal by curation: its code, such as ``dimension_mismatch``.
+    reason: str | None = None
+    #: The field at fault.
+    field: str | None = None
+    #: The record at fault, from 0 on.
+    row: int | None = None
+    #: What is allowed.
+    hint: str | None = None
 
     def code(self) -> int:
         """The HTTP status that goes with the error."""
@@ -39,6 +48,13 @@ class ChromaError(Exception):
     def message(self) -> str:
         """What was wrong, and what is allowed."""
         return ", ".join(str(part) for part in self.args)
+
+    def __str__(self) -> str:
+        places = [f"field {self.field}"] if self.field else []
+        if self.row is not None:
+            places.append(f"record {self.row}")
+        place = f" ({', '.join(places)})" if places else ""
+        return f"{super().__str__()}{place}" + (f" Hint: {self.hint}." if self.hint else "")
 
     @classmethod
     def name(cls) -> str:

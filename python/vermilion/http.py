@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 UNSUPPORTED_MEDIA_TYPE = 415
 
+#: Where the routes of records begin.
+_ROOT = "/api/v2"
+
 _DATABASE = "/tenants/{}/databases/{}"
 _COLLECTION = _DATABASE + "/collections/{}"
 
@@ -112,7 +115,7 @@ class Http:
         self.ssl = ssl or parts.scheme == "https"
         self.host, self.port = parts.hostname, parts.port or port
         path = parts.path.rstrip("/")
-        self.prefix = path if path.endswith("/api/v2") else path + "/api/v2"
+        self.prefix = path if path.endswith(_ROOT) else path + _ROOT
         shown = f"[{self.host}]" if ":" in self.host else self.host
         self.url = f"{'https' if self.ssl else 'http'}://{shown}:{self.port}{path}"
         self._form = form or ("arrow" if importlib.util.find_spec("pyarrow") else "json")
@@ -164,6 +167,23 @@ class Http:
             sent = encode(body or {}).encode()
         again = method == "GET" or operation in _READS
         return self._exchange(method, path, sent, again)
+
+    def ask(
+        self, method: str, path: str, body: bytes | None, again: bool, form: dict[str, str] | None = None
+    ) -> Any:
+        """One request to any route of the server: what JSON says, or the bytes of another form.
+
+        Args:
+            method: The method.
+            path: The path from the root of the server on, with its query string.
+            body: The body, if there is one.
+            again: Whether it may be sent twice.
+            form: Headers.
+
+        Raises:
+            ChromaError: The server refused it, or was not reached.
+        """
+        return self._exchange(method, path, body, again, form, root="")
 
     def _tell(self, kind: str, why: str) -> None:
         self.kind = kind
@@ -289,7 +309,7 @@ class Http:
 
     def _look(self) -> local.Socket | str:
         """The socket of the server, checked, or why it is not used."""
-        path = f"{self.prefix.removesuffix('/api/v2')}/local-socket"
+        path = f"{self.prefix.removesuffix(_ROOT)}/local-socket"
         remote = self._remote()
         try:
             answer = remote.exchange("GET", path, None, self.headers)
@@ -341,9 +361,10 @@ class Http:
         again: bool,
         form: dict[str, str] | None = None,
         memory: int | None = None,
+        root: str = _ROOT,
     ) -> Any:
-        """One request and its answer; ``again`` says that it may be sent twice, ``form`` has headers, and
-        ``memory`` is a descriptor to hand over.
+        """One request and its answer; ``again`` says that it may be sent twice, ``form`` has headers,
+        ``memory`` is a descriptor to hand over, and ``root`` is what the path begins with on every server.
 
         Raises:
             _Moved: Memory cannot be handed over any more; nothing was sent.
@@ -355,13 +376,13 @@ class Http:
             connection, is_new = self._connection()
             try:
                 if isinstance(connection, LocalConnection):
-                    target = "/api/v2" + path
-                    answer = connection.exchange(method, target, body, headers, memory)
+                    answer = connection.exchange(method, root + path, body, headers, memory)
                 elif memory is not None:
                     self._idle.put(connection)
                     raise _Moved
                 else:
-                    answer = connection.exchange(method, self.prefix + path, body, headers)
+                    target = self.prefix.removesuffix(_ROOT) + root + path
+                    answer = connection.exchange(method, target, body, headers)
             except (http.client.HTTPException, OSError) as error:
                 connection.close()
                 # A server closes connections that were idle; that says nothing of this request, which
@@ -371,7 +392,8 @@ class Http:
                     continue
                 raise TransportError(f"{self.url} did not answer: {error}") from error
             self._keep(connection, answer)
-            if answer.status < 300 and answer.kind == streams.MEDIA_TYPE:
+            plain = not root and answer.kind != "application/json"
+            if answer.status < 300 and (plain or answer.kind == streams.MEDIA_TYPE):
                 return answer.body
             return _read(answer.status, answer.body)
 
@@ -481,11 +503,13 @@ def _read(status: int, text: bytes) -> Any:
         told = json.loads(text)
         name, message = str(told.get("error", "")), str(told.get("message", text.decode()))
     except (ValueError, AttributeError):
-        name, message = "", text.decode(errors="replace").strip()
+        told, name, message = {}, "", text.decode(errors="replace").strip()
     if not message:
         raise ChromaError(f"The server answered {status} without a reason: is it one of this API?")
     error = of_answer(status, name, message)
     error.status = status
+    if "hint" in told:
+        error.reason, error.field, error.row, error.hint = name, told["field"], told["row"], told["hint"]
     raise error
 
 

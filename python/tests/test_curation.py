@@ -1,0 +1,393 @@
+"""Curation from Python against a real server: sessions, lists, labels, refusals, and programs that are killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+
+import numpy as np
+import pytest
+from conftest import ROOT, Server
+
+import vermilion
+from vermilion import curation
+from vermilion.errors import ConflictError, InvalidArgumentError, NotFoundError, TransportError
+
+CLASSES = ["cat", "dog", "owl"]
+
+
+def of_class(number, rows, seed, spread=0.3):
+    """Vectors around the corner of a class."""
+    noise = np.random.default_rng(seed).standard_normal((rows, 8)) * spread
+    noise[:, number] += 2.0
+    return noise.astype(np.float32)
+
+
+@pytest.fixture
+def cur(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("VERMILION_SESSIONS", str(tmp_path / "sessions"))
+    return curation.connect(f"http://{server.host}:{server.port}")
+
+
+@pytest.fixture
+def embedding_set():
+    return {"model": uuid.uuid4().hex, "version": 7, "layer": "fc2"}
+
+
+def train(cur, embedding_set, rows=20):
+    """Three classes of training data."""
+    with cur.training(embedding_set, dataset="v7") as session:
+        for number, name in enumerate(CLASSES):
+            uris = [f"train/{name}/{row}" for row in range(rows)]
+            session.log(of_class(number, rows, number), uris, label_classes=[name] * rows)
+    return cur.space(embedding_set)
+
+
+def produce(cur, embedding_set, rows=60):
+    """Production that lies between the first two classes in part."""
+    vectors = np.concatenate([of_class(0, rows // 2, 10), of_class(0, rows // 2, 11) + of_class(1, rows // 2, 12)])
+    with cur.production(embedding_set) as session:
+        session.log(vectors, [f"made/{row}" for row in range(rows)], inference_classes=["cat"] * rows)
+    return vectors
+
+
+def test_a_session_sends_at_its_end(cur, embedding_set, tmp_path):
+    with cur.training(embedding_set, dataset="v7", dataset_metadata={"by": "test"}) as session:
+        told = session.log(of_class(0, 2, 0), ["a", "b"], label_classes=np.array([4, 5]), metadatas=[{"n": 1}, None])
+        assert list(told) == []
+        assert session.unsent == 2
+        assert os.path.exists(session.file)
+        with pytest.raises(NotFoundError):
+            cur.space(embedding_set).about()
+        session.log(of_class(0, 1, 1)[0], "c", label_classes=6.0, probabilities=[0.5, 0.5], groups="g", targets="t")
+    about = cur.space(embedding_set).about()
+    assert (about.records, about.classes, about.contexts) == (3, ["4", "5", "6"], {"training": 3})
+    assert about.datasets[0]["metadata"] == {"by": "test"}
+    assert session.unsent == 0 and session.file is None
+    assert list((tmp_path / "sessions").iterdir()) == []
+
+
+def test_what_was_logged_is_in_an_ordinary_collection(cur, server, embedding_set):
+    vectors = of_class(0, 2, 3)
+    session = cur.production(embedding_set, class_names=["cat", "dog"])
+    session.log(
+        vectors,
+        ["a", "b"],
+        ids=["one", "two"],
+        probabilities=np.array([[0.25, 0.75], [0.9, 0.1]], np.float32),
+        observed_at=[np.datetime64("2026-01-31T12:00:00"), "2026-01-31T12:00:01Z"],
+        quality_scores=[1, None],
+    )
+    saved = session.save()
+    assert saved.records == 2 and not saved.torn
+    found = server.client().get_collection(saved.space, embedding_function=None).get(include=["embeddings", "metadatas", "uris"])
+    assert found["ids"] == ["one", "two"]
+    np.testing.assert_array_equal(found["embeddings"], vectors)
+    assert found["uris"] == ["a", "b"]
+    assert [one["inference_class"] for one in found["metadatas"]] == ["dog", "cat"]
+    assert [one["observed_at"] for one in found["metadatas"]] == [1769860800.0, 1769860801.0]
+    assert found["metadatas"][0]["quality_score"] == 1.0
+    assert "quality_score" not in found["metadatas"][1]
+
+
+def test_assessments_come_with_the_log(cur, embedding_set):
+    session = cur.production(embedding_set)
+    told = session.log(of_class(0, 1, 5), ["early"], assess=True)
+    assert not told.ready and list(told) == [] and len(told.ids) == 1
+    train(cur, embedding_set)
+    session.log(of_class(0, 30, 6), [f"calm/{row}" for row in range(30)])
+    told = session.log(np.stack([of_class(0, 1, 7)[0], -4 * of_class(1, 1, 8)[0]]), ["near", "far"], assess=True)
+    assert told.ready and session.unsent == 0
+    near, far = told
+    assert far.trouble > near.trouble
+    assert far.training_recommended and not far.not_useful
+    assert far.reasons and set(far.parts) | set(far.missing) == {"uncertainty", "class_distance", "novelty", "disagreement"}
+    assert near.inferred_class == "cat" and near.inferred_by == "server"
+    should = cur.space(embedding_set).assess(-4 * of_class(1, 1, 8)[0], inference_classes="dog")
+    assert should[0].training_recommended and "id" not in should[0]
+    assert should.epoch > 0
+
+
+def test_a_list_is_read_labelled_and_decided(cur, embedding_set):
+    space = train(cur, embedding_set)
+    produce(cur, embedding_set)
+    todo = space.recommend(10, candidates=1.0)
+    assert [one.rank for one in todo] == list(range(1, 11))
+    assert todo[0].priority == 1.0
+    assert [one.priority for one in todo] == sorted((one.priority for one in todo), reverse=True)
+    assert 0 < todo.coverage <= 1 and todo.total >= 10
+    explained = space.explain(todo[0].id)
+    assert explained.assessment.trouble == pytest.approx(todo[0].trouble)
+    first, second, third = (one.id for one in todo[:3])
+    assert space.decide(first, "junk").records == 1
+    assert space.decide([second, third], ["duplicate", "snoozed"], snooze_seconds=60).records == 2
+    assert not {first, second, third} & {one.id for one in space.recommend(50, candidates=1.0)}
+    space.decide([second, third], None)
+    left = {one.id for one in space.recommend(60, candidates=1.0)}
+    assert {second, third} <= left and first not in left
+    space.label([second, third], ["dog", "owl"], promote="v8")
+    assert space.about().contexts == {"training": 62, "production": 58}
+    space.label([third], None)
+    assert space.recommend(5, objective="verify", datasets=["production"], explain=False)[0].get("parts") is None
+    pandas = pytest.importorskip("pandas")
+    frame = todo.to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame["id"]) == [one.id for one in todo]
+
+
+def test_more_than_a_page_is_one_list(cur, embedding_set):
+    space = train(cur, embedding_set)
+    rows = 1300
+    with cur.production(embedding_set) as session:
+        session.log(of_class(1, rows, 20, 1.0), [f"p/{row}" for row in range(rows)])
+    space.wait()
+    todo = space.recommend(1200, objective="verify", candidates=1.0, explain=False)
+    assert len(todo) == 1200
+    assert len({one.id for one in todo}) == 1200
+    assert [one.rank for one in todo] == list(range(1, 1201))
+
+
+def test_a_session_of_a_killed_program_is_sent_later(cur, server, embedding_set, tmp_path):
+    program = """
+import os, signal, sys, numpy as np
+from vermilion import curation
+cur = curation.connect(sys.argv[1])
+session = cur.production({"model": sys.argv[2], "version": 7, "layer": "fc2"})
+for part in range(3):
+    session.log(np.eye(8, dtype=np.float32), [f"{part}/{row}" for row in range(8)])
+print(session.file, flush=True)
+if sys.argv[3] == "hold":
+    sys.stdin.read()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    url = f"http://{server.host}:{server.port}"
+    command = [sys.executable, "-c", program, url, embedding_set["model"], "hold"]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    file = child.stdout.readline().strip()
+    # It is alive, so that the file is its own.
+    assert cur.pending() == []
+    with pytest.raises(ConflictError, match="alive"):
+        cur.upload(file)
+    child.stdin.close()
+    assert child.wait() == -signal.SIGKILL
+    assert cur.pending() == [file]
+    with open(file, "ab") as torn:
+        torn.write(b'{"embedding": "AAAA')
+    saved = cur.upload(file)
+    assert (saved.records, saved.torn) == (24, True)
+    space = cur.space(embedding_set)
+    before = space.about()
+    assert before.records == 24
+    # Once more changes nothing, not even the log.
+    assert cur.upload(file, remove=True).records == 24
+    assert space.about().seq == before.seq
+    assert cur.pending() == []
+
+
+def test_a_server_that_is_gone_leaves_the_file(tmp_path, embedding_set, monkeypatch):
+    monkeypatch.setenv("VERMILION_SESSIONS", str(tmp_path / "sessions"))
+    monkeypatch.setattr("vermilion.curation.connection._WAITS", (0.01, 0.02))
+    server = Server(tmp_path / "data")
+    cur = curation.connect(server.client())
+    session = cur.training(embedding_set)
+    session.log(np.eye(8), [f"t/{row}" for row in range(8)], label_classes=list("abcdabcd"))
+    server.process.kill()
+    server.process.wait()
+    with pytest.raises(TransportError):
+        session.save()
+    assert session.unsent == 8 and os.path.exists(session.file)
+    again = Server(tmp_path / "data", port=server.port)
+    assert session.save().records == 8
+    assert cur.space(embedding_set).about().records == 8
+    assert again.stop() == 0
+
+
+def test_a_with_that_fails_keeps_its_records(cur, embedding_set):
+    with pytest.warns(UserWarning, match="2 records were not sent"), pytest.raises(ZeroDivisionError):
+        with cur.training(embedding_set) as session:
+            session.log(np.eye(2), ["a", "b"], label_classes=["x", "y"])
+            1 / 0
+    (file,) = cur.pending()
+    assert cur.upload(file, remove=True).records == 2
+    assert cur.space(embedding_set).about().records == 2
+
+
+def test_long_sessions_go_in_parts_and_a_part_that_is_refused_says_which_record(cur, embedding_set, monkeypatch):
+    monkeypatch.setattr("vermilion.curation.buffer.PART_RECORDS", 7)
+    session = cur.training(embedding_set)
+    session.log(of_class(0, 20, 0), [f"t/{row}" for row in range(20)], label_classes=["x"] * 20)
+    # The server's own check comes when it is sent.
+    session.log(of_class(0, 1, 0), ["t/20"], label_classes=["x"], metadatas=[{"context": "mine"}])
+    with pytest.raises(InvalidArgumentError) as caught:
+        session.save()
+    error = caught.value
+    assert (error.reason, error.row, error.field, error.status) == ("reserved_metadata_key", 20, "metadata.context", 400)
+    assert "14 records" in error.__notes__[0]
+    assert session.unsent == 21
+    session.discard()
+    assert session.unsent == 0 and cur.pending() == []
+    assert cur.space(embedding_set).about().records == 14
+
+
+def test_threads_share_a_session(cur, embedding_set):
+    session = cur.production(embedding_set)
+
+    def work(number):
+        for part in range(20):
+            session.log(of_class(0, 3, part), [f"{number}/{part}/{row}" for row in range(3)])
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert session.save().records == 240
+    assert cur.space(embedding_set).about().records == 240
+
+
+@pytest.mark.parametrize(
+    ("columns", "field", "row"),
+    [
+        ({"embeddings": [[1.0, np.nan], [1, 2]]}, "embeddings", 0),
+        ({"label_classes": ["a"]}, "label_classes", None),
+        ({"label_classes": ["a", object()]}, "label_classes", 1),
+        ({"label_classes": ["a", 1.5]}, "label_classes", 1),
+        ({"probabilities": [[0.5, 0.5], ["x", 0.5]]}, "probabilities", 1),
+        ({"probabilities": [[0.5, 0.5], 3.0]}, "probabilities", 1),
+        ({"metadatas": [None, "x"]}, "metadatas", 1),
+        ({"quality_scores": [1.0, float("inf")]}, "quality_scores", 1),
+        ({"input_uris": ["a", None]}, "input_uris", 1),
+        ({"input_uris": None}, "input_uris", None),
+    ],
+)
+def test_what_is_wrong_is_refused_before_it_is_kept(cur, embedding_set, columns, field, row):
+    session = cur.training(embedding_set)
+    told = {"embeddings": np.eye(2), "input_uris": ["a", "b"], **columns}
+    with pytest.raises(InvalidArgumentError) as caught:
+        session.log(**told)
+    assert (caught.value.field, caught.value.row) == (field, row)
+    assert session.unsent == 0
+
+
+def test_a_session_keeps_its_dimension_and_needs_a_name(cur, embedding_set):
+    session = cur.training(embedding_set)
+    session.log(np.eye(2), ["a", "b"])
+    with pytest.raises(InvalidArgumentError, match="3 dimensions"):
+        session.log(np.eye(3), ["a", "b", "c"])
+    session.discard()
+    with pytest.raises(InvalidArgumentError, match="embedding_set"):
+        cur.training()
+    with pytest.raises(InvalidArgumentError, match="named once"):
+        cur.training("one", space="two")
+
+
+def test_refusals_of_the_server_are_exceptions_with_all_they_say(cur, embedding_set):
+    space = cur.space(embedding_set)
+    with pytest.raises(NotFoundError) as caught:
+        space.recommend()
+    assert caught.value.reason == "space_not_found"
+    produce(cur, embedding_set)
+    with pytest.raises(InvalidArgumentError) as caught:
+        space.recommend()
+    assert (caught.value.reason, caught.value.status) == ("no_reference", 422)
+    assert caught.value.hint and caught.value.hint in str(caught.value)
+    assert space.recommend(5, allow_degraded=True).degraded
+    with pytest.raises(InvalidArgumentError) as caught:
+        space.recommend(objective="best", allow_degraded=True)
+    assert caught.value.field == "objective"
+    with pytest.raises(NotFoundError) as caught:
+        space.decide(["nobody"], "junk")
+    assert caught.value.row == 0
+
+
+def test_official_clients_lend_their_address_and_database(server, embedding_set, tmp_path, monkeypatch):
+    monkeypatch.setenv("VERMILION_SESSIONS", str(tmp_path))
+    chromadb = pytest.importorskip("chromadb")
+    admin = server.client()
+    database = f"d-{uuid.uuid4().hex}"
+    vermilion.AdminClient(vermilion.Settings(chroma_server_host=server.host, chroma_server_http_port=server.port)).create_database(database)
+    theirs = chromadb.HttpClient(server.host, server.port, database=database, settings=chromadb.Settings(anonymized_telemetry=False))
+    cur = curation.connect(theirs)
+    with cur.training(embedding_set) as session:
+        session.log(np.eye(2), ["a", "b"], label_classes=["x", "y"])
+    (space,) = cur.spaces()
+    assert theirs.get_collection(space.space).count() == 2
+    assert [one.embedding_set for one in cur.embedding_sets()] == [embedding_set]
+    assert space.space not in [one.space for one in curation.connect(admin).spaces()]
+    cur.space(space.space).delete()
+    assert list(cur.spaces()) == []
+
+
+def test_keys_are_carried_over(tmp_path, embedding_set, monkeypatch):
+    monkeypatch.setenv("VERMILION_SESSIONS", str(tmp_path / "sessions"))
+    binary = ROOT / os.environ.get("COMPAT_BINARY", "target/debug/vermilion")
+    keys = tmp_path / "keys.json"
+    made = subprocess.run([binary, "key", "create", "app", "--role", "write", "--file", keys], capture_output=True, text=True, check=True)
+    secret = made.stdout.split()[-1]
+    server = Server(tmp_path / "data", "--access-file", str(keys))
+    with pytest.raises(vermilion.errors.ChromaAuthError):
+        curation.connect(f"http://{server.host}:{server.port}")
+    for cur in (
+        curation.connect(f"http://{server.host}:{server.port}", key=secret),
+        curation.connect(server.client(headers={"X-Chroma-Token": secret})),
+    ):
+        with cur.training(embedding_set) as session:
+            session.log(np.eye(2), ["a", "b"], label_classes=["x", "y"])
+        assert cur.space(embedding_set).about().records == 2
+    chromadb = pytest.importorskip("chromadb")
+    theirs = chromadb.HttpClient(
+        server.host, server.port, headers={"X-Chroma-Token": secret}, settings=chromadb.Settings(anonymized_telemetry=False)
+    )
+    assert len(curation.connect(theirs).spaces()) == 1
+    assert server.stop() == 0
+
+
+def test_databases_in_this_process_have_no_curation(tmp_path):
+    with vermilion.PersistentClient(tmp_path / "data") as client:
+        with pytest.raises(InvalidArgumentError, match="vermilion serve --path .*data"):
+            curation.connect(client)
+    with pytest.raises(InvalidArgumentError, match="leads to no server"):
+        curation.connect(7)
+
+
+def test_the_old_names_still_do_what_they_did(cur):
+    name = f"old-{uuid.uuid4().hex}"
+    for number, label in enumerate(CLASSES):
+        told = cur.add_training(
+            of_class(number, 10, number).tolist(), [f"{label}/{row}" for row in range(10)], dataset="v1", label_class=[label] * 10, model_space=name
+        )
+        assert told.space == name
+    cur.log_production(of_class(0, 30, 9).tolist(), [f"p/{row}" for row in range(30)], inference_class=["cat"] * 30, model_space=name)
+    cur.add_triage(of_class(1, 1, 9).tolist(), ["t/1"], inference_class=["cat"], label_class=["dog"], model_space=name)
+    cur.add_unlabeled(of_class(2, 1, 9).tolist(), ["p/30"], model_space=name)
+    assert cur.process(name).stale_records == 0
+    assert cur.space(name).about().contexts == {"training": 30, "production": 31, "triage": 1}
+    pytest.importorskip("pandas")
+    assert len(cur.get_results(5, name)) == 5
+
+
+def test_an_embedding_set_leads_to_its_space_whatever_its_values_are(cur):
+    for embedding_set in ({"b": [1, {"z": None, "a": True}], "a": "\u00e9 \"x\"\n", "m": uuid.uuid4().hex}, {"rate": 2.5e-7, "m": uuid.uuid4().hex}):
+        with cur.training(embedding_set) as session:
+            session.log(np.eye(2), ["a", "b"], label_classes=["x", "y"])
+        assert cur.space(embedding_set).about().embedding_set == embedding_set
+    with pytest.raises(NotFoundError, match="no space"):
+        cur.space({"rate": 0.125, "m": uuid.uuid4().hex})
+
+
+def test_files_of_lines_are_sent_with_what_is_said_beside_them(cur, tmp_path):
+    name = f"lines-{uuid.uuid4().hex}"
+    file = tmp_path / "mine.jsonl"
+    rows = [{"embedding": [1.0, float(row)], "input_uri": f"u/{row}", "label_class": "a"} for row in range(3)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    saved = cur.upload(file, space=name, context="training")
+    assert (saved.records, saved.space, saved.torn) == (3, name, False)
+    file.write_text(json.dumps(rows[0]) + "\n[1]\n")
+    with pytest.raises(InvalidArgumentError, match="Line 2"):
+        cur.upload(file, space=name, context="training")
+    file.write_text("nothing\n")
+    with pytest.raises(InvalidArgumentError, match="Line 1"):
+        cur.upload(file, space=name, context="training")

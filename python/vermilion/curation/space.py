@@ -1,0 +1,288 @@
+"""A space: what to label next, why, and what people decided."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from vermilion.curation.answers import (
+    Answer,
+    Assessment,
+    Assessments,
+    Recommendation,
+    Recommendations,
+)
+from vermilion.curation.batch import Batch
+from vermilion.errors import ConflictError, InvalidArgumentError, NotFoundError
+from vermilion.records import clause, whole
+
+if TYPE_CHECKING:
+    from vermilion.curation.connection import Connection
+
+#: Entries of one page of a list at most.
+_PAGE = 1000
+#: How often a list is begun again that changes while it is read.
+_TRIES = 3
+_KEY_DIGITS = 32
+
+
+class Space:
+    """The records of one embedding set; made by :meth:`Curation.space`."""
+
+    def __init__(self, connection: Connection, name: str | dict[str, Any]) -> None:
+        if isinstance(name, dict):
+            name = key_of(connection, name)
+        if not isinstance(name, str) or not name:
+            raise InvalidArgumentError("A space is named by its name, its key or its embedding set")
+        self._connection = connection
+        #: Its name or its key, as it was asked for.
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Space({self.name!r})"
+
+    def _ask(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        return self._connection.ask(method, f"/spaces/{quote(self.name, safe='')}{path}", body, **more)
+
+    def about(self) -> Answer:
+        """What the space holds: records by context and dataset, classes, first and last observation, lag.
+
+        Raises:
+            NotFoundError: There is no such space.
+        """
+        return Answer(self._ask("GET", ""))
+
+    def delete(self) -> None:
+        """Deletes the space with all its records."""
+        self._ask("DELETE", "")
+
+    def recommend(
+        self,
+        n: int = 100,
+        *,
+        objective: str | None = None,
+        where: Any = None,
+        datasets: list[str] | None = None,
+        candidates: float | None = None,
+        per_class_cap: int | None = None,
+        per_group_cap: int | None = None,
+        singletons: float | None = None,
+        random_share: float | None = None,
+        seed: int | None = None,
+        exclude_decided: bool | None = None,
+        explain: bool | None = None,
+        allow_degraded: bool | None = None,
+    ) -> Recommendations:
+        """The ``n`` records of production whose labels cover most of what the model is uncertain about.
+
+        Args:
+            n: How many; more than 1,000 are read page by page, all of one list.
+            objective: ``retrain`` unless said, ``explore`` (what is new), ``verify`` (most trouble first),
+                ``random``.
+            where: Only records that this filter means.
+            datasets: Only records of these datasets.
+            candidates: The share of undecided records, the most uncertain, that may be on it: above 0 to 1.
+            per_class_cap: Entries of one class at most.
+            per_group_cap: Entries of one group at most.
+            singletons: The weight of a record's own mass: 0 to 1.
+            random_share: The share that is drawn evenly, so that accuracy can be measured: 0 to 1.
+            seed: Where draws begin.
+            exclude_decided: Whether decided records are left out; they are unless this is False.
+            explain: Whether each has parts, reasons and neighbours; they have unless this is False.
+            allow_degraded: Whether a list is made without training data, by density alone.
+
+        Raises:
+            NotFoundError: There is no such space.
+            InvalidArgumentError: An argument is wrong; or (``reason`` is ``no_reference``) there is no training data.
+            ConflictError: The list changed each time it was read.
+        """
+        wanted = whole(n, "n") or 0
+        asked = {
+            "objective": objective,
+            "where": clause(where, "where"),
+            "datasets": datasets,
+            "candidates": candidates,
+            "per_class_cap": whole(per_class_cap, "per_class_cap"),
+            "per_group_cap": whole(per_group_cap, "per_group_cap"),
+            "singletons": singletons,
+            "random_share": random_share,
+            "seed": whole(seed, "seed"),
+            "exclude_decided": exclude_decided,
+            "explain": explain,
+            "allow_degraded": allow_degraded,
+        }
+        body = {name: value for name, value in asked.items() if value is not None}
+        for last in reversed(range(_TRIES)):
+            try:
+                return self._list(wanted, body)
+            except ConflictError as error:
+                if error.reason != "cursor_expired" or not last:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _list(self, wanted: int, body: dict[str, Any]) -> Recommendations:
+        entries: list[Recommendation] = []
+        cursor = None
+        while True:
+            page = {**body, "n": min(wanted - len(entries), _PAGE)}
+            if cursor is not None:
+                page["cursor"] = cursor
+            told = self._ask("POST", "/recommendations", page, again=True)
+            entries.extend(map(Recommendation, told.pop("recommendations")))
+            cursor = told.pop("cursor")
+            if cursor is None or len(entries) >= wanted:
+                return Recommendations(entries, told)
+
+    def assess(
+        self,
+        embeddings: Any,
+        *,
+        inference_classes: Any = None,
+        probabilities: Any = None,
+        logits: Any = None,
+        class_names: list[Any] | None = None,
+    ) -> Assessments:
+        """What is to be thought of vectors that are not stored: whether to upload what they are of.
+
+        Args:
+            embeddings: Vectors of shape (vectors, dimension), or one of shape (dimension,).
+            inference_classes: What the model said of each.
+            probabilities: Of shape (vectors, classes), or a dictionary of some classes for each.
+            logits: The same before the softmax, instead of probabilities.
+            class_names: The classes of the rows of probabilities, in their order.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong; or (``reason`` is ``no_reference``) there is no training data.
+        """
+        columns = {
+            "inference_classes": inference_classes,
+            "probabilities": probabilities,
+            "logits": logits,
+        }
+        # Vectors that are not stored are of no input; the server is not told of any.
+        batch = Batch(embeddings, ["-"] * len(_rows(embeddings)), **columns)
+        body = batch.body()
+        del body["input_uris"], body["observed_at"]
+        if class_names is not None:
+            body["class_names"] = [str(one) for one in class_names]
+        told = self._ask("POST", "/assess", body, again=True)
+        found = [Assessment(one) for one in told["assessments"]]
+        return Assessments(found, {**told["as_of"], "ready": True})
+
+    def explain(self, id: str) -> Answer:
+        """All that is known of one record: its ``assessment``, the classes nearest to it, what covers it.
+
+        Raises:
+            NotFoundError: There is no such record.
+        """
+        told = Answer(self._ask("GET", f"/records/{quote(id, safe='')}/explain"))
+        told["assessment"] = Assessment(told["assessment"])
+        return told
+
+    def decide(self, ids: Any, decision: Any, snooze_seconds: float | None = None) -> Answer:
+        """Notes what people did with records.
+
+        Args:
+            ids: The records.
+            decision: One for all, or one for each: ``labelled``, ``junk``, ``duplicate``, ``model_is_right``, ``snoozed``;
+                None takes a decision back.
+            snooze_seconds: How long snoozed records are left alone; a week unless said.
+
+        Returns:
+            ``records`` that were changed, ``seq`` (first and last position in the log), and ``epoch``.
+
+        Raises:
+            NotFoundError: One of the records is not there; nothing was noted.
+        """
+        listed = _ids(ids)
+        body: dict[str, Any] = {"ids": listed}
+        if decision is None or isinstance(decision, str):
+            body["decisions"] = [decision] * len(listed)
+        else:
+            body["decisions"] = list(decision)
+        if snooze_seconds is not None:
+            body["snooze_seconds"] = snooze_seconds
+        return Answer(self._ask("POST", "/decisions", body))
+
+    def label(self, ids: Any, label_classes: Any, promote: bool | str = False) -> Answer:
+        """Sets the labels of records.
+
+        Args:
+            ids: The records.
+            label_classes: One for all, or one for each; None takes a label away.
+            promote: Whether they become training data, or the name of the dataset that they move to.
+
+        Returns:
+            ``records`` that were changed, ``seq`` (first and last position in the log), and ``epoch``.
+
+        Raises:
+            NotFoundError: One of the records is not there; nothing was set.
+        """
+        listed = _ids(ids)
+        alone = label_classes is None or isinstance(label_classes, (str, int))
+        classes = [label_classes] * len(listed) if alone else list(label_classes)
+        texts = [None if one is None else str(one) for one in classes]
+        body = {"ids": listed, "label_classes": texts, "promote": promote}
+        return Answer(self._ask("POST", "/labels", body))
+
+    def wait(self, seconds: float = 600.0) -> Answer:
+        """Waits until every score is as of now.
+
+        Args:
+            seconds: How long to wait at most.
+
+        Returns:
+            What holds then: ``epoch``, ``as_of_seq``, ``stale_records``.
+
+        Raises:
+            InvalidArgumentError: ``reason`` is ``no_reference``: there is no training data to score against.
+            TimeoutError: Records are stale still.
+        """
+        end, pause = time.monotonic() + seconds, 0.05
+        while True:
+            told = self._ask("POST", "/recommendations", {"n": 0}, again=True)
+            if told["stale_records"] == 0:
+                return Answer({name: told[name] for name in ("epoch", "as_of_seq", "stale_records")})
+            if time.monotonic() >= end:
+                raise TimeoutError(f"{told['stale_records']} records are stale after {seconds} s")
+            time.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+
+def _rows(embeddings: Any) -> Any:
+    from vermilion.records import vectors
+
+    return vectors(embeddings)
+
+
+def _ids(given: Any) -> list[str]:
+    if isinstance(given, str):
+        return [given]
+    return [str(one) for one in given]
+
+
+def key_of(connection: Connection, embedding_set: dict[str, Any]) -> str:
+    """The key of an embedding set. Numbers with a point are left to the server: how these are written as
+    text differs among languages.
+
+    Raises:
+        NotFoundError: The server has none like it.
+    """
+    if not _has_floats(embedding_set):
+        text = json.dumps(embedding_set, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
+    for one in connection.ask("GET", "/embeddingsets"):
+        if one["embedding_set"] == embedding_set:
+            return str(one["embedding_set_key"])
+    raise NotFoundError(f"There is no space of the embedding set {embedding_set}")
+
+
+def _has_floats(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_floats, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_floats, value))
+    return isinstance(value, float)
