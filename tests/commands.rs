@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
+mod curation;
 mod support;
 
 use std::collections::BTreeMap;
@@ -85,6 +86,7 @@ fn help_teaches_and_completion_scripts_are_printed() {
         "backup",
         "restore",
         "ctl",
+        "curation",
         "vacuum",
         "rebuild",
         "prune",

@@ -187,6 +187,22 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert cur.pending() == []
 
 
+def test_the_command_sends_what_a_session_left_behind_under_the_same_keys(cur, server, embedding_set, tmp_path):
+    with pytest.warns(UserWarning, match="not sent"), pytest.raises(KeyboardInterrupt):
+        with cur.production(embedding_set, folder=tmp_path / "mine") as session:
+            session.log(of_class(0, 5, 0), [f"p/{row}" for row in range(5)])
+            raise KeyboardInterrupt
+    (file,) = cur.pending(tmp_path / "mine")
+    assert cur.upload(file).records == 5
+    space = cur.space(embedding_set)
+    before = space.about()
+    binary = ROOT / os.environ.get("COMPAT_BINARY", "target/debug/vermilion")
+    url = f"http://{server.host}:{server.port}"
+    told = subprocess.run([binary, "curation", "upload", file, "--json", "--url", url], capture_output=True, text=True, check=True)
+    assert json.loads(told.stdout)[0]["records"] == 5
+    assert space.about().seq == before.seq
+
+
 def test_a_server_that_is_gone_leaves_the_file(tmp_path, embedding_set, monkeypatch):
     monkeypatch.setenv("VERMILION_SESSIONS", str(tmp_path / "sessions"))
     monkeypatch.setattr("vermilion.curation.connection._WAITS", (0.01, 0.02))

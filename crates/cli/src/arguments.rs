@@ -4,6 +4,7 @@
 //! setting is declared once.
 
 mod backups;
+mod curation;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use vermilion_engine::model::Space;
 use vermilion_server::settings::DECLARATIONS;
 
 pub(crate) use backups::{Backup, Backups, Restore};
+pub(crate) use curation::{Curation, CurationCommand, Head, Recommend, ShouldUpload, Upload};
 
 /// The database for embeddings: one program, one data folder, every Chroma client.
 #[derive(Debug, Parser)]
@@ -109,6 +111,9 @@ pub(crate) enum Command {
             vermilion ctl top\n\n\
             A server whose `scheduler_class` is `external` runs jobs only when asked: `vermilion ctl run --due`.")]
     Ctl(Ctl),
+    /// Log what a model sees, and ask a server what to label and retrain on next.
+    #[command(after_help = curation::EXAMPLES)]
+    Curation(Curation),
     /// Make, list and revoke the API keys of a server.
     #[command(after_help = "Examples:\n  \
             vermilion key create admin --role admin --file keys.json\n  \

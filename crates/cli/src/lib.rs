@@ -12,6 +12,7 @@ mod chroma;
 mod configuration;
 mod console;
 mod control;
+mod curation;
 mod demo;
 mod destinations;
 mod failure;
@@ -62,6 +63,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Inspect(request)) => inspect::inspect(&request),
         Some(Command::Verify(request)) => inspect::verify(&request),
         Some(Command::Ctl(ctl)) => control::ctl(&ctl),
+        Some(Command::Curation(request)) => curation::curation(&request),
         Some(Command::Key(request)) => keys::key(&request),
         Some(Command::Vacuum(request)) => control::vacuum(&request),
         Some(Command::Rebuild(request)) => control::rebuild(&request),

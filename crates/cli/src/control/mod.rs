@@ -10,6 +10,7 @@ mod upkeep;
 
 use serde_json::{Value, json};
 
+pub(crate) use show::table;
 pub(crate) use upkeep::{backup, prune, rebuild, restore, vacuum};
 
 use crate::arguments::{Ctl, CtlCommand, CtlRun};

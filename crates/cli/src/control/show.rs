@@ -142,7 +142,7 @@ fn trigger(value: &Value) -> String {
 }
 
 /// Columns as wide as their widest cell; the last one as it comes.
-fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let head = head.iter().map(|name| (*name).to_owned()).collect();
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
     let width = |column: usize| {

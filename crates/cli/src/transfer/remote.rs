@@ -305,6 +305,22 @@ fn answer<T: DeserializeOwned>(
     url: &str,
     send: impl Fn() -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
 ) -> Result<T, Failure> {
+    match patiently(url, send)? {
+        (200 | 201, body) => serde_json::from_slice(&body).map_err(|error| {
+            Failure::new(format!(
+                "{url} answered something else than expected: {error}"
+            ))
+        }),
+        (status, body) => Err(refusal(status, &body)),
+    }
+}
+
+/// Sends a request until the server is not busy; answers the status and the body. Asking again must
+/// change nothing.
+pub(crate) fn patiently(
+    url: &str,
+    send: impl Fn() -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+) -> Result<(u16, Vec<u8>), Failure> {
     let mut wait = Duration::from_millis(250);
     for attempt in 1.. {
         let mut response = send().map_err(|error| cannot_reach(url, &error))?;
@@ -315,22 +331,13 @@ fn answer<T: DeserializeOwned>(
             .limit(u64::MAX)
             .read_to_vec();
         let body = body.map_err(|error| Failure::new(format!("{url} broke off: {error}")))?;
-        match status {
-            200 | 201 => {
-                return serde_json::from_slice(&body).map_err(|error| {
-                    Failure::new(format!(
-                        "{url} answered something else than expected: {error}"
-                    ))
-                });
-            }
-            429 | 503 | 504 if attempt < ATTEMPTS => {
-                std::thread::sleep(wait);
-                wait *= 2;
-            }
-            _ => return Err(refusal(status, &body)),
+        if !matches!(status, 429 | 503 | 504) || attempt == ATTEMPTS {
+            return Ok((status, body));
         }
+        std::thread::sleep(wait);
+        wait *= 2;
     }
-    unreachable!("the loop ends with an answer or a refusal")
+    unreachable!("the loop ends with an answer")
 }
 
 /// The failure where no server answers.

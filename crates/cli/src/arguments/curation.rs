@@ -1,0 +1,144 @@
+//! What can be said of curation on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Shown behind the help of `vermilion curation`.
+pub(super) const EXAMPLES: &str = "Examples:\n  \
+    vermilion curation log seen.jsonl --space digits --context production\n  \
+    vermilion curation upload --pending\n  \
+    vermilion curation recommend digits -n 200 --per-group-cap 5\n  \
+    vermilion curation should-upload new.jsonl --space digits --json\n\n\
+    A line has an embedding (numbers, or base64 of little-endian f32) and an input_uri, and may have what\n\
+    docs/guide/curation.md names: label_class, inference_class, probabilities, dataset, group, metadata.\n\
+    SPACE is the name of a space or its key.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Curation {
+    #[command(subcommand)]
+    pub(crate) what: CurationCommand,
+    /// The server.
+    #[arg(long, global = true, default_value = "http://127.0.0.1:8000")]
+    pub(crate) url: String,
+    /// The tenant.
+    #[arg(long, global = true, default_value = "default_tenant")]
+    pub(crate) tenant: String,
+    /// The database.
+    #[arg(long, global = true, default_value = "default_database")]
+    pub(crate) database: String,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CurationCommand {
+    /// Log lines of JSON; logging them again changes nothing.
+    Log {
+        /// The file, or - for standard input.
+        file: PathBuf,
+        #[command(flatten)]
+        head: Head,
+    },
+    /// Send files that sessions of Python left behind; sending them again changes nothing.
+    Upload(Upload),
+    /// Tell of each line whether to upload its input, without storing anything.
+    ShouldUpload(ShouldUpload),
+    /// Every space, by name.
+    Spaces,
+    /// All that is known of a space.
+    Inspect {
+        /// The space.
+        space: String,
+    },
+    /// What to label next, most useful first.
+    Recommend(Recommend),
+}
+
+/// What holds for all lines of a file whose first line does not say it.
+#[derive(Debug, Args)]
+pub(crate) struct Head {
+    /// The space, which is made where it is not there.
+    #[arg(long)]
+    pub(crate) space: Option<String>,
+    /// What the vectors are of: a JSON object that names the model, its version and layer.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) embedding_set: Option<String>,
+    /// training, production, triage or test.
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// The bag of records [default: named as the context].
+    #[arg(long)]
+    pub(crate) dataset: Option<String>,
+    /// How a new space compares vectors: cosine, l2 or ip [default: cosine].
+    #[arg(long)]
+    pub(crate) metric: Option<String>,
+    /// A class of the probabilities; said once for each, in their order.
+    #[arg(long = "class-name", value_name = "CLASS")]
+    pub(crate) class_names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Upload {
+    /// The files.
+    #[arg(required_unless_present = "pending")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Every file of a session that is over and has not sent it all.
+    #[arg(long, conflicts_with = "files")]
+    pub(crate) pending: bool,
+    /// Where sessions keep their files [default: as they do].
+    #[arg(long, env = "VERMILION_SESSIONS", value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Remove each file once all of it is sent; those of --pending are always removed.
+    #[arg(long)]
+    pub(crate) remove: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShouldUpload {
+    /// The file, or - for standard input.
+    pub(crate) file: PathBuf,
+    /// The space.
+    #[arg(long)]
+    pub(crate) space: String,
+    /// A class of the probabilities; said once for each, in their order.
+    #[arg(long = "class-name", value_name = "CLASS")]
+    pub(crate) class_names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recommend {
+    /// The space.
+    pub(crate) space: String,
+    /// How many.
+    #[arg(short, long, default_value_t = 20)]
+    pub(crate) n: usize,
+    /// retrain, explore (what is new), verify (most trouble first) or random.
+    #[arg(long)]
+    pub(crate) objective: Option<String>,
+    /// Only records that this filter means.
+    #[arg(long = "where", value_name = "JSON")]
+    pub(crate) filter: Option<String>,
+    /// Only records of this dataset; may be said several times.
+    #[arg(long = "dataset", value_name = "NAME")]
+    pub(crate) datasets: Vec<String>,
+    /// The share of undecided records, the most uncertain, that may be on the list [default: 0.3].
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) candidates: Option<f64>,
+    /// Entries of one class at most.
+    #[arg(long, value_name = "N")]
+    pub(crate) per_class_cap: Option<usize>,
+    /// Entries of one group at most.
+    #[arg(long, value_name = "N")]
+    pub(crate) per_group_cap: Option<usize>,
+    /// The share that is drawn evenly.
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) random_share: Option<f64>,
+    /// Where draws begin.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Make a list even without training data.
+    #[arg(long)]
+    pub(crate) allow_degraded: bool,
+}

@@ -1,0 +1,197 @@
+//! `vermilion curation`: what a model sees goes to a server, and what it tells of it comes back.
+//!
+//! What must stay true: with `--json`, standard output is the server's own answer; what is sent can be
+//! sent again, and changes nothing by it.
+
+mod lines;
+mod server;
+mod show;
+mod upload;
+
+use serde_json::{Map, Value, json};
+
+use crate::arguments::{Curation, CurationCommand, Recommend, ShouldUpload};
+use crate::console::{say, write};
+use crate::failure::Failure;
+use crate::inspect::tree;
+use crate::transfer::encoded;
+use lines::Lines;
+use server::Server;
+
+/// Entries of a page of recommendations at most.
+const PAGE_MAX: usize = 1000;
+/// Vectors that are assessed in one request.
+const ASSESSED_AT_ONCE: usize = 1000;
+/// How often a list is begun again that changes while it is read.
+const TRIES: usize = 3;
+
+/// Runs `vermilion curation`.
+pub(crate) fn curation(asked: &Curation) -> Result<(), Failure> {
+    let server = Server::new(asked)?;
+    match &asked.what {
+        CurationCommand::Log { file, head } => {
+            let sent = upload::log(&server, file, head)?;
+            tell(asked, &sent, || show::sent(&sent))
+        }
+        CurationCommand::Upload(request) => {
+            let sent = upload::upload(&server, request)?;
+            tell(asked, &sent, || show::sent(&sent))
+        }
+        CurationCommand::ShouldUpload(request) => {
+            let told = should_upload(&server, request)?;
+            tell(asked, &told, || show::assessments(&told))
+        }
+        CurationCommand::Spaces => {
+            let spaces = spaces(&server)?;
+            tell(asked, &spaces, || show::spaces(&spaces))
+        }
+        CurationCommand::Inspect { space } => {
+            let found = server.get(&path(space, ""))?;
+            tell(asked, &found, || {
+                let mut text = String::new();
+                tree(&found, 0, &mut text);
+                text
+            })
+        }
+        CurationCommand::Recommend(request) => {
+            let list = recommend(&server, request)?;
+            tell(asked, &list, || show::recommendations(&list))
+        }
+    }
+}
+
+/// Prints an answer: as it is, or as `text` makes it readable.
+fn tell(asked: &Curation, answer: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    if asked.json {
+        return say(&serde_json::to_string_pretty(answer).expect("a JSON value is always writable"));
+    }
+    write(text().as_bytes())
+}
+
+/// The path of something of a space.
+fn path(space: &str, rest: &str) -> String {
+    format!("/spaces/{}{rest}", encoded(space))
+}
+
+/// Every space, page by page.
+fn spaces(server: &Server) -> Result<Value, Failure> {
+    let mut found: Vec<Value> = Vec::new();
+    loop {
+        let page = server.get(&format!("/spaces?limit=100&offset={}", found.len()))?;
+        let spaces = page["spaces"].as_array().cloned().unwrap_or_default();
+        let is_last = spaces.is_empty();
+        found.extend(spaces);
+        if is_last || found.len() as u64 >= page["total"].as_u64().unwrap_or(0) {
+            return Ok(json!({"total": found.len(), "spaces": found}));
+        }
+    }
+}
+
+fn recommend(server: &Server, asked: &Recommend) -> Result<Value, Failure> {
+    let filter = asked.filter.as_deref().map(|text| {
+        serde_json::from_str::<Value>(text)
+            .map_err(|error| Failure::usage(format!("--where is no JSON: {error}")))
+    });
+    let said = json!({
+        "objective": asked.objective,
+        "where": filter.transpose()?,
+        "datasets": (!asked.datasets.is_empty()).then_some(&asked.datasets),
+        "candidates": asked.candidates,
+        "per_class_cap": asked.per_class_cap,
+        "per_group_cap": asked.per_group_cap,
+        "random_share": asked.random_share,
+        "seed": asked.seed,
+        "allow_degraded": asked.allow_degraded,
+    });
+    for attempt in 1.. {
+        if let Some(list) = list(server, &asked.space, asked.n, &said, attempt < TRIES)? {
+            return Ok(list);
+        }
+    }
+    unreachable!("the last try answers or fails")
+}
+
+/// The head of a list, page by page; nothing where it changed meanwhile and may be begun again.
+fn list(
+    server: &Server,
+    space: &str,
+    n: usize,
+    said: &Value,
+    may_change: bool,
+) -> Result<Option<Value>, Failure> {
+    let mut entries: Vec<Value> = Vec::new();
+    let mut body = said.clone();
+    loop {
+        body["n"] = json!((n - entries.len()).min(PAGE_MAX));
+        let (status, answer) = server.try_post(&path(space, "/recommendations"), &body)?;
+        if status == 409 && may_change && answer["error"] == "cursor_expired" {
+            return Ok(None);
+        }
+        let mut page = server::taken(status, answer)?;
+        entries.extend(
+            page["recommendations"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default(),
+        );
+        if page["cursor"].is_null() || entries.len() >= n {
+            page["recommendations"] = Value::Array(entries);
+            return Ok(Some(page));
+        }
+        body["cursor"] = page["cursor"].take();
+    }
+}
+
+/// Assesses the lines of a file, some at a time; each answer has the line's `input_uri`.
+fn should_upload(server: &Server, asked: &ShouldUpload) -> Result<Value, Failure> {
+    let mut lines = Lines::open(&asked.file)?;
+    let mut assessed: Vec<Value> = Vec::new();
+    let mut as_of = Value::Null;
+    loop {
+        let mut rows: Vec<Map<String, Value>> = Vec::new();
+        while rows.len() < ASSESSED_AT_ONCE
+            && let Some(line) = lines.next()?
+        {
+            rows.push(lines.object(&line)?);
+        }
+        if rows.is_empty() {
+            return Ok(json!({"assessments": assessed, "as_of": as_of}));
+        }
+        let mut body = columns(&rows, lines.head(), &asked.class_names);
+        let before = assessed.len();
+        let (status, mut answer) = server.try_post(&path(&asked.space, "/assess"), &body.take())?;
+        server::shift(&mut answer, before);
+        let mut answer = server::taken(status, answer)?;
+        let told = answer["assessments"].as_array_mut().map(std::mem::take);
+        for (mut one, row) in told.unwrap_or_default().into_iter().zip(rows) {
+            one["input_uri"] = row.get("input_uri").cloned().unwrap_or_default();
+            assessed.push(one);
+        }
+        as_of = answer["as_of"].take();
+    }
+}
+
+/// The body of an assessment of `rows`.
+fn columns(rows: &[Map<String, Value>], head: &Map<String, Value>, names: &[String]) -> Value {
+    let column = |name: &str| -> Value {
+        rows.iter()
+            .map(|row| row.get(name).cloned().unwrap_or_default())
+            .collect()
+    };
+    let mut body = json!({ "embeddings": column("embedding") });
+    for (plural, name) in [
+        ("inference_classes", "inference_class"),
+        ("probabilities", "probabilities"),
+        ("logits", "logits"),
+    ] {
+        if rows.iter().any(|row| row.contains_key(name)) {
+            body[plural] = column(name);
+        }
+    }
+    if !names.is_empty() {
+        body["class_names"] = json!(names);
+    } else if let Some(names) = head.get("class_names") {
+        body["class_names"] = names.clone();
+    }
+    body
+}

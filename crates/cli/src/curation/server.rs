@@ -1,0 +1,119 @@
+//! Requests to the routes of curation.
+//!
+//! What must stay true: a busy server is asked again, which nothing here changes anything by; a refusal
+//! is shown in the server's own words, with the field, the record and the hint.
+
+use serde_json::{Value, json};
+
+use crate::arguments::Curation;
+use crate::failure::Failure;
+use crate::transfer::{encoded, patiently, reach};
+
+/// The media type of lines of JSON.
+const LINES: &str = "application/x-ndjson";
+
+/// The routes of one database of a server.
+pub(super) struct Server {
+    agent: ureq::Agent,
+    root: String,
+}
+
+impl Server {
+    /// The server that is meant; nothing is sent yet.
+    pub(super) fn new(asked: &Curation) -> Result<Self, Failure> {
+        let (agent, server) = reach(&asked.url)?;
+        let root = format!(
+            "{server}/curation/v1/tenants/{}/databases/{}",
+            encoded(&asked.tenant),
+            encoded(&asked.database)
+        );
+        Ok(Self { agent, root })
+    }
+
+    /// What a path answers.
+    pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.root);
+        let (status, body) = patiently(&url, || self.agent.get(&url).call())?;
+        taken(status, read(&body))
+    }
+
+    /// The status and the answer to a body.
+    pub(super) fn try_post(&self, path: &str, body: &Value) -> Result<(u16, Value), Failure> {
+        self.send(path, "application/json", body.to_string().as_bytes())
+    }
+
+    /// The status and the answer to lines of a log.
+    pub(super) fn log(&self, lines: &[u8]) -> Result<(u16, Value), Failure> {
+        self.send("/log", LINES, lines)
+    }
+
+    fn send(&self, path: &str, form: &str, body: &[u8]) -> Result<(u16, Value), Failure> {
+        let url = format!("{}{path}", self.root);
+        let (status, body) = patiently(&url, || {
+            self.agent
+                .post(&url)
+                .header("content-type", form)
+                .send(body)
+        })?;
+        Ok((status, read(&body)))
+    }
+}
+
+/// A body as JSON; what is none is told as the message of a refusal.
+fn read(body: &[u8]) -> Value {
+    serde_json::from_slice(body)
+        .unwrap_or_else(|_| json!({"message": String::from_utf8_lossy(body).trim()}))
+}
+
+/// Counts the record that a refusal names from the first of all, where `before` went in earlier parts.
+pub(super) fn shift(answer: &mut Value, before: usize) {
+    if let Some(row) = answer.get("row").and_then(Value::as_u64) {
+        answer["row"] = json!(row + before as u64);
+    }
+}
+
+/// The answer, if it is none of a refusal.
+pub(super) fn taken(status: u16, answer: Value) -> Result<Value, Failure> {
+    if (200..300).contains(&status) {
+        return Ok(answer);
+    }
+    let text = |name: &str| answer[name].as_str().unwrap_or_default();
+    let mut message = format!("the server refused with {status}");
+    if !text("message").is_empty() {
+        message = format!("{message}: {}", text("message"));
+    }
+    let row = answer["row"].as_u64().map(|row| format!("record {row}"));
+    let field = answer["field"]
+        .as_str()
+        .map(|field| format!("field {field}"));
+    let place: Vec<String> = field.into_iter().chain(row).collect();
+    if !place.is_empty() {
+        message = format!("{message} ({})", place.join(", "));
+    }
+    let failure = Failure::new(message);
+    Err(match text("hint") {
+        "" => failure,
+        hint => failure.hint(hint),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_the_servers_words_with_the_place_and_the_hint() {
+        let mut body = json!({
+            "error": "not_finite", "message": "A number is not finite.", "field": "embeddings", "row": 2,
+            "hint": "finite numbers",
+        });
+        shift(&mut body, 5000);
+        let shown = taken(400, body).unwrap_err().to_string();
+        let expected = "the server refused with 400: A number is not finite. (field embeddings, record 5002) \
+                        (hint: finite numbers)";
+        assert_eq!(shown, expected);
+        let bare = taken(502, read(b"<html>")).unwrap_err().to_string();
+        assert_eq!(bare, "the server refused with 502: <html>");
+        assert_eq!(taken(201, json!(1)).unwrap(), json!(1));
+    }
+}
