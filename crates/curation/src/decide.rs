@@ -133,7 +133,10 @@ impl Curation {
                     .row(row)
                     .hint("a class, or null without `promote` to take the label away"));
             }
-            let mut change = vec![(fields::LABEL_CLASS, text_or_null(label))];
+            let mut change = vec![
+                (fields::LABEL_CLASS, text_or_null(label)),
+                (fields::DECIDED_AT, number_or_null(label.map(|_| now))),
+            ];
             let known = {
                 let state = desk.state.lock();
                 let known = state.rows.get(id);
@@ -143,7 +146,6 @@ impl Curation {
             if is_production {
                 let decision = label.map(|_| Decision::Labelled.name());
                 change.push((fields::DECISION, text_or_null(decision)));
-                change.push((fields::DECIDED_AT, number_or_null(label.map(|_| now))));
             }
             if let Some(dataset) = dataset {
                 change.push((
@@ -165,7 +167,7 @@ impl Curation {
     }
 
     /// Changes metadata of records, which must all be there.
-    fn change(
+    pub(crate) fn change(
         &self,
         space: &Space,
         desk: &Desk,

@@ -73,6 +73,9 @@ pub const SNOOZED_UNTIL: &str = "snoozed_until";
 /// The dataset that a record was in before it was promoted to another.
 pub const PROMOTED_FROM: &str = "promoted_from";
 
+/// The retraining whose model was trained on a record.
+pub const CONSUMED_BY: &str = "consumed_by";
+
 /// Fields that a log may tell of a record besides its id, its vector and its `input_uri`.
 pub const TOLD: [&str; 10] = [
     CONTEXT,
@@ -89,6 +92,12 @@ pub const TOLD: [&str; 10] = [
 
 /// Whether `key` is one that users' metadata may not have.
 pub fn is_reserved(key: &str) -> bool {
-    let decided = [DECISION, DECIDED_AT, SNOOZED_UNTIL, PROMOTED_FROM];
+    let decided = [
+        DECISION,
+        DECIDED_AT,
+        SNOOZED_UNTIL,
+        PROMOTED_FROM,
+        CONSUMED_BY,
+    ];
     TOLD.contains(&key) || decided.contains(&key) || ["id", "embedding", "input_uri"].contains(&key)
 }

@@ -18,6 +18,7 @@
 //! | `list`, `recommend` | what to label next, and pages of that |
 //! | `decide` | decisions and labels |
 //! | `jobs` | the job that keeps scores in step |
+//! | `retrain` | when to retrain, who does it, what became of it |
 
 mod assess;
 pub mod body;
@@ -31,6 +32,7 @@ mod list;
 mod log;
 mod recommend;
 mod refusal;
+mod retrain;
 mod spaces;
 
 use std::collections::HashMap;
@@ -46,6 +48,7 @@ pub use key::{canonical, embedding_set_key};
 pub use log::Logged;
 pub use recommend::Asked;
 pub use refusal::{Refusal, Result};
+pub use retrain::{Claim, Completion, Failure, Fire, Heartbeat, Overrides, RetrainingState, Which};
 pub use spaces::{Place, Space, SpaceSummary};
 
 /// Curation over a database. All methods can be called from any thread.
@@ -57,17 +60,21 @@ pub struct Curation {
     under_way: Mutex<log::UnderWay>,
     desks: Mutex<HashMap<CollectionId, Arc<desk::Desk>>>,
     work: jobs::Work,
+    /// Taken before the turn of a desk, never after it.
+    book: Mutex<retrain::Book>,
 }
 
 impl Curation {
     /// Curation over `database`, whose scheduler gets the job that keeps scores in step.
     pub fn open(database: Arc<Database>) -> vermilion_engine::Result<Arc<Self>> {
+        let book = retrain::Book::read(&database)?;
         let curation = Arc::new(Self {
             database,
             found: Mutex::default(),
             under_way: Mutex::default(),
             desks: Mutex::default(),
             work: jobs::Work::default(),
+            book: Mutex::new(book),
         });
         Self::bring_job(&curation)?;
         Ok(curation)

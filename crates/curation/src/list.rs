@@ -321,7 +321,7 @@ fn columns(
             }
             Some(Decision::Snoozed) => {}
             Some(_) => columns.covering.push(at),
-            None if row.label.is_some() => columns.covering.push(at),
+            None if row.label.is_some() || row.is_consumed => columns.covering.push(at),
             None => {}
         }
     }

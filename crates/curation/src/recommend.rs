@@ -142,7 +142,14 @@ impl Curation {
             let signals = row.and_then(|row| row.signals);
             let trouble = signals.and_then(|signals| percentiles.trouble(&signals).value);
             let decision = row.and_then(|row| row.decision).map(Decision::name);
+            let consumed = row.is_some_and(|row| row.is_consumed);
             let labelled = row.is_some_and(|row| row.label.is_some());
+            let standing = match decision {
+                _ if consumed => "consumed",
+                Some(decision) => decision,
+                None if labelled => "labelled",
+                None => "open",
+            };
             let named = |class: u32| state.classes.name(class).to_owned();
             let inferred = row.and_then(|row| row.inferred);
             let inferred = inferred.or(signals.and_then(|signals| signals.inferred));
@@ -158,7 +165,7 @@ impl Curation {
                 "inferred_class": inferred.map(named),
                 "dataset": row.map(|row| row.dataset.as_str()),
                 "group": row.and_then(|row| row.group).map(|group| state.groups.name(group)),
-                "state": decision.unwrap_or(if labelled { "labelled" } else { "open" }),
+                "state": standing,
             });
             if let Some(one) = assessed.get(&entry.id) {
                 told["parts"] = json!(one.parts);

@@ -4,6 +4,8 @@ use serde::Serialize;
 use vermilion_engine::{Error, ErrorKind};
 use vermilion_protocol::error::status_of;
 
+use crate::RetrainingState;
+
 /// The result of every call that can be refused.
 pub type Result<T, E = Refusal> = std::result::Result<T, E>;
 
@@ -24,6 +26,9 @@ pub struct Refusal {
     pub row: Option<usize>,
     /// What is allowed, or what to do.
     pub hint: Option<String>,
+    /// The state that does not allow it; told only where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<RetrainingState>,
 }
 
 impl Refusal {
@@ -36,6 +41,7 @@ impl Refusal {
             field: None,
             row: None,
             hint: None,
+            state: None,
         }
     }
 
@@ -62,6 +68,13 @@ impl Refusal {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, with the state that does not allow it.
+    #[must_use]
+    pub fn state(mut self, state: RetrainingState) -> Self {
+        self.state = Some(state);
         self
     }
 

@@ -188,7 +188,8 @@ impl Curation {
                 self.database.delete_document(kind, &document.key)?;
             }
         }
-        Ok(())
+        let mut book = self.book.lock();
+        book.forget_space(&self.database, space.collection.id)
     }
 
     fn all_spaces(&self, place: &Place) -> Result<Vec<Space>> {

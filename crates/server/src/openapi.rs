@@ -140,7 +140,7 @@ fn parameters(route: &Route) -> Vec<Value> {
                 "enum": ["index_and_wal", "index_only", "index_and_bounded_wal"],
             }),
             "job" | "space" | "embedding_set" | "context" | "dataset" | "metric"
-            | "idempotency_key" | "filter" => text.clone(),
+            | "idempotency_key" | "filter" | "state" | "trigger" => text.clone(),
             "assess" => json!({"type": "boolean"}),
             "limit" if route.operation == "job_history" => {
                 json!({"type": "integer", "minimum": 0, "maximum": RUNS_MAX})

@@ -53,7 +53,11 @@ pub(crate) struct Row {
     pub(crate) inferred: Option<u32>,
     pub(crate) group: Option<u32>,
     pub(crate) decision: Option<Decision>,
+    /// Seconds since 1970; 0 where nobody has decided.
+    pub(crate) decided_at: f64,
     pub(crate) snoozed_until: f64,
+    /// Whether a model was retrained on it.
+    pub(crate) is_consumed: bool,
     /// The two highest of its probabilities.
     pub(crate) top: Option<[f32; 2]>,
     /// Of the vector and what the model said of it: what signals are made from.
@@ -93,6 +97,9 @@ impl Row {
                 }
                 (fields::GROUP, Value::Str(text)) => row.group = Some(groups.number(text)),
                 (fields::DECISION, Value::Str(text)) => row.decision = Decision::named(text),
+                (fields::DECIDED_AT, Value::Float(at)) => row.decided_at = *at,
+                (fields::DECIDED_AT, Value::Int(at)) => row.decided_at = *at as f64,
+                (fields::CONSUMED_BY, Value::Str(_)) => row.is_consumed = true,
                 (fields::SNOOZED_UNTIL, Value::Float(until)) => row.snoozed_until = *until,
                 (fields::SNOOZED_UNTIL, Value::Int(until)) => row.snoozed_until = *until as f64,
                 (fields::PROBABILITIES, Value::Sparse(scores)) => row.top = top_two(&scores.values),
@@ -138,6 +145,7 @@ impl Row {
     /// Whether somebody has decided about it, at `now`: seconds since 1970.
     pub(crate) fn is_decided(&self, now: f64) -> bool {
         match self.decision {
+            _ if self.is_consumed => true,
             None => self.label.is_some(),
             Some(Decision::Snoozed) => self.snoozed_until > now,
             Some(_) => true,

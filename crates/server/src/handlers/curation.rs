@@ -29,7 +29,7 @@ const DATABASE: &str = "x-vermilion-database";
 #[derive(Debug)]
 pub(crate) struct Refused(Refusal);
 
-type Reply = Result<Answer, Refused>;
+pub(super) type Reply = Result<Answer, Refused>;
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
@@ -90,8 +90,8 @@ pub(crate) fn place_of(tenant: &str, database: &str, headers: &HeaderMap) -> (St
 /// Where a request looks, and the names of its path.
 #[derive(Debug)]
 pub(crate) struct At {
-    place: Place,
-    names: Names,
+    pub(super) place: Place,
+    pub(super) names: Names,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for At {
@@ -187,7 +187,7 @@ impl OfABatch {
 }
 
 /// Runs `work` where it may block and write.
-async fn write<T: Send + 'static>(
+pub(super) async fn write<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Curation) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refused> {
@@ -196,7 +196,7 @@ async fn write<T: Send + 'static>(
 }
 
 /// Runs `work` where it may block and read.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Curation) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refused> {
@@ -266,7 +266,7 @@ pub(crate) async fn embedding_sets(State(app): State<App>, at: At) -> Reply {
 
 /// The body of a request that is JSON; nothing is an empty object.
 #[derive(Debug)]
-pub(crate) struct Json(Bytes);
+pub(crate) struct Json(pub(super) Bytes);
 
 impl FromRequest<App> for Json {
     type Rejection = Refused;

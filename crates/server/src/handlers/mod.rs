@@ -8,4 +8,5 @@ pub(crate) mod curation;
 pub(crate) mod namespaces;
 pub(crate) mod pages;
 pub(crate) mod records;
+pub(crate) mod retraining;
 pub(crate) mod system;

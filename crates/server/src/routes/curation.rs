@@ -5,7 +5,7 @@ use super::PAGES;
 use super::route::{Route, route, with};
 use crate::access::Need::Database;
 use crate::access::Role::{Read, Write};
-use crate::handlers::curation as handlers;
+use crate::handlers::{curation as handlers, retraining};
 
 /// What may also stand in the query string of a log.
 const OF_A_BATCH: &[&str] = &[
@@ -101,6 +101,67 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         .needs(Database(Write))
         .with_body("Labels")
         .answers(200, "Decided")
+    }
+    "post" "/spaces/{space}/retrainings" "fire_retraining" "Begins a retraining."
+        retraining::fire {
+        .needs(Database(Write))
+        .with_body("FireRetraining")
+        .or_no_body()
+        .answers(201, "Retraining")
+    }
+    "get" "/spaces/{space}/retrainings" "list_retrainings" "Retrainings of a space, newest first."
+        retraining::list {
+        .needs(Database(Read))
+        .with_query(&["state", "trigger", "limit", "offset"])
+        .answers(200, "Retrainings")
+    }
+    "post" "/spaces/{space}/retrainings/claim" "claim_next_retraining"
+        "Takes the retraining that has waited longest." retraining::claim_next {
+        .needs(Database(Write))
+        .with_body("ClaimRetraining")
+        .or_no_body()
+        .answers(200, "ClaimedRetraining")
+    }
+    "get" "/retrainings/{retraining}" "get_retraining" "All that is known of a retraining."
+        retraining::get {
+        .needs(Database(Read))
+        .answers(200, "Retraining")
+    }
+    "get" "/retrainings/{retraining}/overrides" "label_overrides" "Labels that people set."
+        retraining::overrides {
+        .needs(Database(Read))
+        .with_query(PAGES)
+        .answers(200, "LabelOverrides")
+    }
+    "post" "/retrainings/{retraining}/claim" "claim_retraining" "Takes a retraining."
+        retraining::claim {
+        .needs(Database(Write))
+        .with_body("ClaimRetraining")
+        .or_no_body()
+        .answers(200, "ClaimedRetraining")
+    }
+    "post" "/retrainings/{retraining}/heartbeat" "keep_retraining" "Keeps a lease."
+        retraining::heartbeat {
+        .needs(Database(Write))
+        .with_body("KeepRetraining")
+        .answers(200, "Retraining")
+    }
+    "post" "/retrainings/{retraining}/complete" "complete_retraining" "Ends a retraining well."
+        retraining::complete {
+        .needs(Database(Write))
+        .with_body("CompleteRetraining")
+        .answers(200, "Retraining")
+    }
+    "post" "/retrainings/{retraining}/fail" "fail_retraining" "Ends a retraining badly."
+        retraining::fail {
+        .needs(Database(Write))
+        .with_body("FailRetraining")
+        .answers(200, "Retraining")
+    }
+    "post" "/retrainings/{retraining}/cancel" "cancel_retraining" "Calls a retraining off."
+        retraining::cancel {
+        .needs(Database(Write))
+        .answers(200, "Retraining")
     }
     "get" "/embeddingsets" "list_embedding_sets" "Embedding sets, with their keys and spaces."
         handlers::embedding_sets {

@@ -146,7 +146,9 @@ fn routes(server: &TestServer, secret: &str) -> Vec<(String, String, String)> {
             .replace("{crn}", "a:b:c")
             .replace("{function}", "f")
             .replace("{space}", "s")
-            .replace("{record}", "r");
+            .replace("{record}", "r")
+            .replace("{retraining}", "0-1")
+            .replace("{trigger}", "t");
         assert!(
             !path.contains('{'),
             "the test does not know a name of {route}"

@@ -15,4 +15,5 @@ mod hostile;
 mod ingest;
 mod limits;
 mod local;
+mod retraining;
 mod ways_to_stop;

@@ -1,0 +1,92 @@
+//! Routes of retrainings.
+//!
+//! What must stay true: see `curation`, whose ways of reading requests and of refusing these are.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use vermilion_curation::{Curation, Fire, Overrides, Which, body};
+
+use super::curation::{At, Json, Reply, read, write};
+use crate::answer::{Answer, Failure};
+use crate::app::App;
+use crate::extract::Asked;
+
+pub(crate) async fn fire(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {
+    let fire = move |curation: &Curation| {
+        let asked: Fire = body::decode(&bytes)?;
+        curation.fire(&at.place, &at.names.collection, &asked)
+    };
+    let (told, is_begun) = write(&app, fire).await?;
+    if !is_begun {
+        return Ok(Answer::value(&told));
+    }
+    let told = serde_json::to_vec(&told).expect("answers have string keys only");
+    Ok(Answer::with_status(StatusCode::CREATED, told))
+}
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    at: At,
+    asked: Result<Asked<Which>, Failure>,
+) -> Reply {
+    let Asked(which) = asked?;
+    let list =
+        move |curation: &Curation| curation.retrainings(&at.place, &at.names.collection, &which);
+    Ok(Answer::value(&read(&app, list).await?))
+}
+
+pub(crate) async fn get(State(app): State<App>, at: At) -> Reply {
+    let look = move |curation: &Curation| curation.retraining(&at.place, &at.names.target);
+    Ok(Answer::value(&read(&app, look).await?))
+}
+
+pub(crate) async fn overrides(
+    State(app): State<App>,
+    at: At,
+    asked: Result<Asked<Overrides>, Failure>,
+) -> Reply {
+    let Asked(asked) = asked?;
+    let look =
+        move |curation: &Curation| curation.label_overrides(&at.place, &at.names.target, asked);
+    Ok(Answer::value(&read(&app, look).await?))
+}
+
+pub(crate) async fn claim(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {
+    let claim = move |curation: &Curation| {
+        curation.claim(&at.place, &at.names.target, &body::decode(&bytes)?)
+    };
+    Ok(Answer::value(&write(&app, claim).await?))
+}
+
+pub(crate) async fn claim_next(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {
+    let claim = move |curation: &Curation| {
+        curation.claim_next(&at.place, &at.names.collection, &body::decode(&bytes)?)
+    };
+    Ok(Answer::value(&write(&app, claim).await?))
+}
+
+pub(crate) async fn heartbeat(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {
+    let go_on = move |curation: &Curation| {
+        curation.heartbeat(&at.place, &at.names.target, &body::decode(&bytes)?)
+    };
+    Ok(Answer::value(&write(&app, go_on).await?))
+}
+
+pub(crate) async fn complete(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {
+    let complete = move |curation: &Curation| {
+        curation.complete(&at.place, &at.names.target, &body::decode(&bytes)?)
+    };
+    Ok(Answer::value(&write(&app, complete).await?))
+}
+
+pub(crate) async fn fail(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {
+    let fail = move |curation: &Curation| {
+        curation.fail(&at.place, &at.names.target, &body::decode(&bytes)?)
+    };
+    Ok(Answer::value(&write(&app, fail).await?))
+}
+
+pub(crate) async fn cancel(State(app): State<App>, at: At) -> Reply {
+    let cancel = move |curation: &Curation| curation.cancel_retraining(&at.place, &at.names.target);
+    Ok(Answer::value(&write(&app, cancel).await?))
+}
