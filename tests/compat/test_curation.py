@@ -95,3 +95,32 @@ def test_refusals_name_field_and_row(server):
     status, refusal = ask(server, "POST", "log", batch("refuse", metadatas=[None, {"context": "x"}]))
     assert (status, refusal["error"], refusal["row"]) == (400, "reserved_metadata_key", 1)
     assert refusal["field"] == "metadata.context"
+
+
+def test_issues_name_what_is_wrong_with_records_that_the_official_client_writes(server):
+    vectors = [[1.0, n / 500] for n in range(20)] + [[n / 500, 1.0] for n in range(20)]
+    body = batch(
+        "issues",
+        embeddings=vectors,
+        ids=[f"t{n}" for n in range(40)],
+        input_uris=[f"s3://{n}" for n in range(40)],
+        label_classes=["cat"] * 20 + ["dog"] * 20,
+        inference_classes=["cat"] * 20 + ["dog"] * 20,
+    )
+    _, told = ask(server, "POST", "log", body)
+    path = f"spaces/{told['space']}"
+    assert ask(server, "GET", f"{path}/issues?type=label")[1]["total"] == 0
+    collection = server.client().get_collection(told["space"])
+    collection.update(ids=["t7"], metadatas=[{"label_class": "dog"}])
+    status, found = ask(server, "GET", f"{path}/issues?type=label")
+    assert (status, found["ready"], found["total"]) == (200, True, 1)
+    issue = found["issues"][0]
+    assert (issue["id"], issue["given_class"], issue["suggested_class"]) == ("t7", "dog", "cat")
+    assert "cat" in issue["explanation"]
+    everything = ask(server, "GET", f"{path}/issues")[1]
+    assert everything["total"] == sum(everything["totals"].values())
+    confusion = ask(server, "GET", f"{path}/confusion?dataset=training")[1]
+    assert confusion["records"] == 40
+    assert confusion["accuracy"] == pytest.approx(39 / 40)
+    wrong = [cell for cell in confusion["cells"] if cell["label_class"] != cell["inference_class"]]
+    assert wrong == [{"label_class": "dog", "inference_class": "cat", "count": 1, "examples": ["t7"]}]

@@ -12,7 +12,7 @@ use vermilion_scores::{Signal, SignalPercentiles, Signals, VOTERS};
 
 use crate::body::Told;
 use crate::check::{Expected, check_vectors, said_of};
-use crate::desk::{CHUNK, Desk, Near, Row, Said, State, signals};
+use crate::desk::{CHUNK, Desk, Near, Row, Said, State, of_context, signals};
 use crate::fields::Context;
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
@@ -241,7 +241,8 @@ impl Curation {
             return Ok(Vec::new());
         };
         // One more, since a training record is near itself.
-        let near = self.nearest(space, dimension, vectors, Context::Training, VOTERS + 1)?;
+        let among = of_context(Context::Training);
+        let near = self.nearest(space, dimension, vectors, Some(&among), VOTERS + 1)?;
         let reduced = reference.reduced(vectors, dimension);
         let rows = reduced.chunks_exact(reference.classes.dimension());
         let state = desk.state.lock();

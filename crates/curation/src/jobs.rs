@@ -15,8 +15,8 @@ use vermilion_engine::model::CollectionId;
 use vermilion_engine::schedule::{JobSpec, Moment, Policy, Run, RunRequest, Trigger};
 use vermilion_engine::{ErrorKind, Result};
 
-use crate::Curation;
 use crate::spaces::Space;
+use crate::{Curation, Refusal};
 
 /// The task, and its job.
 pub(crate) const SCORES: &str = "curation_scores";
@@ -136,8 +136,13 @@ impl Curation {
             return Ok(0);
         };
         let desk = self.desk(&space);
-        self.follow(&space, &desk)
-            .and_then(|()| self.score(&space, &desk, &|| run.go_on()))
-            .map_err(|refusal| vermilion_engine::Error::internal(refusal.message))
+        let go_on = || run.go_on();
+        let work = || {
+            self.follow(&space, &desk)?;
+            let scored = self.score(&space, &desk, &go_on)?;
+            self.study_what_is_wanted(&space, &desk, &go_on)?;
+            Ok(scored)
+        };
+        work().map_err(|refusal: Refusal| vermilion_engine::Error::internal(refusal.message))
     }
 }

@@ -17,15 +17,19 @@
 //! | `assess` | what is told of one record or vector |
 //! | `list`, `recommend` | what to label next, and pages of that |
 //! | `decide` | decisions and labels |
+//! | `issues` | what is wrong with the data |
+//! | `accuracy` | how likely the model is right |
 //! | `jobs` | the job that keeps scores in step |
 //! | `retrain` | when to retrain, who does it, what became of it |
 
+mod accuracy;
 mod assess;
 pub mod body;
 mod check;
 mod decide;
 mod desk;
 pub mod fields;
+mod issues;
 mod jobs;
 mod key;
 mod list;
@@ -44,6 +48,7 @@ use vermilion_engine::model::CollectionId;
 
 pub use assess::{AsOf, Assessment, NearTraining, Part};
 pub use decide::{Decided, Decisions, Labels, Promote};
+pub use issues::{AskedConfusion, AskedIssues};
 pub use key::{canonical, embedding_set_key};
 pub use log::Logged;
 pub use recommend::Asked;

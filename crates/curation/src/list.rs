@@ -10,7 +10,7 @@ use std::sync::Arc;
 use vermilion_engine::model::{Consistency, Filter, GetRequest, RecordSelection};
 use vermilion_scores::{Graph, PriorityOptions, Selection, Signal, Undecided, radius};
 
-use crate::desk::{CHUNK, Decision, Desk, Row, State};
+use crate::desk::{CHUNK, Decision, Desk, Row, Sought, State, of_context};
 use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -126,21 +126,23 @@ impl Curation {
         if let Some(list) = known.filter(holds) {
             return Ok(list);
         }
-        let meant = self.meant(space, wanted)?;
+        let meant = self.meant(space, wanted.filter.as_ref())?;
         let mut columns = {
             let mut state = desk.state.lock();
             columns(&mut state, wanted, meant.as_ref(), degraded, now)
         };
-        let options = if degraded {
-            PriorityOptions {
-                candidates: 1.0,
-                ..wanted.options.clone()
-            }
-        } else {
-            wanted.options.clone()
-        };
+        let mut options = wanted.options.clone();
+        if degraded {
+            options.candidates = 1.0;
+        }
         let sought = columns.sought(&options);
-        let graph = self.graph(space, &columns, &sought)?;
+        let sought = Sought {
+            ids: &columns.ids,
+            rows: &sought,
+            among: Some(of_context(Context::Production)),
+            count: NEIGHBOURS,
+        };
+        let graph = self.graph(space, &sought, &|| true)?.unwrap_or_default();
         let radius = options.radius.unwrap_or_else(|| radius(&graph));
         columns.cover(&graph);
         self.look_at_triage(space, &mut columns)?;
@@ -183,8 +185,12 @@ impl Curation {
     }
 
     /// The ids that a filter means; `None` where there is no filter.
-    fn meant(&self, space: &Space, wanted: &Wanted) -> Result<Option<BTreeSet<String>>> {
-        let Some(filter) = &wanted.filter else {
+    pub(crate) fn meant(
+        &self,
+        space: &Space,
+        filter: Option<&Filter>,
+    ) -> Result<Option<BTreeSet<String>>> {
+        let Some(filter) = filter else {
             return Ok(None);
         };
         let request = GetRequest {
@@ -199,63 +205,12 @@ impl Curation {
         Ok(Some(found.ids.iter().map(str::to_owned).collect()))
     }
 
-    /// The neighbours within production of the records `sought`, which ascend.
-    fn graph(&self, space: &Space, columns: &Columns, sought: &[u32]) -> Result<Graph> {
-        let mut edges: HashMap<u32, Vec<(u32, f32)>> = HashMap::with_capacity(sought.len());
-        for part in sought.chunks(CHUNK) {
-            let ids: Vec<String> = part
-                .iter()
-                .map(|&row| columns.ids[row as usize].clone())
-                .collect();
-            for (id, near) in self.near_of(space, &ids, NEIGHBOURS + 1)? {
-                let Some(&row) = columns.places.get(&id) else {
-                    continue;
-                };
-                let others = near.into_iter().filter(|one| one.id != id);
-                let known = others.filter_map(|one| {
-                    let place = columns.places.get(&one.id)?;
-                    Some((*place, one.distance))
-                });
-                edges.insert(row, known.take(NEIGHBOURS).collect());
-            }
-        }
-        let mut offsets = vec![0];
-        let (mut neighbours, mut distances) = (Vec::new(), Vec::new());
-        for row in 0..columns.ids.len() as u32 {
-            for (neighbour, distance) in edges.remove(&row).unwrap_or_default() {
-                neighbours.push(neighbour);
-                distances.push(distance);
-            }
-            offsets.push(neighbours.len());
-        }
-        Ok(Graph::new(offsets, neighbours, distances))
-    }
-
-    /// Records with their neighbours in production; those that are gone are left out.
-    fn near_of(
-        &self,
-        space: &Space,
-        ids: &[String],
-        count: usize,
-    ) -> Result<Vec<(String, crate::desk::Near)>> {
-        let found = self.fetch(space, ids)?;
-        let vectors = found.embeddings.unwrap_or_default();
-        let near = self.nearest(
-            space,
-            vectors.dimension().max(1),
-            vectors.values(),
-            Context::Production,
-            count,
-        )?;
-        let ids = found.ids.iter().map(str::to_owned);
-        Ok(ids.zip(near).collect())
-    }
-
     /// Notes how near production is to what a person saw go wrong.
     fn look_at_triage(&self, space: &Space, columns: &mut Columns) -> Result<()> {
         let triaged = std::mem::take(&mut columns.triaged);
+        let production = of_context(Context::Production);
         for part in triaged.chunks(CHUNK) {
-            for (_, near) in self.near_of(space, part, TRIAGE_NEIGHBOURS)? {
+            for (_, near) in self.near_of(space, part, Some(&production), TRIAGE_NEIGHBOURS)? {
                 for one in near {
                     if let Some(&row) = columns.places.get(&one.id) {
                         let known = &mut columns.triage[row as usize];

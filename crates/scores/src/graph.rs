@@ -20,6 +20,17 @@ pub struct Graph {
     distances: Vec<f32>,
 }
 
+impl Default for Graph {
+    /// A graph of nothing.
+    fn default() -> Self {
+        Self {
+            offsets: vec![0],
+            neighbours: Vec::new(),
+            distances: Vec::new(),
+        }
+    }
+}
+
 impl Graph {
     /// A graph whose row r has the neighbours from `offsets[r]` to `offsets[r + 1]`.
     ///
@@ -56,6 +67,25 @@ impl Graph {
             .map(|row| row * width)
             .collect();
         Self::new(offsets, neighbours, distances)
+    }
+
+    /// The graph of some of the rows, ascending, alone: they are numbered anew, in their order.
+    ///
+    /// # Panics
+    /// If a row is not there.
+    #[must_use]
+    pub fn of_rows(&self, rows: &[u32]) -> Self {
+        let mut part = Self::default();
+        for &row in rows {
+            for (neighbour, distance) in self.edges(row as usize) {
+                if let Ok(place) = rows.binary_search(&(neighbour as u32)) {
+                    part.neighbours.push(place as u32);
+                    part.distances.push(distance);
+                }
+            }
+            part.offsets.push(part.neighbours.len());
+        }
+        part
     }
 
     /// How many rows there are.

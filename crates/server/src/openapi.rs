@@ -140,8 +140,9 @@ fn parameters(route: &Route) -> Vec<Value> {
                 "enum": ["index_and_wal", "index_only", "index_and_bounded_wal"],
             }),
             "job" | "space" | "embedding_set" | "context" | "dataset" | "metric"
-            | "idempotency_key" | "filter" | "state" | "trigger" => text.clone(),
-            "assess" => json!({"type": "boolean"}),
+            | "idempotency_key" | "filter" | "state" | "trigger" | "where" | "type" => text.clone(),
+            "assess" | "all" => json!({"type": "boolean"}),
+            "threshold" => json!({"type": "number", "minimum": 0, "maximum": 2}),
             "limit" if route.operation == "job_history" => {
                 json!({"type": "integer", "minimum": 0, "maximum": RUNS_MAX})
             }

@@ -24,22 +24,70 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use vermilion_engine::model::CollectionId;
 
-pub(crate) use neighbours::Near;
+pub(crate) use neighbours::{Near, Sought, having, of_context};
 pub(crate) use row::{Decision, Row, Said};
 pub(crate) use score::{CHUNK, signals};
-pub(crate) use state::{Names, State};
+pub(crate) use state::{Names, Reference, State};
 
 use crate::Curation;
+use crate::accuracy::Correctness;
+use crate::fields::Context;
+use crate::issues::Studies;
 use crate::list::Lists;
 use crate::spaces::Space;
 
-/// A desk. `turn` is held by whoever brings it in step, across reads of the database; `state` and
-/// `lists` never are, and neither is held while the other is taken.
+/// A desk. `turn` is held by whoever brings it in step, across reads of the database, and by
+/// whoever makes a study the turn of that; the others never are, and none is held while another is taken.
 #[derive(Default)]
 pub(crate) struct Desk {
     turn: Mutex<()>,
     pub(crate) state: Mutex<State>,
     pub(crate) lists: Mutex<Lists>,
+    pub(crate) correctness: Mutex<Option<Arc<Correctness>>>,
+    pub(crate) studies: Studies,
+}
+
+/// The records that the reference was made from, by id.
+pub(crate) struct ReferenceRows {
+    pub(crate) reference: Arc<Reference>,
+    pub(crate) ids: Vec<String>,
+    pub(crate) labels: Vec<u32>,
+    /// Their vectors, one after the other.
+    pub(crate) vectors: Vec<f32>,
+    pub(crate) dimension: usize,
+}
+
+impl Desk {
+    /// See [`ReferenceRows`]; `None` without a reference.
+    pub(crate) fn reference_rows(&self) -> Option<ReferenceRows> {
+        // Between two pages of a batch the rows are not those of the reference.
+        let _turn = self.turn.lock();
+        let state = self.state.lock();
+        let mut rows = ReferenceRows {
+            reference: state.reference.clone()?,
+            ids: Vec::new(),
+            labels: Vec::new(),
+            vectors: Vec::new(),
+            dimension: 1,
+        };
+        for (id, row) in state.rows.iter().filter(|(_, row)| row.is_reference()) {
+            if let (Some(label), Some(vector)) = (row.label, &row.vector) {
+                rows.ids.push(id.clone());
+                rows.labels.push(label);
+                rows.vectors.extend_from_slice(vector);
+                rows.dimension = vector.len();
+            }
+        }
+        Some(rows)
+    }
+
+    /// The ids of all records of a context, in their order.
+    pub(crate) fn ids_of(&self, context: Context) -> Vec<String> {
+        let state = self.state.lock();
+        let rows = state.rows.iter();
+        let of_it = rows.filter(|(_, row)| row.context == Some(context));
+        of_it.map(|(id, _)| id.clone()).collect()
+    }
 }
 
 impl Curation {

@@ -1,9 +1,17 @@
-//! The nearest records of vectors, of one context, as distances between vectors of length 1.
+//! The nearest records of vectors, as distances between vectors of length 1, and graphs of these.
+//!
+//! What must stay true: a record is no neighbour of itself; a graph names only records that its caller
+//! knows, whatever is written meanwhile.
+
+use std::collections::HashMap;
 
 use vermilion_engine::model::{
     Comparison, Consistency, Embeddings, Filter, Include, QueryRequest, RecordSelection, Scalar,
 };
 
+use vermilion_scores::Graph;
+
+use super::CHUNK;
 use crate::fields::{self, Context};
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -19,14 +27,93 @@ pub(crate) struct Neighbour {
 /// The neighbours of one vector, nearest first.
 pub(crate) type Near = Vec<Neighbour>;
 
+/// Records that have this text under a key of their metadata.
+pub(crate) fn having(key: &str, text: &str) -> Filter {
+    Filter::Metadata {
+        key: key.to_owned(),
+        comparison: Comparison::Equal(Scalar::Str(text.to_owned())),
+    }
+}
+
+/// Records of a context.
+pub(crate) fn of_context(context: Context) -> Filter {
+    having(fields::CONTEXT, context.name())
+}
+
+/// Of which records the neighbours are sought, and among which.
+pub(crate) struct Sought<'a> {
+    /// All records of the graph; the others are no neighbours.
+    pub(crate) ids: &'a [String],
+    /// The numbers of those whose neighbours are sought, ascending; the others have none.
+    pub(crate) rows: &'a [u32],
+    /// Only records that this means are neighbours.
+    pub(crate) among: Option<Filter>,
+    /// Neighbours of each.
+    pub(crate) count: usize,
+}
+
 impl Curation {
-    /// The nearest `count` records of `context` to each of `vectors`.
+    /// The neighbours of records within the graph, nearest first; `None` where it was told to end.
+    pub(crate) fn graph(
+        &self,
+        space: &Space,
+        sought: &Sought<'_>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Graph>> {
+        let all = sought.ids.iter();
+        let places: HashMap<&str, u32> = (0..).zip(all).map(|(at, id)| (&**id, at)).collect();
+        let mut edges: HashMap<u32, Vec<(u32, f32)>> = HashMap::with_capacity(sought.rows.len());
+        for part in sought.rows.chunks(CHUNK) {
+            if !go_on() {
+                return Ok(None);
+            }
+            let ids = part.iter().map(|&row| sought.ids[row as usize].clone());
+            let ids: Vec<String> = ids.collect();
+            for (id, near) in self.near_of(space, &ids, sought.among.as_ref(), sought.count + 1)? {
+                let Some(&row) = places.get(&*id) else {
+                    continue;
+                };
+                let others = near.into_iter().filter(|one| one.id != id);
+                let known = others.filter_map(|one| Some((*places.get(&*one.id)?, one.distance)));
+                edges.insert(row, known.take(sought.count).collect());
+            }
+        }
+        let mut offsets = vec![0];
+        let (mut neighbours, mut distances) = (Vec::new(), Vec::new());
+        for row in 0..sought.ids.len() as u32 {
+            for (neighbour, distance) in edges.remove(&row).unwrap_or_default() {
+                neighbours.push(neighbour);
+                distances.push(distance);
+            }
+            offsets.push(neighbours.len());
+        }
+        Ok(Some(Graph::new(offsets, neighbours, distances)))
+    }
+
+    /// Records with their neighbours among those that are meant, themselves too where they are meant;
+    /// records that are gone are left out.
+    pub(crate) fn near_of(
+        &self,
+        space: &Space,
+        ids: &[String],
+        among: Option<&Filter>,
+        count: usize,
+    ) -> Result<Vec<(String, Near)>> {
+        let found = self.fetch(space, ids)?;
+        let vectors = found.embeddings.unwrap_or_default();
+        let dimension = vectors.dimension().max(1);
+        let near = self.nearest(space, dimension, vectors.values(), among, count)?;
+        let ids = found.ids.iter().map(str::to_owned);
+        Ok(ids.zip(near).collect())
+    }
+
+    /// The nearest `count` records, of those that `among` means, to each of `vectors`.
     pub(crate) fn nearest(
         &self,
         space: &Space,
         dimension: usize,
         vectors: &[f32],
-        context: Context,
+        among: Option<&Filter>,
         count: usize,
     ) -> Result<Vec<Near>> {
         let embeddings = Embeddings::new(dimension, vectors.to_vec()).unwrap_or_default();
@@ -39,10 +126,7 @@ impl Curation {
             recall: None,
             selection: RecordSelection {
                 ids: None,
-                filter: Some(Filter::Metadata {
-                    key: fields::CONTEXT.to_owned(),
-                    comparison: Comparison::Equal(Scalar::Str(context.name().to_owned())),
-                }),
+                filter: among.cloned(),
             },
             include: Include {
                 embeddings: true,

@@ -58,6 +58,8 @@ pub(crate) struct Row {
     pub(crate) snoozed_until: f64,
     /// Whether a model was retrained on it.
     pub(crate) is_consumed: bool,
+    /// Seconds since 1970 at which the model met it.
+    pub(crate) observed_at: f64,
     /// The two highest of its probabilities.
     pub(crate) top: Option<[f32; 2]>,
     /// Of the vector and what the model said of it: what signals are made from.
@@ -102,6 +104,8 @@ impl Row {
                 (fields::CONSUMED_BY, Value::Str(_)) => row.is_consumed = true,
                 (fields::SNOOZED_UNTIL, Value::Float(until)) => row.snoozed_until = *until,
                 (fields::SNOOZED_UNTIL, Value::Int(until)) => row.snoozed_until = *until as f64,
+                (fields::OBSERVED_AT, Value::Float(at)) => row.observed_at = *at,
+                (fields::OBSERVED_AT, Value::Int(at)) => row.observed_at = *at as f64,
                 (fields::PROBABILITIES, Value::Sparse(scores)) => row.top = top_two(&scores.values),
                 _ => {}
             }
@@ -117,6 +121,12 @@ impl Row {
             row.vector = Some(vector.to_vec());
         }
         row
+    }
+
+    /// The class that the model said, else the one that the server says in its place.
+    pub(crate) fn class(&self) -> Option<u32> {
+        self.inferred
+            .or(self.signals.and_then(|signals| signals.inferred))
     }
 
     /// What the model said of it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use vermilion_scores::{Evidence, HeldOut, PRODUCTION_MIN, SignalSketches, Signals, VOTERS};
 
 use super::state::Reference;
-use super::{Desk, Near, Row, Said, State};
+use super::{Desk, Near, Row, Said, State, of_context};
 use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -20,6 +20,13 @@ const HELD_OUT_MAX: usize = 2000;
 
 /// A record of the reference: its id, vector, label and what the model said.
 type Held = (String, Vec<f32>, u32, Said);
+
+/// Signals of records of the reference, each as if it were not of it.
+pub(crate) struct HeldOutSignals {
+    pub(crate) epoch: u64,
+    /// Each with its label.
+    pub(crate) records: Vec<(Signals, u32)>,
+}
 
 impl Curation {
     /// Scores all records that want it while `go_on` says so; how many it scored.
@@ -67,7 +74,7 @@ impl Curation {
             space,
             dimension,
             vectors.values(),
-            Context::Training,
+            Some(&of_context(Context::Training)),
             VOTERS,
         )?;
         let reduced = reference.reduced(vectors.values(), dimension);
@@ -93,32 +100,60 @@ impl Curation {
         desk: &Desk,
         go_on: &dyn Fn() -> bool,
     ) -> Result<()> {
+        let wanted = {
+            let state = desk.state.lock();
+            let enough = state.count(Context::Production) as u64 >= PRODUCTION_MIN;
+            let known = |reference: &Arc<Reference>| state.held_out.0 == reference.epoch;
+            !enough && !state.reference.as_ref().is_none_or(known)
+        };
+        if !wanted {
+            return Ok(());
+        }
+        let Some(held_out) = self.held_out_signals(space, desk, go_on)? else {
+            return Ok(());
+        };
+        let mut sketches = SignalSketches::default();
+        let all = held_out.records.iter();
+        all.for_each(|(signals, _)| sketches.add(signals));
+        let mut state = desk.state.lock();
+        if state.epoch == held_out.epoch {
+            state.note_held_out(held_out.epoch, sketches);
+        }
+        Ok(())
+    }
+
+    /// Signals of the reference, of a part of it where it is large, each record as if it were not of
+    /// it, and its label; `None` without a reference, or where it was told to end.
+    pub(crate) fn held_out_signals(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<HeldOutSignals>> {
         let (reference, sample): (Arc<Reference>, Vec<Held>) = {
             let state = desk.state.lock();
             let Some(reference) = state.reference.clone() else {
-                return Ok(());
+                return Ok(None);
             };
-            let enough = state.count(Context::Production) as u64 >= PRODUCTION_MIN;
-            if enough || state.held_out.0 == reference.epoch {
-                return Ok(());
-            }
             let taken = |(id, row): (&String, &Row)| {
                 let label = row.label.filter(|label| reference.classes.knows(*label))?;
                 Some((id.clone(), row.vector.clone()?, label, row.said()))
             };
             let rows = state.rows.iter().filter(|(_, row)| row.is_reference());
-            let sample = rows.filter_map(taken).take(HELD_OUT_MAX).collect();
+            let step = rows.clone().count().div_ceil(HELD_OUT_MAX).max(1);
+            let sample = rows.filter_map(taken).step_by(step).collect();
             (reference, sample)
         };
         let held_out = HeldOut::new(&reference.statistics);
-        let mut sketches = SignalSketches::default();
+        let among = of_context(Context::Training);
+        let mut records = Vec::with_capacity(sample.len());
         for part in sample.chunks(CHUNK) {
             if !go_on() {
-                return Ok(());
+                return Ok(None);
             }
             let vectors: Vec<f32> = part.iter().flat_map(|one| one.1.iter().copied()).collect();
             let dimension = part[0].1.len();
-            let near = self.nearest(space, dimension, &vectors, Context::Training, VOTERS + 1)?;
+            let near = self.nearest(space, dimension, &vectors, Some(&among), VOTERS + 1)?;
             let reduced = reference.reduced(&vectors, dimension);
             let rows = reduced.chunks_exact(reference.classes.dimension());
             let state = desk.state.lock();
@@ -127,14 +162,13 @@ impl Curation {
                 let (labels, distances) = labels_of(&state, &others);
                 let evidence = evidence(row, said, &labels, &distances);
                 let signals = Signals::held_out(&held_out, &reference.classes, *label, &evidence);
-                sketches.add(&signals);
+                records.push((signals, *label));
             }
         }
-        let mut state = desk.state.lock();
-        if state.epoch == reference.epoch {
-            state.note_held_out(reference.epoch, sketches);
-        }
-        Ok(())
+        Ok(Some(HeldOutSignals {
+            epoch: reference.epoch,
+            records,
+        }))
     }
 }
 

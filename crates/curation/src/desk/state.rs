@@ -38,6 +38,11 @@ impl Names {
         self.numbers.get(name).copied()
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
     /// The name with this number.
     pub(crate) fn name(&self, number: u32) -> &str {
         self.names.get(number as usize).map_or("", |name| name)

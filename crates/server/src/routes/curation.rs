@@ -5,7 +5,7 @@ use super::PAGES;
 use super::route::{Route, route, with};
 use crate::access::Need::Database;
 use crate::access::Role::{Read, Write};
-use crate::handlers::{curation as handlers, retraining};
+use crate::handlers::{curation as handlers, findings, retraining};
 
 /// What may also stand in the query string of a log.
 const OF_A_BATCH: &[&str] = &[
@@ -162,6 +162,18 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         retraining::cancel {
         .needs(Database(Write))
         .answers(200, "Retraining")
+    }
+    "get" "/spaces/{space}/issues" "list_issues" "What is wrong with the data, worst first."
+        findings::issues {
+        .needs(Database(Read))
+        .with_query(&["type", "offset", "limit", "all", "threshold"])
+        .answers(200, "CurationIssues")
+    }
+    "get" "/spaces/{space}/confusion" "confusion" "How often labels go with inferences."
+        findings::confusion {
+        .needs(Database(Read))
+        .with_query(&["dataset", "context", "where"])
+        .answers(200, "CurationConfusion")
     }
     "get" "/embeddingsets" "list_embedding_sets" "Embedding sets, with their keys and spaces."
         handlers::embedding_sets {

@@ -5,10 +5,10 @@ use vermilion_engine::Config;
 
 use crate::harness::{Answer, DATABASE, TestServer};
 
-const SPACE: &str = "/curation/v1/spaces/digits";
+pub(crate) const SPACE: &str = "/curation/v1/spaces/digits";
 
 /// A seeded source of numbers in [-1, 1).
-struct Noise(u64);
+pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
     fn next(&mut self) -> f64 {
@@ -20,14 +20,18 @@ impl Noise {
     }
 
     /// A vector near that of a class: eight dimensions, classes on their axes.
-    fn near(&mut self, class: usize, spread: f64) -> Vec<f64> {
+    pub(crate) fn near(&mut self, class: usize, spread: f64) -> Vec<f64> {
         (0..8)
             .map(|at| f64::from(u8::from(at == class)) + spread * self.next())
             .collect()
     }
 }
 
-fn log(server: &TestServer, context: &str, rows: &[(String, Vec<f64>, Option<&str>)]) -> Value {
+pub(crate) fn log(
+    server: &TestServer,
+    context: &str,
+    rows: &[(String, Vec<f64>, Option<&str>)],
+) -> Value {
     let is_training = context == "training";
     let classes: Vec<Option<&str>> = rows.iter().map(|row| row.2).collect();
     let body = json!({
@@ -47,7 +51,7 @@ fn log(server: &TestServer, context: &str, rows: &[(String, Vec<f64>, Option<&st
 const CLASSES: [&str; 3] = ["a", "b", "c"];
 
 /// Training of three classes, and production of these and of one that is new: `new-N`.
-fn fill(server: &TestServer, production: usize, new: usize) {
+pub(crate) fn fill(server: &TestServer, production: usize, new: usize) {
     let mut noise = Noise(7);
     let training: Vec<_> = (0..60)
         .map(|n| {
@@ -99,7 +103,7 @@ fn trouble(server: &TestServer, id: &str) -> f64 {
 }
 
 #[track_caller]
-fn refused(answer: &Answer, status: u16, code: &str, field: Option<&str>) {
+pub(crate) fn refused(answer: &Answer, status: u16, code: &str, field: Option<&str>) {
     assert_eq!(answer.status, status, "{}", answer.text());
     let body = answer.json();
     assert_eq!(

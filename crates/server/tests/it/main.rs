@@ -8,6 +8,7 @@ mod backups;
 mod conditional;
 mod control;
 mod curation;
+mod curation_issues;
 mod curation_scores;
 mod forks;
 mod harness;

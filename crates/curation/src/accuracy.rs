@@ -1,0 +1,62 @@
+//! How likely the model is right about a record, by its signals.
+//!
+//! What must stay true: it is fitted on records of the reference, each as if it were not of it, once for
+//! each epoch; where a person has said what a record is, that counts.
+
+use std::sync::Arc;
+
+use vermilion_scores::CorrectnessModel;
+
+use crate::desk::{Desk, Row};
+use crate::spaces::Space;
+use crate::{Curation, Result};
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Correctness {
+    epoch: u64,
+    model: CorrectnessModel,
+}
+
+impl Correctness {
+    /// How likely the model is right: 0 or 1 where a label says so, `None` without signals.
+    pub(crate) fn of(&self, row: &Row) -> Option<f64> {
+        if let (Some(label), Some(class)) = (row.label, row.class()) {
+            return Some(f64::from(u8::from(label == class)));
+        }
+        row.signals.map(|signals| self.model.probability(&signals))
+    }
+}
+
+impl Curation {
+    /// What tells how likely the model is right, of the present epoch; `None` without a reference, or
+    /// where it was told to end.
+    pub(crate) fn correctness(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Arc<Correctness>>> {
+        let epoch = desk.state.lock().epoch;
+        let known = desk.correctness.lock().clone();
+        if let Some(known) = known.filter(|known| known.epoch == epoch) {
+            return Ok(Some(known));
+        }
+        let Some(held_out) = self.held_out_signals(space, desk, go_on)? else {
+            return Ok(None);
+        };
+        let (mut signals, mut right) = (Vec::new(), Vec::new());
+        for (of_one, label) in &held_out.records {
+            signals.push(*of_one);
+            right.push(of_one.inferred == Some(*label));
+        }
+        let made = CorrectnessModel::fit(&signals, &right).map(|model| {
+            Arc::new(Correctness {
+                epoch: held_out.epoch,
+                model,
+            })
+        });
+        desk.correctness.lock().clone_from(&made);
+        Ok(made)
+    }
+}

@@ -1,0 +1,224 @@
+//! The types of issues, and pages of them.
+//!
+//! What must stay true: without a type all types are told one after the other, each worst first, so that
+//! pages lead through all of them; what cannot be told of this space says why.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::counts;
+use super::labels::Labels;
+use super::near::NearRecords;
+use super::shape::Shape;
+use super::study::{Study, Version};
+use crate::assess::no_reference;
+use crate::desk::{Desk, State};
+use crate::spaces::{Place, Space};
+use crate::{Curation, Refusal, Result};
+
+/// Issues of a page, unless more or fewer are asked for, and at most.
+const PAGE: usize = 100;
+/// See [`PAGE`].
+const PAGE_MAX: usize = 10_000;
+/// The largest distance of vectors of length 1.
+const DISTANCE_MAX: f32 = 2.0;
+
+/// The types of issues, in the order in which they are told.
+const TYPES: [&str; 10] = [
+    "leak",
+    "label",
+    "unknown_class",
+    "underperforming_cluster",
+    "near_duplicate",
+    "outlier",
+    "imbalance",
+    "norm_shift",
+    "dead_dimension",
+    "missing_probabilities",
+];
+
+/// Which issues are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct AskedIssues {
+    /// Only those of this type.
+    pub kind: Option<String>,
+    /// Issues to pass over.
+    pub offset: usize,
+    /// Issues of the page.
+    pub limit: Option<usize>,
+    /// Whether labels that are probably right are told too.
+    pub all: bool,
+    /// How near duplicates are at most, between vectors of length 1.
+    pub threshold: Option<f32>,
+}
+
+/// A page that is filled type by type.
+struct Page {
+    skip: usize,
+    left: usize,
+    issues: Vec<Json>,
+    totals: BTreeMap<&'static str, usize>,
+    /// The oldest state of the records that something in it is of.
+    version: Version,
+    /// Types that the job has not told yet, or not of the records as they are.
+    not_ready: Vec<&'static str>,
+}
+
+impl Page {
+    /// Takes of the issues of a type those that are on the page.
+    fn offer(&mut self, kind: &'static str, total: usize, tell: impl FnMut(usize) -> Json) {
+        let from = self.skip.min(total);
+        let to = (from + self.left).min(total);
+        self.skip -= from;
+        self.left -= to - from;
+        self.issues.extend((from..to).map(tell));
+        self.totals.insert(kind, total);
+    }
+
+    fn offer_all(&mut self, kind: &'static str, all: &[Json]) {
+        self.offer(kind, all.len(), |at| all[at].clone());
+    }
+}
+
+/// The studies that a page needs.
+#[derive(Default)]
+struct Found {
+    labels: Option<Arc<Labels>>,
+    near: Option<Arc<NearRecords>>,
+    shape: Option<Arc<Shape>>,
+}
+
+impl Curation {
+    /// A page of issues of a space.
+    pub fn issues(&self, place: &Place, name: &str, asked: &AskedIssues) -> Result<Json> {
+        let kinds = kinds(asked.kind.as_deref())?;
+        check(asked)?;
+        let space = self.space(place, name)?;
+        let desk = self.ready_desk(&space)?;
+        let has_reference = desk.state.lock().reference.is_some();
+        if kinds == ["label"] && !has_reference {
+            return Err(no_reference());
+        }
+        let mut page = Page {
+            skip: asked.offset,
+            left: asked.limit.unwrap_or(PAGE),
+            issues: Vec::new(),
+            totals: BTreeMap::new(),
+            version: Version::of(&desk.state.lock()),
+            not_ready: Vec::new(),
+        };
+        let wants = |names: &[&str]| kinds.iter().any(|kind| names.contains(kind));
+        let mut found = Found::default();
+        if has_reference && wants(&["label"]) {
+            found.labels = self.look(&space, &desk, &mut page, &["label"])?;
+        }
+        let near = ["leak", "near_duplicate", "outlier"];
+        if wants(&near) {
+            found.near = self.look(&space, &desk, &mut page, &near)?;
+        }
+        let shape = ["underperforming_cluster", "norm_shift", "dead_dimension"];
+        if wants(&shape) {
+            found.shape = self.look(&space, &desk, &mut page, &shape)?;
+        }
+        let state = desk.state.lock();
+        for kind in &kinds {
+            tell(kind, &found, asked, &state, &mut page);
+        }
+        page.not_ready.retain(|kind| kinds.contains(kind));
+        let missing = !has_reference && wants(&["label", "underperforming_cluster"]);
+        let labels = found.labels.filter(|_| wants(&["label"]));
+        Ok(json!({
+            "issues": page.issues,
+            "total": page.totals.values().sum::<usize>(),
+            "totals": page.totals,
+            "ready": page.not_ready.is_empty(),
+            "not_ready": page.not_ready,
+            "no_reference": missing,
+            "estimated_errors": labels.as_ref().map(|labels| labels.estimated_errors(&state)),
+            "experts": labels.as_ref().map(|labels| labels.experts()),
+            "epoch": page.version.epoch,
+            "as_of_seq": page.version.as_of,
+            "stale_records": state.stale(),
+        }))
+    }
+
+    /// A study, whose state the page notes.
+    fn look<T: Study>(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        page: &mut Page,
+        kinds: &[&'static str],
+    ) -> Result<Option<Arc<T>>> {
+        let studied = self.study::<T>(space, desk)?;
+        if !studied.is_ready {
+            page.not_ready.extend(kinds);
+            if let Some((then, _)) = &studied.found {
+                page.version.epoch = page.version.epoch.min(then.epoch);
+                page.version.as_of = page.version.as_of.min(then.as_of);
+            }
+        }
+        Ok(studied.found.map(|(_, found)| found))
+    }
+}
+
+fn tell(kind: &'static str, found: &Found, asked: &AskedIssues, state: &State, page: &mut Page) {
+    match (kind, &found.labels, &found.near, &found.shape) {
+        ("label", Some(labels), ..) => {
+            page.offer(kind, labels.count(asked.all), |at| labels.tell(at, state));
+        }
+        ("leak", _, Some(near), _) => {
+            let clusters = near.leaks(asked.threshold);
+            page.offer(kind, clusters.len(), |at| near.tell_cluster(&clusters, at));
+        }
+        ("near_duplicate", _, Some(near), _) => {
+            let clusters = near.duplicates(asked.threshold);
+            page.offer(kind, clusters.len(), |at| near.tell_cluster(&clusters, at));
+        }
+        ("outlier", _, Some(near), _) => {
+            page.offer(kind, near.outliers(), |at| near.tell_outlier(at));
+        }
+        ("underperforming_cluster", .., Some(shape)) => page.offer_all(kind, &shape.clusters),
+        ("norm_shift", .., Some(shape)) => page.offer_all(kind, &shape.norms),
+        ("dead_dimension", .., Some(shape)) => page.offer_all(kind, &shape.dead),
+        ("unknown_class", ..) => page.offer_all(kind, &counts::unknown(state)),
+        ("imbalance", ..) => page.offer_all(kind, &counts::rare(state)),
+        ("missing_probabilities", ..) => {
+            page.offer_all(kind, &counts::without_probabilities(state));
+        }
+        _ => {}
+    }
+}
+
+/// The types that are asked for.
+fn kinds(asked: Option<&str>) -> Result<Vec<&'static str>> {
+    let Some(asked) = asked else {
+        return Ok(TYPES.to_vec());
+    };
+    let known = TYPES.into_iter().find(|kind| *kind == asked);
+    let known = known.map(|kind| vec![kind]);
+    known.ok_or_else(|| {
+        Refusal::wrong("unknown_type", format!("`{asked}` is no type of issue."))
+            .field("type")
+            .hint(TYPES.join(", "))
+    })
+}
+
+fn check(asked: &AskedIssues) -> Result<()> {
+    if asked.limit.is_some_and(|limit| limit > PAGE_MAX) {
+        let message = "The page is too long.";
+        return Err(Refusal::wrong("too_many_records", message)
+            .field("limit")
+            .hint(format!("{PAGE_MAX} at most; `offset` leads on")));
+    }
+    let sound = |threshold: f32| (0.0..=DISTANCE_MAX).contains(&threshold);
+    if asked.threshold.is_some_and(|threshold| !sound(threshold)) {
+        let message = "The threshold is no distance of vectors of length 1.";
+        return Err(Refusal::wrong("out_of_range", message)
+            .field("threshold")
+            .hint(format!("0 to {DISTANCE_MAX}")));
+    }
+    Ok(())
+}

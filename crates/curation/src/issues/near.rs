@@ -1,0 +1,245 @@
+//! Records that are too near to others, of their own context or across training and test, and records
+//! that are near to none of their dataset.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+use vermilion_scores::{Graph, issues, radius};
+
+use super::study::{Slot, Studies, Study, Version};
+use crate::desk::{Desk, Sought, State, having};
+use crate::fields::{self, Context};
+use crate::spaces::Space;
+use crate::{Curation, Result};
+
+/// Neighbours of each record: as many as tell how far similarity reaches.
+const NEIGHBOURS: usize = 10;
+/// Records of a cluster that are named.
+const NAMED: usize = 20;
+/// Records of a dataset from which on one of them can be called far from the others.
+const DATASET_MIN: usize = 20;
+
+/// Which records are near which.
+#[derive(Debug)]
+pub(crate) struct NearRecords {
+    ids: Vec<String>,
+    graph: Graph,
+    /// How far similarity reaches.
+    radius: f64,
+    is_training: Vec<bool>,
+    is_test: Vec<bool>,
+    outliers: Vec<Outlier>,
+}
+
+#[derive(Debug)]
+struct Outlier {
+    id: String,
+    dataset: String,
+    distance: f32,
+    radius: f64,
+}
+
+impl Outlier {
+    /// How little it is like the nearest record of its dataset.
+    fn score(&self) -> f64 {
+        1.0 - similarity(self.distance, self.radius)
+    }
+}
+
+/// Clusters of records that are near each other, by which they are called issues.
+pub(super) struct Clusters {
+    /// Each with the distance of its nearest two.
+    found: Vec<(Vec<u32>, f32)>,
+    threshold: f32,
+    kind: &'static str,
+}
+
+impl Study for NearRecords {
+    fn slot(studies: &Studies) -> &Slot<Self> {
+        &studies.near
+    }
+
+    fn size(state: &State) -> usize {
+        state.rows.len()
+    }
+
+    fn holds(then: Version, now: Version) -> bool {
+        then.as_of == now.as_of
+    }
+
+    fn make(
+        curation: &Curation,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Self>> {
+        let (mut ids, mut is_training, mut is_test) = (Vec::new(), Vec::new(), Vec::new());
+        let mut datasets: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        for (at, (id, row)) in (0..).zip(&desk.state.lock().rows) {
+            ids.push(id.clone());
+            is_training.push(row.context == Some(Context::Training));
+            is_test.push(row.context == Some(Context::Test));
+            datasets.entry(row.dataset.clone()).or_default().push(at);
+        }
+        let all: Vec<u32> = (0..ids.len() as u32).collect();
+        let sought = Sought {
+            ids: &ids,
+            rows: &all,
+            among: None,
+            count: NEIGHBOURS,
+        };
+        let Some(graph) = curation.graph(space, &sought, go_on)? else {
+            return Ok(None);
+        };
+        let mut outliers = Vec::new();
+        for (dataset, rows) in &datasets {
+            if rows.len() < DATASET_MIN {
+                continue;
+            }
+            let sought = Sought {
+                rows,
+                among: Some(having(fields::DATASET, dataset)),
+                ..sought
+            };
+            let own = if rows.len() == ids.len() {
+                None
+            } else {
+                let found = curation.graph(space, &sought, go_on)?;
+                let Some(found) = found else {
+                    return Ok(None);
+                };
+                Some(found.of_rows(rows))
+            };
+            let own = own.as_ref().unwrap_or(&graph);
+            let radius = radius(own);
+            outliers.extend(issues::outliers(own).into_iter().map(|at| Outlier {
+                id: ids[rows[at as usize] as usize].clone(),
+                dataset: dataset.clone(),
+                distance: own.distances(at as usize).first().copied().unwrap_or(0.0),
+                radius,
+            }));
+        }
+        outliers.sort_by(|a, b| b.score().total_cmp(&a.score()).then(a.id.cmp(&b.id)));
+        Ok(Some(Self {
+            radius: radius(&graph),
+            ids,
+            graph,
+            is_training,
+            is_test,
+            outliers,
+        }))
+    }
+}
+
+impl NearRecords {
+    /// Clusters of near duplicates: of records as near as the nearest hundredth of all, or as `threshold`
+    /// says.
+    pub(super) fn duplicates(&self, threshold: Option<f32>) -> Clusters {
+        let usual = || issues::duplicate_threshold(&self.graph);
+        let threshold = threshold.or_else(usual).unwrap_or(0.0);
+        let clusters = issues::near_duplicates(&self.graph, threshold);
+        self.clusters(clusters, threshold, "near_duplicate")
+    }
+
+    /// Those of them that have records of training and of test.
+    pub(super) fn leaks(&self, threshold: Option<f32>) -> Clusters {
+        let mut found = self.duplicates(threshold);
+        let clusters: Vec<Vec<u32>> = found.found.into_iter().map(|(rows, _)| rows).collect();
+        let leaks = issues::leaks(&clusters, &self.is_training, &self.is_test);
+        found = self.clusters(leaks, found.threshold, "leak");
+        found
+    }
+
+    fn clusters(&self, clusters: Vec<Vec<u32>>, threshold: f32, kind: &'static str) -> Clusters {
+        let nearest = |rows: &Vec<u32>| {
+            let distances = rows.iter().filter_map(|&row| {
+                let own = self.graph.distances(row as usize);
+                own.first().copied()
+            });
+            distances.fold(f32::MAX, f32::min)
+        };
+        let mut found: Vec<(Vec<u32>, f32)> = clusters
+            .into_iter()
+            .map(|rows| (nearest(&rows), rows))
+            .map(|(distance, rows)| (rows, distance))
+            .collect();
+        found.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        Clusters {
+            found,
+            threshold,
+            kind,
+        }
+    }
+
+    /// The cluster at a place.
+    pub(super) fn tell_cluster(&self, clusters: &Clusters, at: usize) -> Json {
+        let (rows, distance) = &clusters.found[at];
+        let ids: Vec<&str> = rows
+            .iter()
+            .take(NAMED)
+            .map(|&row| &*self.ids[row as usize])
+            .collect();
+        let explanation = if clusters.kind == "leak" {
+            format!(
+                "{} records of training and of test that are almost the same: what is measured on the \
+                 test is partly learned by heart",
+                rows.len()
+            )
+        } else {
+            format!(
+                "{} records that are almost the same, the nearest two {distance:.4} apart",
+                rows.len()
+            )
+        };
+        json!({
+            "type": clusters.kind,
+            "id": ids.first(),
+            "ids": ids,
+            "records": rows.len(),
+            "score": similarity(*distance, self.radius),
+            "distance": distance,
+            "threshold": clusters.threshold,
+            "explanation": explanation,
+        })
+    }
+
+    /// How many records are far from all others of their dataset.
+    pub(super) fn outliers(&self) -> usize {
+        self.outliers.len()
+    }
+
+    /// The outlier at a place.
+    pub(super) fn tell_outlier(&self, at: usize) -> Json {
+        let outlier = &self.outliers[at];
+        json!({
+            "type": "outlier",
+            "id": outlier.id,
+            "dataset": outlier.dataset,
+            "score": outlier.score(),
+            "distance": outlier.distance,
+            "radius": outlier.radius,
+            "explanation": format!(
+                "the nearest record of `{}` is {:.3} away, and none counts it as its like: records \
+                 there have ten others within {:.3}",
+                outlier.dataset, outlier.distance, outlier.radius
+            ),
+        })
+    }
+}
+
+impl Clusters {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+}
+
+/// How alike two records are that are so far apart, in [0, 1].
+fn similarity(distance: f32, radius: f64) -> f64 {
+    let square = f64::from(distance).powi(2);
+    if radius > 0.0 {
+        (-square / (2.0 * radius * radius)).exp()
+    } else {
+        f64::from(u8::from(square == 0.0))
+    }
+}

@@ -1,0 +1,148 @@
+//! What takes long to work out of all records of a space.
+//!
+//! What must stay true: a study is of one state of the records and says which; it is made once for it,
+//! whoever asks; where it takes more than a request may, the job makes it, and what was found before is
+//! told meanwhile with the state that it is of.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::labels::Labels;
+use super::near::NearRecords;
+use super::shape::Shape;
+use crate::desk::{Desk, State};
+use crate::spaces::Space;
+use crate::{Curation, Result};
+
+/// Records that one request looks at itself.
+const STUDIED_AT_ONCE: usize = 10_000;
+
+/// The states of the records and of the reference that something is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) epoch: u64,
+    pub(crate) as_of: u64,
+}
+
+impl Version {
+    pub(crate) fn of(state: &State) -> Self {
+        Self {
+            epoch: state.epoch,
+            as_of: state.as_of,
+        }
+    }
+}
+
+/// A study of one kind: what was found last, and whether the job is to look again.
+#[derive(Debug)]
+pub(crate) struct Slot<T> {
+    made: Mutex<Option<(Version, Arc<T>)>>,
+    wanted: Mutex<bool>,
+    /// Held by whoever makes it.
+    turn: Mutex<()>,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self {
+            made: Mutex::default(),
+            wanted: Mutex::default(),
+            turn: Mutex::default(),
+        }
+    }
+}
+
+/// All studies of a space.
+#[derive(Debug, Default)]
+pub(crate) struct Studies {
+    pub(super) labels: Slot<Labels>,
+    pub(super) near: Slot<NearRecords>,
+    pub(super) shape: Slot<Shape>,
+}
+
+/// A kind of study.
+pub(super) trait Study: Sized {
+    /// Where it is kept.
+    fn slot(studies: &Studies) -> &Slot<Self>;
+    /// The records that it looks at.
+    fn size(state: &State) -> usize;
+    /// Whether what was found at `then` still holds `now`.
+    fn holds(then: Version, now: Version) -> bool;
+    /// Makes it of the records as they are; `None` where it was told to end.
+    fn make(
+        curation: &Curation,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Self>>;
+}
+
+/// What was found, and whether it is of the records as they are.
+pub(super) struct Studied<T> {
+    pub(super) found: Option<(Version, Arc<T>)>,
+    pub(super) is_ready: bool,
+}
+
+impl Curation {
+    /// A study of a space, made now where that takes not too long.
+    pub(super) fn study<T: Study>(&self, space: &Space, desk: &Desk) -> Result<Studied<T>> {
+        let size = T::size(&desk.state.lock());
+        if size <= STUDIED_AT_ONCE {
+            self.make_study::<T>(space, desk, &|| true)?;
+        }
+        let slot = T::slot(&desk.studies);
+        let found = slot.made.lock().clone();
+        let now = Version::of(&desk.state.lock());
+        let is_ready = found.as_ref().is_some_and(|(then, _)| T::holds(*then, now));
+        if !is_ready {
+            *slot.wanted.lock() = true;
+            self.wake(space);
+        }
+        Ok(Studied { found, is_ready })
+    }
+
+    fn make_study<T: Study>(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        let slot = T::slot(&desk.studies);
+        let _turn = slot.turn.lock();
+        let now = Version::of(&desk.state.lock());
+        let known = slot.made.lock().as_ref().map(|(then, _)| *then);
+        if known.is_some_and(|then| T::holds(then, now)) {
+            return Ok(());
+        }
+        if let Some(made) = T::make(self, space, desk, go_on)? {
+            *slot.made.lock() = Some((now, Arc::new(made)));
+        }
+        Ok(())
+    }
+
+    /// Makes the studies that somebody waits for.
+    pub(crate) fn study_what_is_wanted(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        self.study_if_wanted::<Labels>(space, desk, go_on)?;
+        self.study_if_wanted::<NearRecords>(space, desk, go_on)?;
+        self.study_if_wanted::<Shape>(space, desk, go_on)
+    }
+
+    fn study_if_wanted<T: Study>(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        let wanted = std::mem::take(&mut *T::slot(&desk.studies).wanted.lock());
+        if wanted {
+            self.make_study::<T>(space, desk, go_on)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Routes of curation that tell what it found in a whole space.
+
+use axum::extract::State;
+use serde::Deserialize;
+use vermilion_curation::{AskedConfusion, AskedIssues, Curation, Refusal};
+
+use super::curation::{At, Reply, read};
+use crate::answer::{Answer, Failure};
+use crate::app::App;
+use crate::extract::Asked;
+
+/// What the query string of issues says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OfIssues {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    offset: Option<usize>,
+    limit: Option<usize>,
+    all: Option<bool>,
+    threshold: Option<f32>,
+}
+
+pub(crate) async fn issues(
+    State(app): State<App>,
+    at: At,
+    asked: Result<Asked<OfIssues>, Failure>,
+) -> Reply {
+    let Asked(asked) = asked?;
+    let look = move |curation: &Curation| {
+        let asked = AskedIssues {
+            kind: asked.kind,
+            offset: asked.offset.unwrap_or(0),
+            limit: asked.limit,
+            all: asked.all == Some(true),
+            threshold: asked.threshold,
+        };
+        curation.issues(&at.place, &at.names.collection, &asked)
+    };
+    Ok(Answer::value(&read(&app, look).await?))
+}
+
+/// What the query string of a confusion says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OfConfusion {
+    dataset: Option<String>,
+    context: Option<String>,
+    #[serde(rename = "where")]
+    filter: Option<String>,
+}
+
+pub(crate) async fn confusion(
+    State(app): State<App>,
+    at: At,
+    asked: Result<Asked<OfConfusion>, Failure>,
+) -> Reply {
+    let Asked(asked) = asked?;
+    let look = move |curation: &Curation| {
+        let asked = AskedConfusion {
+            dataset: asked.dataset,
+            context: asked.context,
+            filter: asked.filter.as_deref().map(filter_of).transpose()?,
+        };
+        curation.confusion(&at.place, &at.names.collection, &asked)
+    };
+    Ok(Answer::value(&read(&app, look).await?))
+}
+
+/// The filter that a query string holds.
+fn filter_of(text: &str) -> Result<serde_json::Value, Refusal> {
+    serde_json::from_str(text).map_err(|error| {
+        let message = format!("The filter is no JSON: {error}.");
+        Refusal::wrong("bad_filter", message).field("where")
+    })
+}
