@@ -19,6 +19,7 @@
 //! | `decide` | decisions and labels |
 //! | `issues` | what is wrong with the data |
 //! | `accuracy` | how likely the model is right |
+//! | `report` | everything that is told of a space, on one page |
 //! | `jobs` | the job that keeps scores in step |
 //! | `retrain` | when to retrain, who does it, what became of it |
 
@@ -36,6 +37,7 @@ mod list;
 mod log;
 mod recommend;
 mod refusal;
+mod report;
 mod retrain;
 mod spaces;
 
@@ -53,6 +55,7 @@ pub use key::{canonical, embedding_set_key};
 pub use log::Logged;
 pub use recommend::Asked;
 pub use refusal::{Refusal, Result};
+pub use report::ReportFormat;
 pub use retrain::{Claim, Completion, Failure, Fire, Heartbeat, Overrides, RetrainingState, Which};
 pub use spaces::{Place, Space, SpaceSummary};
 

@@ -81,6 +81,11 @@ fn operation(route: &Route) -> Value {
             "default": {"description": "An error", "content": reference(refusal(route))},
         },
     });
+    if route.answers_pages {
+        let content = &mut operation["responses"][route.status.to_string()]["content"];
+        content["text/html"] = json!({});
+        content["text/markdown"] = json!({});
+    }
     if let Some(schema) = route.accepted {
         operation["responses"]["202"] =
             json!({"description": "Begun; the answer does not wait", "content": reference(schema)});

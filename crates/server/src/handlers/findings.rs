@@ -1,10 +1,12 @@
 //! Routes of curation that tell what it found in a whole space.
 
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use serde::Deserialize;
-use vermilion_curation::{AskedConfusion, AskedIssues, Curation, Refusal};
+use vermilion_curation::{AskedConfusion, AskedIssues, Curation, Refusal, ReportFormat};
 
-use super::curation::{At, Reply, read};
+use super::curation::{At, Refused, Reply, read};
 use crate::answer::{Answer, Failure};
 use crate::app::App;
 use crate::extract::Asked;
@@ -63,6 +65,27 @@ pub(crate) async fn confusion(
         curation.confusion(&at.place, &at.names.collection, &asked)
     };
     Ok(Answer::value(&read(&app, look).await?))
+}
+
+/// What the query string of a report says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OfReport {
+    format: Option<String>,
+}
+
+pub(crate) async fn report(
+    State(app): State<App>,
+    at: At,
+    asked: Result<Asked<OfReport>, Failure>,
+) -> Result<impl IntoResponse, Refused> {
+    let Asked(asked) = asked?;
+    let tell = move |curation: &Curation| {
+        let format = ReportFormat::named(asked.format.as_deref())?;
+        let report = curation.report(&at.place, &at.names.collection)?;
+        Ok((format.media_type(), format.write(&report)))
+    };
+    let (kind, page) = read(&app, tell).await?;
+    Ok(([(CONTENT_TYPE, kind)], page))
 }
 
 /// The filter that a query string holds.

@@ -84,6 +84,13 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         .needs(Database(Read))
         .answers(200, "Object")
     }
+    "get" "/spaces/{space}/report" "report" "All that is told of a space, on one page."
+        findings::report {
+        .needs(Database(Read))
+        .with_query(&["format"])
+        .answers(200, "Object")
+        .answering_pages()
+    }
     "post" "/spaces/{space}/assess" "assess" "Scores vectors without storing them."
         handlers::assess {
         .needs(Database(Read))

@@ -44,6 +44,8 @@ pub(crate) struct Route {
     pub(crate) accepted: Option<&'static str>,
     /// Whether the answer is a stream of Arrow for whoever likes that better.
     pub(crate) answers_arrow: bool,
+    /// Whether the answer is a page of HTML or Markdown where the query string says so.
+    pub(crate) answers_pages: bool,
     /// What it asks of whoever uses it; unless it says so, an administrator of the whole server.
     pub(crate) needs: Need,
     /// Makes the handler for the method.
@@ -84,6 +86,11 @@ impl Route {
 
     pub(super) const fn answering_arrow(mut self) -> Self {
         self.answers_arrow = true;
+        self
+    }
+
+    pub(super) const fn answering_pages(mut self) -> Self {
+        self.answers_pages = true;
         self
     }
 
@@ -146,6 +153,7 @@ pub(super) const fn route(
         answer: Some("Empty"),
         accepted: None,
         answers_arrow: false,
+        answers_pages: false,
         needs: Need::Server(Role::Admin),
         handler,
     }

@@ -9,6 +9,7 @@ mod conditional;
 mod control;
 mod curation;
 mod curation_issues;
+mod curation_report;
 mod curation_scores;
 mod forks;
 mod harness;
