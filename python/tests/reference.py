@@ -28,6 +28,7 @@ MODULES = {
     "curation/connection": "Curation",
     "curation/session": "Sessions of curation",
     "curation/space": "Spaces of curation",
+    "curation/lease": "Leases of retrainings",
     "curation/answers": "Answers of curation",
     "types": "Types",
     "errors": "Errors",
@@ -40,7 +41,7 @@ ONLY = {
     "curation/space": ("Space",),
 }
 #: What marks the constructor of a class as none of the user's.
-MADE_ELSEWHERE = ("_transport", "transport:", "client:", "(connection: Connection)", "Connection, name:", "about:")
+MADE_ELSEWHERE = ("_transport", "transport:", "client:", "(connection: Connection)", "Connection, name:", "Connection, claimed:", "about:")
 
 HEAD = """# Reference of the Python package
 

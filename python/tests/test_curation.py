@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 
 import numpy as np
@@ -407,3 +408,96 @@ def test_files_of_lines_are_sent_with_what_is_said_beside_them(cur, tmp_path):
     file.write_text("nothing\n")
     with pytest.raises(InvalidArgumentError, match="Line 1"):
         cur.upload(file, space=name, context="training")
+
+
+def test_wrong_labels_and_other_issues_are_told(cur, embedding_set):
+    space = train(cur, embedding_set, 30)
+    ids = cur._connection.ask("POST", "/log", {"embedding_set": embedding_set, "context": "training", "embeddings": of_class(0, 2, 50).tolist(), "input_uris": ["w1", "w2"], "label_classes": ["owl", "owl"]})["ids"]
+    produce(cur, embedding_set)
+    issues = space.label_issues()
+    assert {one.id for one in issues[:2]} == set(ids)
+    assert all(one.suggested_class == "cat" and one.given_class == "owl" for one in issues[:2])
+    assert issues.ready and issues.totals["label"] == issues.total == len(issues)
+    assert len(space.label_issues(1)) == 1
+    assert len(space.label_issues(all=True)) == 92
+    everything = space.issues()
+    assert {one.type for one in everything} == {kind for kind, count in everything.totals.items() if count}
+    assert all(one.explanation for one in everything)
+    with pytest.raises(InvalidArgumentError) as caught:
+        space.issues("nothing")
+    assert caught.value.field == "type"
+    space.label([one.id for one in space.recommend(2)], ["cat", "dog"])
+    confusion = space.confusion(context="production")
+    assert (confusion.records, confusion.accuracy) == (2, 0.5)
+    assert space.confusion(where={"label_class": "dog"}).accuracy == 0.0
+    pytest.importorskip("pandas")
+    assert list(issues.to_pandas()["id"]) == [one.id for one in issues]
+
+
+def test_a_report_is_one_file(cur, embedding_set, tmp_path):
+    space = train(cur, embedding_set)
+    produce(cur, embedding_set)
+    text = space.report(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == text
+    assert text.startswith("<!doctype html>") and "<svg" in text and "http" not in text.replace("http-equiv", "")
+    assert space.report(format="md").startswith("# ")
+    told = space.report(tmp_path / "report.json")
+    assert told == json.loads((tmp_path / "report.json").read_text())
+    assert told.space["records"] == 120
+    with pytest.raises(InvalidArgumentError) as caught:
+        space.report(tmp_path / "report.pdf")
+    assert caught.value.reason == "unknown_format"
+    assert not (tmp_path / "report.pdf").exists()
+
+
+def test_a_worker_takes_a_retraining_keeps_it_and_completes_it(cur, embedding_set):
+    space = train(cur, embedding_set)
+    produce(cur, embedding_set)
+    assert space.claim() is None
+    begun = space.retrain("by hand")
+    with pytest.raises(ConflictError) as caught:
+        space.retrain()
+    assert caught.value.reason == "retraining_open"
+    todo = [one.id for one in space.recommend(5)]
+    with space.claim("worker", lease_seconds=2) as lease:
+        assert lease.id == begun.id and lease.event.retraining == begun.id
+        lease.heartbeat(0.5, "half")
+        # Longer than the lease, which the thread keeps.
+        time.sleep(3)
+        assert not lease.is_lost
+        running = cur.retraining(begun.id)
+        assert (running.state, running.progress, running.worker) == ("running", 0.5, "worker")
+        new = {**embedding_set, "version": 8}
+        done = lease.complete(new, metrics={"accuracy": 0.9}, metrics_before={"accuracy": 0.8}, consumed_ids=todo)
+        assert done.state == "succeeded"
+        assert lease.complete(new, metrics={"accuracy": 0.9}, metrics_before={"accuracy": 0.8}, consumed_ids=todo).state == "succeeded"
+    assert cur.space(new).about().records == 0
+    assert not {one.id for one in space.recommend(50, candidates=1.0)} & set(todo)
+    assert [one.id for one in space.retrainings(state="succeeded")] == [begun.id]
+
+
+def test_a_retraining_goes_on_without_a_worker_that_fails_or_is_lost(cur, embedding_set):
+    space = train(cur, embedding_set)
+    first = space.retrain()
+    with pytest.raises(ZeroDivisionError):
+        with space.claim():
+            1 / 0
+    failed = cur.retraining(first.id)
+    assert failed.state == "failed" and "ZeroDivisionError" in failed.message
+    second = space.retrain()
+    lost = space.claim(lease_seconds=2)
+    lost.close()
+    end = time.monotonic() + 20
+    while cur.retraining(second.id).state == "running":
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    taken = cur.claim(second.id, "another")
+    with pytest.raises(ConflictError) as caught:
+        lost.complete(metrics={})
+    assert caught.value.reason == "lease_lost"
+    assert cur.cancel(second.id).state == "cancelled"
+    with pytest.raises(ConflictError):
+        taken.heartbeat()
+    taken.close()
+    with pytest.raises(NotFoundError):
+        cur.retraining("nothing")

@@ -15,11 +15,14 @@ from vermilion.curation.answers import (
     Answer,
     Assessment,
     Assessments,
+    Issue,
+    Issues,
     Recommendation,
     Recommendations,
     Saved,
 )
 from vermilion.curation.connection import Curation, connect
+from vermilion.curation.lease import Lease
 from vermilion.curation.session import Session
 from vermilion.curation.space import Space
 
@@ -28,6 +31,9 @@ __all__ = [
     "Assessment",
     "Assessments",
     "Curation",
+    "Issue",
+    "Issues",
+    "Lease",
     "Recommendation",
     "Recommendations",
     "Saved",

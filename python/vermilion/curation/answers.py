@@ -110,6 +110,25 @@ class Recommendations(Listed[Recommendation]):
     """
 
 
+class Issue(Answer):
+    """Something that is wrong with the data."""
+
+    #: ``label``, ``leak``, ``near_duplicate``, ``outlier``, ``unknown_class`` and so on.
+    type: str
+    #: Higher is worse.
+    score: float
+    #: What is wrong, in words.
+    explanation: str
+
+
+class Issues(Listed[Issue]):
+    """Issues, worst first, type after type.
+
+    Its attributes besides: ``total``, ``totals`` by type, ``ready`` (whether all records were looked at), ``not_ready`` (types
+    of which not), ``estimated_errors`` by pair of classes, ``epoch``, ``as_of_seq``, ``stale_records``.
+    """
+
+
 @dataclass(frozen=True)
 class Saved:
     """What a session or a file sent.

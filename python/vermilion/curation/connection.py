@@ -19,6 +19,7 @@ from vermilion.http import Http
 from vermilion.records import encode
 
 if TYPE_CHECKING:
+    from vermilion.curation.lease import Lease
     from vermilion.curation.session import Session
     from vermilion.curation.space import Space
 
@@ -99,6 +100,11 @@ class Curation:
         at = self._connection
         return f"Curation({at.url}, tenant={at.tenant!r}, database={at.database!r})"
 
+    @property
+    def url(self) -> str:
+        """The address of the server."""
+        return self._connection.url
+
     def training(self, embedding_set: dict[str, Any] | str | None = None, **more: Any) -> Session:
         """A session that logs what the model was trained on; arguments as of :class:`Session`."""
         return self._session("training", embedding_set, more)
@@ -138,6 +144,37 @@ class Curation:
     def embedding_sets(self) -> list[Answer]:
         """The embedding sets, with their keys and spaces."""
         return [Answer(one) for one in self._connection.ask("GET", "/embeddingsets")]
+
+    def retraining(self, id: str) -> Answer:
+        """All that is known of a retraining: its state, why it began, who has it, what came of it.
+
+        Raises:
+            NotFoundError: There is none of this id.
+        """
+        return Answer(self._connection.ask("GET", f"/retrainings/{quote(id, safe='')}"))
+
+    def claim(
+        self, id: str, worker: str | None = None, *, lease_seconds: float | None = None
+    ) -> Lease:
+        """Takes a retraining, as a webhook told of it; arguments as of :meth:`Space.claim`.
+
+        Raises:
+            ConflictError: Somebody has it, or it has ended.
+        """
+        from vermilion.curation.lease import Lease
+
+        asked = {"worker": worker, "lease_seconds": lease_seconds}
+        body = {name: value for name, value in asked.items() if value is not None}
+        told = self._connection.ask("POST", f"/retrainings/{quote(id, safe='')}/claim", body)
+        return Lease(self._connection, told)
+
+    def cancel(self, id: str) -> Answer:
+        """Calls a retraining off, whoever has it.
+
+        Raises:
+            ConflictError: It has ended.
+        """
+        return Answer(self._connection.ask("POST", f"/retrainings/{quote(id, safe='')}/cancel", {}))
 
     def upload(self, path: str | os.PathLike[str], remove: bool = False, **head: Any) -> Saved:
         """Sends a file of a session, or any file of lines of JSON as ``POST /log`` takes it.

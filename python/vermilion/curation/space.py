@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,18 +13,24 @@ from vermilion.curation.answers import (
     Answer,
     Assessment,
     Assessments,
+    Issue,
+    Issues,
+    Listed,
     Recommendation,
     Recommendations,
 )
 from vermilion.curation.batch import Batch
 from vermilion.errors import ConflictError, InvalidArgumentError, NotFoundError
-from vermilion.records import clause, whole
+from vermilion.records import clause, encode, whole
 
 if TYPE_CHECKING:
     from vermilion.curation.connection import Connection
+    from vermilion.curation.lease import Lease
 
 #: Entries of one page of a list at most.
 _PAGE = 1000
+#: Issues of one page.
+_ISSUES = 1000
 #: How often a list is begun again that changes while it is read.
 _TRIES = 3
 _KEY_DIGITS = 32
@@ -228,6 +235,145 @@ class Space:
         body = {"ids": listed, "label_classes": texts, "promote": promote}
         return Answer(self._ask("POST", "/labels", body))
 
+    def issues(
+        self,
+        type: str | None = None,
+        limit: int | None = None,
+        *,
+        all: bool | None = None,
+        threshold: float | None = None,
+    ) -> Issues:
+        """What is wrong with the data: of one type, or of all of them one after the other, each worst first.
+
+        Args:
+            type: ``label``, ``leak``, ``near_duplicate``, ``outlier``, ``imbalance``, ``unknown_class``,
+                ``underperforming_cluster``, ``norm_shift``, ``dead_dimension`` or ``missing_probabilities``.
+            limit: How many at most; all of them unless said, read page by page.
+            all: With labels: every one of them, so that all are ranked.
+            threshold: How near duplicates are at most, between vectors of length 1: 0 to 2.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong; or (``reason`` is ``no_reference``) there is no training data
+                to judge labels by.
+        """
+        most = whole(limit, "limit")
+        asked = {"type": type, "all": all, "threshold": threshold}
+        found: list[Issue] = []
+        while True:
+            left = _ISSUES if most is None else min(most - len(found), _ISSUES)
+            told = self._ask("GET", "/issues", query={**asked, "limit": left, "offset": len(found)})
+            page = told.pop("issues")
+            found.extend(map(Issue, page))
+            if len(page) < left or len(found) in (told["total"], most):
+                return Issues(found, told)
+
+    def label_issues(self, limit: int | None = None, *, all: bool | None = None) -> Issues:
+        """Labels that are probably wrong, most likely first: each with ``id``, ``given_class``, ``suggested_class``,
+        its probability as ``confidence`` (0 to 1), and ``explanation``. Arguments and errors as of :meth:`issues`."""
+        return self.issues("label", limit, all=all)
+
+    def confusion(
+        self, *, dataset: str | None = None, context: str | None = None, where: Any = None
+    ) -> Answer:
+        """How often each label goes with each inference.
+
+        Args:
+            dataset: Only records of this dataset.
+            context: Only records of this context.
+            where: Only records that this filter means.
+
+        Returns:
+            ``cells`` (``label_class``, ``inference_class``, ``count``, ``examples``), ``classes`` with their
+            ``recall`` and ``precision``, ``accuracy`` (0 to 1), and ``records``.
+        """
+        filter = clause(where, "where")
+        asked = {"dataset": dataset, "context": context, "where": filter and encode(filter)}
+        return Answer(self._ask("GET", "/confusion", query=asked))
+
+    def report(self, path: str | os.PathLike[str] | None = None, format: str | None = None) -> Any:
+        """Everything that is told of the space: its records, what to label, what is wrong, on one page.
+
+        Args:
+            path: The file to write; nothing is written without one.
+            format: ``html`` (one file that opens offline), ``md`` or ``json``; as the name of the file ends unless
+                said, else ``json``.
+
+        Returns:
+            The report: an :class:`Answer` of JSON, otherwise its text.
+
+        Raises:
+            InvalidArgumentError: The format is none of these.
+        """
+        kind = format or (_ending(path) if path is not None else "json")
+        told = self._ask("GET", "/report", query={"format": kind})
+        text = json.dumps(told, indent=1) if isinstance(told, dict) else bytes(told).decode()
+        if path is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        return Answer(told) if isinstance(told, dict) else text
+
+    def retrain(
+        self,
+        note: str | None = None,
+        *,
+        dry_run: bool | None = None,
+        expires_after_seconds: float | None = None,
+    ) -> Answer:
+        """Begins a retraining, which a worker takes with :meth:`claim`.
+
+        Args:
+            note: Why, for whoever takes it.
+            dry_run: Whether only to tell what would be begun.
+            expires_after_seconds: How long it waits to be taken; a day unless said.
+
+        Raises:
+            ConflictError: ``reason`` is ``retraining_open``: one waits or runs already.
+        """
+        asked = {"note": note, "dry_run": dry_run, "expires_after_seconds": expires_after_seconds}
+        body = {name: value for name, value in asked.items() if value is not None}
+        return Answer(self._ask("POST", "/retrainings", body))
+
+    def retrainings(
+        self, *, state: str | None = None, trigger: str | None = None, limit: int | None = None
+    ) -> Listed[Answer]:
+        """The retrainings of the space, newest first.
+
+        Args:
+            state: ``pending``, ``delivered``, ``running``, ``succeeded``, ``failed``, ``expired`` or ``cancelled``.
+            trigger: Only those that this trigger began.
+            limit: How many at most.
+        """
+        asked = {"state": state, "trigger": trigger, "limit": whole(limit, "limit")}
+        told = self._ask("GET", "/retrainings", query=asked)
+        return Listed([Answer(one) for one in told.pop("retrainings")], told)
+
+    def claim(
+        self,
+        worker: str | None = None,
+        *,
+        trigger: str | None = None,
+        lease_seconds: float | None = None,
+    ) -> Lease | None:
+        """Takes the retraining that has waited longest; None where none waits.
+
+        The lease renews itself on a thread until the retraining is completed or given up::
+
+            with space.claim("gpu-1") as lease:
+                model = train(lease.event)
+                lease.complete({"model": "m", "version": "8"}, metrics={"accuracy": 0.94})
+
+        Args:
+            worker: A name for who has it.
+            trigger: Only one that this trigger began.
+            lease_seconds: How long it stays taken without a sign of life: 2 to 86,400, 600 unless said.
+        """
+        from vermilion.curation.lease import Lease
+
+        asked = {"worker": worker, "trigger": trigger, "lease_seconds": lease_seconds}
+        body = {name: value for name, value in asked.items() if value is not None}
+        told = self._ask("POST", "/retrainings/claim", body)
+        return None if told["retraining"] is None else Lease(self._connection, told)
+
     def wait(self, seconds: float = 600.0) -> Answer:
         """Waits until every score is as of now.
 
@@ -250,6 +396,11 @@ class Space:
                 raise TimeoutError(f"{told['stale_records']} records are stale after {seconds} s")
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
+
+
+def _ending(path: Any) -> str:
+    """The format that a file's name means."""
+    return os.path.splitext(path)[1].removeprefix(".").lower() or "json"
 
 
 def _rows(embeddings: Any) -> Any:
