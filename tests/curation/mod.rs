@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -230,5 +231,156 @@ fn refusals_of_curation_are_one_line_that_names_the_record() {
     );
     assert!(refused.contains("--where is no JSON"), "{refused}");
     fail(2, &["curation", "upload", "--url", &url]);
+    assert_eq!(server.stop().0, 0);
+}
+
+#[test]
+fn issues_and_reports_are_shown_and_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, url) = begin(folder.path());
+    let wrong = folder.path().join("wrong.jsonl");
+    fs::write(&wrong, lines("wrong", 0, 1, &json!({"label_class": "b"}))).unwrap();
+    let log = [
+        "log",
+        wrong.to_str().unwrap(),
+        "--space",
+        "corners",
+        "--context",
+        "training",
+    ];
+    answer(&log, &url);
+    let found = answer(&["issues", "corners", "--type", "label"], &url);
+    assert_eq!(found["issues"][0]["suggested_class"], "a", "{found}");
+    let shown = succeed(&["curation", "issues", "corners", "--url", &url]);
+    assert!(
+        shown.starts_with("TYPE") && shown.contains("in all: "),
+        "{shown}"
+    );
+    let page = folder.path().join("report.html");
+    succeed(&[
+        "curation",
+        "report",
+        "corners",
+        page.to_str().unwrap(),
+        "--url",
+        &url,
+    ]);
+    assert!(
+        fs::read_to_string(&page)
+            .unwrap()
+            .starts_with("<!doctype html>")
+    );
+    assert!(succeed(&["curation", "report", "corners", "--url", &url]).starts_with("# corners"));
+    assert_eq!(
+        answer(&["report", "corners"], &url)["space"]["space"],
+        "corners"
+    );
+    let refused = fail(
+        1,
+        &[
+            "curation", "report", "corners", "--format", "pdf", "--url", &url,
+        ],
+    );
+    assert!(refused.contains("json, md, html"), "{refused}");
+    let refused = fail(
+        1,
+        &[
+            "curation", "issues", "corners", "--type", "x", "--url", &url,
+        ],
+    );
+    assert!(refused.contains("field type"), "{refused}");
+    assert_eq!(server.stop().0, 0);
+}
+
+/// Begins a retraining of `corners`.
+fn fire(url: &str) -> Value {
+    let path = format!("{url}/curation/v1/spaces/corners/retrainings");
+    let mut response = ureq::post(path).send_empty().unwrap();
+    serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap()
+}
+
+fn retraining(url: &str, id: &Value) -> Value {
+    let path = format!("{url}/curation/v1/retrainings/{}", id.as_str().unwrap());
+    let mut response = ureq::get(path).call().unwrap();
+    serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap()
+}
+
+#[test]
+fn a_command_does_a_retraining_and_keeps_its_lease() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, url) = begin(folder.path());
+    let claim = ["curation", "retrain", "claim", "corners", "--url", &url];
+    let idle = succeed(&[&claim[..], &["--exec", "exit 1"]].concat());
+    assert_eq!(idle, "no retraining waits\n");
+    let id = fire(&url)["id"].clone();
+    let seen = folder.path().join("seen.json");
+    // Longer than the lease, which is kept.
+    let command = format!(
+        "cat > {0}; test \"$VERMILION_RETRAINING_EVENT\" = \"$(cat {0})\" || exit 3; sleep 3; \
+         echo '{{\"embedding_set\": {{\"model\": \"new\"}}, \"metrics\": {{\"accuracy\": 0.5}}}}' > $VERMILION_RETRAINING_RESULT",
+        seen.display()
+    );
+    let more = [
+        "--exec",
+        &command,
+        "--lease-seconds",
+        "2",
+        "--worker",
+        "w",
+        "--json",
+    ];
+    let ended: Value = serde_json::from_str(&succeed(&[&claim[..], &more].concat())).unwrap();
+    assert_eq!(
+        (&ended["state"], &ended["leases_lost"]),
+        (&json!("succeeded"), &json!(0))
+    );
+    let event: Value = serde_json::from_slice(&fs::read(&seen).unwrap()).unwrap();
+    assert_eq!(event["retraining"], id);
+    assert_eq!(answer(&["spaces"], &url)["total"], 2);
+    for (command, why) in [
+        ("exit 7", "exit status: 7"),
+        (
+            "echo nonsense > $VERMILION_RETRAINING_RESULT",
+            "no object of JSON",
+        ),
+    ] {
+        let id = fire(&url)["id"].clone();
+        let failed = fail(1, &[&claim[..], &["--exec", command]].concat());
+        assert!(failed.contains(why), "{failed}");
+        let told = retraining(&url, &id);
+        assert_eq!(told["state"], "failed");
+        assert!(told["message"].as_str().unwrap().contains(why), "{told}");
+    }
+    assert_eq!(server.stop().0, 0);
+}
+
+#[test]
+fn a_command_ends_when_its_retraining_is_called_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, url) = begin(folder.path());
+    let id = fire(&url)["id"].clone();
+    let begun = folder.path().join("begun");
+    let command = format!("touch {}; exec sleep 50", begun.display());
+    let (claim_url, started) = (url.clone(), std::time::Instant::now());
+    let worker = std::thread::spawn(move || {
+        let claim = [
+            "curation", "retrain", "claim", "corners", "--url", &claim_url,
+        ];
+        fail(
+            1,
+            &[&claim[..], &["--lease-seconds", "2", "--exec", &command]].concat(),
+        )
+    });
+    while !begun.exists() {
+        assert!(started.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let cancel = format!(
+        "{url}/curation/v1/retrainings/{}/cancel",
+        id.as_str().unwrap()
+    );
+    assert_eq!(ureq::post(cancel).send_empty().unwrap().status(), 200);
+    assert!(worker.join().unwrap().contains("lease is lost"));
+    assert!(started.elapsed() < Duration::from_secs(30));
     assert_eq!(server.stop().0, 0);
 }

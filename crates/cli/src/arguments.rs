@@ -13,7 +13,9 @@ use vermilion_engine::model::Space;
 use vermilion_server::settings::DECLARATIONS;
 
 pub(crate) use backups::{Backup, Backups, Restore};
-pub(crate) use curation::{Curation, CurationCommand, Head, Recommend, ShouldUpload, Upload};
+pub(crate) use curation::{
+    Claim, Curation, CurationCommand, Head, Recommend, RetrainCommand, ShouldUpload, Upload,
+};
 
 /// The database for embeddings: one program, one data folder, every Chroma client.
 #[derive(Debug, Parser)]

@@ -54,6 +54,63 @@ pub(crate) enum CurationCommand {
     },
     /// What to label next, most useful first.
     Recommend(Recommend),
+    /// What is wrong with the data, worst first.
+    Issues {
+        /// The space.
+        space: String,
+        /// label, leak, near_duplicate, outlier and so on [default: all].
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+        /// How many.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Everything that is told of a space, on one page.
+    Report {
+        /// The space.
+        space: String,
+        /// The file to write [default: standard output].
+        file: Option<PathBuf>,
+        /// html (opens offline), md or json [default: as the file ends, else md].
+        #[arg(long)]
+        format: Option<String>,
+    },
+    /// Take retrainings.
+    Retrain {
+        #[command(subcommand)]
+        what: RetrainCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RetrainCommand {
+    /// Take the retraining that has waited longest and have a command do it.
+    #[command(
+        after_help = "The command gets the event as JSON on standard input and in VERMILION_RETRAINING_EVENT. It may write\n\
+        {\"embedding_set\": {...}, \"metrics\": {\"accuracy\": 0.94}, \"consumed_ids\": [...]} to the file that\n\
+        VERMILION_RETRAINING_RESULT names. The lease is kept while it runs; status 0 completes the retraining, any\n\
+        other fails it.\n\n\
+        Example:\n  vermilion curation retrain claim digits --exec 'python train.py'"
+    )]
+    Claim(Claim),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Claim {
+    /// The space.
+    pub(crate) space: String,
+    /// The command, for the shell.
+    #[arg(long, value_name = "CMD")]
+    pub(crate) exec: String,
+    /// A name for who does it.
+    #[arg(long)]
+    pub(crate) worker: Option<String>,
+    /// Only a retraining that this trigger began.
+    #[arg(long)]
+    pub(crate) trigger: Option<String>,
+    /// Seconds that it stays taken without a sign of life [default: 600].
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) lease_seconds: Option<f64>,
 }
 
 /// What holds for all lines of a file whose first line does not say it.

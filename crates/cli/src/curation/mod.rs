@@ -4,13 +4,16 @@
 //! sent again, and changes nothing by it.
 
 mod lines;
+mod retrain;
 mod server;
 mod show;
 mod upload;
 
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{Curation, CurationCommand, Recommend, ShouldUpload};
+use std::path::Path;
+
+use crate::arguments::{Curation, CurationCommand, Recommend, RetrainCommand, ShouldUpload};
 use crate::console::{say, write};
 use crate::failure::Failure;
 use crate::inspect::tree;
@@ -57,6 +60,25 @@ pub(crate) fn curation(asked: &Curation) -> Result<(), Failure> {
             let list = recommend(&server, request)?;
             tell(asked, &list, || show::recommendations(&list))
         }
+        CurationCommand::Issues { space, kind, limit } => {
+            let of_type = kind
+                .as_deref()
+                .map(|kind| format!("&type={}", encoded(kind)));
+            let query = format!("/issues?limit={limit}{}", of_type.unwrap_or_default());
+            let found = server.get(&path(space, &query))?;
+            tell(asked, &found, || show::issues(&found))
+        }
+        CurationCommand::Report {
+            space,
+            file,
+            format,
+        } => report(asked, &server, space, file.as_deref(), format.as_deref()),
+        CurationCommand::Retrain {
+            what: RetrainCommand::Claim(claim),
+        } => {
+            let ended = retrain::claim(&server, claim)?;
+            tell(asked, &ended, || show::retraining(&ended))
+        }
     }
 }
 
@@ -71,6 +93,30 @@ fn tell(asked: &Curation, answer: &Value, text: impl FnOnce() -> String) -> Resu
 /// The path of something of a space.
 fn path(space: &str, rest: &str) -> String {
     format!("/spaces/{}{rest}", encoded(space))
+}
+
+/// Writes a report to a file, or to standard output.
+fn report(
+    asked: &Curation,
+    server: &Server,
+    space: &str,
+    file: Option<&Path>,
+    format: Option<&str>,
+) -> Result<(), Failure> {
+    let ending = file
+        .and_then(Path::extension)
+        .and_then(|ending| ending.to_str());
+    let format = match (format, asked.json) {
+        (Some(format), _) => format,
+        (None, true) => "json",
+        (None, false) => ending.unwrap_or("md"),
+    };
+    let page = server.get_text(&path(space, &format!("/report?format={}", encoded(format))))?;
+    let Some(file) = file else {
+        return write(page.as_bytes());
+    };
+    std::fs::write(file, page)
+        .map_err(|error| Failure::from(error).context(format!("cannot write {}", file.display())))
 }
 
 /// Every space, page by page.

@@ -32,9 +32,22 @@ impl Server {
 
     /// What a path answers.
     pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
-        let url = format!("{}{path}", self.root);
-        let (status, body) = patiently(&url, || self.agent.get(&url).call())?;
+        let (status, body) = self.fetch(path)?;
         taken(status, read(&body))
+    }
+
+    /// The page that a path answers.
+    pub(super) fn get_text(&self, path: &str) -> Result<String, Failure> {
+        let (status, body) = self.fetch(path)?;
+        if !(200..300).contains(&status) {
+            return taken(status, read(&body)).map(|answer| answer.to_string());
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    fn fetch(&self, path: &str) -> Result<(u16, Vec<u8>), Failure> {
+        let url = format!("{}{path}", self.root);
+        patiently(&url, || self.agent.get(&url).call())
     }
 
     /// The status and the answer to a body.

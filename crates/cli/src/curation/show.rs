@@ -80,6 +80,50 @@ pub(super) fn recommendations(list: &Value) -> String {
     shown.concat()
 }
 
+/// Issues, one a line, and how many of each type there are.
+pub(super) fn issues(answer: &Value) -> String {
+    let rows = each(&answer["issues"]).map(|one| {
+        vec![
+            text(&one["type"]),
+            text(&one["id"]),
+            share(&one["score"]),
+            text(&one["given_class"]),
+            text(&one["suggested_class"]),
+            text(&one["explanation"]),
+        ]
+    });
+    let head = ["TYPE", "ID", "SCORE", "LABEL", "SUGGESTED", "WHY"];
+    let mut shown = vec![table(&head, rows.collect())];
+    let totals = answer["totals"].as_object().into_iter().flatten();
+    let totals: Vec<String> = totals
+        .filter(|(_, count)| count.as_u64() > Some(0))
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    if !totals.is_empty() {
+        shown.push(format!("in all: {}\n", totals.join(", ")));
+    }
+    if answer["ready"] == false {
+        let kinds: Vec<String> = each(&answer["not_ready"]).map(text).collect();
+        shown.push(format!(
+            "not all records were looked at yet: {}\n",
+            kinds.join(", ")
+        ));
+    }
+    shown.concat()
+}
+
+/// A retraining at its end.
+pub(super) fn retraining(ended: &Value) -> String {
+    if ended.is_null() {
+        return "no retraining waits\n".to_owned();
+    }
+    format!(
+        "retraining {} {}\n",
+        text(&ended["id"]),
+        text(&ended["state"])
+    )
+}
+
 /// Assessments, one a line.
 pub(super) fn assessments(answer: &Value) -> String {
     let rows = each(&answer["assessments"]).map(|one| {
