@@ -414,7 +414,7 @@ def test_wrong_labels_and_other_issues_are_told(cur, embedding_set):
     space = train(cur, embedding_set, 30)
     ids = cur._connection.ask("POST", "/log", {"embedding_set": embedding_set, "context": "training", "embeddings": of_class(0, 2, 50).tolist(), "input_uris": ["w1", "w2"], "label_classes": ["owl", "owl"]})["ids"]
     produce(cur, embedding_set)
-    issues = space.label_issues()
+    issues = space.label_issues(wait=60)
     assert {one.id for one in issues[:2]} == set(ids)
     assert all(one.suggested_class == "cat" and one.given_class == "owl" for one in issues[:2])
     assert issues.ready and issues.totals["label"] == issues.total == len(issues)
@@ -501,3 +501,15 @@ def test_a_retraining_goes_on_without_a_worker_that_fails_or_is_lost(cur, embedd
     taken.close()
     with pytest.raises(NotFoundError):
         cur.retraining("nothing")
+
+
+def test_large_spaces_are_waited_for(cur, embedding_set):
+    rows = 10_500
+    vectors = np.concatenate([of_class(number, rows // 3, number) for number in range(3)])
+    labels = [name for name in CLASSES for _ in range(rows // 3)]
+    labels[7] = "owl"
+    with cur.training(embedding_set) as session:
+        session.log(vectors, [f"t/{row}" for row in range(rows)], label_classes=labels)
+    space = cur.space(embedding_set)
+    issues = space.label_issues(5, wait=120)
+    assert issues.ready and issues[0].given_class == "owl" and issues[0].suggested_class == "cat"

@@ -34,6 +34,8 @@ _ISSUES = 1000
 #: How often a list is begun again that changes while it is read.
 _TRIES = 3
 _KEY_DIGITS = 32
+#: Seconds between two looks at first.
+_PAUSE = 0.05
 
 
 class Space:
@@ -242,6 +244,7 @@ class Space:
         *,
         all: bool | None = None,
         threshold: float | None = None,
+        wait: float = 0.0,
     ) -> Issues:
         """What is wrong with the data: of one type, or of all of them one after the other, each worst first.
 
@@ -251,6 +254,8 @@ class Space:
             limit: How many at most; all of them unless said, read page by page.
             all: With labels: every one of them, so that all are ranked.
             threshold: How near duplicates are at most, between vectors of length 1: 0 to 2.
+            wait: Seconds to wait for a job that looks at large spaces; what it has found until then is told, and
+                ``ready`` says whether that is all.
 
         Raises:
             InvalidArgumentError: An argument is wrong; or (``reason`` is ``no_reference``) there is no training data
@@ -258,6 +263,7 @@ class Space:
         """
         most = whole(limit, "limit")
         asked = {"type": type, "all": all, "threshold": threshold}
+        self._until_ready({**asked, "limit": 0}, wait)
         found: list[Issue] = []
         while True:
             left = _ISSUES if most is None else min(most - len(found), _ISSUES)
@@ -267,10 +273,21 @@ class Space:
             if len(page) < left or len(found) in (told["total"], most):
                 return Issues(found, told)
 
-    def label_issues(self, limit: int | None = None, *, all: bool | None = None) -> Issues:
+    def _until_ready(self, asked: dict[str, Any], seconds: float) -> None:
+        """Waits until all records were looked at, or for so long."""
+        end, pause = time.monotonic() + seconds, _PAUSE
+        while seconds > 0 and not self._ask("GET", "/issues", query=asked)["ready"]:
+            if time.monotonic() >= end:
+                return
+            time.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    def label_issues(
+        self, limit: int | None = None, *, all: bool | None = None, wait: float = 0.0
+    ) -> Issues:
         """Labels that are probably wrong, most likely first: each with ``id``, ``given_class``, ``suggested_class``,
         its probability as ``confidence`` (0 to 1), and ``explanation``. Arguments and errors as of :meth:`issues`."""
-        return self.issues("label", limit, all=all)
+        return self.issues("label", limit, all=all, wait=wait)
 
     def confusion(
         self, *, dataset: str | None = None, context: str | None = None, where: Any = None
@@ -387,7 +404,7 @@ class Space:
             InvalidArgumentError: ``reason`` is ``no_reference``: there is no training data to score against.
             TimeoutError: Records are stale still.
         """
-        end, pause = time.monotonic() + seconds, 0.05
+        end, pause = time.monotonic() + seconds, _PAUSE
         while True:
             told = self._ask("POST", "/recommendations", {"n": 0}, again=True)
             if told["stale_records"] == 0:
