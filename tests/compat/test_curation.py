@@ -124,3 +124,23 @@ def test_issues_name_what_is_wrong_with_records_that_the_official_client_writes(
     assert confusion["accuracy"] == pytest.approx(39 / 40)
     wrong = [cell for cell in confusion["cells"] if cell["label_class"] != cell["inference_class"]]
     assert wrong == [{"label_class": "dog", "inference_class": "cat", "count": 1, "examples": ["t7"]}]
+
+
+def test_drift_names_the_records_that_are_new(server):
+    def vectors(x, y, count):
+        return [[x + n % 7 / 100, y + n % 5 / 100] for n in range(count)]
+
+    space = {"embedding_set": {"model": "drift"}}
+    training = space | {"context": "training", "embeddings": vectors(1, 0, 60) + vectors(0, 1, 60)}
+    training |= {"input_uris": [f"t{n}" for n in range(120)], "label_classes": ["cat"] * 60 + ["dog"] * 60}
+    name = ask(server, "POST", "log", training)[1]["space"]
+    seen = space | {"context": "production", "embeddings": vectors(1, 0, 40) + vectors(0, 1, 40) + vectors(-1, -1, 20)}
+    seen |= {"ids": [f"p{n}" for n in range(100)], "input_uris": [f"p{n}" for n in range(100)]}
+    seen |= {"observed_at": [1e9 + 60 * n for n in range(100)]}
+    assert ask(server, "POST", "log", seen)[0] == 201
+    status, told = ask(server, "GET", f"spaces/{name}/drift?window=1w&bucket=30m")
+    assert (status, told["drifted"], told["records"]) == (200, True, 100)
+    assert {int(one["id"][1:]) // 80 for one in told["witnesses"]} == {1}
+    assert [bucket["drifted"] for bucket in told["timeline"]][-1] is not False
+    status, refusal = ask(server, "GET", f"spaces/{name}/drift?window=5m")
+    assert (status, refusal["error"], refusal["field"]) == (422, "too_few_records", "from")

@@ -5,17 +5,24 @@
 
 use std::sync::Arc;
 
-use vermilion_scores::CorrectnessModel;
+use vermilion_scores::{CorrectnessModel, Signal, SignalSketches, Signals};
 
 use crate::desk::{Desk, Row};
 use crate::spaces::Space;
 use crate::{Curation, Result};
+
+/// The rank of novelty among the reference from which on a record is new.
+const NEW_FROM: f64 = 0.99;
 
 /// See the head of this file.
 #[derive(Debug)]
 pub(crate) struct Correctness {
     epoch: u64,
     model: CorrectnessModel,
+    /// The share of the records that it was fitted on about which the model is right.
+    accuracy: f64,
+    /// The novelty above which a record is newer than 99 % of the reference.
+    new_above: Option<f32>,
 }
 
 impl Correctness {
@@ -25,6 +32,22 @@ impl Correctness {
             return Some(f64::from(u8::from(label == class)));
         }
         row.signals.map(|signals| self.model.probability(&signals))
+    }
+
+    /// The model itself.
+    pub(crate) fn model(&self) -> &CorrectnessModel {
+        &self.model
+    }
+
+    /// How often the model is right about records of the reference.
+    pub(crate) fn accuracy_of_training(&self) -> f64 {
+        self.accuracy
+    }
+
+    /// Whether a record is newer than 99 % of the reference.
+    pub(crate) fn is_new(&self, signals: &Signals) -> bool {
+        let pair = signals.novelty.zip(self.new_above);
+        pair.is_some_and(|(novelty, limit)| novelty > limit)
     }
 }
 
@@ -46,7 +69,9 @@ impl Curation {
             return Ok(None);
         };
         let (mut signals, mut right) = (Vec::new(), Vec::new());
+        let mut sketches = SignalSketches::default();
         for (of_one, label) in &held_out.records {
+            sketches.add(of_one);
             signals.push(*of_one);
             right.push(of_one.inferred == Some(*label));
         }
@@ -54,6 +79,11 @@ impl Curation {
             Arc::new(Correctness {
                 epoch: held_out.epoch,
                 model,
+                accuracy: right.iter().filter(|right| **right).count() as f64 / right.len() as f64,
+                new_above: sketches
+                    .sketch(Signal::Novelty)
+                    .percentiles()
+                    .value(NEW_FROM),
             })
         });
         desk.correctness.lock().clone_from(&made);

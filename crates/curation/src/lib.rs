@@ -18,6 +18,7 @@
 //! | `list`, `recommend` | what to label next, and pages of that |
 //! | `decide` | decisions and labels |
 //! | `issues` | what is wrong with the data |
+//! | `drift` | whether production has moved, where to, and what that costs |
 //! | `accuracy` | how likely the model is right |
 //! | `report` | everything that is told of a space, on one page |
 //! | `jobs` | the job that keeps scores in step |
@@ -29,6 +30,7 @@ pub mod body;
 mod check;
 mod decide;
 mod desk;
+mod drift;
 pub mod fields;
 mod issues;
 mod jobs;
@@ -50,6 +52,7 @@ use vermilion_engine::model::CollectionId;
 
 pub use assess::{AsOf, Assessment, NearTraining, Part};
 pub use decide::{Decided, Decisions, Labels, Promote};
+pub use drift::AskedDrift;
 pub use issues::{AskedConfusion, AskedIssues};
 pub use key::{canonical, embedding_set_key};
 pub use log::Logged;

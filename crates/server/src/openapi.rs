@@ -145,8 +145,10 @@ fn parameters(route: &Route) -> Vec<Value> {
                 "enum": ["index_and_wal", "index_only", "index_and_bounded_wal"],
             }),
             "job" | "space" | "embedding_set" | "context" | "dataset" | "metric"
-            | "idempotency_key" | "filter" | "state" | "trigger" | "where" | "type" => text.clone(),
+            | "idempotency_key" | "filter" | "state" | "trigger" | "where" | "type" | "from"
+            | "to" | "window" | "reference" | "by" | "bucket" => text.clone(),
             "assess" | "all" => json!({"type": "boolean"}),
+            "alpha" => json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
             "threshold" => json!({"type": "number", "minimum": 0, "maximum": 2}),
             "limit" if route.operation == "job_history" => {
                 json!({"type": "integer", "minimum": 0, "maximum": RUNS_MAX})

@@ -4,7 +4,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde::Deserialize;
-use vermilion_curation::{AskedConfusion, AskedIssues, Curation, Refusal, ReportFormat};
+use vermilion_curation::{
+    AskedConfusion, AskedDrift, AskedIssues, Curation, Refusal, ReportFormat,
+};
 
 use super::curation::{At, Refused, Reply, read};
 use crate::answer::{Answer, Failure};
@@ -86,6 +88,39 @@ pub(crate) async fn report(
     };
     let (kind, page) = read(&app, tell).await?;
     Ok(([(CONTENT_TYPE, kind)], page))
+}
+
+/// What the query string of drift says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OfDrift {
+    from: Option<String>,
+    to: Option<String>,
+    window: Option<String>,
+    reference: Option<String>,
+    by: Option<String>,
+    bucket: Option<String>,
+    alpha: Option<f64>,
+}
+
+pub(crate) async fn drift(
+    State(app): State<App>,
+    at: At,
+    asked: Result<Asked<OfDrift>, Failure>,
+) -> Reply {
+    let Asked(asked) = asked?;
+    let look = move |curation: &Curation| {
+        let asked = AskedDrift {
+            from: asked.from,
+            to: asked.to,
+            window: asked.window,
+            reference: asked.reference,
+            by: asked.by,
+            bucket: asked.bucket,
+            alpha: asked.alpha,
+        };
+        curation.drift(&at.place, &at.names.collection, &asked)
+    };
+    Ok(Answer::value(&read(&app, look).await?))
 }
 
 /// The filter that a query string holds.

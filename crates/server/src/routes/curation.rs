@@ -182,6 +182,12 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         .with_query(&["dataset", "context", "where"])
         .answers(200, "CurationConfusion")
     }
+    "get" "/spaces/{space}/drift" "drift" "Whether production has moved, since when and where to."
+        findings::drift {
+        .needs(Database(Read))
+        .with_query(&["from", "to", "window", "reference", "by", "bucket", "alpha"])
+        .answers(200, "CurationDrift")
+    }
     "get" "/embeddingsets" "list_embedding_sets" "Embedding sets, with their keys and spaces."
         handlers::embedding_sets {
         .needs(Database(Read))

@@ -8,6 +8,7 @@ mod backups;
 mod conditional;
 mod control;
 mod curation;
+mod curation_drift;
 mod curation_issues;
 mod curation_report;
 mod curation_scores;

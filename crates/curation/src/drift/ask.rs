@@ -1,0 +1,291 @@
+//! The question: which stretch of production is compared with what.
+
+use std::ops::Range;
+
+use crate::fields::Context;
+use crate::{Refusal, Result};
+
+/// Chance at which production is called moved, unless said otherwise.
+const ALPHA: f64 = 0.05;
+/// Lengths of a bucket that are chosen by themselves: 5 minutes to a day.
+const LENGTHS: [f64; 7] = [300.0, 900.0, 3600.0, 10_800.0, 21_600.0, 43_200.0, 86_400.0];
+/// Buckets of a timeline that are chosen by themselves, about.
+const BUCKETS: f64 = 48.0;
+/// Buckets of a timeline at most.
+const BUCKETS_MAX: f64 = 500.0;
+/// What a moment looks like.
+const MOMENTS: &str = "seconds since 1970, or a text such as 2026-01-31T12:00:00Z";
+
+/// What is asked of drift, as texts of a query string.
+#[derive(Clone, Debug, Default)]
+pub struct AskedDrift {
+    /// When the window begins: with the first observation unless said otherwise.
+    pub from: Option<String>,
+    /// When it ends: after the last observation unless said otherwise.
+    pub to: Option<String>,
+    /// How long it is, in place of `from`: `1d`, `6h`, `30m`, `45s`, `2w`.
+    pub window: Option<String>,
+    /// What it is compared with: a context, a dataset, `previous`, or a stretch `A..B` of production.
+    pub reference: Option<String>,
+    /// What the difference is told by: `class`, `cluster`, `metadata`, with commas.
+    pub by: Option<String>,
+    /// How long a bucket of the timeline is.
+    pub bucket: Option<String>,
+    /// The chance below which production is called moved.
+    pub alpha: Option<f64>,
+}
+
+/// What a window is compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Against {
+    /// Records of a context; of production those before the window.
+    Context(Context),
+    Dataset(String),
+    /// Production of another time.
+    Time(Range<f64>),
+}
+
+/// What the difference is told by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct By {
+    pub(super) class: bool,
+    pub(super) cluster: bool,
+    pub(super) metadata: bool,
+}
+
+/// The question, understood.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    pub(super) window: Range<f64>,
+    pub(super) against: Against,
+    pub(super) by: By,
+    /// How long a bucket of the timeline is.
+    pub(super) bucket: f64,
+    pub(super) alpha: f64,
+}
+
+impl Question {
+    /// Understands what is asked of production that was observed in `seen`, its last moment included.
+    pub(super) fn of(asked: &AskedDrift, seen: Range<f64>) -> Result<Self> {
+        let from = asked
+            .from
+            .as_deref()
+            .map(|text| moment("from", text))
+            .transpose()?;
+        let to = asked
+            .to
+            .as_deref()
+            .map(|text| moment("to", text))
+            .transpose()?;
+        let length = asked
+            .window
+            .as_deref()
+            .map(|text| duration("window", text))
+            .transpose()?;
+        if length.is_some() && from.is_some() {
+            let message = "Both `from` and `window` say when the window begins.";
+            return Err(Refusal::wrong("ambiguous_window", message)
+                .field("window")
+                .hint("`from` and `to`, or `window` with or without `to`"));
+        }
+        // The last observation is in the window: a window ends before `to`.
+        let to = to.unwrap_or(seen.end.next_up());
+        let from = from.unwrap_or_else(|| length.map_or(seen.start, |length| to - length));
+        if from >= to {
+            let message = "The window ends before it begins.";
+            return Err(Refusal::wrong("bad_time", message).field("to"));
+        }
+        let window = from..to;
+        let alpha = asked.alpha.unwrap_or(ALPHA);
+        if !(alpha > 0.0 && alpha < 1.0) {
+            let message = format!("`alpha` is {alpha}.");
+            return Err(Refusal::wrong("out_of_range", message)
+                .field("alpha")
+                .hint("above 0 and below 1"));
+        }
+        Ok(Self {
+            against: against(asked.reference.as_deref(), &window)?,
+            by: by(asked.by.as_deref())?,
+            bucket: bucket(asked.bucket.as_deref(), &window)?,
+            window,
+            alpha,
+        })
+    }
+}
+
+fn against(asked: Option<&str>, window: &Range<f64>) -> Result<Against> {
+    let Some(asked) = asked else {
+        return Ok(Against::Context(Context::Training));
+    };
+    if asked == "previous" {
+        return Ok(Against::Time(
+            window.start - (window.end - window.start)..window.start,
+        ));
+    }
+    if let Some((from, to)) = asked.split_once("..") {
+        let stretch = moment("reference", from)?..moment("reference", to)?;
+        if stretch.is_empty() {
+            let message = "The reference ends before it begins.";
+            return Err(Refusal::wrong("bad_time", message).field("reference"));
+        }
+        return Ok(Against::Time(stretch));
+    }
+    let context = Context::named(asked).map(Against::Context);
+    Ok(context.unwrap_or_else(|| Against::Dataset(asked.to_owned())))
+}
+
+fn by(asked: Option<&str>) -> Result<By> {
+    let mut by = By::default();
+    for part in asked.unwrap_or("class,cluster,metadata").split(',') {
+        match part.trim() {
+            "class" => by.class = true,
+            "cluster" => by.cluster = true,
+            "metadata" => by.metadata = true,
+            other => {
+                let message = format!("`{other}` is nothing that drift is told by.");
+                return Err(Refusal::wrong("unknown_breakdown", message)
+                    .field("by")
+                    .hint("class, cluster, metadata"));
+            }
+        }
+    }
+    Ok(by)
+}
+
+/// How long a bucket of the timeline of a window is.
+fn bucket(asked: Option<&str>, window: &Range<f64>) -> Result<f64> {
+    let whole = window.end - window.start;
+    let Some(asked) = asked else {
+        let fits = LENGTHS.into_iter().find(|length| whole / length <= BUCKETS);
+        let days = || (whole / BUCKETS / 86_400.0).ceil() * 86_400.0;
+        return Ok(fits.unwrap_or_else(days));
+    };
+    let length = duration("bucket", asked)?;
+    if whole / length > BUCKETS_MAX {
+        let message = "The window has too many buckets of that length.";
+        return Err(Refusal::wrong("out_of_range", message)
+            .field("bucket")
+            .hint(format!("{BUCKETS_MAX} buckets at most")));
+    }
+    Ok(length)
+}
+
+fn moment(field: &str, text: &str) -> Result<f64> {
+    let seconds = text
+        .trim()
+        .parse()
+        .ok()
+        .filter(|seconds: &f64| seconds.is_finite());
+    let told = || {
+        let moment: jiff::Timestamp = text.trim().parse().ok()?;
+        Some(moment.as_nanosecond() as f64 / 1e9)
+    };
+    seconds.or_else(told).ok_or_else(|| {
+        Refusal::wrong("bad_time", format!("`{text}` is no moment."))
+            .field(field)
+            .hint(MOMENTS)
+    })
+}
+
+/// A length of time, as `90s`, `30m`, `6h`, `1d` or `2w`, in seconds.
+fn duration(field: &str, text: &str) -> Result<f64> {
+    let split = text.find(|letter: char| letter.is_ascii_alphabetic());
+    let (number, unit) = text.split_at(split.unwrap_or(text.len()));
+    let unit = match unit {
+        "" | "s" => Some(1.0),
+        "m" => Some(60.0),
+        "h" => Some(3600.0),
+        "d" => Some(86_400.0),
+        "w" => Some(7.0 * 86_400.0),
+        _ => None,
+    };
+    let number = number
+        .parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number
+        .zip(unit)
+        .map(|(number, unit)| number * unit)
+        .ok_or_else(|| {
+            Refusal::wrong("bad_time", format!("`{text}` is no length of time."))
+                .field(field)
+                .hint("a number above 0 with `s`, `m`, `h`, `d` or `w`, such as 1d")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(change: impl FnOnce(&mut AskedDrift)) -> Result<Question> {
+        let mut asked = AskedDrift::default();
+        change(&mut asked);
+        Question::of(&asked, 1000.0..101_000.0)
+    }
+
+    #[test]
+    fn a_window_is_all_of_production_unless_times_or_a_length_say_less() {
+        let all = asked(|_| {}).unwrap();
+        assert!(all.window.contains(&1000.0) && all.window.contains(&101_000.0));
+        assert_eq!(all.against, Against::Context(Context::Training));
+        let last = asked(|asked| asked.window = Some("1h".into())).unwrap();
+        assert!((last.window.end - last.window.start - 3600.0).abs() < 1e-6);
+        let text = asked(|asked| {
+            asked.from = Some("1970-01-01T01:00:00Z".into());
+            asked.to = Some("7200.5".into());
+        });
+        assert_eq!(text.unwrap().window, 3600.0..7200.5);
+        let both =
+            asked(|asked| (asked.from, asked.window) = (Some("1".into()), Some("1d".into())));
+        assert_eq!(both.unwrap_err().code, "ambiguous_window");
+        let turned = asked(|asked| (asked.from, asked.to) = (Some("9".into()), Some("9".into())));
+        assert_eq!(turned.unwrap_err().code, "bad_time");
+        for wrong in ["", "d", "-1d", "1y", "infd", "0s"] {
+            let refused = asked(|asked| asked.window = Some(wrong.into())).unwrap_err();
+            assert_eq!(
+                (refused.code, refused.field.as_deref()),
+                ("bad_time", Some("window"))
+            );
+        }
+    }
+
+    #[test]
+    fn references_are_contexts_datasets_the_time_before_or_another_time() {
+        let against = |text: &str| {
+            let told = asked(|asked| {
+                (asked.from, asked.to) = (Some("3000".into()), Some("4000".into()));
+                asked.reference = Some(text.into());
+            });
+            told.map(|told| told.against)
+        };
+        assert_eq!(against("test").unwrap(), Against::Context(Context::Test));
+        assert_eq!(against("v7").unwrap(), Against::Dataset("v7".into()));
+        assert_eq!(against("previous").unwrap(), Against::Time(2000.0..3000.0));
+        assert_eq!(against("5..6.5").unwrap(), Against::Time(5.0..6.5));
+        assert_eq!(against("6..5").unwrap_err().code, "bad_time");
+    }
+
+    #[test]
+    fn buckets_are_as_short_as_a_timeline_of_few_lets_them_be() {
+        let length = |window: &str, bucket: Option<&str>| {
+            let told = asked(|asked| {
+                asked.window = Some(window.into());
+                asked.bucket = bucket.map(str::to_owned);
+            });
+            told.map(|told| told.bucket)
+        };
+        for (window, expected) in [
+            ("1h", 300.0),
+            ("1d", 3600.0),
+            ("30d", 86_400.0),
+            ("1000d", 21.0 * 86_400.0),
+        ] {
+            assert!(
+                (length(window, None).unwrap() - expected).abs() < 1e-6,
+                "{window}"
+            );
+        }
+        assert!((length("1d", Some("2h")).unwrap() - 7200.0).abs() < 1e-6);
+        assert_eq!(length("1d", Some("1s")).unwrap_err().code, "out_of_range");
+    }
+}
