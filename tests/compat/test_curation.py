@@ -144,3 +144,18 @@ def test_drift_names_the_records_that_are_new(server):
     assert [bucket["drifted"] for bucket in told["timeline"]][-1] is not False
     status, refusal = ask(server, "GET", f"spaces/{name}/drift?window=5m")
     assert (status, refusal["error"], refusal["field"]) == (422, "too_few_records", "from")
+
+
+def test_a_paused_scorer_is_paused_after_a_kill(tmp_path):
+    server = Server(tmp_path)
+    status, told = ask(server, "POST", "service/scorer/pause", {})
+    assert status == 200
+    assert {one["component"]: one["state"] for one in told["components"]}["scorer"] == "paused"
+    server.process.kill()
+    server.process.wait()
+    server.start()
+    told = ask(server, "GET", "status")[1]
+    assert {one["component"]: one["state"] for one in told["components"]}["scorer"] == "paused"
+    assert ask(server, "POST", "service/scorer/resume", {})[0] == 200
+    assert [job["state"] for job in ask(server, "GET", "jobs")[1]["jobs"] if job["id"] == "curation_scores"] == ["running"]
+    assert server.stop() == 0

@@ -58,13 +58,20 @@ impl Curation {
 
     /// Says that there is something to score in a space.
     pub(crate) fn wake(&self, space: &Space) {
+        // So that its status is told from now on.
+        self.desk(space);
         self.work.spaces.lock().insert(space.collection.id);
         self.work.came.notify_all();
         self.begin_run();
     }
 
+    /// Spaces that wait to be scored.
+    pub(crate) fn waiting(&self) -> usize {
+        self.work.spaces.lock().len()
+    }
+
     /// Begins a run unless one is under way, or the job is paused.
-    fn begin_run(&self) {
+    pub(crate) fn begin_run(&self) {
         if self.work.runs.swap(true, Ordering::SeqCst) {
             return;
         }

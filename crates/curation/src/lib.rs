@@ -21,6 +21,7 @@
 //! | `drift` | whether production has moved, where to, and what that costs |
 //! | `accuracy` | how likely the model is right |
 //! | `report` | everything that is told of a space, on one page |
+//! | `status` | what works for curation, and switching it |
 //! | `jobs` | the job that keeps scores in step |
 //! | `retrain` | when to retrain, who does it, what became of it |
 
@@ -42,6 +43,7 @@ mod refusal;
 mod report;
 mod retrain;
 mod spaces;
+mod status;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -61,6 +63,7 @@ pub use refusal::{Refusal, Result};
 pub use report::ReportFormat;
 pub use retrain::{Claim, Completion, Failure, Fire, Heartbeat, Overrides, RetrainingState, Which};
 pub use spaces::{Place, Space, SpaceSummary};
+pub use status::Switch;
 
 /// Curation over a database. All methods can be called from any thread.
 pub struct Curation {

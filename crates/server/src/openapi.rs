@@ -132,6 +132,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         let schema = match name {
             "collection_id" if takes_an_id(route) => json!({"type": "string", "format": "uuid"}),
             "crn" => json!({"type": "string", "pattern": "^[^:]+:[^:]+:[^:]+$"}),
+            "component" if route.path.starts_with(routes::CURATION) => text.clone(),
             "component" if route.operation == "run_component" => named("RunnableComponent"),
             "component" => named("ComponentName"),
             _ => text.clone(),

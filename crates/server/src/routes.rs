@@ -48,7 +48,8 @@ const PAGES: &[&str] = &["limit", "offset"];
 
 /// Every route but those of the first version of the API, which is gone.
 pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().chain(control::ROUTES).chain(curation::ROUTES)
+    let curation = curation::ROUTES.iter().chain(curation::SERVICE);
+    ROUTES.iter().chain(control::ROUTES).chain(curation)
 }
 
 const ROUTES: &[Route] = &[

@@ -10,4 +10,5 @@ pub(crate) mod namespaces;
 pub(crate) mod pages;
 pub(crate) mod records;
 pub(crate) mod retraining;
+pub(crate) mod service;
 pub(crate) mod system;

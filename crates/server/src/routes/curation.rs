@@ -3,9 +3,9 @@
 
 use super::PAGES;
 use super::route::{Route, route, with};
-use crate::access::Need::Database;
+use crate::access::Need::{Database, Server};
 use crate::access::Role::{Read, Write};
-use crate::handlers::{curation as handlers, findings, retraining};
+use crate::handlers::{curation as handlers, findings, retraining, service};
 
 /// What may also stand in the query string of a log.
 const OF_A_BATCH: &[&str] = &[
@@ -41,6 +41,60 @@ macro_rules! both_forms {
         )*]
     };
 }
+
+/// What is of the whole server; one that does not say what it needs is for administrators.
+pub(super) const SERVICE: &[Route] = &[
+    route(
+        "get",
+        "/curation/v1/status",
+        "curation_status",
+        "State, queue and lag of what works for curation.",
+        |f| with(f, service::status),
+    )
+    .needs(Server(Read))
+    .answers(200, "Object"),
+    route(
+        "post",
+        "/curation/v1/service/{component}/pause",
+        "curation_pause",
+        "Lets a component of curation do nothing by itself from now on.",
+        |f| with(f, service::pause),
+    )
+    .answers(200, "Object"),
+    route(
+        "post",
+        "/curation/v1/service/{component}/resume",
+        "curation_resume",
+        "Lets a component of curation work again.",
+        |f| with(f, service::resume),
+    )
+    .answers(200, "Object"),
+    route(
+        "post",
+        "/curation/v1/service/{component}/run",
+        "curation_run",
+        "Has a component of curation do at once what waits for it.",
+        |f| with(f, service::run),
+    )
+    .answers(200, "Object"),
+    route(
+        "get",
+        "/curation/v1/jobs",
+        "curation_jobs",
+        "The jobs of curation.",
+        |f| with(f, service::jobs),
+    )
+    .needs(Server(Read))
+    .answers(200, "Object"),
+    route(
+        "post",
+        "/curation/v1/jobs/{job}/cancel",
+        "curation_cancel",
+        "Asks the run of a job of curation to end.",
+        |f| with(f, service::cancel),
+    )
+    .answers(200, "Object"),
+];
 
 /// Each begins with [`super::CURATION`].
 pub(super) const ROUTES: &[Route] = both_forms! {

@@ -119,7 +119,10 @@ fn may(key: &Key, method: &str, route: &str) -> bool {
     let own_database = key.database.is_none_or(|name| name == "default_database");
     let needed = |otherwise: Role| if looks { Role::Read } else { otherwise };
     // Without names in the path, the default ones are meant.
-    if route.contains("/databases/{database}") || route.starts_with("/curation/") {
+    let of_curation = route.starts_with("/curation/");
+    let service = ["/v1/status", "/v1/service/", "/v1/jobs"];
+    let of_server = of_curation && service.iter().any(|part| route.contains(part));
+    if route.contains("/databases/{database}") || (of_curation && !of_server) {
         let itself = route.ends_with("/databases/{database}");
         let role = needed(if itself { Role::Admin } else { Role::Write });
         return own_tenant && own_database && key.role >= role;

@@ -12,6 +12,7 @@ mod curation_drift;
 mod curation_issues;
 mod curation_report;
 mod curation_scores;
+mod curation_service;
 mod forks;
 mod harness;
 mod hostile;

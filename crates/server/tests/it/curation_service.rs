@@ -1,0 +1,151 @@
+//! What works for curation and its switches, over a real socket.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use vermilion_engine::Config;
+
+use crate::curation_scores::{fill, refused};
+use crate::harness::TestServer;
+
+fn component(told: &Value, name: &str) -> Value {
+    let all = told["components"].as_array().unwrap().iter();
+    let found = all.clone().find(|one| one["component"] == name);
+    found.unwrap_or_else(|| panic!("no {name}: {told}")).clone()
+}
+
+fn status(server: &TestServer) -> Value {
+    let answer = server.get("/curation/v1/status");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+fn switch(server: &TestServer, path: &str) -> Value {
+    let answer = server.post(&format!("/curation/v1/service/{path}"), &json!({}));
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.json()
+}
+
+/// Waits until `holds` of the status.
+fn wait(server: &TestServer, holds: impl Fn(&Value) -> bool) {
+    let begun = Instant::now();
+    while !holds(&status(server)) {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{}",
+            status(server)
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_paused_scorer_scores_nothing_by_itself_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || TestServer::over(Config::at(folder.path()).unwrap(), |_| {});
+    let server = open();
+    let paused = switch(&server, "scorer/pause");
+    assert_eq!(component(&paused, "scorer")["state"], "paused");
+    let job = server.get("/control/v1/jobs/curation_scores").json();
+    assert_eq!(job["paused"], true);
+    drop(server);
+    let server = open();
+    assert_eq!(component(&status(&server), "scorer")["state"], "paused");
+    fill(&server, 30, 0);
+    std::thread::sleep(Duration::from_millis(300));
+    let told = status(&server);
+    assert_eq!(component(&told, "scorer")["job"]["last_run"], Value::Null);
+    assert!(
+        component(&told, "scorer")["queue"].as_u64().unwrap() >= 1,
+        "{told}"
+    );
+    assert!(
+        component(&told, "class_statistics")["lag"]
+            .as_u64()
+            .unwrap()
+            > 0,
+        "{told}"
+    );
+    // What waits is done when it is resumed.
+    assert_eq!(
+        component(&switch(&server, "scorer/resume"), "scorer")["state"],
+        "running"
+    );
+    wait(&server, |told| {
+        let space = &told["spaces"][0];
+        space["records"] == 90 && space["stale_records"] == 0 && space["operations_behind"] == 0
+    });
+    let space = &status(&server)["spaces"][0];
+    assert_eq!(
+        (&space["space"], &space["has_reference"]),
+        (&json!("digits"), &json!(true))
+    );
+}
+
+#[test]
+fn components_run_at_once_and_jobs_are_listed_and_cancelled() {
+    let server = TestServer::start();
+    fill(&server, 10, 0);
+    wait(&server, |told| {
+        component(told, "scorer")["job"]["running"] == false
+    });
+    switch(&server, "scorer/run");
+    let jobs = server.get("/curation/v1/jobs").json();
+    let names: Vec<&str> = jobs["jobs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|job| job["id"].as_str().unwrap())
+        .collect();
+    assert!(
+        names.contains(&"curation_scores")
+            && names.iter().all(|name| name.starts_with("curation_"))
+    );
+    // A run lingers for more work; it ends when it is told to.
+    let cancelled = server.post("/curation/v1/jobs/curation_scores/cancel", &json!({}));
+    assert!(
+        [200, 409].contains(&cancelled.status),
+        "{}",
+        cancelled.text()
+    );
+    wait(&server, |told| component(told, "scorer")["running"] == 0);
+    let idle = server.post("/curation/v1/jobs/curation_scores/cancel", &json!({}));
+    refused(&idle, 409, "conflict", None);
+    switch(&server, "indexer/pause");
+    let seen = server.get("/control/v1/status").json();
+    let indexing = seen["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["component"] == "indexing");
+    assert_eq!(indexing.unwrap()["state"], "paused");
+    assert_eq!(
+        component(&switch(&server, "indexer/resume"), "indexer")["state"],
+        "running"
+    );
+}
+
+#[test]
+fn what_has_no_switch_or_is_not_there_is_refused_by_name() {
+    let server = TestServer::start();
+    let post = |path: &str| server.post(&format!("/curation/v1/{path}"), &json!({}));
+    refused(
+        &post("service/pump/pause"),
+        404,
+        "unknown_component",
+        Some("component"),
+    );
+    refused(
+        &post("service/drift/run"),
+        409,
+        "not_switchable",
+        Some("component"),
+    );
+    refused(
+        &post("jobs/log_sync/cancel"),
+        404,
+        "job_not_found",
+        Some("job"),
+    );
+    refused(&post("jobs/none/cancel"), 404, "job_not_found", Some("job"));
+}
