@@ -92,6 +92,7 @@ fn server_config(values: &Values) -> ServerConfig {
         audit_file: values.audit_file.0.clone(),
         tls: values.tls(),
         tenant_requests_max: values.tenant_requests_max.0,
+        webhook_public_only: values.webhook_public_only,
         body_bytes_max: values.body_bytes_max.0 as usize,
         cors_allow_origins: values.cors_allow_origins.0.clone(),
         ..ServerConfig::default()

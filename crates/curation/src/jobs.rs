@@ -60,6 +60,7 @@ impl Curation {
     pub(crate) fn wake(&self, space: &Space) {
         // So that its status is told from now on.
         self.desk(space);
+        self.bell.wrote(space.collection.id);
         self.work.spaces.lock().insert(space.collection.id);
         self.work.came.notify_all();
         self.begin_run();
@@ -147,6 +148,9 @@ impl Curation {
         let work = || {
             self.follow(&space, &desk)?;
             let scored = self.score(&space, &desk, &go_on)?;
+            if scored > 0 {
+                self.bell.wrote(id);
+            }
             self.study_what_is_wanted(&space, &desk, &go_on)?;
             Ok(scored)
         };

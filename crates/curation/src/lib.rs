@@ -61,9 +61,19 @@ pub use log::Logged;
 pub use recommend::Asked;
 pub use refusal::{Refusal, Result};
 pub use report::ReportFormat;
-pub use retrain::{Claim, Completion, Failure, Fire, Heartbeat, Overrides, RetrainingState, Which};
+pub use retrain::{
+    Claim, Completion, Failure, Fire, Heartbeat, Listed, NewTrigger, NewWebhook, RetrainingState,
+    Which,
+};
 pub use spaces::{Place, Space, SpaceSummary};
 pub use status::Switch;
+
+/// What curation is to be told besides its database.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether webhooks reach public addresses only.
+    pub webhooks_public_only: bool,
+}
 
 /// Curation over a database. All methods can be called from any thread.
 pub struct Curation {
@@ -76,11 +86,14 @@ pub struct Curation {
     work: jobs::Work,
     /// Taken before the turn of a desk, never after it.
     book: Mutex<retrain::Book>,
+    bell: Arc<retrain::Bell>,
+    watch: retrain::Watch,
+    options: Options,
 }
 
 impl Curation {
-    /// Curation over `database`, whose scheduler gets the job that keeps scores in step.
-    pub fn open(database: Arc<Database>) -> vermilion_engine::Result<Arc<Self>> {
+    /// Curation over `database`, whose scheduler gets the jobs that keep scores in step and judge triggers.
+    pub fn open(database: Arc<Database>, options: Options) -> vermilion_engine::Result<Arc<Self>> {
         let book = retrain::Book::read(&database)?;
         let curation = Arc::new(Self {
             database,
@@ -89,8 +102,24 @@ impl Curation {
             desks: Mutex::default(),
             work: jobs::Work::default(),
             book: Mutex::new(book),
+            bell: Arc::default(),
+            watch: retrain::Watch::default(),
+            options,
         });
         Self::bring_job(&curation)?;
+        Self::bring_trigger_job(&curation)?;
+        curation.watch.begin(&curation)?;
         Ok(curation)
+    }
+
+    /// Ends its thread; before the database is closed. Idempotent.
+    pub fn close(&self) {
+        self.watch.end(&self.bell);
+    }
+}
+
+impl Drop for Curation {
+    fn drop(&mut self) {
+        self.close();
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use vermilion_engine::model::{Consistency, Filter, GetRequest, RecordSelection};
-use vermilion_scores::{Graph, PriorityOptions, Selection, Signal, Undecided, radius};
+use vermilion_scores::{Graph, Pick, PriorityOptions, Selection, Signal, Undecided, radius};
 
 use crate::desk::{CHUNK, Decision, Desk, Row, Sought, State, of_context};
 use crate::fields::Context;
@@ -48,6 +48,10 @@ pub(crate) struct List {
     pub(crate) epoch: u64,
     pub(crate) as_of: u64,
     pub(crate) radius: f64,
+    /// What the model is uncertain about in production, in records, and what of it no label covers.
+    pub(crate) mass: f64,
+    /// See `mass`.
+    pub(crate) uncovered: f64,
     /// When the first snooze ends, and the list with it: seconds since 1970.
     until: f64,
     /// Whether there was no reference, and all records weigh the same.
@@ -146,37 +150,24 @@ impl Curation {
         let radius = options.radius.unwrap_or_else(|| radius(&graph));
         columns.cover(&graph);
         self.look_at_triage(space, &mut columns)?;
-        let records = Undecided {
-            graph: &graph,
-            uncertainty: &columns.uncertainty,
-            novelty: &columns.novelty,
-            trouble: &columns.trouble,
-            decided: &columns.decided,
-            labelled: &columns.labelled,
-            triage: &columns.triage,
-            rejected: &columns.rejected,
-            classes: &columns.classes,
-            groups: &columns.groups,
-        };
         let options = PriorityOptions {
             radius: Some(radius),
             ..options
         };
-        let picks = Selection::new(records, options).take(ENTRIES_MAX);
-        let entries = picks
-            .map(|pick| Entry {
-                id: columns.ids[pick.row as usize].clone(),
-                priority: pick.priority,
-                gain: pick.gain,
-                coverage: pick.coverage,
-                drawn: pick.drawn,
-            })
-            .collect();
+        let selection = Selection::new(columns.undecided(&graph), options);
+        let (mass, uncovered) = (
+            selection.coverage().mass(),
+            selection.coverage().uncovered(),
+        );
+        let picks = selection.take(ENTRIES_MAX);
+        let entries = picks.map(|pick| columns.entry(&pick)).collect();
         let list = Arc::new(List {
             entries,
             epoch,
             as_of,
             radius,
+            mass,
+            uncovered,
             until: columns.until,
             degraded,
         });
@@ -291,6 +282,33 @@ fn is_left_out(id: &str, row: &Row, wanted: &Wanted, meant: Option<&BTreeSet<Str
 }
 
 impl Columns {
+    /// What a list is made of.
+    fn undecided<'a>(&'a self, graph: &'a Graph) -> Undecided<'a> {
+        Undecided {
+            graph,
+            uncertainty: &self.uncertainty,
+            novelty: &self.novelty,
+            trouble: &self.trouble,
+            decided: &self.decided,
+            labelled: &self.labelled,
+            triage: &self.triage,
+            rejected: &self.rejected,
+            classes: &self.classes,
+            groups: &self.groups,
+        }
+    }
+
+    /// The entry of a pick.
+    fn entry(&self, pick: &Pick) -> Entry {
+        Entry {
+            id: self.ids[pick.row as usize].clone(),
+            priority: pick.priority,
+            gain: pick.gain,
+            coverage: pick.coverage,
+            drawn: pick.drawn,
+        }
+    }
+
     /// The records whose neighbours are needed, ascending: those that may be picked, those that cover
     /// or were rejected, and a sample by which similarity is measured.
     fn sought(&self, options: &PriorityOptions) -> Vec<u32> {

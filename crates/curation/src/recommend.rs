@@ -200,7 +200,8 @@ fn place_of(cursor: &str, mark: &str) -> Result<usize> {
         .hint("begin again without a cursor, with the same options on each page"))
 }
 
-fn wanted(asked: &Asked) -> Result<Wanted> {
+/// The list that is asked for.
+pub(crate) fn wanted(asked: &Asked) -> Result<Wanted> {
     let objective = match asked.objective.as_deref() {
         None | Some("retrain") => Objective::Retrain,
         Some("explore") => Objective::Explore,

@@ -9,7 +9,7 @@ use axum::http::HeaderValue;
 use axum::middleware::from_fn_with_state;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
-use vermilion_curation::Curation;
+use vermilion_curation::{Curation, Options};
 use vermilion_engine::Database;
 use vermilion_protocol::ApiError;
 
@@ -70,8 +70,11 @@ impl App {
                 reason: error.to_string(),
             })
         });
+        let options = Options {
+            webhooks_public_only: config.webhook_public_only,
+        };
         Ok(Self(Arc::new(Shared {
-            curation: Curation::open(database.clone())?,
+            curation: Curation::open(database.clone(), options)?,
             database,
             keyring: keyring.map(Arc::new),
             audit: audit.transpose()?,

@@ -56,6 +56,8 @@ pub struct ServerConfig {
     pub tls: Option<TlsFiles>,
     /// Requests a second that each tenant may send.
     pub tenant_requests_max: Option<NonZeroUsize>,
+    /// Whether webhooks of curation reach public addresses only.
+    pub webhook_public_only: bool,
     /// The largest request body.
     pub body_bytes_max: usize,
     /// Origins whose web pages may send requests; `*` means any. Empty sends no CORS headers.
@@ -82,6 +84,7 @@ impl Default for ServerConfig {
             audit_file: None,
             tls: None,
             tenant_requests_max: None,
+            webhook_public_only: false,
             body_bytes_max: 41_943_040,
             cors_allow_origins: Vec::new(),
             connections_max: 4096,

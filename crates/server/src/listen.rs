@@ -180,7 +180,12 @@ impl Server {
             connections.abort_all();
         }
         let database = app.database.clone();
-        let closed = tokio::task::spawn_blocking(move || database.close()).await;
+        let curation = app.curation.clone();
+        let closed = tokio::task::spawn_blocking(move || {
+            curation.close();
+            database.close()
+        })
+        .await;
         closed.unwrap_or_else(|error| {
             Err(vermilion_engine::Error::internal(format!(
                 "closing failed: {error}"

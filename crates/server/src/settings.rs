@@ -127,6 +127,9 @@ settings! {
     allow_reset: bool = "false";
     /// Origins whose web pages may send requests, separated by commas; `*` means any.
     cors_allow_origins: Origins = "";
+    /// Has webhooks of curation reach public addresses only, and none of this machine or its networks:
+    /// for servers whose users are not trusted with these. See [curation](curation.md).
+    webhook_public_only: bool = "false";
     /// The largest request body; larger ones get the status 413.
     body_bytes_max: ByteCount = "40MiB";
     /// How much is logged.

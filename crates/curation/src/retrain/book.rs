@@ -4,17 +4,21 @@
 //! restart finds. Whoever changes something holds the book meanwhile, across the write; so one change
 //! sees the one before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value as Json;
 use vermilion_engine::Database;
 use vermilion_engine::catalog::Document;
 use vermilion_engine::model::CollectionId;
 
 use super::run::Run;
+use super::trigger::Trigger;
 use crate::Result;
 
 /// Documents about retrainings.
 const RUNS: &str = "curation_retraining";
+/// Documents about triggers.
+const TRIGGERS: &str = "curation_trigger";
 /// Ended retrainings of a space that are kept.
 const KEPT: usize = 500;
 
@@ -23,6 +27,8 @@ const KEPT: usize = 500;
 pub(crate) struct Book {
     /// By space, then by number.
     runs: BTreeMap<(CollectionId, u64), Run>,
+    /// By space, then by id.
+    triggers: BTreeMap<(CollectionId, String), Trigger>,
 }
 
 impl Book {
@@ -30,16 +36,23 @@ impl Book {
     pub(crate) fn read(database: &Database) -> vermilion_engine::Result<Self> {
         let mut book = Self::default();
         for document in database.documents(RUNS, "")? {
+            let place = place_of(&document.key).map(|(space, number)| (space, number.parse()));
+            let run = serde_json::from_value::<Run>(document.body);
+            match (place, run) {
+                (Some((space, Ok(number))), Ok(run)) => {
+                    book.runs.insert((space, number), run);
+                }
+                (_, unread) => pass_over(&document.key, unread.err()),
+            }
+        }
+        for document in database.documents(TRIGGERS, "")? {
             let place = place_of(&document.key);
-            match (place, serde_json::from_value::<Run>(document.body)) {
-                (Some(place), Ok(run)) => {
-                    book.runs.insert(place, run);
+            let trigger = serde_json::from_value::<Trigger>(document.body);
+            match (place, trigger) {
+                (Some((space, id)), Ok(trigger)) if trigger.policy().is_ok() => {
+                    book.triggers.insert((space, id.to_owned()), trigger);
                 }
-                // It stays as it is: the release that wrote it can read it.
-                (_, unread) => {
-                    let why = unread.err().map(|error| error.to_string());
-                    tracing::warn!(key = document.key, why, "a retraining is passed over");
-                }
+                (_, unread) => pass_over(&document.key, unread.err()),
             }
         }
         Ok(book)
@@ -78,6 +91,15 @@ impl Book {
         self.forget_old(database, space)
     }
 
+    /// The same for what the clock and receivers do: where it cannot be stored, as on a full disk, it
+    /// holds until the next start, which finds the same by itself, or tells a receiver once more.
+    pub(super) fn put_or_keep(&mut self, database: &Database, space: CollectionId, run: Run) {
+        if let Err(refusal) = self.put(database, space, run.clone()) {
+            tracing::warn!(why = refusal.message, "a retraining cannot be stored");
+            self.runs.insert((space, run.number), run);
+        }
+    }
+
     /// Forgets the oldest that have ended, past those that are kept.
     fn forget_old(&mut self, database: &Database, space: CollectionId) -> Result<()> {
         let ended: Vec<u64> = self
@@ -92,12 +114,85 @@ impl Book {
         Ok(())
     }
 
+    /// The spaces with a trigger or a retraining.
+    pub(super) fn spaces(&self) -> BTreeSet<CollectionId> {
+        let of_runs = self.runs.keys().map(|(space, _)| *space);
+        let of_triggers = self.triggers.keys().map(|(space, _)| *space);
+        of_runs.chain(of_triggers).collect()
+    }
+
+    /// Open retrainings, each with its space.
+    pub(super) fn open(&self) -> impl Iterator<Item = (CollectionId, &Run)> {
+        let all = self.runs.iter().map(|((space, _), run)| (*space, run));
+        all.filter(|(_, run)| run.state.is_open())
+    }
+
+    /// A trigger.
+    pub(super) fn trigger(&self, space: CollectionId, id: &str) -> Option<&Trigger> {
+        self.triggers.get(&(space, id.to_owned()))
+    }
+
+    /// Notes when a trigger was judged, and how; in memory only.
+    pub(super) fn note_judged(&mut self, space: CollectionId, id: &str, at: f64, judged: Json) {
+        if let Some(trigger) = self.triggers.get_mut(&(space, id.to_owned())) {
+            trigger.judged = Some((at, judged));
+        }
+    }
+
+    /// Those of a space, by id.
+    pub(super) fn triggers(&self, space: CollectionId) -> impl Iterator<Item = &Trigger> {
+        let triggers = self.triggers.range((space, String::new())..);
+        let of_space = triggers.take_while(move |((other, _), _)| *other == space);
+        of_space.map(|(_, trigger)| trigger)
+    }
+
+    /// Whether a space has any.
+    pub(crate) fn has_triggers(&self, space: CollectionId) -> bool {
+        self.triggers(space).next().is_some()
+    }
+
+    /// Stores a trigger in the place of the one with its id.
+    pub(super) fn put_trigger(
+        &mut self,
+        database: &Database,
+        space: CollectionId,
+        trigger: Trigger,
+    ) -> Result<()> {
+        let body = serde_json::to_value(&trigger).expect("texts and numbers are always JSON");
+        database.put_document(Document {
+            kind: TRIGGERS.to_owned(),
+            key: format!("{space}/{}", trigger.id),
+            body,
+        })?;
+        self.triggers.insert((space, trigger.id.clone()), trigger);
+        Ok(())
+    }
+
+    /// Forgets a trigger; whether there was one.
+    pub(super) fn forget_trigger(
+        &mut self,
+        database: &Database,
+        space: CollectionId,
+        id: &str,
+    ) -> Result<bool> {
+        if self.trigger(space, id).is_none() {
+            return Ok(false);
+        }
+        database.delete_document(TRIGGERS, &format!("{space}/{id}"))?;
+        self.triggers.remove(&(space, id.to_owned()));
+        Ok(true)
+    }
+
     /// Forgets all that there is of a space.
     pub(crate) fn forget_space(&mut self, database: &Database, space: CollectionId) -> Result<()> {
         let numbers: Vec<u64> = self.runs(space).map(|run| run.number).collect();
         for number in numbers {
             database.delete_document(RUNS, &key_of(space, number))?;
             self.runs.remove(&(space, number));
+        }
+        let ids: Vec<String> = self.triggers(space).map(|one| one.id.clone()).collect();
+        for id in ids {
+            self.forget_trigger(database, space, &id)?;
         }
         Ok(())
     }
@@ -108,9 +203,15 @@ fn key_of(space: CollectionId, number: u64) -> String {
     format!("{space}/{number:010}")
 }
 
-fn place_of(key: &str) -> Option<(CollectionId, u64)> {
-    let (space, number) = key.split_once('/')?;
-    Some((collection_id(space)?, number.parse().ok()?))
+fn place_of(key: &str) -> Option<(CollectionId, &str)> {
+    let (space, rest) = key.split_once('/')?;
+    Some((collection_id(space)?, rest))
+}
+
+/// A document stays as it is that this release cannot read: the one that wrote it can.
+fn pass_over(key: &str, why: Option<serde_json::Error>) {
+    let why = why.map(|error| error.to_string());
+    tracing::warn!(key, why, "a document about retraining is passed over");
 }
 
 /// The id that a text is.

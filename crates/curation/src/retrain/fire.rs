@@ -7,9 +7,12 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use vermilion_engine::model::{CollectionScope, Page};
 
+use super::Listed;
 use super::book::{Book, collection_id};
+use super::delivery::Delivery;
 use super::event::{event, links};
 use super::run::{Run, State, random_hex, seconds, text};
+use super::trigger::{Trigger, no_trigger};
 use crate::fields;
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
@@ -29,6 +32,8 @@ const PAGE_MAX: u32 = 1000;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fire {
+    /// The trigger that it is of: its receiver is told.
+    pub trigger: Option<String>,
     /// Why, in words.
     pub note: Option<String>,
     /// Whether only to tell what would be begun.
@@ -50,20 +55,13 @@ pub struct Which {
     pub offset: Option<u32>,
 }
 
-/// Which part of the labels that people set is meant.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub struct Overrides {
-    /// Entries of the page.
-    pub limit: Option<u32>,
-    /// Entries to pass over.
-    pub offset: Option<u32>,
-}
-
 /// What a retraining begins with, besides the state of its space.
 pub(super) struct Firing {
     pub(super) trigger: Option<String>,
     pub(super) reason: Json,
     pub(super) expires_after_seconds: f64,
+    /// Who is told.
+    pub(super) url: Option<String>,
 }
 
 impl Curation {
@@ -71,15 +69,27 @@ impl Curation {
     pub fn fire(&self, place: &Place, name: &str, asked: &Fire) -> Result<(Json, bool)> {
         let space = self.space(place, name)?;
         let note = text("note", asked.note.as_ref())?;
+        let trigger = asked.trigger.as_deref().map(|id| {
+            let book = self.book.lock();
+            let trigger = book.trigger(space.collection.id, id).cloned();
+            trigger.ok_or_else(|| no_trigger(id))
+        });
+        let trigger = trigger.transpose()?;
+        let usual = trigger
+            .as_ref()
+            .map(|trigger| trigger.expires_after_seconds);
         let firing = Firing {
-            trigger: None,
+            trigger: trigger.as_ref().map(|trigger| trigger.id.clone()),
             reason: json!({
                 "type": "manual",
                 "text": note.as_deref().unwrap_or("Somebody asked for it."),
             }),
-            expires_after_seconds: expires_after(asked.expires_after_seconds)?,
+            expires_after_seconds: expires_after(asked.expires_after_seconds.or(usual))?,
+            url: trigger.as_ref().and_then(Trigger::url),
         };
-        let dry_run = asked.dry_run == Some(true);
+        let dry_run = asked
+            .dry_run
+            .unwrap_or(trigger.is_some_and(|trigger| trigger.dry_run));
         let run = self.begin_retraining(&space, firing, dry_run)?;
         let mut told = run.told();
         told["event"] = event(&run, &space.collection, &space.embedding_set);
@@ -135,11 +145,14 @@ impl Curation {
             lease: None,
             progress: None,
             message: None,
+            delivery: firing.url.map(|url| Delivery::new(&url, now)),
             finished_at: None,
             outcome: None,
         };
         if !dry_run {
             book.put(&self.database, id, run.clone())?;
+            drop(book);
+            self.bell.ring();
         }
         Ok(run)
     }
@@ -213,7 +226,7 @@ impl Curation {
 
     /// Labels that people set, and how they differ from what was logged: what a worker trains on in the
     /// place of older labels that it may have.
-    pub fn label_overrides(&self, place: &Place, id: &str, asked: Overrides) -> Result<Json> {
+    pub fn label_overrides(&self, place: &Place, id: &str, asked: Listed) -> Result<Json> {
         let (space, run) = self.found_run(place, id)?;
         let page = page(asked.limit, asked.offset)?;
         let desk = self.desk(&space);

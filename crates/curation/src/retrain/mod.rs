@@ -7,23 +7,50 @@
 //! | file | what |
 //! |---|---|
 //! | `run` | one retraining: its states and its lease |
+//! | `delivery` | how far the telling of a receiver has come |
 //! | `book` | all of them, durable, and in memory too |
 //! | `fire` | how one begins, and what is told of those that there are |
 //! | `work` | what workers do: claim, heartbeat, complete, fail; and cancel |
 //! | `outcome` | what completing does: the new space, consumed records, before and after |
 //! | `event` | what workers and receivers are told |
+//! | `policy` | when it is time, as somebody says it |
+//! | `trigger` | triggers made, listed and deleted |
+//! | `conditions` | what no label covers, accuracy, drift |
+//! | `judge` | whether policies hold, and the job that asks |
+//! | `webhook` | how a receiver is told: one signed request |
+//! | `watch` | the thread that tells receivers and looks at the clock |
 
 mod book;
+mod conditions;
+mod delivery;
 mod event;
 mod fire;
+mod judge;
 mod outcome;
+mod policy;
 mod run;
+mod trigger;
+mod watch;
+mod webhook;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
+use serde::Deserialize;
+
 pub(crate) use book::Book;
-pub use fire::{Fire, Overrides, Which};
+pub use fire::{Fire, Which};
 pub use run::State as RetrainingState;
+pub use trigger::{NewTrigger, NewWebhook};
+pub(crate) use watch::{Bell, Watch};
 pub use work::{Claim, Completion, Failure, Heartbeat};
+
+/// Which part of a list is meant.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Listed {
+    /// Entries of the page.
+    pub limit: Option<u32>,
+    /// Entries to pass over.
+    pub offset: Option<u32>,
+}

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use vermilion_engine::model::CollectionId;
 
+use super::delivery::Delivery;
 use crate::key::hexadecimal;
 use crate::{Refusal, Result};
 
@@ -144,6 +145,7 @@ pub(super) struct Run {
     pub(super) lease: Option<Lease>,
     pub(super) progress: Option<f64>,
     pub(super) message: Option<String>,
+    pub(super) delivery: Option<Delivery>,
     pub(super) finished_at: Option<f64>,
     pub(super) outcome: Option<Outcome>,
 }
@@ -164,6 +166,20 @@ impl Run {
             self.end(State::Expired, self.expires_at);
         }
         self.state != before
+    }
+
+    /// When time alone will change it.
+    pub(super) fn changes_at(&self) -> Option<f64> {
+        match &self.lease {
+            Some(lease) => Some(lease.expires_at),
+            None => self.state.waits().then_some(self.expires_at),
+        }
+    }
+
+    /// When its receiver is to be told, while it waits.
+    pub(super) fn told_at(&self) -> Option<f64> {
+        let waits = self.state == State::Pending;
+        self.delivery.as_ref().filter(|_| waits)?.due_at()
     }
 
     /// Gives it to a worker; answers the token of the lease.
@@ -219,6 +235,9 @@ impl Run {
         self.state = state;
         self.lease = None;
         self.finished_at = Some(now);
+        if let Some(delivery) = &mut self.delivery {
+            delivery.give_up();
+        }
     }
 
     /// Ends it by the word of the worker that holds the lease `token`.
@@ -285,6 +304,7 @@ impl Run {
             lease,
             progress,
             message,
+            delivery,
             finished_at,
             outcome,
         } = self;
@@ -310,6 +330,7 @@ impl Run {
             "lease_expires_at": of_lease(|lease| lease.expires_at),
             "progress": progress,
             "message": message,
+            "delivery": delivery.as_ref().map(Delivery::told),
             "finished_at": finished_at,
             "result": outcome.as_ref().filter(|_| *state == State::Succeeded).map(Outcome::told),
         })

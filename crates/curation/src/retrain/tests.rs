@@ -24,6 +24,7 @@ fn waiting() -> Run {
         lease: None,
         progress: None,
         message: None,
+        delivery: None,
         finished_at: None,
         outcome: None,
     }
@@ -57,7 +58,9 @@ fn a_lease_that_runs_out_leads_back_and_its_worker_is_refused() {
 #[test]
 fn what_nobody_takes_expires_and_a_lost_lease_begins_the_wait_again() {
     let mut run = waiting();
+    assert_eq!(run.changes_at(), Some(1100.0));
     run.claim(90.0, None, 1050.0).unwrap();
+    assert_eq!(run.changes_at(), Some(1140.0));
     assert!(run.settle(1150.0));
     assert_eq!((run.state, run.expires_at), (State::Pending, 1240.0));
     assert!(run.settle(1240.0));

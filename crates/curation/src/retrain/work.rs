@@ -103,6 +103,7 @@ impl Curation {
         let token = run.claim(seconds, worker, now)?;
         book.put(&self.database, id, run.clone())?;
         drop(book);
+        self.bell.ring();
         Ok(claimed(&space, &run, &token))
     }
 
@@ -155,6 +156,7 @@ impl Curation {
             book.put(&self.database, space.collection.id, run.clone())?;
         }
         drop(book);
+        self.bell.ring();
         self.wake(&space);
         self.told_run(&space, &run)
     }
@@ -208,6 +210,7 @@ impl Curation {
             book.put(&self.database, space.collection.id, run.clone())?;
         }
         drop(book);
+        self.bell.ring();
         Ok((space, run, done))
     }
 }

@@ -40,6 +40,11 @@ impl Coverage {
         self.mass.is_empty()
     }
 
+    /// The mass of all records, covered or not.
+    pub fn mass(&self) -> f64 {
+        self.mass.iter().map(|&mass| f64::from(mass)).sum()
+    }
+
     /// The mass that nothing covers: a list is due again when it has grown.
     pub fn uncovered(&self) -> f64 {
         self.uncovered

@@ -1,10 +1,10 @@
-//! Routes of retrainings.
+//! Routes of retrainings and of their triggers.
 //!
 //! What must stay true: see `curation`, whose ways of reading requests and of refusing these are.
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use vermilion_curation::{Curation, Fire, Overrides, Which, body};
+use vermilion_curation::{Curation, Fire, Listed, Which, body};
 
 use super::curation::{At, Json, Reply, read, write};
 use crate::answer::{Answer, Failure};
@@ -43,7 +43,7 @@ pub(crate) async fn get(State(app): State<App>, at: At) -> Reply {
 pub(crate) async fn overrides(
     State(app): State<App>,
     at: At,
-    asked: Result<Asked<Overrides>, Failure>,
+    asked: Result<Asked<Listed>, Failure>,
 ) -> Reply {
     let Asked(asked) = asked?;
     let look =
@@ -89,4 +89,38 @@ pub(crate) async fn fail(State(app): State<App>, at: At, Json(bytes): Json) -> R
 pub(crate) async fn cancel(State(app): State<App>, at: At) -> Reply {
     let cancel = move |curation: &Curation| curation.cancel_retraining(&at.place, &at.names.target);
     Ok(Answer::value(&write(&app, cancel).await?))
+}
+
+pub(crate) async fn add_trigger(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {
+    let add = move |curation: &Curation| {
+        curation.add_trigger(&at.place, &at.names.collection, &body::decode(&bytes)?)
+    };
+    let told = write(&app, add).await?;
+    let told = serde_json::to_vec(&told).expect("answers have string keys only");
+    Ok(Answer::with_status(StatusCode::CREATED, told))
+}
+
+pub(crate) async fn list_triggers(
+    State(app): State<App>,
+    at: At,
+    asked: Result<Asked<Listed>, Failure>,
+) -> Reply {
+    let Asked(asked) = asked?;
+    let list = move |curation: &Curation| curation.triggers(&at.place, &at.names.collection, asked);
+    Ok(Answer::value(&read(&app, list).await?))
+}
+
+pub(crate) async fn get_trigger(State(app): State<App>, at: At) -> Reply {
+    let look = move |curation: &Curation| {
+        curation.trigger(&at.place, &at.names.collection, &at.names.target)
+    };
+    Ok(Answer::value(&read(&app, look).await?))
+}
+
+pub(crate) async fn delete_trigger(State(app): State<App>, at: At) -> Reply {
+    let delete = move |curation: &Curation| {
+        curation.delete_trigger(&at.place, &at.names.collection, &at.names.target)
+    };
+    write(&app, delete).await?;
+    Ok(Answer::empty())
 }

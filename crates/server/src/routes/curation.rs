@@ -163,6 +163,27 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         .with_body("Labels")
         .answers(200, "Decided")
     }
+    "post" "/spaces/{space}/triggers" "add_trigger" "Makes a trigger; its secret is told now only."
+        retraining::add_trigger {
+        .needs(Database(Write))
+        .with_body("NewTrigger")
+        .answers(201, "Trigger")
+    }
+    "get" "/spaces/{space}/triggers" "list_triggers" "Triggers of a space."
+        retraining::list_triggers {
+        .needs(Database(Read))
+        .with_query(PAGES)
+        .answers(200, "Triggers")
+    }
+    "get" "/spaces/{space}/triggers/{trigger}" "get_trigger" "A trigger, and how it was judged last."
+        retraining::get_trigger {
+        .needs(Database(Read))
+        .answers(200, "Trigger")
+    }
+    "delete" "/spaces/{space}/triggers/{trigger}" "delete_trigger" "Deletes a trigger."
+        retraining::delete_trigger {
+        .needs(Database(Write))
+    }
     "post" "/spaces/{space}/retrainings" "fire_retraining" "Begins a retraining."
         retraining::fire {
         .needs(Database(Write))

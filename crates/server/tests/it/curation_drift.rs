@@ -111,7 +111,11 @@ fn production_is_compared_with_earlier_production_by_class_and_metadata() {
     let camera = &told["metadata"][0];
     assert_eq!(camera["key"], "camera");
     let values = camera["values"].as_array().unwrap();
-    assert!(values.iter().any(|one| one["value"] == "north" && one["reference"] == 0.0));
+    assert!(
+        values
+            .iter()
+            .any(|one| one["value"] == "north" && one["reference"] == 0.0)
+    );
     let shift = camera["shift"].as_f64().unwrap();
     assert!((shift - 1.0 / 3.0).abs() < 0.02, "{camera}");
     let class = told["class"]["shift"].as_f64().unwrap();

@@ -20,4 +20,5 @@ mod ingest;
 mod limits;
 mod local;
 mod retraining;
+mod triggers;
 mod ways_to_stop;

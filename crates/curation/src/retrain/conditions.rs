@@ -1,0 +1,239 @@
+//! Conditions that say how the model does: what no label covers, how often it is right, whether
+//! production has moved.
+//!
+//! What must stay true: each says its numbers, whether it holds or not; one that cannot be judged yet
+//! does not hold, and says what is missing.
+
+use std::collections::HashMap;
+
+use serde_json::{Value as Json, json};
+use vermilion_scores::{
+    DriftBucket, Matrix, Observed, RandomFeatures, counted_interval, drift as compare,
+};
+
+use super::judge::Facts;
+use super::policy::{Drift, Performance, verdict};
+use crate::desk::{Desk, ReferenceRows, Row};
+use crate::{Asked, Curation, Result};
+
+/// Records of the reference, and of each window, that stand for all of them.
+const SAMPLE: usize = 1000;
+/// Records of a window below which it says nothing.
+const WINDOW_MIN: usize = 20;
+/// Deals of the permutation test: no p is below one in a thousand.
+const DEALS: usize = 999;
+
+/// A window of production that is to be compared: its ids and groups.
+type Window = Vec<(String, Option<u32>)>;
+
+impl Curation {
+    /// Whether enough of what the model is uncertain about is covered by no label.
+    pub(super) fn coverage(&self, above: f64, facts: &Facts<'_>) -> Result<Json> {
+        let unmet = |text: &str| {
+            let numbers = json!({ "above": above, "share": null });
+            Ok(verdict("coverage", false, text, numbers))
+        };
+        let desk = self.ready_desk(facts.space)?;
+        let (has_reference, stale, epoch) = {
+            let state = desk.state.lock();
+            (state.reference.is_some(), state.stale(), state.epoch)
+        };
+        if !has_reference {
+            return unmet("There is no labelled training data yet.");
+        }
+        if stale > 0 {
+            return unmet(&format!("{stale} records have no scores yet."));
+        }
+        if facts.fired_epoch == Some(epoch) {
+            return unmet(FIRED_ALREADY);
+        }
+        let wanted = crate::recommend::wanted(&Asked::default())?;
+        let list = self.list(facts.space, &desk, &wanted)?;
+        let share = if list.mass > 0.0 {
+            list.uncovered / list.mass
+        } else {
+            0.0
+        };
+        let text = format!(
+            "No label covers {:.1} % of what the model is uncertain about in production; more than {:.1} % is asked for.",
+            100.0 * share,
+            100.0 * above
+        );
+        let numbers = json!({
+            "above": above,
+            "share": share,
+            "mass": list.mass,
+            "uncovered": list.uncovered,
+        });
+        Ok(verdict("coverage", share > above, &text, numbers))
+    }
+
+    /// Whether the model is right too seldom.
+    pub(super) fn performance(&self, asked: Performance, facts: &Facts<'_>) -> Result<Json> {
+        let Performance {
+            below,
+            is_measured,
+            window_seconds,
+            records_min,
+        } = asked;
+        let desk = self.ready_desk(facts.space)?;
+        let since = window_seconds.map_or(f64::NEG_INFINITY, |window| facts.now - window);
+        let model = if is_measured {
+            None
+        } else {
+            self.correctness(facts.space, &desk, &|| true)?
+        };
+        let (found, epoch): (Vec<f64>, u64) = {
+            let state = desk.state.lock();
+            let rows = state.rows.values().filter(|row| row.observed_at >= since);
+            let right = |row: &Row| {
+                if is_measured {
+                    return measured(row);
+                }
+                let model = model.as_ref().filter(|_| row.is_production())?;
+                model.of(row)
+            };
+            (rows.filter_map(right).collect(), state.epoch)
+        };
+        let by = if is_measured { "measured" } else { "estimated" };
+        let mut numbers =
+            json!({ "below": below, "by": by, "records": found.len(), "accuracy": null });
+        if (found.len() as u64) < records_min {
+            let text = format!(
+                "The accuracy is known of {} records; {records_min} are asked for.",
+                found.len()
+            );
+            return Ok(verdict("performance", false, &text, numbers));
+        }
+        let accuracy = found.iter().sum::<f64>() / found.len() as f64;
+        numbers["accuracy"] = json!(accuracy);
+        if is_measured {
+            let right = found.iter().sum::<f64>() as u64;
+            let (least, most) = counted_interval(right, found.len() as u64);
+            numbers["interval"] = json!([least, most]);
+        }
+        if facts.fired_epoch == Some(epoch) {
+            return Ok(verdict("performance", false, FIRED_ALREADY, numbers));
+        }
+        let text = format!(
+            "The {by} accuracy of {} records is {:.1} %; below {:.1} % is asked for.",
+            found.len(),
+            100.0 * accuracy,
+            100.0 * below
+        );
+        Ok(verdict("performance", accuracy < below, &text, numbers))
+    }
+
+    /// Whether production has moved in each of the last whole windows.
+    pub(super) fn moved(&self, asked: Drift, facts: &Facts<'_>) -> Result<Json> {
+        let length = asked.window_seconds;
+        let end = (facts.now / length).floor() * length;
+        let begin = end - length * asked.windows as f64;
+        let mut numbers = json!({
+            "alpha": asked.alpha,
+            "windows": asked.windows,
+            "window_seconds": length,
+            "from": begin,
+            "to": end,
+            "p": [],
+        });
+        if facts.fired_at.is_some_and(|fired| begin < fired) {
+            let text = "Too little time has passed since it fired last.";
+            return Ok(verdict("drift", false, text, numbers));
+        }
+        let Some(known) = facts.desk.reference_rows() else {
+            let text = "There is no labelled training data yet.";
+            return Ok(verdict("drift", false, text, numbers));
+        };
+        let sample = sample_of(&known);
+        let sample = Matrix::new(&sample, known.dimension);
+        let features = RandomFeatures::fit(sample, 0);
+        let reference = bucket(&features, sample, &[]);
+        let mut found = Vec::new();
+        for at in 0..asked.windows {
+            let from = begin + length * at as f64;
+            let window = window(facts.desk, from, from + length);
+            if window.len() < WINDOW_MIN {
+                let text = format!(
+                    "A window has {} records of production; {WINDOW_MIN} are needed.",
+                    window.len()
+                );
+                return Ok(verdict("drift", false, &text, numbers));
+            }
+            let ids: Vec<String> = window.iter().map(|(id, _)| id.clone()).collect();
+            let read = self.fetch(facts.space, &ids)?;
+            let vectors = read.embeddings.unwrap_or_default();
+            if vectors.dimension() != known.dimension {
+                break;
+            }
+            // Those that are gone meanwhile are left out.
+            let groups: HashMap<String, Option<u32>> = window.into_iter().collect();
+            let groups = read.ids.iter().map(|id| groups.get(id).copied().flatten());
+            let groups: Vec<Option<u32>> = groups.collect();
+            let rows = Matrix::new(vectors.values(), known.dimension);
+            let own = bucket(&features, rows, &groups);
+            let p = compare(&features, &reference, &own, DEALS, 0).p;
+            found.extend(p);
+            if p.is_none_or(|p| p >= asked.alpha) {
+                break;
+            }
+        }
+        let is_met = found.len() as u64 == asked.windows && found.iter().all(|p| *p < asked.alpha);
+        numbers["p"] = json!(found);
+        let text = if is_met {
+            format!(
+                "Production differs from training in {} windows, each with p below {}.",
+                asked.windows, asked.alpha
+            )
+        } else {
+            "Production does not differ from training in each of the windows.".to_owned()
+        };
+        Ok(verdict("drift", is_met, &text, numbers))
+    }
+}
+
+/// What is said where new training data is waited for.
+const FIRED_ALREADY: &str = "It has fired for the training data that there is.";
+
+/// Whether the model was right about a record that a person labelled after it had spoken.
+fn measured(row: &Row) -> Option<f64> {
+    let said = row.inferred.filter(|_| row.decided_at > 0.0)?;
+    let label = row.label?;
+    Some(f64::from(u8::from(label == said)))
+}
+
+/// Records of production that were observed from `from` to `to`, as many as a sample has.
+fn window(desk: &Desk, from: f64, to: f64) -> Window {
+    let state = desk.state.lock();
+    let of_it = |row: &Row| row.is_production() && row.observed_at >= from && row.observed_at < to;
+    let rows = state.rows.iter().filter(|(_, row)| of_it(row));
+    let all: Window = rows.map(|(id, row)| (id.clone(), row.group)).collect();
+    let step = (all.len() / SAMPLE).max(1);
+    all.into_iter().step_by(step).collect()
+}
+
+/// Vectors that stand for all of the reference, one after the other.
+fn sample_of(known: &ReferenceRows) -> Vec<f32> {
+    let step = (known.ids.len() / SAMPLE).max(1);
+    let rows = known.vectors.chunks_exact(known.dimension).step_by(step);
+    rows.flatten().copied().collect()
+}
+
+/// A bucket of these rows; without groups each stands alone.
+fn bucket(features: &RandomFeatures, rows: Matrix<'_>, groups: &[Option<u32>]) -> DriftBucket {
+    let mut bucket = DriftBucket::new(2 * SAMPLE);
+    let own = features.of(rows);
+    let width = own.len() / rows.len().max(1);
+    for (at, features) in own.chunks_exact(width.max(1)).enumerate() {
+        bucket.add(&Observed {
+            id: at as u64,
+            row: rows.row(at),
+            features,
+            group: groups.get(at).copied().flatten().map(u64::from),
+            class: None,
+            trouble: None,
+            is_new: false,
+        });
+    }
+    bucket
+}
