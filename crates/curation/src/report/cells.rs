@@ -69,6 +69,11 @@ impl Cell {
         Self(cut(&texts.join("; ")))
     }
 
+    /// As it is, for what is escaped later.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// As text of a page of HTML, or of an attribute in quotation marks.
     pub(super) fn html(&self) -> String {
         let mut escaped = String::with_capacity(self.0.len());

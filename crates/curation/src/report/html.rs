@@ -12,6 +12,8 @@ const HEAD: &str = include_str!("head.html");
 const MATRIX_CLASSES_MAX: usize = 25;
 /// See [`MATRIX_CLASSES_MAX`].
 const PAIRS_MAX: usize = 50;
+/// Letters of a time up to its minute.
+const DAY_AND_MINUTE: usize = 16;
 /// How strong the colour of a cell is at most, of a hundred.
 const TONES: u64 = 70;
 
@@ -21,7 +23,16 @@ pub(super) fn page(report: &Json) -> String {
     let name = Cell::plain(&space["space"]).html();
     let mut page = HEAD.replace("{title}", &name);
     page.push_str(&format_head(report, &name));
-    for section in [spaces, recommendations, labels, others, confusion, runs] {
+    let sections = [
+        spaces,
+        recommendations,
+        labels,
+        others,
+        confusion,
+        drift,
+        runs,
+    ];
+    for section in sections {
         page.push_str(&section(report));
     }
     page.push_str("</main></body></html>\n");
@@ -287,6 +298,93 @@ fn matrix_row(label: &str, classes: &[&str], counts: &HashMap<(&str, &str), u64>
         format!("<td class=\"{style}\" style=\"--share:{share}\">{count}</td>")
     }));
     format!("<tr><th>{}</th>{cells}</tr>", Cell::of(label).html())
+}
+
+fn drift(report: &Json) -> String {
+    section(report, "drift", "Whether production has moved", |found| {
+        let estimate = &found["estimated_accuracy"];
+        let accuracy = if estimate.is_null() {
+            String::new()
+        } else {
+            format!(
+                "<p>The model is thought to be right on {} (standard error {}). Assumes: {}.</p>",
+                Cell::percent(&estimate["accuracy"]).html(),
+                Cell::percent(&estimate["standard_error"]).html(),
+                Cell::plain(&estimate["assumes"]).html()
+            )
+        };
+        let clusters = each(&found["cluster"]).map(|one| {
+            vec![
+                Cell::percent(&one["share"]),
+                Cell::plain(&one["inferred_class"]),
+                Cell::number(&one["mean_trouble"]),
+                Cell::list(&one["ids"]),
+            ]
+        });
+        let head = ["Of the difference", "Class", "Trouble", "Such as"];
+        format!(
+            "<p>{}</p>{accuracy}{}<h3>What is new</h3>{}",
+            Cell::plain(&found["explanation"]).html(),
+            timeline(found),
+            table(&head, clusters)
+        )
+    })
+}
+
+/// How far each bucket of production is from the reference, and how accurate the model is thought to be.
+fn timeline(found: &Json) -> String {
+    let buckets: Vec<&Json> = each(&found["timeline"]).collect();
+    let line = |of: &dyn Fn(&Json) -> Option<f64>| -> Vec<(f64, f64)> {
+        let points = buckets
+            .iter()
+            .map(|one| Some((one["from"].as_f64()?, of(one)?)));
+        points.flatten().collect()
+    };
+    let moved = line(&|one| one["statistic"].as_f64());
+    if moved.is_empty() {
+        return "<p class=\"none\">There are too few records for a timeline.</p>".to_owned();
+    }
+    let accuracy = line(&|one| one["estimated_accuracy"]["accuracy"].as_f64());
+    let x = (moved[0].0, moved[moved.len() - 1].0);
+    let top = moved
+        .iter()
+        .map(|point| point.1)
+        .fold(f64::MIN_POSITIVE, f64::max);
+    let x_word = |at: f64| {
+        let time = Cell::moment(&Json::from(at)).text().replace('T', " ");
+        time.chars().take(DAY_AND_MINUTE).collect()
+    };
+    let chart = |title, style, points, y, y_word: &dyn Fn(f64) -> String| {
+        let lines = vec![Line {
+            style,
+            points,
+            is_marked: true,
+        }];
+        Chart {
+            title,
+            lines,
+            x,
+            y,
+            x_word: &x_word,
+            y_word,
+        }
+        .svg()
+    };
+    let distance = chart(
+        "The distance of each stretch of production from the reference",
+        "first",
+        moved,
+        (0.0, top),
+        &|at| format!("{at:.4}"),
+    );
+    let right = chart(
+        "The estimated accuracy of the model in each stretch of production",
+        "second",
+        accuracy,
+        (0.0, 1.0),
+        &|at| format!("{:.0} %", at * 100.0),
+    );
+    format!("<h3>Distance from the reference</h3>{distance}<h3>Estimated accuracy</h3>{right}")
 }
 
 fn runs(report: &Json) -> String {

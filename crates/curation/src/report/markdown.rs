@@ -16,7 +16,7 @@ pub(super) fn page(report: &Json) -> String {
     let contexts = space["contexts"].as_object().into_iter().flatten();
     let contexts = contexts.map(|(name, count)| vec![Cell::of(name.as_str()), Cell::plain(count)]);
     page.push_str(&table(&["Context", "Records"], contexts));
-    for section in [recommendations, labels, others, confusion, runs] {
+    for section in [recommendations, labels, others, confusion, drift, runs] {
         page.push_str(&section(report));
     }
     page
@@ -117,6 +117,23 @@ fn confusion(report: &Json) -> String {
                 })
             });
         table(&["Context", "Label", "Inference", "Records"], rows)
+    })
+}
+
+fn drift(report: &Json) -> String {
+    section(report, "drift", "Whether production has moved", |found| {
+        let rows = each(&found["timeline"]).map(|one| {
+            vec![
+                Cell::moment(&one["from"]),
+                Cell::plain(&one["sampled"]),
+                Cell::number(&one["statistic"]),
+                Cell::number(&one["p"]),
+                Cell::percent(&one["estimated_accuracy"]["accuracy"]),
+            ]
+        });
+        let head = ["From", "Records", "Distance", "p", "Estimated accuracy"];
+        let said = Cell::plain(&found["explanation"]).markdown();
+        format!("{said}\n{}", table(&head, rows))
     })
 }
 

@@ -21,6 +21,7 @@ mod tests;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::drift::AskedDrift;
 use crate::fields::Context;
 use crate::issues::{AskedConfusion, AskedIssues};
 use crate::recommend::Asked;
@@ -134,6 +135,8 @@ impl Curation {
         });
         let confusions: Result<Map<String, Json>> = confusions.into_iter().collect();
         report.put("confusion", confusions.map(Json::Object))?;
+        let drift = self.drift(place, name, &AskedDrift::default());
+        report.put("drift", drift)?;
         let runs = Which {
             limit: Some(TOLD_RUNS),
             ..Which::default()

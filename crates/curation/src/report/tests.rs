@@ -40,6 +40,16 @@ fn report() -> Json {
             "classes": [{"class": HOSTILE}, {"class": "b"}], "records": 3, "accuracy": 0.5,
             "cells": [{"label_class": HOSTILE, "inference_class": "b", "count": 3}],
         }},
+        "drift": {
+            "explanation": HOSTILE,
+            "estimated_accuracy": {"accuracy": 0.9, "standard_error": 0.01, "assumes": HOSTILE},
+            "cluster": [{"share": 0.5, "inferred_class": HOSTILE, "mean_trouble": null, "ids": [HOSTILE]}],
+            "timeline": [
+                {"from": 0, "sampled": 30, "statistic": 0.01, "p": 0.5, "estimated_accuracy": {"accuracy": 0.9}},
+                {"from": 3600, "sampled": 3, "statistic": null, "p": null, "estimated_accuracy": null},
+                {"from": 7200, "sampled": 30, "statistic": 0.3, "p": 0.001, "estimated_accuracy": null},
+            ],
+        },
         "retrainings": {"retrainings": [{
             "number": 1, "state": "succeeded", "fired_at": 1, "finished_at": 2, "message": HOSTILE,
             "reason": {"text": HOSTILE},
@@ -95,11 +105,12 @@ fn what_users_logged_is_text_on_the_page() {
         "label_issues",
         "issues",
         "confusion",
+        "drift",
         "retrainings",
     ] {
         assert!(page.contains(&format!("<section id=\"{id}\">")), "{id}");
     }
-    assert_eq!(elements.iter().filter(|name| *name == "svg").count(), 1);
+    assert_eq!(elements.iter().filter(|name| *name == "svg").count(), 3);
     assert!(page.contains("Not all records were looked at yet: label."));
     assert!(page.contains("75 % of what the model is uncertain about"));
 }
@@ -117,7 +128,9 @@ fn markdown_has_a_row_for_each_and_no_markup_of_users() {
     }
     assert_eq!(
         widths,
-        [3, 3, 3, 3, 9, 9, 9, 6, 6, 6, 5, 5, 5, 5, 5, 5, 7, 7, 7]
+        [
+            3, 3, 3, 3, 9, 9, 9, 6, 6, 6, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 7, 7, 7
+        ]
     );
 }
 

@@ -14,7 +14,7 @@ fn a_report_tells_all_of_a_space_in_each_format() {
     let answer = server.get(&format!("{SPACE}/report"));
     assert_eq!(answer.status, 200, "{}", answer.text());
     let report = answer.json();
-    assert_eq!(report["unavailable"], json!({}));
+    assert_eq!(report["unavailable"], json!({}), "{report}");
     assert_eq!(report["space"]["contexts"]["training"], 60);
     let curve = report["coverage_curve"].as_array().unwrap();
     let list = &report["recommendations"];
