@@ -384,3 +384,52 @@ fn a_command_ends_when_its_retraining_is_called_off() {
     assert!(started.elapsed() < Duration::from_secs(30));
     assert_eq!(server.stop().0, 0);
 }
+
+#[test]
+fn drift_is_shown_and_components_are_switched() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, url) = begin(folder.path());
+    let found = answer(
+        &["drift", "corners", "--alpha", "0.01", "--bucket", "1h"],
+        &url,
+    );
+    assert_eq!(
+        (&found["alpha"], &found["records"]),
+        (&json!(0.01), &json!(35)),
+        "{found}"
+    );
+    let shown = succeed(&["curation", "drift", "corners", "--url", &url]);
+    assert!(
+        shown.starts_with("production has ") && shown.contains("\nFROM"),
+        "{shown}"
+    );
+    let refused = fail(
+        1,
+        &[
+            "curation", "drift", "corners", "--window", "soon", "--url", &url,
+        ],
+    );
+    assert!(refused.contains("field window"), "{refused}");
+    fail(
+        2,
+        &[
+            "curation", "drift", "corners", "--window", "1d", "--from", "0", "--url", &url,
+        ],
+    );
+    let shown = succeed(&["curation", "pause", "scorer", "--url", &url]);
+    assert!(
+        shown.starts_with("COMPONENT") && shown.contains("paused"),
+        "{shown}"
+    );
+    let state = |status: &Value| {
+        let components = status["components"].as_array().unwrap();
+        let scorer = components.iter().find(|one| one["component"] == "scorer");
+        scorer.unwrap()["state"].clone()
+    };
+    assert_eq!(state(&answer(&["status"], &url)), "paused");
+    succeed(&["curation", "resume", "scorer", "--url", &url]);
+    assert_ne!(state(&answer(&["status"], &url)), "paused");
+    let refused = fail(1, &["curation", "pause", "drift", "--url", &url]);
+    assert!(refused.contains("409"), "{refused}");
+    assert_eq!(server.stop().0, 0);
+}

@@ -14,7 +14,7 @@ use vermilion_server::settings::DECLARATIONS;
 
 pub(crate) use backups::{Backup, Backups, Restore};
 pub(crate) use curation::{
-    Claim, Curation, CurationCommand, Head, Recommend, RetrainCommand, ShouldUpload, Upload,
+    Claim, Curation, CurationCommand, Drift, Head, Recommend, RetrainCommand, ShouldUpload, Upload,
 };
 
 /// The database for embeddings: one program, one data folder, every Chroma client.

@@ -9,6 +9,7 @@ pub(super) const EXAMPLES: &str = "Examples:\n  \
     vermilion curation log seen.jsonl --space digits --context production\n  \
     vermilion curation upload --pending\n  \
     vermilion curation recommend digits -n 200 --per-group-cap 5\n  \
+    vermilion curation drift digits --window 1d\n  \
     vermilion curation should-upload new.jsonl --space digits --json\n\n\
     A line has an embedding (numbers, or base64 of little-endian f32) and an input_uri, and may have what\n\
     docs/guide/curation.md names: label_class, inference_class, probabilities, dataset, group, metadata.\n\
@@ -65,6 +66,20 @@ pub(crate) enum CurationCommand {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
+    /// Whether production has moved, since when and where to.
+    Drift(Drift),
+    /// State, queue and lag of what works for curation.
+    Status,
+    /// Let a component do nothing by itself from now on.
+    Pause {
+        /// A component, see `status`.
+        component: String,
+    },
+    /// Let a component work again.
+    Resume {
+        /// A component.
+        component: String,
+    },
     /// Everything that is told of a space, on one page.
     Report {
         /// The space.
@@ -80,6 +95,30 @@ pub(crate) enum CurationCommand {
         #[command(subcommand)]
         what: RetrainCommand,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drift {
+    /// The space.
+    pub(crate) space: String,
+    /// How long the window is, such as 1d, 6h or 2w [default: all of production].
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) window: Option<String>,
+    /// When it begins: seconds since 1970, or 2026-01-31T12:00:00Z.
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// When it ends.
+    #[arg(long)]
+    pub(crate) to: Option<String>,
+    /// What it is compared with: a context, a dataset, previous, or a stretch A..B [default: training].
+    #[arg(long)]
+    pub(crate) reference: Option<String>,
+    /// How long a bucket of the timeline is.
+    #[arg(long)]
+    pub(crate) bucket: Option<String>,
+    /// The chance below which production counts as moved [default: 0.05].
+    #[arg(long)]
+    pub(crate) alpha: Option<f64>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use std::path::Path;
 
-use crate::arguments::{Curation, CurationCommand, Recommend, RetrainCommand, ShouldUpload};
+use crate::arguments::{Curation, CurationCommand, Drift, Recommend, RetrainCommand, ShouldUpload};
 use crate::console::{say, write};
 use crate::failure::Failure;
 use crate::inspect::tree;
@@ -68,6 +68,16 @@ pub(crate) fn curation(asked: &Curation) -> Result<(), Failure> {
             let found = server.get(&path(space, &query))?;
             tell(asked, &found, || show::issues(&found))
         }
+        CurationCommand::Drift(request) => {
+            let found = server.get(&path(&request.space, &drift_query(request)))?;
+            tell(asked, &found, || show::drift(&found))
+        }
+        CurationCommand::Status => {
+            let status = server.get_of_all("/status")?;
+            tell(asked, &status, || show::status(&status))
+        }
+        CurationCommand::Pause { component } => switch(asked, &server, component, "pause"),
+        CurationCommand::Resume { component } => switch(asked, &server, component, "resume"),
         CurationCommand::Report {
             space,
             file,
@@ -93,6 +103,30 @@ fn tell(asked: &Curation, answer: &Value, text: impl FnOnce() -> String) -> Resu
 /// The path of something of a space.
 fn path(space: &str, rest: &str) -> String {
     format!("/spaces/{}{rest}", encoded(space))
+}
+
+/// Pauses or resumes a component; the answer is the state of all.
+fn switch(asked: &Curation, server: &Server, component: &str, how: &str) -> Result<(), Failure> {
+    let path = format!("/service/{}/{how}", encoded(component));
+    let answer = server.post_to_all(&path)?;
+    tell(asked, &answer, || show::status(&answer))
+}
+
+/// The query string of a drift.
+fn drift_query(asked: &Drift) -> String {
+    let alpha = asked.alpha.map(|alpha| alpha.to_string());
+    let said = [
+        ("window", &asked.window),
+        ("from", &asked.from),
+        ("to", &asked.to),
+        ("reference", &asked.reference),
+        ("bucket", &asked.bucket),
+        ("alpha", &alpha),
+    ];
+    let said = said
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_deref()?))));
+    format!("/drift?{}", said.collect::<Vec<_>>().join("&"))
 }
 
 /// Writes a report to a file, or to standard output.

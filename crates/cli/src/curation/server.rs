@@ -15,6 +15,8 @@ const LINES: &str = "application/x-ndjson";
 /// The routes of one database of a server.
 pub(super) struct Server {
     agent: ureq::Agent,
+    /// Where the routes of curation begin, and those of the database.
+    base: String,
     root: String,
 }
 
@@ -22,12 +24,13 @@ impl Server {
     /// The server that is meant; nothing is sent yet.
     pub(super) fn new(asked: &Curation) -> Result<Self, Failure> {
         let (agent, server) = reach(&asked.url)?;
+        let base = format!("{server}/curation/v1");
         let root = format!(
-            "{server}/curation/v1/tenants/{}/databases/{}",
+            "{base}/tenants/{}/databases/{}",
             encoded(&asked.tenant),
             encoded(&asked.database)
         );
-        Ok(Self { agent, root })
+        Ok(Self { agent, base, root })
     }
 
     /// What a path answers.
@@ -43,6 +46,20 @@ impl Server {
             return taken(status, read(&body)).map(|answer| answer.to_string());
         }
         Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// What a path of the whole server answers.
+    pub(super) fn get_of_all(&self, path: &str) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.base);
+        let (status, body) = patiently(&url, || self.agent.get(&url).call())?;
+        taken(status, read(&body))
+    }
+
+    /// What the whole server answers to a request that may be repeated.
+    pub(super) fn post_to_all(&self, path: &str) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.base);
+        let (status, body) = patiently(&url, || self.agent.post(&url).send_empty())?;
+        taken(status, read(&body))
     }
 
     fn fetch(&self, path: &str) -> Result<(u16, Vec<u8>), Failure> {

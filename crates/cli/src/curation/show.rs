@@ -124,6 +124,58 @@ pub(super) fn retraining(ended: &Value) -> String {
     )
 }
 
+/// What moved, then the timeline.
+pub(super) fn drift(found: &Value) -> String {
+    let rows = each(&found["timeline"]).map(|one| {
+        vec![
+            moment(&one["from"]),
+            text(&one["sampled"]),
+            share(&one["statistic"]),
+            share(&one["p"]),
+            share(&one["estimated_accuracy"]["accuracy"]),
+            if one["drifted"] == true { "moved" } else { "" }.to_owned(),
+        ]
+    });
+    let head = ["FROM", "RECORDS", "DISTANCE", "P", "ACCURACY", ""];
+    let said = text(&found["explanation"]);
+    let (distance, p) = (share(&found["statistic"]), share(&found["p"]));
+    let verdict = if found["drifted"] == true {
+        "production has moved"
+    } else {
+        "production has not moved"
+    };
+    let timeline = table(&head, rows.collect());
+    format!("{verdict} (distance {distance}, p {p}): {said}\n{timeline}")
+}
+
+/// Seconds since 1970 as a time.
+fn moment(value: &Value) -> String {
+    let nanoseconds = value.as_f64().map(|seconds| seconds * 1e9);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "times before 1970 are told as 1970"
+    )]
+    let time = nanoseconds.map(|nanoseconds| crate::utc::text(nanoseconds.max(0.0) as u64));
+    time.unwrap_or_default()
+}
+
+/// Components, one a line.
+pub(super) fn status(status: &Value) -> String {
+    let rows = each(&status["components"]).map(|one| {
+        let lag = one["lag"].as_u64().unwrap_or(0);
+        vec![
+            text(&one["component"]),
+            text(&one["state"]),
+            text(&one["queue"]),
+            format!("{} {}", grouped(lag), text(&one["lag_unit"])),
+            text(&one["last_error"]),
+        ]
+    });
+    let head = ["COMPONENT", "STATE", "QUEUE", "LAG", "LAST ERROR"];
+    table(&head, rows.collect())
+}
+
 /// Assessments, one a line.
 pub(super) fn assessments(answer: &Value) -> String {
     let rows = each(&answer["assessments"]).map(|one| {
