@@ -513,3 +513,51 @@ def test_large_spaces_are_waited_for(cur, embedding_set):
     space = cur.space(embedding_set)
     issues = space.label_issues(5, wait=120)
     assert issues.ready and issues[0].given_class == "owl" and issues[0].suggested_class == "cat"
+
+
+def test_drift_says_that_production_moved(cur, embedding_set):
+    space = train(cur, embedding_set, 40)
+    day = 86_400.0
+    calm = np.concatenate([of_class(number, 20, 30 + number) for number in range(3)])
+    new = calm.copy()
+    new[::2] = -4 * of_class(5, 30, 40)
+    with cur.production(embedding_set) as session:
+        for at, vectors in enumerate((calm, new)):
+            uris = [f"day {at}/{row}" for row in range(60)]
+            session.log(vectors, uris, inference_classes=["cat"] * 60, observed_at=[at * day + row for row in range(60)])
+    told = space.drift("1d", by=["class", "cluster"])
+    assert told.drifted and told.records == 60 and told.p < 0.05
+    assert told.share_new > 0.3 and told.explanation
+    assert told.timeline and told.cluster
+    before = space.drift(start=0, end=3600.0)
+    assert before.statistic < told.statistic
+    with pytest.raises(InvalidArgumentError) as caught:
+        space.drift(start=0, end=10.0)
+    assert caught.value.reason == "too_few_records"
+    with pytest.raises(InvalidArgumentError) as caught:
+        space.drift("soon")
+    assert caught.value.field == "window"
+
+
+def test_components_are_seen_and_switched(tmp_path):
+    server = Server(tmp_path / "data")
+    cur = curation.connect(server.client())
+    names = [one["component"] for one in cur.status().components]
+    assert {"indexer", "scorer", "class_statistics", "drift"} <= set(names)
+
+    def state(status):
+        return {one["component"]: one["state"] for one in status.components}["scorer"]
+
+    assert state(cur.pause("scorer")) == "paused"
+    assert state(cur.status()) == "paused"
+    assert state(cur.resume("scorer")) != "paused"
+    assert state(cur.run("scorer")) != "paused"
+    assert "curation_scores" in [one.id for one in cur.jobs()]
+    with pytest.raises(ConflictError) as caught:
+        cur.pause("drift")
+    assert caught.value.reason == "not_switchable"
+    with pytest.raises(NotFoundError):
+        cur.pause("nothing")
+    with pytest.raises(NotFoundError):
+        cur.cancel_job("nothing")
+    assert server.stop() == 0

@@ -77,17 +77,21 @@ class Connection:
             query: What the query string says; values that are None are left out.
             again: Whether it may be sent twice; a GET may.
         """
+        target = self._target(path, query)
+        sent = encode(body).encode() if isinstance(body, dict) else body
+        headers = {"Content-Type": form} if form else None
+        again = method == "GET" if again is None else again
+        return self._http.ask(method, target, sent, again, headers)
+
+
+    def _target(self, path: str, query: dict[str, Any] | None) -> str:
         told = {
             name: str(value).lower() if isinstance(value, bool) else value
             for name, value in (query or {}).items()
             if value is not None
         }
         target = "/curation/v1" + path[1:] if path.startswith("//") else self._root + path
-        target += "?" + urlencode(told) if told else ""
-        sent = encode(body).encode() if isinstance(body, dict) else body
-        headers = {"Content-Type": form} if form else None
-        again = method == "GET" if again is None else again
-        return self._http.ask(method, target, sent, again, headers)
+        return target + ("?" + urlencode(told) if told else "")
 
 
 class Curation:
@@ -175,6 +179,47 @@ class Curation:
             ConflictError: It has ended.
         """
         return Answer(self._connection.ask("POST", f"/retrainings/{quote(id, safe='')}/cancel", {}))
+
+    def status(self) -> Answer:
+        """State, queue, lag and last error of each of the ``components``, and how far each of the ``spaces`` is behind."""
+        return Answer(self._connection.ask("GET", "//status"))
+
+    def pause(self, component: str) -> Answer:
+        """Lets a component do nothing by itself from now on, also after a restart; for administrators.
+
+        Returns:
+            The status of all.
+
+        Raises:
+            NotFoundError: There is no such component.
+            ConflictError: It has no switch.
+        """
+        return self._switch(component, "pause")
+
+    def resume(self, component: str) -> Answer:
+        """Lets a component work again; answer and errors as of :meth:`pause`."""
+        return self._switch(component, "resume")
+
+    def run(self, component: str) -> Answer:
+        """Has a component do at once what waits for it; answer and errors as of :meth:`pause`."""
+        return self._switch(component, "run")
+
+    def _switch(self, component: str, how: str) -> Answer:
+        path = f"//service/{quote(component, safe='')}/{how}"
+        return Answer(self._connection.ask("POST", path, {}))
+
+    def jobs(self) -> list[Answer]:
+        """The jobs of curation, each with its ``id`` and ``state``."""
+        return [Answer(one) for one in self._connection.ask("GET", "//jobs")["jobs"]]
+
+    def cancel_job(self, id: str) -> Answer:
+        """Asks the run of a job to end.
+
+        Raises:
+            NotFoundError: There is no such job.
+            ConflictError: It does not run.
+        """
+        return Answer(self._connection.ask("POST", f"//jobs/{quote(id, safe='')}/cancel", {}))
 
     def upload(self, path: str | os.PathLike[str], remove: bool = False, **head: Any) -> Saved:
         """Sends a file of a session, or any file of lines of JSON as ``POST /log`` takes it.

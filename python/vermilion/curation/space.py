@@ -307,6 +307,49 @@ class Space:
         asked = {"dataset": dataset, "context": context, "where": filter and encode(filter)}
         return Answer(self._ask("GET", "/confusion", query=asked))
 
+    def drift(
+        self,
+        window: str | None = None,
+        *,
+        start: float | str | None = None,
+        end: float | str | None = None,
+        reference: str | None = None,
+        by: str | list[str] | None = None,
+        bucket: str | None = None,
+        alpha: float | None = None,
+    ) -> Answer:
+        """Whether a window of production differs from a reference by more than chance, since when and where.
+
+        Args:
+            window: How long it is, such as ``1d``, ``6h`` or ``2w``; it ends at ``end`` or with the last observation.
+            start: When it begins, in place of ``window``: seconds since 1970, or an RFC 3339 text; all of production
+                unless either is said.
+            end: When it ends.
+            reference: A context (``training`` unless said), a dataset, ``previous`` (a window as long, just before), or a
+                stretch of production ``A..B``.
+            by: What the difference is told by: some of ``class``, ``cluster`` and ``metadata``.
+            bucket: How long a bucket of the timeline is.
+            alpha: The chance below which production counts as moved: 0.05 unless said.
+
+        Returns:
+            ``drifted``, ``statistic`` (squared distance of mean features), ``p``, ``share_new`` (0 to 1),
+            ``explanation``, ``timeline``, ``witnesses``, ``cluster``, ``class``, ``metadata``, ``estimated_accuracy``.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong; or (``reason`` is ``too_few_records``) there are fewer than
+                20 records on one side.
+        """
+        asked = {
+            "window": window,
+            "from": start,
+            "to": end,
+            "reference": reference,
+            "by": by if by is None or isinstance(by, str) else ",".join(by),
+            "bucket": bucket,
+            "alpha": alpha,
+        }
+        return Answer(self._ask("GET", "/drift", query=asked))
+
     def report(self, path: str | os.PathLike[str] | None = None, format: str | None = None) -> Any:
         """Everything that is told of the space: its records, what to label, what is wrong, on one page.
 
