@@ -66,6 +66,13 @@ pub struct Assessment {
     pub inferred_class: Option<String>,
     /// `model` or `server`.
     pub inferred_by: Option<&'static str>,
+    /// What labelling it would add to the list as it stands, by what its first entry adds; of production
+    /// that was just logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<f64>,
+    /// Whether that is said before the list was made anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provisional: Option<bool>,
     /// Whether to label and train on it.
     pub training_recommended: bool,
     /// Whether labelling it would tell nothing new.
@@ -360,6 +367,8 @@ fn assessment(
                 "model"
             }
         }),
+        priority: None,
+        provisional: None,
         training_recommended: value.is_some_and(|value| value >= RECOMMENDED_FROM),
         not_useful: value.is_some_and(|value| value < NOT_USEFUL_BELOW),
         reasons: reasons(state, signals, near, &parts),

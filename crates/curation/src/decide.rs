@@ -217,6 +217,7 @@ impl Curation {
         };
         let seqs = self.database.write(space.scope(), batch)?;
         self.follow(space, desk)?;
+        self.cover_decided(space, desk, ids)?;
         self.wake(space);
         let epoch = desk.state.lock().epoch;
         Ok(Decided {

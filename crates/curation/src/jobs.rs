@@ -151,6 +151,7 @@ impl Curation {
             if scored > 0 {
                 self.bell.wrote(id);
             }
+            self.keep_list(&space, &desk, &go_on)?;
             self.study_what_is_wanted(&space, &desk, &go_on)?;
             Ok(scored)
         };

@@ -16,6 +16,7 @@
 //! | `desk` | what is worked out of a space's records, in memory |
 //! | `assess` | what is told of one record or vector |
 //! | `list`, `recommend` | what to label next, and pages of that |
+//! | `standing` | what the list covers between two makings of it |
 //! | `decide` | decisions and labels |
 //! | `issues` | what is wrong with the data |
 //! | `drift` | whether production has moved, where to, and what that costs |
@@ -43,6 +44,7 @@ mod refusal;
 mod report;
 mod retrain;
 mod spaces;
+mod standing;
 mod status;
 
 use std::collections::HashMap;

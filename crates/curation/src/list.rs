@@ -8,15 +8,19 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use vermilion_engine::model::{Consistency, Filter, GetRequest, RecordSelection};
-use vermilion_scores::{Graph, Pick, PriorityOptions, Selection, Signal, Undecided, radius};
+use vermilion_scores::{
+    Coverage, Graph, Pick, PriorityOptions, Selection, Signal, Undecided, radius,
+};
 
 use crate::desk::{CHUNK, Decision, Desk, Row, Sought, State, of_context};
 use crate::fields::Context;
+use crate::recommend::usual;
 use crate::spaces::Space;
-use crate::{Curation, Result};
+use crate::standing::{HEAD, Standing};
+use crate::{Curation, Refusal, Result};
 
 /// Neighbours of a record that it covers.
-const NEIGHBOURS: usize = 15;
+pub(crate) const NEIGHBOURS: usize = 15;
 /// Neighbours of a triage record that weigh more for it.
 const TRIAGE_NEIGHBOURS: usize = 50;
 /// Records whose neighbours say how far similarity reaches.
@@ -47,6 +51,8 @@ pub(crate) struct List {
     pub(crate) entries: Vec<Entry>,
     pub(crate) epoch: u64,
     pub(crate) as_of: u64,
+    /// The changes that the desk had seen.
+    pub(crate) changes: u64,
     pub(crate) radius: f64,
     /// What the model is uncertain about in production, in records, and what of it no label covers.
     pub(crate) mass: f64,
@@ -114,27 +120,67 @@ struct Columns {
     triaged: Vec<String>,
     /// When the first snooze ends.
     until: f64,
+    /// Whether there is no reference.
+    degraded: bool,
+    /// What all of this is of.
+    epoch: u64,
+    as_of: u64,
+    changes: u64,
 }
 
 impl Curation {
     /// The list of a space that is wanted: the one that was made last, if nothing has moved since.
     pub(crate) fn list(&self, space: &Space, desk: &Desk, wanted: &Wanted) -> Result<Arc<List>> {
-        let (as_of, epoch, degraded) = {
+        let made = self.list_while(space, desk, wanted, &|| true)?;
+        made.ok_or_else(|| Refusal::new(500, "internal", "The list was not made."))
+    }
+
+    /// The same; `None` where it was told to end.
+    pub(crate) fn list_while(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        wanted: &Wanted,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Arc<List>>> {
+        let version = {
             let state = desk.state.lock();
-            (state.as_of, state.epoch, state.reference.is_none())
+            (state.as_of, state.epoch, state.changes)
         };
         let known = desk.lists.lock().get(&wanted.key);
         let now = self.now();
-        let holds =
-            |list: &Arc<List>| (list.as_of, list.epoch) == (as_of, epoch) && now < list.until;
+        let holds = |list: &Arc<List>| {
+            (list.as_of, list.epoch, list.changes) == version && now < list.until
+        };
         if let Some(list) = known.filter(holds) {
-            return Ok(list);
+            return Ok(Some(list));
         }
+        let Some((list, standing)) = self.make_list(space, desk, wanted, go_on)? else {
+            return Ok(None);
+        };
+        let list = Arc::new(list);
+        desk.lists.lock().put(&wanted.key, list.clone());
+        if wanted.key == usual()?.key && !list.degraded {
+            *desk.standing.lock() = Some(standing);
+        }
+        Ok(Some(list))
+    }
+
+    /// Makes a list, and what tells how it stands later on.
+    fn make_list(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        wanted: &Wanted,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<(List, Standing)>> {
+        let now = self.now();
         let meant = self.meant(space, wanted.filter.as_ref())?;
         let mut columns = {
             let mut state = desk.state.lock();
-            columns(&mut state, wanted, meant.as_ref(), degraded, now)
+            columns(&mut state, wanted, meant.as_ref(), now)
         };
+        let degraded = columns.degraded;
         let mut options = wanted.options.clone();
         if degraded {
             options.candidates = 1.0;
@@ -146,7 +192,9 @@ impl Curation {
             among: Some(of_context(Context::Production)),
             count: NEIGHBOURS,
         };
-        let graph = self.graph(space, &sought, &|| true)?.unwrap_or_default();
+        let Some(graph) = self.graph(space, &sought, go_on)? else {
+            return Ok(None);
+        };
         let radius = options.radius.unwrap_or_else(|| radius(&graph));
         columns.cover(&graph);
         self.look_at_triage(space, &mut columns)?;
@@ -154,25 +202,34 @@ impl Curation {
             radius: Some(radius),
             ..options
         };
+        let exponent = options.exponent;
         let selection = Selection::new(columns.undecided(&graph), options);
         let (mass, uncovered) = (
             selection.coverage().mass(),
             selection.coverage().uncovered(),
         );
-        let picks = selection.take(ENTRIES_MAX);
-        let entries = picks.map(|pick| columns.entry(&pick)).collect();
-        let list = Arc::new(List {
+        let (entries, coverage) = pick(selection, &columns);
+        let version = (columns.epoch, columns.as_of);
+        let made = (now, self.now() - now);
+        let head = entries
+            .iter()
+            .take(HEAD)
+            .filter_map(|entry| columns.places.get(&entry.id));
+        let taken = head.chain(&columns.covering).copied().collect();
+        let known = (columns.places, taken);
+        let standing = Standing::new(coverage, known, exponent, version, made);
+        let list = List {
             entries,
-            epoch,
-            as_of,
+            epoch: version.0,
+            as_of: version.1,
+            changes: columns.changes,
             radius,
             mass,
             uncovered,
             until: columns.until,
             degraded,
-        });
-        desk.lists.lock().put(&wanted.key, list.clone());
-        Ok(list)
+        };
+        Ok(Some((list, standing)))
     }
 
     /// The ids that a filter means; `None` where there is no filter.
@@ -214,15 +271,34 @@ impl Curation {
     }
 }
 
+/// The entries of a list, and what is covered at the end of its head.
+fn pick(mut selection: Selection<'_>, columns: &Columns) -> (Vec<Entry>, Coverage) {
+    let mut entries = Vec::new();
+    let mut head = None;
+    while entries.len() < ENTRIES_MAX
+        && let Some(pick) = selection.next()
+    {
+        entries.push(columns.entry(&pick));
+        if entries.len() == HEAD {
+            head = Some(selection.coverage().clone());
+        }
+    }
+    (entries, head.unwrap_or_else(|| selection.into_coverage()))
+}
+
 fn columns(
     state: &mut State,
     wanted: &Wanted,
     meant: Option<&BTreeSet<String>>,
-    degraded: bool,
     now: f64,
 ) -> Columns {
     let percentiles = state.percentiles();
+    let degraded = state.reference.is_none();
     let mut columns = Columns {
+        degraded,
+        epoch: state.epoch,
+        as_of: state.as_of,
+        changes: state.changes,
         until: f64::INFINITY,
         ..Columns::default()
     };

@@ -87,7 +87,10 @@ impl Curation {
             return Err(refusal.hint(hint));
         }
         let list = self.list(&space, &desk, &wanted)?;
-        let mark = format!("{}.{}.{}", wanted.key, list.epoch, list.as_of);
+        let mark = format!(
+            "{}.{}.{}.{}",
+            wanted.key, list.epoch, list.as_of, list.changes
+        );
         let from = match &asked.cursor {
             Some(cursor) => place_of(cursor, &mark)?,
             None => asked.skip.unwrap_or(0),
@@ -198,6 +201,11 @@ fn place_of(cursor: &str, mark: &str) -> Result<usize> {
     Err(Refusal::new(409, "cursor_expired", message)
         .field("cursor")
         .hint("begin again without a cursor, with the same options on each page"))
+}
+
+/// The list that is made where nothing else is asked for.
+pub(crate) fn usual() -> Result<Wanted> {
+    wanted(&Asked::default())
 }
 
 /// The list that is asked for.

@@ -35,6 +35,7 @@ use crate::fields::Context;
 use crate::issues::Studies;
 use crate::list::Lists;
 use crate::spaces::Space;
+use crate::standing::Standing;
 
 /// A desk. `turn` is held by whoever brings it in step, across reads of the database, and by
 /// whoever makes a study the turn of that; the others never are, and none is held while another is taken.
@@ -43,6 +44,7 @@ pub(crate) struct Desk {
     turn: Mutex<()>,
     pub(crate) state: Mutex<State>,
     pub(crate) lists: Mutex<Lists>,
+    pub(crate) standing: Mutex<Option<Standing>>,
     pub(crate) correctness: Mutex<Option<Arc<Correctness>>>,
     pub(crate) studies: Studies,
 }

@@ -54,6 +54,7 @@ impl Curation {
                 break;
             }
             self.score_chunk(space, desk, ids)?;
+            Self::note_scored(desk, ids);
             scored += ids.len();
         }
         Ok(scored)

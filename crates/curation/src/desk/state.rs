@@ -83,6 +83,8 @@ pub(crate) struct State {
     pub(crate) as_of: u64,
     /// The position at which the reference moved last.
     pub(crate) epoch: u64,
+    /// Rises with whatever a list is made from.
+    pub(crate) changes: u64,
     /// Signals of production.
     pub(crate) production: SignalSketches,
     /// Signals of the reference as if each were not of it, and of which epoch.
@@ -94,6 +96,7 @@ impl State {
     /// Puts a row in the place of the one that has its id. What the old one's signals were made from
     /// being the same, they stay.
     pub(crate) fn put(&mut self, id: &str, mut row: Row) {
+        self.changes += 1;
         let old = self.rows.remove(id);
         if let Some(old) = &old
             && old.is_reference()
@@ -124,6 +127,7 @@ impl State {
     /// Takes a row away.
     pub(crate) fn remove(&mut self, id: &str) {
         if let Some(old) = self.rows.remove(id) {
+            self.changes += 1;
             self.take_back(&old);
         }
     }
@@ -136,6 +140,7 @@ impl State {
         if row.print != print || !row.is_scored() || epoch != self.epoch {
             return;
         }
+        self.changes += 1;
         if row.is_production() {
             if let Some(old) = &row.signals {
                 self.production.remove(old);
@@ -183,6 +188,7 @@ impl State {
             return;
         }
         self.reference_moved = false;
+        self.changes += 1;
         self.epoch = seq;
         self.percentiles = None;
         let references = self.rows.values().filter(|row| row.is_reference());
@@ -229,6 +235,7 @@ impl State {
 
     /// Notes the signals of the reference as if each record were not of it.
     pub(crate) fn note_held_out(&mut self, epoch: u64, sketches: SignalSketches) {
+        self.changes += 1;
         self.held_out = (epoch, sketches);
         self.percentiles = None;
     }

@@ -385,3 +385,87 @@ fn a_desk_that_followed_every_batch_says_what_one_that_read_everything_says() {
     let gone = server.get(&format!("{SPACE}/records/p-003/explain"));
     assert_eq!(gone.status, 404);
 }
+
+/// Logs production with `assess`; the answered assessments.
+fn assessed(server: &TestServer, rows: &[(String, Vec<f64>)]) -> Vec<Value> {
+    let ids: Vec<&String> = rows.iter().map(|row| &row.0).collect();
+    let body = json!({
+        "space": "digits", "context": "production", "assess": true, "ids": ids, "input_uris": ids,
+        "embeddings": rows.iter().map(|row| &row.1).collect::<Vec<_>>(),
+        "inference_classes": vec!["a"; rows.len()],
+    });
+    let answer = server.post("/curation/v1/log", &body);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.json()["assessments"].as_array().unwrap().clone()
+}
+
+#[test]
+fn what_is_logged_gets_a_provisional_priority_that_decisions_lower() {
+    let server = TestServer::start();
+    // The job would make the list anew in between.
+    let paused = server.post("/curation/v1/service/scorer/pause", &json!({}));
+    assert_eq!(paused.status, 200, "{}", paused.text());
+    fill(&server, 200, 0);
+    recommend(&server, &json!({}));
+    let mut noise = Noise(77);
+    let mut some = |name: &str, count: usize, class: usize| -> Vec<(String, Vec<f64>)> {
+        (0..count)
+            .map(|n| (format!("{name}-{n}"), noise.near(class, 0.1)))
+            .collect()
+    };
+    // A new kind: the more of it there is, the more labelling one of it would add.
+    let first = assessed(&server, &some("kind", 1, 6));
+    assert_eq!(first[0]["provisional"], true, "{first:?}");
+    let alone = first[0]["priority"].as_f64().unwrap();
+    let many = assessed(&server, &some("more", 12, 6));
+    let among: f64 = many
+        .iter()
+        .map(|one| one["priority"].as_f64().unwrap())
+        .sum::<f64>()
+        / 12.0;
+    assert!(among > alone + 0.1 && among <= 1.0, "{among} {alone}");
+    let known = assessed(&server, &some("known", 5, 0));
+    let usual: f64 = known
+        .iter()
+        .map(|one| one["priority"].as_f64().unwrap())
+        .sum::<f64>()
+        / 5.0;
+    assert!(usual < among, "{usual} {among}");
+    // One is decided about: what is like it matters less at once.
+    let ids: Vec<String> = (0..12).map(|n| format!("more-{n}")).collect();
+    let body = json!({"ids": ids, "decision": "model_is_right"});
+    assert_eq!(
+        server.post(&format!("{SPACE}/decisions"), &body).status,
+        200
+    );
+    let after = assessed(&server, &some("after", 5, 6));
+    let left: f64 = after
+        .iter()
+        .map(|one| one["priority"].as_f64().unwrap())
+        .sum::<f64>()
+        / 5.0;
+    assert!(left < among * 0.8, "{left} {among}");
+    // What is no production has none.
+    let body = json!({
+        "space": "digits", "context": "test", "assess": true, "ids": ["x"], "input_uris": ["x"],
+        "embeddings": [noise.near(6, 0.1)],
+    });
+    let test = server.post("/curation/v1/log", &body).json();
+    assert!(test["assessments"][0]["priority"].is_null(), "{test}");
+}
+
+#[test]
+fn the_job_makes_the_list_by_itself_so_that_logs_are_measured_by_it() {
+    let server = TestServer::start();
+    fill(&server, 100, 0);
+    let mut noise = Noise(5);
+    let begun = std::time::Instant::now();
+    for n in 0.. {
+        let told = assessed(&server, &[(format!("probe-{n}"), noise.near(1, 0.2))]);
+        if told[0]["priority"].is_number() {
+            break;
+        }
+        assert!(begun.elapsed().as_secs() < 20, "{told:?}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
