@@ -23,6 +23,7 @@
 //! | `accuracy` | how likely the model is right |
 //! | `report` | everything that is told of a space, on one page |
 //! | `status` | what works for curation, and switching it |
+//! | `expiry` | what leaves a space, and when |
 //! | `jobs` | the job that keeps scores in step |
 //! | `retrain` | when to retrain, who does it, what became of it |
 
@@ -33,6 +34,7 @@ mod check;
 mod decide;
 mod desk;
 mod drift;
+mod expiry;
 pub mod fields;
 mod issues;
 mod jobs;
@@ -57,6 +59,7 @@ use vermilion_engine::model::CollectionId;
 pub use assess::{AsOf, Assessment, NearTraining, Part};
 pub use decide::{Decided, Decisions, Labels, Promote};
 pub use drift::AskedDrift;
+pub use expiry::Retention;
 pub use issues::{AskedConfusion, AskedIssues};
 pub use key::{canonical, embedding_set_key};
 pub use log::Logged;
@@ -111,6 +114,7 @@ impl Curation {
         Self::bring_job(&curation)?;
         Self::bring_trigger_job(&curation)?;
         curation.watch.begin(&curation)?;
+        Self::bring_expiry(&curation)?;
         Ok(curation)
     }
 

@@ -16,6 +16,7 @@ use vermilion_engine::model::{RecordBatch, Space as Metric, Value};
 use crate::assess::Assessment;
 use crate::body::{Head, Told};
 use crate::check::{Expected, check};
+use crate::expiry::check_end;
 use crate::fields;
 use crate::key::hexadecimal;
 use crate::spaces::{BATCHES, Place, Space, metric_named};
@@ -58,6 +59,7 @@ impl Curation {
     /// says besides its body, which comes before it.
     pub fn log(&self, place: &Place, mut told: Told, asked: Head) -> Result<Logged> {
         let head = std::mem::take(&mut told.head).or(asked);
+        check_end(head.dataset_metadata.as_ref())?;
         let known = self.known_space(place, &head)?;
         let metric = metric_named(head.metric.as_deref())?;
         let expected = expected(known.as_ref(), metric)?;

@@ -17,6 +17,7 @@ use vermilion_engine::model::{
 use vermilion_protocol::names::check_collection_name;
 
 use crate::body::Head;
+use crate::expiry::RETENTION;
 use crate::fields::{self, Context};
 use crate::key::{canonical, embedding_set_key};
 use crate::{Curation, Refusal, Result};
@@ -26,7 +27,7 @@ const SET: &str = "curation:embedding_set";
 /// The key that holds the key of that.
 const SET_KEY: &str = "curation:embedding_set_key";
 /// Documents about datasets.
-const DATASETS: &str = "curation_dataset";
+pub(crate) const DATASETS: &str = "curation_dataset";
 /// Documents about batches.
 pub(crate) const BATCHES: &str = "curation_batch";
 /// Classes and datasets that a summary tells at most.
@@ -183,7 +184,7 @@ impl Curation {
         self.database
             .delete_collection(&place.tenant, &place.database, name)?;
         self.clear_desk(space.collection.id);
-        for kind in [DATASETS, BATCHES] {
+        for kind in [DATASETS, BATCHES, RETENTION] {
             for document in self.database.documents(kind, &space.document_key(""))? {
                 self.database.delete_document(kind, &document.key)?;
             }

@@ -11,6 +11,7 @@ use vermilion_engine::control::{Component, ComponentState};
 use vermilion_engine::schedule::{JobStatus, Outcome, RunRequest};
 
 use crate::desk::Desk;
+use crate::expiry::EXPIRY;
 use crate::jobs::SCORES;
 use crate::spaces::Space;
 use crate::{Curation, Refusal, Result};
@@ -41,14 +42,19 @@ enum Worker {
 }
 
 /// The components, in the order in which they are told.
-const COMPONENTS: [(&str, Worker); 4] = [
+const COMPONENTS: [(&str, Worker); 6] = [
     ("indexer", Worker::Engine(Component::Indexing)),
     (
         "class_statistics",
         Worker::Requests("followed by every request and by the scorer"),
     ),
     ("scorer", Worker::Job(SCORES)),
+    (
+        "lists",
+        Worker::Requests("made by requests and by the scorer"),
+    ),
     ("drift", Worker::Requests("computed when it is asked for")),
+    ("expiry", Worker::Job(EXPIRY)),
 ];
 
 /// A desk with the space that it is of.

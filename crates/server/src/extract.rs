@@ -35,7 +35,7 @@ pub(crate) struct Names {
     pub(crate) collection: String,
     /// A function attached to a collection.
     pub(crate) function: String,
-    /// A job, a component, a retraining or a trigger.
+    /// A job, a component, a retraining, a trigger or a dataset.
     pub(crate) target: String,
     /// A record.
     pub(crate) record: String,
@@ -53,7 +53,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
                 "tenant" => &mut names.tenant,
                 "database" => &mut names.database,
                 "function" => &mut names.function,
-                "job" | "component" | "retraining" | "trigger" => &mut names.target,
+                "job" | "component" | "retraining" | "trigger" | "dataset" => &mut names.target,
                 "record" => &mut names.record,
                 _ => &mut names.collection,
             };

@@ -9,6 +9,7 @@ pub(crate) mod findings;
 pub(crate) mod namespaces;
 pub(crate) mod pages;
 pub(crate) mod records;
+pub(crate) mod retention;
 pub(crate) mod retraining;
 pub(crate) mod service;
 pub(crate) mod system;

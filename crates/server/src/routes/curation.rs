@@ -5,7 +5,7 @@ use super::PAGES;
 use super::route::{Route, route, with};
 use crate::access::Need::{Database, Server};
 use crate::access::Role::{Read, Write};
-use crate::handlers::{curation as handlers, findings, retraining, service};
+use crate::handlers::{curation as handlers, findings, retention, retraining, service};
 
 /// What may also stand in the query string of a log.
 const OF_A_BATCH: &[&str] = &[
@@ -262,6 +262,35 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         .needs(Database(Read))
         .with_query(&["from", "to", "window", "reference", "by", "bucket", "alpha"])
         .answers(200, "CurationDrift")
+    }
+    "get" "/spaces/{space}/retention" "get_retention" "What a space keeps, and what would leave."
+        retention::get {
+        .needs(Database(Read))
+        .answers(200, "Object")
+    }
+    "put" "/spaces/{space}/retention" "put_retention" "Says what a space keeps."
+        retention::put {
+        .needs(Database(Write))
+        .with_body("Retention")
+        .or_no_body()
+        .answers(200, "Object")
+    }
+    "delete" "/spaces/{space}/retention" "delete_retention" "Lets a space keep everything."
+        retention::delete {
+        .needs(Database(Write))
+        .answers(200, "Object")
+    }
+    "post" "/spaces/{space}/expire" "expire" "Lets leave now what is past its time."
+        retention::expire {
+        .needs(Database(Write))
+        .with_body("Expire")
+        .or_no_body()
+        .answers(200, "Object")
+    }
+    "delete" "/spaces/{space}/datasets/{dataset}" "delete_dataset"
+        "Deletes a dataset with its records." retention::delete_dataset {
+        .needs(Database(Write))
+        .answers(200, "Object")
     }
     "get" "/embeddingsets" "list_embedding_sets" "Embedding sets, with their keys and spaces."
         handlers::embedding_sets {

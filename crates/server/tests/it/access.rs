@@ -151,7 +151,8 @@ fn routes(server: &TestServer, secret: &str) -> Vec<(String, String, String)> {
             .replace("{space}", "s")
             .replace("{record}", "r")
             .replace("{retraining}", "0-1")
-            .replace("{trigger}", "t");
+            .replace("{trigger}", "t")
+            .replace("{dataset}", "d");
         assert!(
             !path.contains('{'),
             "the test does not know a name of {route}"

@@ -9,6 +9,7 @@ mod conditional;
 mod control;
 mod curation;
 mod curation_drift;
+mod curation_expiry;
 mod curation_issues;
 mod curation_report;
 mod curation_scores;

@@ -1,0 +1,203 @@
+//! What leaves a space and what stays, over a real socket.
+
+use serde_json::{Value, json};
+
+use crate::curation_scores::{Noise, SPACE, fill, refused};
+use crate::harness::TestServer;
+
+fn log(server: &TestServer, ids: &[String], more: &Value) -> u16 {
+    let mut noise = Noise(ids.len() as u64);
+    let mut body = json!({
+        "space": "digits", "ids": ids, "input_uris": ids,
+        "embeddings": (0..ids.len()).map(|n| noise.near(n % 3, 0.2)).collect::<Vec<_>>(),
+    });
+    for (key, value) in more.as_object().unwrap() {
+        body[key] = value.clone();
+    }
+    server.post("/curation/v1/log", &body).status
+}
+
+fn ids(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{prefix}-{n:02}")).collect()
+}
+
+fn datasets(server: &TestServer) -> Vec<String> {
+    let told = server.get(SPACE).json();
+    let all = told["datasets"].as_array().unwrap().iter();
+    all.map(|one| one["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn version(server: &TestServer, name: &str, more: &Value) {
+    let mut said = json!({
+        "context": "training", "dataset": name,
+        "label_classes": (0..9).map(|n| ["a", "b", "c"][n % 3]).collect::<Vec<_>>(),
+    });
+    for (key, value) in more.as_object().unwrap() {
+        said[key] = value.clone();
+    }
+    assert_eq!(log(server, &ids(name, 9), &said), 201);
+}
+
+fn expire(server: &TestServer, asked: &Value) -> Value {
+    let answer = server.post(&format!("{SPACE}/expire"), asked);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+#[test]
+fn training_leaves_when_newer_versions_replace_it_and_takes_its_statistics_along() {
+    let server = TestServer::start();
+    for name in ["v1", "v2", "v3", "v4"] {
+        version(&server, name, &json!({}));
+    }
+    let put = |body: &Value| server.send("PUT", &format!("{SPACE}/retention"), Some(body));
+    // Nothing leaves until somebody says so.
+    assert_eq!(expire(&server, &json!({}))["records"], 0);
+    let told = put(&json!({"keep_versions": 2}));
+    assert_eq!(told.status, 200, "{}", told.text());
+    let told = told.json();
+    assert_eq!(
+        (&told["retention"]["keep_days"], &told["due"]["records"]),
+        (&json!(90.0), &json!(18))
+    );
+    let dry = expire(&server, &json!({"dry_run": true}));
+    assert_eq!(
+        (&dry["records"], &dry["dry_run"]),
+        (&json!(18), &json!(true))
+    );
+    assert_eq!(datasets(&server).len(), 4);
+    let epoch = dry["epoch"].as_u64().unwrap();
+    let report = expire(&server, &json!({}));
+    assert_eq!(report["reasons"], json!({"keep_versions": 18}));
+    assert!(report["epoch"].as_u64().unwrap() > epoch, "{report}");
+    assert_eq!(datasets(&server), ["v3", "v4"]);
+    let near = server.post(
+        &format!("{SPACE}/assess"),
+        &json!({"embeddings": [[1, 0, 0, 0, 0, 0, 0, 0]]}),
+    );
+    for one in near.json()["assessments"][0]["nearest_training"]
+        .as_array()
+        .unwrap()
+    {
+        assert!(one["id"].as_str().unwrap() > "v3", "{one}");
+    }
+    assert_eq!(expire(&server, &json!({}))["records"], 0);
+    assert_eq!(
+        server
+            .send("DELETE", &format!("{SPACE}/retention"), None)
+            .status,
+        200
+    );
+    assert_eq!(
+        server.get(&format!("{SPACE}/retention")).json()["retention"],
+        Value::Null
+    );
+    for (wrong, code, field) in [
+        (json!({"keep_versions": 0}), "out_of_range", "keep_versions"),
+        (json!({"keep_days": -1}), "out_of_range", "keep_days"),
+        (json!({"keep": 1}), "unknown_field", "keep"),
+    ] {
+        refused(&put(&wrong), 400, code, Some(field));
+    }
+}
+
+#[test]
+fn datasets_end_at_their_time_by_the_job_or_when_they_are_deleted() {
+    let server = TestServer::start();
+    version(
+        &server,
+        "old",
+        &json!({"dataset_metadata": {"expires_at": 1.5}}),
+    );
+    version(
+        &server,
+        "new",
+        &json!({"dataset_metadata": {"expires_at": "2999-01-01T00:00:00Z"}}),
+    );
+    version(&server, "gone", &json!({}));
+    let wrong =
+        json!({"context": "test", "dataset": "x", "dataset_metadata": {"expires_at": "soon"}});
+    assert_eq!(log(&server, &ids("x", 2), &wrong), 400);
+    let dry = server.post(
+        "/control/v1/jobs/curation_expiry/run",
+        &json!({"dry_run": true, "wait": true}),
+    );
+    assert_eq!(dry.status, 200, "{}", dry.text());
+    assert_eq!(datasets(&server), ["gone", "new", "old"]);
+    let run = server.post(
+        "/control/v1/jobs/curation_expiry/run",
+        &json!({"wait": true}),
+    );
+    assert_eq!(run.status, 200, "{}", run.text());
+    assert_eq!(datasets(&server), ["gone", "new"], "{}", run.text());
+    let path = format!("{SPACE}/datasets/gone");
+    let report = server.send("DELETE", &path, None);
+    assert_eq!((report.status, &report.json()["records"]), (200, &json!(9)));
+    assert_eq!(datasets(&server), ["new"]);
+    refused(
+        &server.send("DELETE", &path, None),
+        404,
+        "dataset_not_found",
+        Some("dataset"),
+    );
+    // A dataset of that name can come again, and stays.
+    version(&server, "old", &json!({}));
+    assert_eq!(expire(&server, &json!({}))["records"], 0);
+    assert_eq!(datasets(&server), ["new", "old"]);
+}
+
+#[test]
+fn old_production_leaves_and_what_was_decided_or_seen_to_go_wrong_stays() {
+    let server = TestServer::start();
+    fill(&server, 0, 0);
+    let now = std::time::SystemTime::now();
+    let now = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64();
+    let days = |ages: &[f64]| {
+        ages.iter()
+            .map(|age| now - age * 86_400.0)
+            .collect::<Vec<_>>()
+    };
+    let seen =
+        json!({"context": "production", "observed_at": days(&[100.0, 99.0, 50.0, 40.0, 2.0, 1.0])});
+    assert_eq!(log(&server, &ids("p", 6), &seen), 201);
+    let triage = json!({
+        "context": "triage", "observed_at": days(&[200.0]), "label_classes": ["a"],
+    });
+    assert_eq!(log(&server, &ids("triage", 1), &triage), 201);
+    let decided = json!({"ids": ["p-00"], "decision": "junk"});
+    assert_eq!(
+        server.post(&format!("{SPACE}/decisions"), &decided).status,
+        200
+    );
+    let kept = json!({"keep_days": 90, "keep_records": 2});
+    let told = server
+        .send("PUT", &format!("{SPACE}/retention"), Some(&kept))
+        .json();
+    assert_eq!(
+        told["due"]["reasons"],
+        json!({"keep_days": 1, "keep_records": 2})
+    );
+    let report = expire(&server, &json!({}));
+    assert_eq!(report["records"], 3, "{report}");
+    assert_eq!(
+        server.get(SPACE).json()["contexts"],
+        json!({"production": 3, "training": 60, "triage": 1})
+    );
+    for (id, status) in [
+        ("p-00", 200),
+        ("p-01", 404),
+        ("p-03", 404),
+        ("p-05", 200),
+        ("triage-00", 200),
+    ] {
+        assert_eq!(
+            server.get(&format!("{SPACE}/records/{id}/explain")).status,
+            status,
+            "{id}"
+        );
+    }
+}
