@@ -24,6 +24,7 @@
 //! | `report` | everything that is told of a space, on one page |
 //! | `status` | what works for curation, and switching it |
 //! | `expiry` | what leaves a space, and when |
+//! | `export` | what labelling tools and training scripts take along |
 //! | `jobs` | the job that keeps scores in step |
 //! | `retrain` | when to retrain, who does it, what became of it |
 
@@ -35,6 +36,7 @@ mod decide;
 mod desk;
 mod drift;
 mod expiry;
+mod export;
 pub mod fields;
 mod issues;
 mod jobs;
@@ -60,6 +62,7 @@ pub use assess::{AsOf, Assessment, NearTraining, Part};
 pub use decide::{Decided, Decisions, Labels, Promote};
 pub use drift::AskedDrift;
 pub use expiry::Retention;
+pub use export::{Exported, Format, Sink};
 pub use issues::{AskedConfusion, AskedIssues};
 pub use key::{canonical, embedding_set_key};
 pub use log::Logged;

@@ -115,7 +115,8 @@ impl Curation {
         }))
     }
 
-    fn entries(
+    /// Entries of a list as they are told, from rank `from` on.
+    pub(crate) fn entries(
         &self,
         space: &Space,
         page: &[Entry],

@@ -5,6 +5,7 @@ pub(crate) mod collections;
 pub(crate) mod conditional;
 pub(crate) mod control;
 pub(crate) mod curation;
+pub(crate) mod export;
 pub(crate) mod findings;
 pub(crate) mod namespaces;
 pub(crate) mod pages;

@@ -5,7 +5,7 @@ use super::PAGES;
 use super::route::{Route, route, with};
 use crate::access::Need::{Database, Server};
 use crate::access::Role::{Read, Write};
-use crate::handlers::{curation as handlers, findings, retention, retraining, service};
+use crate::handlers::{curation as handlers, export, findings, retention, retraining, service};
 
 /// What may also stand in the query string of a log.
 const OF_A_BATCH: &[&str] = &[
@@ -291,6 +291,12 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         "Deletes a dataset with its records." retention::delete_dataset {
         .needs(Database(Write))
         .answers(200, "Object")
+    }
+    "get" "/spaces/{space}/export" "export" "Exports the list, issues or training data."
+        export::export {
+        .needs(Database(Read))
+        .with_query(&["what", "format"])
+        .answering_lines()
     }
     "get" "/embeddingsets" "list_embedding_sets" "Embedding sets, with their keys and spaces."
         handlers::embedding_sets {

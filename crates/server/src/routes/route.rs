@@ -94,6 +94,12 @@ impl Route {
         self
     }
 
+    /// Answers lines of JSON or CSV.
+    pub(super) const fn answering_lines(mut self) -> Self {
+        self.answer = None;
+        self
+    }
+
     pub(super) const fn needs(mut self, needs: Need) -> Self {
         self.needs = needs;
         self

@@ -298,3 +298,66 @@ fn issues_that_cannot_be_told_say_why() {
         None,
     );
 }
+
+#[test]
+fn lists_issues_and_training_are_exported_as_lines_and_as_csv() {
+    let server = TestServer::start();
+    fill(&server, 1200, 0);
+    let export = |query: &str| {
+        let answer = server.get(&format!("{SPACE}/export?{query}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text().to_owned()
+    };
+    let lines = |text: &str| -> Vec<Value> {
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let training = lines(&export("what=training"));
+    assert_eq!(training.len(), 60);
+    assert_eq!(
+        (&training[3]["id"], &training[3]["label_class"]),
+        (&json!("t-003"), &json!("a"))
+    );
+    assert_eq!(training[3]["embedding"].as_array().unwrap().len(), 8);
+    let list = lines(&export("what=recommendations&format=jsonl"));
+    let whole = server
+        .post(&format!("{SPACE}/recommendations"), &json!({"n": 1000}))
+        .json();
+    let expected: Vec<&Value> = whole["recommendations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["id"])
+        .collect();
+    assert_eq!(
+        list.iter().map(|one| &one["id"]).collect::<Vec<_>>(),
+        expected
+    );
+    assert!(list.len() > 100 && list[0]["reasons"].is_array());
+    let found = export("what=issues&format=csv");
+    let (head, rows) = found.split_once("\r\n").unwrap();
+    assert!(head.starts_with("type,id,ids,score,explanation,"), "{head}");
+    let total = issues(&server, "limit=0")["total"].as_u64().unwrap() as usize;
+    assert_eq!(rows.matches("\r\n").count(), total);
+    let path = |query: &str| format!("{SPACE}/export?{query}");
+    refused(&server.get(&path("")), 400, "unknown_export", Some("what"));
+    refused(
+        &server.get(&path("what=all")),
+        400,
+        "unknown_export",
+        Some("what"),
+    );
+    refused(
+        &server.get(&path("what=issues&format=xml")),
+        400,
+        "unknown_format",
+        Some("format"),
+    );
+    refused(
+        &server.get("/curation/v1/spaces/none/export?what=issues"),
+        404,
+        "space_not_found",
+        Some("space"),
+    );
+}

@@ -213,10 +213,30 @@ impl<S: Read + Write> Connection<S> {
         let length = headers.iter().find(|header| header.0 == "content-length");
         let mut body = vec![0; length.map_or(0, |header| header.1.parse().unwrap())];
         self.stream.read_exact(&mut body).unwrap();
+        let is_chunked = headers.iter().any(|header| header.1 == "chunked");
+        if is_chunked {
+            body = self.chunks();
+        }
         Answer {
             status,
             headers,
             body,
+        }
+    }
+
+    /// Reads a body that comes in chunks.
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).unwrap();
+            let length = usize::from_str_radix(line.trim_end(), 16).expect("the length of a chunk");
+            let mut chunk = vec![0; length + 2];
+            self.stream.read_exact(&mut chunk).unwrap();
+            if length == 0 {
+                return body;
+            }
+            body.extend(&chunk[..length]);
         }
     }
 
