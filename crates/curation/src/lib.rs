@@ -25,6 +25,7 @@
 //! | `status` | what works for curation, and switching it |
 //! | `expiry` | what leaves a space, and when |
 //! | `export` | what labelling tools and training scripts take along |
+//! | `map` | records as points of a plane |
 //! | `jobs` | the job that keeps scores in step |
 //! | `retrain` | when to retrain, who does it, what became of it |
 
@@ -43,6 +44,7 @@ mod jobs;
 mod key;
 mod list;
 mod log;
+mod map;
 mod recommend;
 mod refusal;
 mod report;
@@ -66,6 +68,7 @@ pub use export::{Exported, Format, Sink};
 pub use issues::{AskedConfusion, AskedIssues};
 pub use key::{canonical, embedding_set_key};
 pub use log::Logged;
+pub use map::MapStream;
 pub use recommend::Asked;
 pub use refusal::{Refusal, Result};
 pub use report::ReportFormat;

@@ -147,7 +147,9 @@ fn parameters(route: &Route) -> Vec<Value> {
             }),
             "job" | "space" | "embedding_set" | "context" | "dataset" | "metric"
             | "idempotency_key" | "filter" | "state" | "trigger" | "where" | "type" | "from"
-            | "to" | "what" | "format" | "window" | "reference" | "by" | "bucket" => text.clone(),
+            | "to" | "fields" | "what" | "format" | "window" | "reference" | "by" | "bucket" => {
+                text.clone()
+            }
             "assess" | "all" => json!({"type": "boolean"}),
             "alpha" => json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
             "threshold" => json!({"type": "number", "minimum": 0, "maximum": 2}),

@@ -24,4 +24,4 @@ mod study;
 
 pub use ask::AskedIssues;
 pub use confusion::AskedConfusion;
-pub(crate) use study::Studies;
+pub(crate) use study::{Slot, Studies, Study, Version};

@@ -12,11 +12,9 @@ use super::labels::Labels;
 use super::near::NearRecords;
 use super::shape::Shape;
 use crate::desk::{Desk, State};
+use crate::map::Map;
 use crate::spaces::Space;
 use crate::{Curation, Result};
-
-/// Records that one request looks at itself.
-const STUDIED_AT_ONCE: usize = 10_000;
 
 /// The states of the records and of the reference that something is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,16 +51,27 @@ impl<T> Default for Slot<T> {
     }
 }
 
+impl<T> Slot<T> {
+    /// What was found last.
+    pub(crate) fn last(&self) -> Option<Arc<T>> {
+        self.made.lock().as_ref().map(|(_, found)| found.clone())
+    }
+}
+
 /// All studies of a space.
 #[derive(Debug, Default)]
 pub(crate) struct Studies {
     pub(super) labels: Slot<Labels>,
     pub(super) near: Slot<NearRecords>,
     pub(super) shape: Slot<Shape>,
+    pub(crate) map: Slot<Map>,
 }
 
 /// A kind of study.
-pub(super) trait Study: Sized {
+pub(crate) trait Study: Sized {
+    /// Records that one request looks at itself.
+    const AT_ONCE: usize = 10_000;
+
     /// Where it is kept.
     fn slot(studies: &Studies) -> &Slot<Self>;
     /// The records that it looks at.
@@ -79,16 +88,16 @@ pub(super) trait Study: Sized {
 }
 
 /// What was found, and whether it is of the records as they are.
-pub(super) struct Studied<T> {
-    pub(super) found: Option<(Version, Arc<T>)>,
-    pub(super) is_ready: bool,
+pub(crate) struct Studied<T> {
+    pub(crate) found: Option<(Version, Arc<T>)>,
+    pub(crate) is_ready: bool,
 }
 
 impl Curation {
     /// A study of a space, made now where that takes not too long.
-    pub(super) fn study<T: Study>(&self, space: &Space, desk: &Desk) -> Result<Studied<T>> {
+    pub(crate) fn study<T: Study>(&self, space: &Space, desk: &Desk) -> Result<Studied<T>> {
         let size = T::size(&desk.state.lock());
-        if size <= STUDIED_AT_ONCE {
+        if size <= T::AT_ONCE {
             self.make_study::<T>(space, desk, &|| true)?;
         }
         let slot = T::slot(&desk.studies);
@@ -130,7 +139,8 @@ impl Curation {
     ) -> Result<()> {
         self.study_if_wanted::<Labels>(space, desk, go_on)?;
         self.study_if_wanted::<NearRecords>(space, desk, go_on)?;
-        self.study_if_wanted::<Shape>(space, desk, go_on)
+        self.study_if_wanted::<Shape>(space, desk, go_on)?;
+        self.study_if_wanted::<Map>(space, desk, go_on)
     }
 
     fn study_if_wanted<T: Study>(

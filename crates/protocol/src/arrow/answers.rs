@@ -5,7 +5,9 @@
 //! `metadata`, as JSON.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use arrow_array::{ArrayRef, BooleanArray, Float32Array, Float64Array};
 use arrow_schema::ArrowError;
 use vermilion_engine::model::{
     Aggregated, Embeddings, Fetched, Found, MetadataColumn, Nearest, OptionalStrings, Search,
@@ -37,6 +39,60 @@ pub fn write_fetched(
         Ok(())
     });
     written.map_err(unwritable)
+}
+
+/// The cells of a column of any table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cells {
+    /// Texts.
+    Texts(Vec<Option<String>>),
+    /// Numbers of double precision.
+    Numbers(Vec<Option<f64>>),
+    /// Numbers of single precision, all there.
+    Floats(Vec<f32>),
+    /// Truths.
+    Truths(Vec<Option<bool>>),
+}
+
+impl Cells {
+    fn len(&self) -> usize {
+        match self {
+            Self::Texts(cells) => cells.len(),
+            Self::Numbers(cells) => cells.len(),
+            Self::Floats(cells) => cells.len(),
+            Self::Truths(cells) => cells.len(),
+        }
+    }
+}
+
+/// A table of columns of one length, with notes of its schema; 500 where they are not of one length.
+pub fn write_columns(
+    columns: Vec<(String, Cells)>,
+    notes: &[(&str, String)],
+) -> Result<Vec<u8>, ApiError> {
+    let rows = columns.first().map_or(0, |(_, cells)| cells.len());
+    let mut table = Table::default();
+    for (name, text) in notes {
+        table.note(name, text.clone());
+    }
+    for (name, cells) in columns {
+        let (array, nullable): (ArrayRef, bool) = match cells {
+            Cells::Texts(cells) => {
+                let mut texts = Texts::default();
+                for (row, text) in cells.iter().enumerate() {
+                    if let Some(text) = text {
+                        texts.put(row, text);
+                    }
+                }
+                (texts.finish(cells.len()).map_err(unwritable)?, true)
+            }
+            Cells::Numbers(cells) => (Arc::new(Float64Array::from(cells)), true),
+            Cells::Floats(cells) => (Arc::new(Float32Array::from(cells)), false),
+            Cells::Truths(cells) => (Arc::new(BooleanArray::from(cells)), true),
+        };
+        table.push(&name, array, nullable);
+    }
+    table.write(rows).map_err(unwritable)
 }
 
 /// The answer to `query`: records under the number of their query vector, nearest first.

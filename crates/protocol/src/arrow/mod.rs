@@ -18,7 +18,7 @@ mod vectors;
 
 use std::fmt::Display;
 
-pub use answers::{write_fetched, write_found, write_nearest};
+pub use answers::{Cells, write_columns, write_fetched, write_found, write_nearest};
 pub use records::{decode, decode_logged};
 
 use crate::ApiError;

@@ -1,6 +1,7 @@
 //! Routes of curation that tell what it found in a whole space.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde::Deserialize;
@@ -121,6 +122,27 @@ pub(crate) async fn drift(
         curation.drift(&at.place, &at.names.collection, &asked)
     };
     Ok(Answer::value(&read(&app, look).await?))
+}
+
+/// What the query string of a map says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OfMap {
+    fields: Option<String>,
+}
+
+pub(crate) async fn map(
+    State(app): State<App>,
+    at: At,
+    asked: Result<Asked<OfMap>, Failure>,
+) -> Reply {
+    let Asked(asked) = asked?;
+    let look = move |curation: &Curation| {
+        curation.map(&at.place, &at.names.collection, asked.fields.as_deref())
+    };
+    Ok(match read(&app, look).await?.stream {
+        Some(stream) => Answer::arrow(stream),
+        None => Answer::with_status(StatusCode::ACCEPTED, r#"{"ready": false}"#),
+    })
 }
 
 /// The filter that a query string holds.

@@ -296,7 +296,13 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         export::export {
         .needs(Database(Read))
         .with_query(&["what", "format"])
-        .answering_lines()
+        .answering_no_json()
+    }
+    "get" "/spaces/{space}/map" "map" "Records as points of a plane, as Arrow." findings::map {
+        .needs(Database(Read))
+        .with_query(&["fields"])
+        .answering_no_json()
+        .or_accepts("Object")
     }
     "get" "/embeddingsets" "list_embedding_sets" "Embedding sets, with their keys and spaces."
         handlers::embedding_sets {

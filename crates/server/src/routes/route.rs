@@ -94,8 +94,8 @@ impl Route {
         self
     }
 
-    /// Answers lines of JSON or CSV.
-    pub(super) const fn answering_lines(mut self) -> Self {
+    /// Answers something that is no JSON.
+    pub(super) const fn answering_no_json(mut self) -> Self {
         self.answer = None;
         self
     }

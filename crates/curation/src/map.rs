@@ -1,0 +1,370 @@
+//! The map: every record of a space as a point of a plane, near what is like it.
+//!
+//! What must stay true: a record keeps about its place while others come: new ones are placed by their
+//! neighbours until a tenth of the map is new, and then all move on from where they are. A space that
+//! is too large for one request is laid out by the job.
+
+use std::collections::{BTreeMap, HashMap};
+
+use vermilion_engine::model::Value;
+use vermilion_protocol::arrow::{Cells, write_columns};
+use vermilion_scores::layout::{Layout, LayoutOptions, Point, place, principal_start};
+use vermilion_scores::{Graph, Matrix};
+
+use crate::desk::{Decision, Desk, Row, Sought, State};
+use crate::fields::{self, Context};
+use crate::issues::{Slot, Studies, Study, Version};
+use crate::spaces::{Place, Space};
+use crate::{Curation, Refusal, Result};
+
+/// Neighbours that hold a record in its place.
+const NEIGHBOURS: usize = 15;
+/// Records that are laid out; of more, an even part is, and the others are placed by their neighbours.
+const LAID_OUT_MAX: usize = 50_000;
+/// One record of so many may be new before all are laid out again.
+const NEW_SHARE: usize = 10;
+/// How far points of an old map move at first.
+const GOES_ON: f32 = 0.1;
+/// Edges of a step: some milliseconds.
+const EDGES: usize = 100_000;
+/// Records that are read at once.
+const PAGE: usize = 1000;
+/// Fields that are told where none are named.
+const USUAL: &str = "context,label_class,inference_class,trouble";
+/// Fields that are told at most.
+const FIELDS_MAX: usize = 20;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Map {
+    ids: Vec<String>,
+    points: Vec<Point>,
+    /// Records that there were when all were laid out.
+    laid_out: usize,
+}
+
+impl Study for Map {
+    const AT_ONCE: usize = 2_000;
+
+    fn slot(studies: &Studies) -> &Slot<Self> {
+        &studies.map
+    }
+
+    fn size(state: &State) -> usize {
+        state.rows.len()
+    }
+
+    fn holds(then: Version, now: Version) -> bool {
+        then.as_of == now.as_of
+    }
+
+    fn make(
+        curation: &Curation,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Self>> {
+        let ids: Vec<String> = desk.state.lock().rows.keys().cloned().collect();
+        let old = desk.studies.map.last();
+        let mut laid_out = old.as_ref().map_or(0, |old| old.laid_out);
+        let mut points = vec![None; ids.len()];
+        if let Some(old) = &old {
+            let known: HashMap<&str, Point> = old
+                .ids
+                .iter()
+                .map(String::as_str)
+                .zip(old.points.iter().copied())
+                .collect();
+            points = ids.iter().map(|id| known.get(&**id).copied()).collect();
+        }
+        let has_old = points.iter().any(Option::is_some);
+        let new = points.iter().filter(|point| point.is_none()).count();
+        let is_due = !has_old || new * NEW_SHARE > laid_out;
+        if has_old && !curation.place_rest(space, &ids, &mut points, go_on)? {
+            return Ok(None);
+        }
+        if is_due && !ids.is_empty() {
+            let whole = curation.lay_out(space, &ids, &mut points, go_on)?
+                && curation.place_rest(space, &ids, &mut points, go_on)?;
+            if !whole {
+                return Ok(None);
+            }
+            laid_out = ids.len();
+        }
+        let points = points.into_iter().map(Option::unwrap_or_default).collect();
+        Ok(Some(Self {
+            ids,
+            points,
+            laid_out,
+        }))
+    }
+}
+
+/// A map as a stream of Arrow; none while there is none yet.
+pub struct MapStream {
+    /// The stream.
+    pub stream: Option<Vec<u8>>,
+}
+
+impl Curation {
+    /// The map of a space, with fields of its records: of the record itself, or of its metadata.
+    pub fn map(&self, at: &Place, name: &str, asked: Option<&str>) -> Result<MapStream> {
+        let names: Vec<&str> = asked.unwrap_or(USUAL).split(',').map(str::trim).collect();
+        let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+        if names.len() > FIELDS_MAX {
+            let message = "The map is asked for too many fields.";
+            return Err(Refusal::wrong("out_of_range", message)
+                .field("fields")
+                .hint(format!("{FIELDS_MAX} at most")));
+        }
+        let space = self.space(at, name)?;
+        let desk = self.ready_desk(&space)?;
+        let studied = self.study::<Map>(&space, &desk)?;
+        let Some((version, map)) = studied.found else {
+            return Ok(MapStream { stream: None });
+        };
+        let mut columns = vec![
+            (
+                "id".to_owned(),
+                Cells::Texts(map.ids.iter().cloned().map(Some).collect()),
+            ),
+            (
+                "x".to_owned(),
+                Cells::Floats(map.points.iter().map(|point| point[0]).collect()),
+            ),
+            (
+                "y".to_owned(),
+                Cells::Floats(map.points.iter().map(|point| point[1]).collect()),
+            ),
+        ];
+        let mut own = Vec::new();
+        for name in names {
+            match self.field(&desk, &map, name) {
+                Some(cells) => columns.push((name.to_owned(), cells)),
+                None => own.push(name),
+            }
+        }
+        columns.extend(self.own_fields(&space, &map, &own)?);
+        let notes = [
+            ("epoch", version.epoch.to_string()),
+            ("as_of_seq", version.as_of.to_string()),
+            ("ready", studied.is_ready.to_string()),
+        ];
+        let stream = write_columns(columns, &notes)
+            .map_err(|error| Refusal::new(error.status, "internal", error.message))?;
+        Ok(MapStream {
+            stream: Some(stream),
+        })
+    }
+
+    /// A field that the desk knows.
+    fn field(&self, desk: &Desk, map: &Map, name: &str) -> Option<Cells> {
+        let now = self.now();
+        let mut state = desk.state.lock();
+        let percentiles = state.percentiles();
+        let state = &*state;
+        let rows = map.ids.iter().map(|id| state.rows.get(id));
+        let text = |of: &dyn Fn(&Row) -> Option<String>| {
+            Cells::Texts(rows.clone().map(|row| of(row?)).collect())
+        };
+        let class = |class: Option<u32>| class.map(|class| state.classes.name(class).to_owned());
+        Some(match name {
+            fields::CONTEXT => text(&|row| row.context.map(|one| Context::name(one).to_owned())),
+            fields::DATASET => text(&|row| Some(row.dataset.clone())),
+            fields::LABEL_CLASS => text(&|row| class(row.label)),
+            fields::INFERENCE_CLASS => text(&|row| class(row.class())),
+            fields::GROUP => text(&|row| row.group.map(|one| state.groups.name(one).to_owned())),
+            fields::DECISION => text(&|row| row.decision.map(|one| Decision::name(one).to_owned())),
+            fields::OBSERVED_AT => {
+                Cells::Numbers(rows.map(|row| row.map(|row| row.observed_at)).collect())
+            }
+            "trouble" => Cells::Numbers(
+                rows.map(|row| percentiles.trouble(&row?.signals?).value)
+                    .collect(),
+            ),
+            "agreement" => Cells::Truths(
+                rows.map(|row| row?.label.zip(row?.class()).map(|(a, b)| a == b))
+                    .collect(),
+            ),
+            "decided" => {
+                Cells::Truths(rows.map(|row| row.map(|row| row.is_decided(now))).collect())
+            }
+            _ => return None,
+        })
+    }
+
+    /// Fields of the records' own metadata: numbers where all are, else texts.
+    fn own_fields(&self, space: &Space, map: &Map, names: &[&str]) -> Result<Vec<(String, Cells)>> {
+        let mut values: BTreeMap<&str, Vec<Option<Value>>> = names
+            .iter()
+            .map(|name| (*name, vec![None; map.ids.len()]))
+            .collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let places: HashMap<&str, usize> =
+            (0..).zip(&map.ids).map(|(at, id)| (&**id, at)).collect();
+        for part in map.ids.chunks(PAGE) {
+            let found = self.fetch(space, part)?;
+            let Some(metadata) = &found.metadatas else {
+                continue;
+            };
+            for at in 0..found.ids.len() {
+                let Some(&place) = places.get(found.ids.get(at)) else {
+                    continue;
+                };
+                for (key, value) in metadata.row(at) {
+                    if let Some(column) = values.get_mut(key) {
+                        column[place] = Some(value.clone());
+                    }
+                }
+            }
+        }
+        let told = values
+            .into_iter()
+            .map(|(name, column)| (name.to_owned(), cells(&column)));
+        Ok(told.collect())
+    }
+
+    /// Lays records out; whether it came to the end. Those of which there are too many have no place then.
+    fn lay_out(
+        &self,
+        space: &Space,
+        ids: &[String],
+        points: &mut [Option<Point>],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<bool> {
+        let step = ids.len().div_ceil(LAID_OUT_MAX).max(1);
+        let part: Vec<String> = ids.iter().step_by(step).cloned().collect();
+        let rows: Vec<u32> = (0..part.len() as u32).collect();
+        let sought = Sought {
+            ids: &part,
+            rows: &rows,
+            among: None,
+            // Of the nearest of all, so many are in the part.
+            count: NEIGHBOURS * step,
+        };
+        let Some(graph) = self.graph(space, &sought, go_on)? else {
+            return Ok(false);
+        };
+        let known: Option<Vec<Point>> = points.iter().copied().step_by(step).collect();
+        let goes_on = known.is_some();
+        let start = match known {
+            Some(known) => known,
+            None => match self.first_places(space, &part, go_on)? {
+                Some(places) => places,
+                None => return Ok(false),
+            },
+        };
+        let mut options = LayoutOptions::default();
+        if goes_on {
+            options.learning_rate = GOES_ON;
+        }
+        let mut layout = Layout::new(&graph, start, options);
+        while layout.advance(EDGES) {
+            if !go_on() {
+                return Ok(false);
+            }
+        }
+        points.fill(None);
+        for (place, point) in points.iter_mut().step_by(step).zip(layout.points()) {
+            *place = Some(*point);
+        }
+        Ok(true)
+    }
+
+    /// Where a layout begins that has nothing to go on from.
+    fn first_places(
+        &self,
+        space: &Space,
+        ids: &[String],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Point>>> {
+        let mut numbers: Vec<f32> = Vec::new();
+        let mut dimension = 1;
+        let mut at = 0;
+        for part in ids.chunks(PAGE) {
+            if !go_on() {
+                return Ok(None);
+            }
+            let found = self.fetch(space, part)?;
+            let vectors = found.embeddings.unwrap_or_default();
+            dimension = dimension.max(vectors.dimension());
+            let known: HashMap<&str, usize> = (0..found.ids.len())
+                .map(|place| (found.ids.get(place), place))
+                .collect();
+            for id in part {
+                let vector = known.get(&**id).and_then(|&place| vectors.get(place));
+                at += 1;
+                numbers.extend_from_slice(vector.unwrap_or_default());
+                // One that is gone meanwhile has a place all the same.
+                numbers.resize(at * dimension, 0.0);
+            }
+        }
+        Ok(Some(principal_start(Matrix::new(&numbers, dimension), 0)))
+    }
+
+    /// Places records without a place by their neighbours that have one; whether it came to the end.
+    fn place_rest(
+        &self,
+        space: &Space,
+        ids: &[String],
+        points: &mut [Option<Point>],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<bool> {
+        let rows: Vec<u32> = (0..ids.len() as u32)
+            .filter(|&row| points[row as usize].is_none())
+            .collect();
+        if rows.is_empty() {
+            return Ok(true);
+        }
+        let sought = Sought {
+            ids,
+            rows: &rows,
+            among: None,
+            count: NEIGHBOURS,
+        };
+        let Some(graph) = self.graph(space, &sought, go_on)? else {
+            return Ok(false);
+        };
+        let known: Vec<(usize, Point)> = points
+            .iter()
+            .enumerate()
+            .filter_map(|(row, point)| Some((row, (*point)?)))
+            .collect();
+        let numbers: HashMap<usize, u32> = (0..).zip(&known).map(|(at, one)| (one.0, at)).collect();
+        let (mut offsets, mut neighbours, mut distances) = (vec![0], Vec::new(), Vec::new());
+        for &row in &rows {
+            for (other, distance) in graph.edges(row as usize) {
+                if let Some(&number) = numbers.get(&other) {
+                    neighbours.push(number);
+                    distances.push(distance);
+                }
+            }
+            offsets.push(neighbours.len());
+        }
+        let known: Vec<Point> = known.into_iter().map(|one| one.1).collect();
+        let placed = place(&known, &Graph::new(offsets, neighbours, distances));
+        for (row, point) in rows.into_iter().zip(placed) {
+            points[row as usize] = Some(point);
+        }
+        Ok(true)
+    }
+}
+
+fn cells(column: &[Option<Value>]) -> Cells {
+    let number = |value: &Value| match value {
+        Value::Int(value) => Some(*value as f64),
+        Value::Float(value) => Some(*value),
+        _ => None,
+    };
+    if column.iter().flatten().all(|value| number(value).is_some()) {
+        return Cells::Numbers(column.iter().map(|value| number(value.as_ref()?)).collect());
+    }
+    let text = |value: &Value| match value {
+        Value::Str(text) => Some(text.to_string()),
+        Value::Bool(value) => Some(value.to_string()),
+        other => number(other).map(|number| number.to_string()),
+    };
+    Cells::Texts(column.iter().map(|value| text(value.as_ref()?)).collect())
+}

@@ -1,0 +1,138 @@
+//! The map of a space, over a real socket.
+
+use std::collections::HashMap;
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type};
+use arrow_ipc::reader::StreamReader;
+use serde_json::json;
+
+use crate::curation_scores::{Noise, SPACE, fill, log, refused};
+use crate::harness::TestServer;
+
+/// Places by id, and the columns besides.
+fn map(server: &TestServer, query: &str) -> (HashMap<String, [f32; 2]>, arrow_array::RecordBatch) {
+    let answer = server.get(&format!("{SPACE}/map?{query}"));
+    assert_eq!(answer.status, 200, "{}", answer.status);
+    let stream = StreamReader::try_new(&answer.body[..], None).unwrap();
+    assert_eq!(stream.schema().metadata()["ready"], "true");
+    let batches: Vec<_> = stream.map(Result::unwrap).collect();
+    assert_eq!(batches.len(), 1);
+    let batch = batches.into_iter().next().unwrap();
+    let column = |name: &str| batch.column_by_name(name).unwrap().clone();
+    let (ids, x, y) = (column("id"), column("x"), column("y"));
+    let (x, y) = (
+        x.as_primitive::<Float32Type>(),
+        y.as_primitive::<Float32Type>(),
+    );
+    let ids = ids.as_string::<i32>();
+    let places = (0..ids.len()).map(|at| (ids.value(at).to_owned(), [x.value(at), y.value(at)]));
+    (places.collect(), batch.clone())
+}
+
+fn apart(a: [f32; 2], b: [f32; 2]) -> f32 {
+    (a[0] - b[0]).hypot(a[1] - b[1])
+}
+
+#[test]
+fn records_are_near_what_is_like_them_and_keep_their_places_when_others_come() {
+    let server = TestServer::start();
+    fill(&server, 150, 0);
+    let (places, batch) = map(&server, "");
+    assert_eq!(places.len(), 210);
+    assert!(places.values().flatten().all(|number| number.is_finite()));
+    let middle = |class: usize| -> [f32; 2] {
+        let own = (0..150)
+            .filter(|n| n % 3 == class)
+            .map(|n| places[&format!("p-{n:03}")]);
+        let own: Vec<[f32; 2]> = own.collect();
+        [0, 1].map(|axis| own.iter().map(|at| at[axis]).sum::<f32>() / own.len() as f32)
+    };
+    let middles = [middle(0), middle(1), middle(2)];
+    let nearest = |at: [f32; 2]| {
+        (0..3)
+            .min_by(|a, b| apart(at, middles[*a]).total_cmp(&apart(at, middles[*b])))
+            .unwrap()
+    };
+    let right = (0..150)
+        .filter(|n| nearest(places[&format!("p-{n:03}")]) == n % 3)
+        .count();
+    assert!(right >= 145, "{right}");
+    let trouble = batch.column_by_name("trouble").unwrap();
+    let trouble = trouble.as_primitive::<Float64Type>();
+    assert_eq!(trouble.iter().flatten().count(), 150);
+    // A few more: placed, nothing moves.
+    let mut noise = Noise(31);
+    let few: Vec<_> = (0..9)
+        .map(|n| (format!("few-{n}"), noise.near(n % 3, 0.2), None))
+        .collect();
+    log(&server, "production", &few);
+    let (after, _) = map(&server, "fields=context");
+    assert_eq!(after.len(), 219);
+    let bits = |at: [f32; 2]| at.map(f32::to_bits);
+    assert!(places.iter().all(|(id, at)| bits(after[id]) == bits(*at)));
+    let right = (0..9)
+        .filter(|n| nearest(after[&format!("few-{n}")]) == n % 3)
+        .count();
+    assert!(right >= 8, "{right}");
+    // Many more: all move on from where they are.
+    let many: Vec<_> = (0..60)
+        .map(|n| (format!("many-{n}"), noise.near(n % 3, 0.2), None))
+        .collect();
+    log(&server, "production", &many);
+    let (moved, _) = map(&server, "");
+    let near_old = places
+        .iter()
+        .filter(|(id, at)| nearest(moved[*id]) == nearest(**at))
+        .count();
+    assert!(near_old >= 200 && moved.len() == 279, "{near_old}");
+}
+
+#[test]
+fn a_map_tells_the_fields_that_are_asked_for() {
+    let server = TestServer::start();
+    fill(&server, 10, 0);
+    let body = json!({
+        "space": "digits", "context": "production", "ids": ["m-0", "m-1"],
+        "embeddings": [Noise(1).near(0, 0.1), Noise(2).near(1, 0.1)],
+        "input_uris": ["m-0", "m-1"], "metadatas": [{"camera": "north", "light": 3}, {"light": 4.5}],
+    });
+    assert_eq!(server.post("/curation/v1/log", &body).status, 201);
+    let (_, batch) = map(&server, "fields=dataset,light,camera,none");
+    let row = (0..batch.num_rows())
+        .find(|at| {
+            batch
+                .column_by_name("id")
+                .unwrap()
+                .as_string::<i32>()
+                .value(*at)
+                == "m-0"
+        })
+        .unwrap();
+    let light = batch
+        .column_by_name("light")
+        .unwrap()
+        .as_primitive::<Float64Type>()
+        .clone();
+    assert_eq!((light.value(row), light.iter().flatten().count()), (3.0, 2));
+    let camera = batch
+        .column_by_name("camera")
+        .unwrap()
+        .as_string::<i32>()
+        .clone();
+    assert_eq!(
+        (camera.value(row), camera.iter().flatten().count()),
+        ("north", 1)
+    );
+    assert_eq!(batch.num_columns(), 7);
+    let many: Vec<String> = (0..21).map(|n| format!("f{n}")).collect();
+    let answer = server.get(&format!("{SPACE}/map?fields={}", many.join(",")));
+    refused(&answer, 400, "out_of_range", Some("fields"));
+    refused(
+        &server.get("/curation/v1/spaces/none/map"),
+        404,
+        "space_not_found",
+        Some("space"),
+    );
+}
