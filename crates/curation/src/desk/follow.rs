@@ -3,7 +3,7 @@
 //! What must stay true: who wrote them does not matter; where the log no longer says which they were,
 //! all records are read and those that are gone are taken away.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use vermilion_engine::model::{Consistency, Fetched, GetRequest, Include, RecordSelection, SeqId};
 
@@ -97,6 +97,15 @@ impl Curation {
         };
         Ok(self.database.get(space.scope(), &request)?)
     }
+}
+
+/// Where records with these ids are among those that were read, in the order of the ids: which the order of
+/// what was read is not. Those that are gone are left out.
+pub(crate) fn in_order(found: &Fetched, ids: &[String]) -> Vec<usize> {
+    let places = (0..found.ids.len()).map(|at| (found.ids.get(at), at));
+    let places: HashMap<&str, usize> = places.collect();
+    let known = ids.iter().filter_map(|id| places.get(&**id).copied());
+    known.collect()
 }
 
 fn put_all(state: &mut super::State, found: &Fetched) {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use vermilion_engine::model::CollectionId;
 
+pub(crate) use follow::in_order;
 pub(crate) use neighbours::{Near, Sought, having, of_context};
 pub(crate) use row::{Decision, Row, Said};
 pub(crate) use score::{CHUNK, signals};

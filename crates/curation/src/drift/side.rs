@@ -10,7 +10,7 @@ use vermilion_engine::model::{MetadataColumn, Value};
 use vermilion_scores::{DriftBucket, FEATURES, Matrix, Observed, RandomFeatures, Signals};
 
 use crate::accuracy::Correctness;
-use crate::desk::{Row, State};
+use crate::desk::{Row, State, in_order};
 use crate::fields;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -132,9 +132,9 @@ impl Curation {
         let mut ids: Vec<String> = known.keys().cloned().collect();
         ids.sort_unstable();
         for part in ids.chunks(PAGE) {
-            let found = self.fetch(space, part)?;
-            let vectors = found.embeddings.unwrap_or_default();
-            for at in 0..found.ids.len() {
+            let mut found = self.fetch(space, part)?;
+            let vectors = found.embeddings.take().unwrap_or_default();
+            for at in in_order(&found, part) {
                 let (Some(vector), Some(mut member)) =
                     (vectors.get(at), known.remove(found.ids.get(at)))
                 else {

@@ -9,7 +9,7 @@ use vermilion_scores::issues::{
 };
 
 use super::study::{Slot, Studies, Study, Version};
-use crate::desk::{Desk, State};
+use crate::desk::{Desk, State, in_order};
 use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -176,9 +176,9 @@ impl Curation {
             }
             let chances: BTreeMap<&str, f64> = part.iter().map(|(id, p)| (&**id, *p)).collect();
             let wanted: Vec<String> = part.iter().map(|(id, _)| id.clone()).collect();
-            let found = self.fetch(space, &wanted)?;
-            let vectors = found.embeddings.unwrap_or_default();
-            for at in 0..found.ids.len() {
+            let mut found = self.fetch(space, &wanted)?;
+            let vectors = found.embeddings.take().unwrap_or_default();
+            for at in in_order(&found, &wanted) {
                 let id = found.ids.get(at);
                 if let (Some(chance), Some(vector)) = (chances.get(id), vectors.get(at)) {
                     dimension = vector.len();
