@@ -140,6 +140,10 @@ impl State {
         if row.print != print || !row.is_scored() || epoch != self.epoch {
             return;
         }
+        // Two who score the same record at once change it once.
+        if row.signals == Some(signals) && row.scored == epoch {
+            return;
+        }
         self.changes += 1;
         if row.is_production() {
             if let Some(old) = &row.signals {
@@ -235,6 +239,9 @@ impl State {
 
     /// Notes the signals of the reference as if each record were not of it.
     pub(crate) fn note_held_out(&mut self, epoch: u64, sketches: SignalSketches) {
+        if self.held_out.0 == epoch {
+            return;
+        }
         self.changes += 1;
         self.held_out = (epoch, sketches);
         self.percentiles = None;
