@@ -49,16 +49,34 @@ fn hadamard(values: &mut [f32], scale: f32) {
         *chunk = mix::<8>(mixed);
     }
     let mut half = 16;
-    while half < values.len() {
-        for pair in values.chunks_exact_mut(2 * half) {
-            let (low, high) = pair.split_at_mut(half);
-            for (low, high) in low.iter_mut().zip(high) {
-                let (a, b) = (*low, *high);
-                *low = a + b;
-                *high = a - b;
+    // Two steps at a time, so that numbers are loaded and stored half as often.
+    while 4 * half <= values.len() {
+        for four in values.chunks_exact_mut(4 * half) {
+            let (low, high) = four.split_at_mut(2 * half);
+            let (first, second) = low.split_at_mut(half);
+            let (third, fourth) = high.split_at_mut(half);
+            let pairs = first
+                .iter_mut()
+                .zip(second)
+                .zip(third.iter_mut().zip(fourth));
+            for ((a, b), (c, d)) in pairs {
+                let near = [*a + *b, *a - *b];
+                let far = [*c + *d, *c - *d];
+                *a = near[0] + far[0];
+                *b = near[1] + far[1];
+                *c = near[0] - far[0];
+                *d = near[1] - far[1];
             }
         }
-        half *= 2;
+        half *= 4;
+    }
+    if half < values.len() {
+        let (low, high) = values.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            let (a, b) = (*low, *high);
+            *low = a + b;
+            *high = a - b;
+        }
     }
 }
 
