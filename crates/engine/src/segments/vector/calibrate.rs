@@ -19,9 +19,11 @@ use super::cluster::Random;
 use super::layout::{Knobs, RECALLS, VectorIndex, row_of_slot};
 use super::order::Order;
 use super::search::Prepared;
-use super::space::exact_distance;
+use super::space::{exact_distance, farness};
+use super::walk::Reach;
 use crate::Result;
 use crate::helpers::split;
+use crate::model::Space;
 
 /// Rows of an index that are searched for.
 const QUERIES: usize = 64;
@@ -43,6 +45,16 @@ const CANDIDATES_MOST: usize = 4096;
 /// The widest bound, in deviations of the estimate.
 pub(super) const DEVIATIONS_MAX: f32 = 4.0;
 
+/// What each setting may miss of all that may be missed, the most first: the first with which all
+/// together miss few is taken.
+const SHARES: [f32; 7] = [0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25];
+
+/// What all settings together may miss of it: the rest is left to queries that lie otherwise.
+const SHARE_OF_ALL: f32 = 0.6;
+
+/// What the cosine may miss of it: a filter meets rows that lie otherwise than those of the index.
+const COSINE_SHARE: f32 = 0.3;
+
 /// Candidates and deviations added to what the index's own rows need: queries differ from them.
 const CANDIDATES_MORE: u32 = 3;
 const DEVIATIONS_MORE: f32 = 0.1;
@@ -62,8 +74,9 @@ struct Neighbour {
     /// Its partition, and the score of the centroid.
     partition: usize,
     centroid_score: f32,
-    /// How many partitions are nearer.
+    /// How many partitions are nearer, and how much nearer the nearest is.
     nearer: usize,
+    gap: f32,
     /// Its score by signs, and what one deviation of it is.
     signs: (f32, f32),
 }
@@ -122,38 +135,64 @@ impl VectorIndex {
     /// The knobs that keep `recall` for those of `needs`.
     fn knobs_for(&self, needs: &[Needs], own: usize, recall: f32) -> Knobs {
         // What one setting misses another often misses too, so each may miss more than its share
-        // as long as all together keep the recall.
-        let shares = [0.3, 0.25];
-        let knobs = shares.map(|share| self.knobs(needs, own, (1.0 - recall) * share));
-        let kept = knobs.iter().find(|knobs| kept(needs, knobs) >= recall);
-        *kept.unwrap_or(&knobs[shares.len() - 1])
+        // as long as all together miss few.
+        let most = 1.0 - recall;
+        let mut knobs = Knobs::default();
+        for share in SHARES {
+            knobs = self.knobs(needs, most * share);
+            if kept(needs, &knobs) >= 1.0 - most * SHARE_OF_ALL {
+                break;
+            }
+        }
+        // A query is to the rows that a mask admits what a stranger is to all.
+        let cosines = all(&needs[own..]).map(|(need, one)| {
+            let limit = need.limit(knobs.depth());
+            self.needed_cosine(one.centroid_score, one.partition, limit)
+        });
+        knobs.cosine = at_share(cosines, 1.0 - most * COSINE_SHARE);
+        knobs
     }
 
-    /// The knobs of which each misses `missed` of the neighbours; the first `own` of `needs` are
-    /// those of rows.
-    fn knobs(&self, needs: &[Needs], own: usize, missed: f32) -> Knobs {
+    /// The knobs, but for the cosine, of which each misses `missed` of the neighbours.
+    fn knobs(&self, needs: &[Needs], missed: f32) -> Knobs {
         let depth = at_share(
             all(needs).map(|(_, one)| one.rank as f32 + 1.0),
             1.0 - missed,
         );
         let extra = (depth as u32).saturating_sub(NEIGHBOURS as u32) + CANDIDATES_MORE;
-        let depth = NEIGHBOURS + extra as usize;
-        let wanted = all(needs).map(|(need, one)| one.deviations(need.limit(depth)));
-        let deviations = at_share(wanted, 1.0 - missed) + DEVIATIONS_MORE;
         let probes = at_share(
             all(needs).map(|(_, one)| one.nearer as f32 + 1.0),
             1.0 - missed,
         );
-        // A query is to the rows that a mask admits what a stranger is to all.
-        let cosines = all(&needs[own..]).map(|(need, one)| {
-            self.needed_cosine(one.centroid_score, one.partition, need.limit(depth))
-        });
-        Knobs {
+        let mut knobs = Knobs {
             probes: probes.max(1.0) as u32,
-            cosine: at_share(cosines, 1.0 - missed),
             extra,
-            deviations,
+            ..Knobs::default()
+        };
+        let depth = knobs.depth();
+        let wanted = all(needs).map(|(need, one)| one.deviations(need.limit(depth)));
+        knobs.deviations = at_share(wanted, 1.0 - missed) + DEVIATIONS_MORE;
+        knobs.gap = self.gap(needs, &Reach::new(&knobs), missed);
+        knobs
+    }
+
+    /// The gap with which a search that reaches as far as `reach` misses `missed` of the neighbours.
+    /// Inner products have none: how far they fall from one partition to the next depends on the
+    /// lengths of the vectors there.
+    fn gap(&self, needs: &[Needs], reach: &Reach, missed: f32) -> f32 {
+        if self.header.space == Space::Ip {
+            return f32::INFINITY;
         }
+        let gaps = all(needs).map(|(_, one)| {
+            if one.nearer < reach.surely() {
+                0.0
+            } else if one.nearer < reach.at_most() {
+                one.gap
+            } else {
+                f32::INFINITY
+            }
+        });
+        at_share(gaps, 1.0 - missed)
     }
 
     /// What `query` needs; `own` is the row that it is, if any, which is no neighbour.
@@ -177,6 +216,7 @@ impl VectorIndex {
             }
             depth *= 4;
         };
+        let nearest = farness(centroids.iter().copied().fold(f32::INFINITY, f32::min));
         let neighbours = ranks.into_iter().map(|rank| {
             let slot = slots[best[rank].row as usize];
             let partition = self.partition_of(slot);
@@ -186,6 +226,7 @@ impl VectorIndex {
                 partition,
                 centroid_score: score,
                 nearer: centroids.iter().filter(|&&other| other < score).count(),
+                gap: farness(score) - nearest,
                 signs: self.sign_score(&prepared, slot, partition, score)?,
             })
         });
@@ -279,6 +320,13 @@ fn neighbours(distances: &[f32]) -> Vec<usize> {
     ranks.map(|(rank, _)| rank).take(NEIGHBOURS).collect()
 }
 
+impl Knobs {
+    /// Candidates to keep for [`NEIGHBOURS`].
+    fn depth(&self) -> usize {
+        NEIGHBOURS + self.extra as usize
+    }
+}
+
 impl Neighbour {
     /// How wide the bound must be for it to pass `limit`.
     fn deviations(&self, limit: f32) -> f32 {
@@ -295,10 +343,10 @@ impl Neighbour {
 
 /// The share of the neighbours that a search with `knobs` finds.
 fn kept(needs: &[Needs], knobs: &Knobs) -> f32 {
-    let depth = NEIGHBOURS + knobs.extra as usize;
+    let (depth, reach) = (knobs.depth(), Reach::new(knobs));
     let found = all(needs).filter(|(need, one)| {
         one.rank < depth
-            && one.nearer < knobs.probes as usize
+            && reach.includes(one.nearer, one.gap)
             && one.deviations(need.limit(depth)) <= knobs.deviations
     });
     found.count() as f32 / all(needs).count().max(1) as f32
@@ -321,7 +369,11 @@ impl Needs {
 /// The number that `share` of `numbers` do not exceed; 0 where there are none.
 fn at_share(numbers: impl Iterator<Item = f32>, share: f32) -> f32 {
     let mut numbers: Vec<f32> = numbers.collect();
-    numbers.sort_unstable_by(f32::total_cmp);
+    if numbers.is_empty() {
+        return 0.0;
+    }
     let at = (numbers.len() as f32 * share).ceil() as usize;
-    numbers.get(at.saturating_sub(1)).copied().unwrap_or(0.0)
+    *numbers
+        .select_nth_unstable_by(at.saturating_sub(1), f32::total_cmp)
+        .1
 }

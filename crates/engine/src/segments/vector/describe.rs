@@ -29,7 +29,7 @@ pub struct IndexDescription {
 pub struct Calibrated {
     /// The recall.
     pub recall: f32,
-    /// Partitions searched.
+    /// Partitions searched, about.
     pub partitions: u32,
     /// Rows compared exactly.
     pub candidates: u32,
@@ -53,7 +53,7 @@ impl VectorIndex {
                     let effort = self.effort(10, recall);
                     Calibrated {
                         recall,
-                        partitions: effort.probes as u32,
+                        partitions: effort.reach.probes as u32,
                         candidates: effort.depth as u32,
                     }
                 })

@@ -205,13 +205,13 @@ impl<'a> AdmittedWalk<'a> {
     ) -> Result<Self> {
         let share = mask.rows() as f32 / index.header.rows as f32;
         // A filter thins the neighbourhood out, so more partitions hold it.
-        let expected = (effort.probes as f32 / share.sqrt()).ceil() as usize;
+        let expected = (effort.reach.probes as f32 / share.sqrt()).ceil() as usize;
         Ok(Self {
             order: AdmittedOrder::new(index, query, expected, mask)?,
             effort: *effort,
             mask,
             share,
-            surely: effort.probes.saturating_add(PROBES_MORE),
+            surely: effort.reach.probes.saturating_add(PROBES_MORE),
             searched: 0,
             passed_over: 0,
             seen: (0, 0.0),

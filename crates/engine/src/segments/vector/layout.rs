@@ -37,8 +37,10 @@ pub(super) const NO_ROW: u32 = u32::MAX;
 /// What a search needs for a recall.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Knobs {
-    /// Partitions to search.
+    /// See [`Reach::probes`](super::walk::Reach::probes).
     pub(super) probes: u32,
+    /// See [`Reach::gap`](super::walk::Reach::gap).
+    pub(super) gap: f32,
     /// With a mask: the cosine between the way to a partition's centroid and the way from there to
     /// its rows, up to which a partition is searched where a better row takes as much.
     pub(super) cosine: f32,
@@ -53,6 +55,7 @@ impl Knobs {
     pub(super) fn most(&self, other: &Self) -> Self {
         Self {
             probes: self.probes.max(other.probes),
+            gap: self.gap.max(other.gap),
             cosine: self.cosine.max(other.cosine),
             extra: self.extra.max(other.extra),
             deviations: self.deviations.max(other.deviations),
@@ -63,6 +66,12 @@ impl Knobs {
 /// Words of the header before the knobs, then those of the knobs of a recall.
 const HEAD_WORDS: usize = 7;
 const KNOB_WORDS: usize = 4;
+
+/// The first of the words after the seed: the gaps of the knobs.
+const GAPS_WORD: usize = HEAD_WORDS + KNOB_WORDS * RECALLS.len() + 2;
+
+/// A gap that is not known; indexes written before there were gaps have it.
+const NO_GAP: f32 = 0.0;
 
 /// The counts and settings that everything else follows from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -162,6 +171,14 @@ impl Header {
             bytes.extend(number.to_le_bytes());
         }
         bytes.extend(self.seed.to_le_bytes());
+        for knobs in &self.knobs {
+            let gap = if knobs.gap.is_finite() {
+                knobs.gap
+            } else {
+                NO_GAP
+            };
+            bytes.extend(gap.to_le_bytes());
+        }
         bytes.resize(HEADER_BYTES, 0);
         bytes
             .try_into()
@@ -218,10 +235,12 @@ impl Header {
             partitions: word(5),
             blocks: word(6),
             seed: long(after),
-            knobs: std::array::from_fn(|at| {
-                let at = HEAD_WORDS + at * KNOB_WORDS;
+            knobs: std::array::from_fn(|recall| {
+                let at = HEAD_WORDS + recall * KNOB_WORDS;
+                let gap = f32::from_bits(word(GAPS_WORD + recall));
                 Knobs {
                     probes: word(at),
+                    gap: if gap > NO_GAP { gap } else { f32::INFINITY },
                     extra: word(at + 1),
                     cosine: f32::from_bits(word(at + 2)),
                     deviations: f32::from_bits(word(at + 3)),

@@ -248,6 +248,7 @@ mod tests {
 
     use super::super::Candidate;
     use super::super::tests::{SPACES, built, clumps, exact, masked, options, sorted};
+    use super::super::walk::Reach;
     use super::*;
 
     proptest! {
@@ -262,6 +263,7 @@ mod tests {
             dimension in prop_oneof![1usize..20, 20usize..101],
             partitions in prop_oneof![Just(1u32), 2u32..12, 100u32..200],
             probes in 1usize..30,
+            gap in prop_oneof![Just(f32::INFINITY), 0f32..2.0],
             depth in 1usize..60,
             queries in 0usize..40,
             one_in in prop::option::of(1usize..20),
@@ -287,7 +289,8 @@ mod tests {
             let mask = (narrow || one_in.is_some()).then_some(&mask);
             // A way under a mask depends on what was found before: to infinity it goes on.
             let cosine = f32::INFINITY;
-            let effort = Effort { deviations: 1e6, depth, probes, cosine };
+            let reach = Reach { probes, gap };
+            let effort = Effort { deviations: 1e6, depth, reach, cosine };
             let values = clumps(seed ^ 1, queries, dimension, 5);
             let asked = values.chunks_exact(dimension);
             let asked: Vec<Prepared> = asked.map(|query| index.prepare(query)).collect();

@@ -18,8 +18,8 @@ use super::calibrate::{DEVIATIONS_MAX, NEIGHBOURS};
 use super::filtered::Waiting;
 use super::layout::{Knobs, LEVEL_FACTOR_BYTES, RECALLS, VectorIndex, row_of_slot};
 use super::mask::Mask;
-use super::space::{exact_distance, normalise};
-use super::walk::Walk;
+use super::space::{exact_distance, farness, normalise};
+use super::walk::{Reach, Walk};
 use crate::model::Space;
 use crate::{Error, Result};
 
@@ -62,8 +62,7 @@ pub struct Effort {
     pub(super) deviations: f32,
     /// Candidates to keep for the exact comparison.
     pub(super) depth: usize,
-    /// Partitions to search.
-    pub(super) probes: usize,
+    pub(super) reach: Reach,
     /// See [`Knobs::cosine`].
     pub(super) cosine: f32,
 }
@@ -183,6 +182,7 @@ impl VectorIndex {
                 let most = self.header.knobs[RECALLS.len() - 1];
                 Knobs {
                     probes: self.header.partitions,
+                    gap: f32::INFINITY,
                     cosine: f32::INFINITY,
                     extra: most.extra.saturating_mul(2),
                     deviations: DEVIATIONS_MAX,
@@ -195,7 +195,7 @@ impl VectorIndex {
         Effort {
             deviations: knobs.deviations,
             depth: k.saturating_add(extra).min(self.header.rows as usize),
-            probes: knobs.probes as usize,
+            reach: Reach::new(&knobs),
             cosine: knobs.cosine,
         }
     }
@@ -211,6 +211,7 @@ impl VectorIndex {
             let times = 1u32.checked_shl(beyond).unwrap_or(u32::MAX);
             let partitions = self.header.partitions;
             knobs.probes = knobs.probes.saturating_mul(times).min(partitions);
+            knobs.gap *= times as f32;
             knobs.extra = knobs.extra.saturating_mul(times).min(self.header.rows);
             let wider = CORRECTED_DEVIATIONS * beyond as f32;
             knobs.deviations = (knobs.deviations + wider).min(DEVIATIONS_MAX);
@@ -221,7 +222,8 @@ impl VectorIndex {
 
     pub(super) fn prepare(&self, query: &[f32]) -> Prepared {
         let padded = self.header.padded();
-        let mut relative = query.to_vec();
+        let mut relative = Vec::with_capacity(padded);
+        relative.extend_from_slice(query);
         if self.header.space != Space::L2 {
             normalise(&mut relative);
         }
@@ -340,7 +342,7 @@ impl VectorIndex {
         let padded = self.header.padded() as f32;
         let radius = match self.header.space {
             Space::Ip => 1.0,
-            Space::L2 | Space::Cosine => score.max(0.0).sqrt(),
+            Space::L2 | Space::Cosine => farness(score),
         };
         let spread = self.spreads[partition] * radius / (padded - 1.0).sqrt();
         Scan {

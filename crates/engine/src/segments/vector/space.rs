@@ -52,6 +52,12 @@ pub fn exact_distance(space: Space, query: &[f32], vector: &[f32]) -> f32 {
     distance.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
 }
 
+/// How far a centroid is whose score is a squared distance. Differences of it are about as large for
+/// a query that is far from all centroids as for one among them.
+pub(super) fn farness(score: f32) -> f32 {
+    score.max(0.0).sqrt()
+}
+
 /// Brings `vector` to length 1 and gives the length it had; one of zeros stays as it is.
 pub(super) fn normalise(vector: &mut [f32]) -> f32 {
     let largest = vector

@@ -8,6 +8,7 @@ use vermilion_kernels::codes::LevelBits;
 use super::cluster::Random;
 use super::filtered::AdmittedOrder;
 use super::search::Effort;
+use super::walk::Reach;
 use super::{Best, BuildOptions, Candidate, SearchOptions, VectorIndex, build, exact_distance};
 use crate::model::Space;
 use crate::segments::RowSet;
@@ -149,7 +150,8 @@ proptest! {
                 mask.remove(row);
             }
         }
-        let effort = Effort { deviations: 1e4, depth, probes: 1, cosine: f32::INFINITY };
+        let reach = Reach { probes: 1, gap: f32::INFINITY };
+        let effort = Effort { deviations: 1e4, depth, reach, cosine: f32::INFINITY };
         let mask = index.mask(&mask).unwrap();
         let (mut found, mut expected) = (Best::new(depth), Best::new(depth));
         index.search_partitions(&prepared, &effort, Some(&mask), &mut found).unwrap();
