@@ -539,6 +539,20 @@ def test_drift_says_that_production_moved(cur, embedding_set):
     assert caught.value.field == "window"
 
 
+def test_exports_are_whole_files(cur, embedding_set, tmp_path):
+    space = train(cur, embedding_set)
+    produce(cur, embedding_set)
+    space.export(tmp_path / "training.jsonl", "training")
+    rows = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
+    assert len(rows) == 60 and len(rows[0]["embedding"]) == 8
+    space.export(tmp_path / "todo.csv")
+    assert len((tmp_path / "todo.csv").read_text().splitlines()) == len(space.recommend(100)) + 1
+    with pytest.raises(InvalidArgumentError) as caught:
+        space.export(tmp_path / "x.jsonl", "everything")
+    assert caught.value.reason == "unknown_export"
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["todo.csv", "training.jsonl"]
+
+
 def test_components_are_seen_and_switched(tmp_path):
     server = Server(tmp_path / "data")
     cur = curation.connect(server.client())
@@ -561,3 +575,17 @@ def test_components_are_seen_and_switched(tmp_path):
     with pytest.raises(NotFoundError):
         cur.cancel_job("nothing")
     assert server.stop() == 0
+
+
+def test_lists_that_were_asked_for_while_scores_were_missing_are_made_again(cur, embedding_set):
+    with cur.training(embedding_set) as session:
+        session.log(np.concatenate([of_class(0, 40, 1), of_class(1, 40, 2)]), [f"t/{row}" for row in range(80)], label_classes=["cat"] * 40 + ["dog"] * 40)
+    rows = 12_000
+    with cur.production(embedding_set) as session:
+        session.log(of_class(0, rows, 3, 1.0), [f"p/{row}" for row in range(rows)])
+    space = cur.space(embedding_set)
+    # Too many to be scored by a request: this list is made of what has scores.
+    space.recommend(5, explain=False)
+    space.wait()
+    assert space.recommend(5, explain=False).total > 0
+    assert space.recommend(5, explain=False, candidates=1.0).total == 10_000

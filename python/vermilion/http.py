@@ -81,6 +81,8 @@ _ARROW_FROM = 64
 #: Bytes of vectors from which on handing memory over takes less time than sending them.
 _MEMORY_FROM = 256 << 10
 _TIMEOUT_SECONDS = 600.0
+#: Bytes of a long answer that are read at once.
+_PIECE_BYTES = 1 << 20
 #: Ways to a server that can be asked for.
 _WAYS = ("memory", "socket", "http", "json")
 
@@ -184,6 +186,25 @@ class Http:
             ChromaError: The server refused it, or was not reached.
         """
         return self._exchange(method, path, body, again, form, root="")
+
+    def download(self, path: str, file: Any) -> None:
+        """Writes the answer to a GET of any route to a file, piece by piece.
+
+        Args:
+            path: The path from the root of the server on, with its query string.
+            file: What the answer is written to.
+
+        Raises:
+            ChromaError: The server refused it, was not reached, or broke off.
+        """
+        remote = self._remote()
+        try:
+            target = self.prefix.removesuffix(_ROOT) + path
+            remote.download(target, self.headers, file)
+        except (http.client.HTTPException, OSError) as error:
+            raise TransportError(f"{self.url} broke off: {error}") from error
+        finally:
+            remote.close()
 
     def _tell(self, kind: str, why: str) -> None:
         self.kind = kind
@@ -471,6 +492,18 @@ class _Remote:
         text = response.read()
         kind = response.headers.get_content_type()
         return Answer(response.status, kind, text, bool(response.will_close))
+
+    def download(self, path: str, headers: dict[str, str], file: Any) -> None:
+        """Writes the answer to a GET to a file."""
+        self._connection.request("GET", path, headers=headers)
+        response = self._connection.getresponse()
+        if response.status >= 300:
+            _read(response.status, response.read())
+        while piece := response.read(_PIECE_BYTES):
+            file.write(piece)
+        # A connection that ends early looks like an end where the length was told.
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
 
     def close(self) -> None:
         self._connection.close()

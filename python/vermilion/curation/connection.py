@@ -84,6 +84,10 @@ class Connection:
         return self._http.ask(method, target, sent, again, headers)
 
 
+    def download(self, path: str, query: dict[str, Any], file: Any) -> None:
+        """Writes the answer to a GET to a file, piece by piece."""
+        self._http.download(self._target(path, query), file)
+
     def _target(self, path: str, query: dict[str, Any] | None) -> str:
         told = {
             name: str(value).lower() if isinstance(value, bool) else value

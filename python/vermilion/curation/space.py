@@ -350,6 +350,31 @@ class Space:
         }
         return Answer(self._ask("GET", "/drift", query=asked))
 
+    def export(
+        self, path: str | os.PathLike[str], what: str = "recommendations", format: str | None = None
+    ) -> None:
+        """Writes the list, the issues or the training data to a file, which is there only once it is whole.
+
+        Args:
+            path: The file.
+            what: ``recommendations``, ``issues`` or ``training``.
+            format: ``jsonl`` or ``csv``; as the name of the file ends unless said.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong, or what is asked for cannot be told of this space.
+            TransportError: The server broke off.
+        """
+        query = {"what": what, "format": format or _ending(path)}
+        beside = f"{os.fspath(path)}.new"
+        try:
+            with open(beside, "wb") as file:
+                place = f"/spaces/{quote(self.name, safe='')}/export"
+                self._connection.download(place, query, file)
+            os.replace(beside, path)
+        finally:
+            if os.path.exists(beside):
+                os.remove(beside)
+
     def report(self, path: str | os.PathLike[str] | None = None, format: str | None = None) -> Any:
         """Everything that is told of the space: its records, what to label, what is wrong, on one page.
 
