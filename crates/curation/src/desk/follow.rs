@@ -1,7 +1,8 @@
 //! From the collection to the desk: the records that the log says were written, read again.
 //!
 //! What must stay true: who wrote them does not matter; where the log no longer says which they were,
-//! all records are read and those that are gone are taken away.
+//! all records are read and those that are gone are taken away. The log has a write before reads see
+//! it, so that what is read must be at least as new as what the log was asked for.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -26,6 +27,10 @@ impl Curation {
         if seen >= head {
             return Ok(());
         }
+        let as_new = Consistency {
+            min_seq: Some(SeqId(head)),
+            ..Consistency::everything()
+        };
         let written = self
             .database
             .ids_written(space.scope(), SeqId(seen), SeqId(head))?;
@@ -34,18 +39,24 @@ impl Curation {
                 let ids: BTreeSet<String> = ids.into_iter().collect();
                 let ids: Vec<String> = ids.into_iter().collect();
                 for page in ids.chunks(PAGE) {
-                    self.read_again(space, desk, page)?;
+                    self.read_again(space, desk, page, as_new)?;
                 }
             }
-            None => self.read_all(space, desk)?,
+            None => self.read_all(space, desk, as_new)?,
         }
         desk.state.lock().settle(head);
         Ok(())
     }
 
     /// Reads these records again; those that are not there are taken away.
-    fn read_again(&self, space: &Space, desk: &Desk, ids: &[String]) -> Result<()> {
-        let found = self.fetch(space, ids)?;
+    fn read_again(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        ids: &[String],
+        as_new: Consistency,
+    ) -> Result<()> {
+        let found = self.fetch_as_new(space, ids, as_new)?;
         let there: HashSet<&str> = found.ids.iter().collect();
         let mut state = desk.state.lock();
         for id in ids.iter().filter(|id| !there.contains(id.as_str())) {
@@ -55,17 +66,17 @@ impl Curation {
         Ok(())
     }
 
-    fn read_all(&self, space: &Space, desk: &Desk) -> Result<()> {
+    fn read_all(&self, space: &Space, desk: &Desk, as_new: Consistency) -> Result<()> {
         let everything = self.database.get(
             space.scope(),
             &GetRequest {
-                consistency: Consistency::everything(),
+                consistency: as_new,
                 ..GetRequest::default()
             },
         )?;
         let ids: Vec<String> = everything.ids.iter().map(str::to_owned).collect();
         for page in ids.chunks(PAGE) {
-            self.read_again(space, desk, page)?;
+            self.read_again(space, desk, page, as_new)?;
         }
         let there: HashSet<&str> = ids.iter().map(String::as_str).collect();
         let mut state = desk.state.lock();
@@ -81,6 +92,15 @@ impl Curation {
 
     /// Those of these records that are there, with their metadata, vectors and uris.
     pub(crate) fn fetch(&self, space: &Space, ids: &[String]) -> Result<Fetched> {
+        self.fetch_as_new(space, ids, Consistency::everything())
+    }
+
+    fn fetch_as_new(
+        &self,
+        space: &Space,
+        ids: &[String],
+        consistency: Consistency,
+    ) -> Result<Fetched> {
         let request = GetRequest {
             selection: RecordSelection {
                 ids: Some(ids.to_vec()),
@@ -92,7 +112,7 @@ impl Curation {
                 uris: true,
                 ..Include::default()
             },
-            consistency: Consistency::everything(),
+            consistency,
             ..GetRequest::default()
         };
         Ok(self.database.get(space.scope(), &request)?)

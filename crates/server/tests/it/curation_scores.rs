@@ -1,5 +1,7 @@
 //! What curation says of records over a real socket: trouble, reasons, the list, decisions, labels.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 use vermilion_engine::Config;
 
@@ -468,4 +470,46 @@ fn the_job_makes_the_list_by_itself_so_that_logs_are_measured_by_it() {
         assert!(begun.elapsed().as_secs() < 20, "{told:?}");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
+}
+
+#[test]
+fn what_is_asked_while_records_are_logged_misses_none_of_them_later() {
+    const WRITERS: usize = 4;
+    const BATCHES: usize = 60;
+    let server = TestServer::start();
+    fill(&server, 10, 0);
+    let before = records(&server);
+    let done = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while done.load(Ordering::Relaxed) < WRITERS {
+                    records(&server);
+                }
+            });
+        }
+        for writer in 0..WRITERS {
+            let (server, done) = (&server, &done);
+            scope.spawn(move || {
+                for batch in 0..BATCHES {
+                    let id = |n| format!("w{writer}-{batch}-{n}");
+                    let near: Vec<_> = (0..5)
+                        .map(|n| (id(n), Noise(9).near(0, 0.2), None))
+                        .collect();
+                    log(server, "production", &near);
+                }
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    });
+    let logged = (WRITERS * BATCHES * 5) as u64;
+    assert_eq!(records(&server), before + logged);
+}
+
+/// The records of the space that requests know.
+fn records(server: &TestServer) -> u64 {
+    let asked = server.get("/curation/v1/spaces/digits/confusion");
+    assert_eq!(asked.status, 200, "{}", asked.text());
+    let told = server.get("/curation/v1/status").json();
+    told["spaces"][0]["records"].as_u64().unwrap()
 }
