@@ -82,8 +82,8 @@ impl Shared {
 
     pub(super) fn run_loop(self: Arc<Self>) {
         lower_priority(Priority::Last);
-        self.save_new_jobs();
         loop {
+            self.save_new_jobs();
             for begun in self.take_due(self.room()) {
                 self.spawn(begun);
             }
@@ -114,7 +114,7 @@ impl Shared {
         }
         if let Err(error) = self.catalog.put_jobs(&rows) {
             tracing::warn!(%error, "new jobs cannot be stored yet");
-            self.state.lock().unsaved = names;
+            self.state.lock().unsaved.extend(names);
         }
     }
 

@@ -114,6 +114,8 @@ impl Scheduler {
             _ => {
                 state.unsaved.push(spec.name.clone());
                 state.planner.add(spec, now);
+                // Stored by the thread, which may have begun already.
+                self.shared.changed.notify_all();
             }
         }
     }

@@ -260,6 +260,23 @@ fn job_of_the_program_takes_new_defaults_unless_an_operator_changed_it() {
 }
 
 #[test]
+fn job_of_the_program_that_comes_late_is_kept_before_it_runs() {
+    let bench = Bench::new();
+    bench.scheduler.start().unwrap();
+    let trigger = Trigger::interval(seconds(3600)).unwrap();
+    let spec = JobSpec::new("late", "count", trigger, Policy::default()).unwrap();
+    bench.scheduler.built_in(spec);
+    for _ in 0..4000 {
+        if !bench.catalog.jobs().unwrap().is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(bench.catalog.jobs().unwrap()[0].name, "late");
+    assert_eq!(bench.counted.load(Ordering::SeqCst), 0);
+}
+
+#[test]
 fn run_that_ends_with_the_process_is_due_again() {
     let mut bench = Bench::new();
     let (begun, begins) = std::sync::mpsc::channel();
