@@ -20,9 +20,9 @@ use crate::{Curation, Refusal};
 
 /// The task, and its job.
 pub(crate) const SCORES: &str = "curation_scores";
-/// When the job is due by itself: at the end of the year 2999, in milliseconds. Whatever is written wakes
-/// it, and after a restart requests do: it has no time of its own.
-const NEVER: Moment = Moment(32_503_679_999_000);
+/// When a job is due by itself that has no time of its own: at the end of the year 2999, in milliseconds.
+/// Whatever is written wakes it, and after a restart requests do.
+pub(crate) const NEVER: Moment = Moment(32_503_679_999_000);
 /// How long a run waits for more work, and how often it asks meanwhile whether to go on.
 const LINGER: Duration = Duration::from_secs(1);
 /// See [`LINGER`].

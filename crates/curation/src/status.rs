@@ -1,8 +1,8 @@
 //! What works for curation, and switching it.
 //!
 //! What must stay true: a component is a job of the scheduler, or a component of the database, and its
-//! switch is the one that these have: kept across restarts, seen and switched there too. What works
-//! within requests has no switch, and says so.
+//! switch is the one that these have, seen and switched there too; the thread that tells receivers has
+//! one of its own. All are kept across restarts. What works within requests has no switch, and says so.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use vermilion_engine::schedule::{JobStatus, Outcome, RunRequest};
 use crate::desk::Desk;
 use crate::expiry::EXPIRY;
 use crate::jobs::SCORES;
+use crate::retrain::TRIGGERS;
 use crate::spaces::Space;
 use crate::{Curation, Refusal, Result};
 
@@ -37,12 +38,14 @@ enum Worker {
     Engine(Component),
     /// A job.
     Job(&'static str),
+    /// The thread that tells receivers of retrainings.
+    Notifier,
     /// Whoever asks for it, and the job of another component.
     Requests(&'static str),
 }
 
 /// The components, in the order in which they are told.
-const COMPONENTS: [(&str, Worker); 6] = [
+const COMPONENTS: [(&str, Worker); 8] = [
     ("indexer", Worker::Engine(Component::Indexing)),
     (
         "class_statistics",
@@ -55,6 +58,8 @@ const COMPONENTS: [(&str, Worker); 6] = [
     ),
     ("drift", Worker::Requests("computed when it is asked for")),
     ("expiry", Worker::Job(EXPIRY)),
+    ("triggers", Worker::Job(TRIGGERS)),
+    ("notifier", Worker::Notifier),
 ];
 
 /// A desk with the space that it is of.
@@ -124,7 +129,7 @@ impl Curation {
                 let is_scorer = job.name == SCORES;
                 json!({
                     "component": name,
-                    "state": state_of(&job),
+                    "state": state_of(job.paused, last_error(&job)),
                     "running": u64::from(job.running),
                     "queue": if is_scorer { self.waiting() } else { usize::from(job.retry_at.is_some()) },
                     "lag": if is_scorer { stale } else { 0 },
@@ -133,6 +138,20 @@ impl Curation {
                     "switchable": true,
                     "works": format!("the job `{}`", job.name),
                     "job": job,
+                })
+            }
+            Worker::Notifier => {
+                let told = self.notifier();
+                json!({
+                    "component": name,
+                    "state": state_of(told.is_paused, told.trouble.as_deref()),
+                    "running": 0,
+                    "queue": told.waiting,
+                    "lag": told.waiting,
+                    "lag_unit": "retrainings",
+                    "last_error": told.trouble,
+                    "switchable": true,
+                    "works": "tells the receivers of retrainings",
                 })
             }
             Worker::Requests(how) => {
@@ -198,6 +217,9 @@ impl Curation {
                 let message = format!("The component `{component}` has no switch: it is {how}.");
                 return Err(Refusal::new(409, "not_switchable", message).field("component"));
             }
+            (Worker::Notifier, Switch::Pause) => self.pause_notifier(true)?,
+            (Worker::Notifier, Switch::Resume) => self.pause_notifier(false)?,
+            (Worker::Notifier, Switch::Run) => self.hurry_notifier(),
             (Worker::Engine(component), Switch::Pause) => self.database.pause(component),
             (Worker::Engine(component), Switch::Resume) => self.database.resume(component),
             (Worker::Engine(component), Switch::Run) => {
@@ -226,7 +248,10 @@ impl Curation {
         let all = self.database.jobs().jobs()?.into_iter();
         let own: Vec<Json> = all
             .filter(|job| job.task.starts_with(JOBS))
-            .map(|job| json!({"id": job.name, "state": state_of(&job), "job": job}))
+            .map(|job| {
+                let state = state_of(job.paused, last_error(&job));
+                json!({"id": job.name, "state": state, "job": job})
+            })
             .collect();
         Ok(json!({ "jobs": own }))
     }
@@ -244,10 +269,10 @@ impl Curation {
     }
 }
 
-fn state_of(job: &JobStatus) -> ComponentState {
-    if job.paused {
+fn state_of(is_paused: bool, trouble: Option<&str>) -> ComponentState {
+    if is_paused {
         ComponentState::Paused
-    } else if last_error(job).is_some() {
+    } else if trouble.is_some() {
         ComponentState::Failed
     } else {
         ComponentState::Running

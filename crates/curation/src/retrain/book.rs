@@ -19,6 +19,8 @@ use crate::Result;
 const RUNS: &str = "curation_retraining";
 /// Documents about triggers.
 const TRIGGERS: &str = "curation_trigger";
+/// The document that says whether receivers are told nothing for now.
+const NOTIFIER: (&str, &str) = ("curation_switch", "notifier");
 /// Ended retrainings of a space that are kept.
 const KEPT: usize = 500;
 
@@ -29,6 +31,8 @@ pub(crate) struct Book {
     runs: BTreeMap<(CollectionId, u64), Run>,
     /// By space, then by id.
     triggers: BTreeMap<(CollectionId, String), Trigger>,
+    /// Whether receivers are told nothing for now.
+    is_silent: bool,
 }
 
 impl Book {
@@ -55,7 +59,29 @@ impl Book {
                 (_, unread) => pass_over(&document.key, unread.err()),
             }
         }
+        book.is_silent = database.document(NOTIFIER.0, NOTIFIER.1)?.is_some();
         Ok(book)
+    }
+
+    /// Whether receivers are told nothing for now.
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_silent
+    }
+
+    /// Has receivers told nothing until it is taken back.
+    pub(super) fn silence(&mut self, database: &Database, silent: bool) -> Result<()> {
+        let (kind, key) = NOTIFIER;
+        if silent {
+            database.put_document(Document {
+                kind: kind.to_owned(),
+                key: key.to_owned(),
+                body: Json::Bool(true),
+            })?;
+        } else {
+            database.delete_document(kind, key)?;
+        }
+        self.is_silent = silent;
+        Ok(())
     }
 
     /// A retraining.

@@ -58,6 +58,19 @@ impl Delivery {
         (self.state == Progress::Waiting).then_some(self.next_at)
     }
 
+    /// Has the next attempt made at once.
+    pub(super) fn hurry(&mut self, now: f64) {
+        self.next_at = self.next_at.min(now);
+    }
+
+    /// What went wrong last, while it waits.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let last = self.last.last().filter(|_| self.due_at().is_some())?;
+        let status = || last.status.map(|status| format!("it answered {status}"));
+        let why = last.error.clone().or_else(status)?;
+        Some(format!("{}: {why}", self.url))
+    }
+
     /// Tries no more, unless it is told already.
     pub(super) fn give_up(&mut self) {
         if self.state == Progress::Waiting {
@@ -125,9 +138,12 @@ mod tests {
         assert!((pauses[13] - 3600.0).abs() < f64::EPSILON);
         delivery.note(0.0, Err("refused".to_owned()), 1000.0, 0.0);
         assert_eq!(delivery.due_at(), Some(1000.0 + 1800.0));
+        assert_eq!(delivery.trouble().unwrap(), "http://x: refused");
+        delivery.hurry(1200.0);
+        assert_eq!(delivery.due_at(), Some(1200.0));
         assert!(!delivery.note(0.0, Ok(302), 1000.0, 0.0));
         assert!(delivery.note(0.0, Ok(204), 1001.0, 0.0));
-        assert_eq!(delivery.due_at(), None);
+        assert_eq!((delivery.due_at(), delivery.trouble()), (None, None));
         delivery.give_up();
         let told = delivery.told();
         assert_eq!(told["state"], "delivered");

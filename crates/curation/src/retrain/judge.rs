@@ -22,13 +22,12 @@ use super::policy::{Policy, occurrence_after, verdict};
 use super::run::Run;
 use super::trigger::{DryRun, Trigger};
 use crate::desk::Desk;
+use crate::jobs::NEVER;
 use crate::spaces::Space;
 use crate::{Curation, Result};
 
 /// The task, and its job.
-const TRIGGERS: &str = "curation_triggers";
-/// When the job is due by itself: at the end of the year 2999, in milliseconds; everything else wakes it.
-const NEVER: Moment = Moment(32_503_679_999_000);
+pub(crate) const TRIGGERS: &str = "curation_triggers";
 /// A space rests so long between two judgements, and so many times as long as the last one took.
 const REST_SECONDS: f64 = 1.0;
 /// See [`REST_SECONDS`].

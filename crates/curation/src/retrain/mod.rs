@@ -41,6 +41,7 @@ use serde::Deserialize;
 
 pub(crate) use book::Book;
 pub use fire::{Fire, Which};
+pub(crate) use judge::TRIGGERS;
 pub use run::State as RetrainingState;
 pub use trigger::{NewTrigger, NewWebhook};
 pub(crate) use watch::{Bell, Watch};

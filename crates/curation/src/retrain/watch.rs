@@ -19,8 +19,8 @@ use super::event::event;
 use super::policy::Policy;
 use super::run::{Run, State};
 use super::webhook::{Message, Sender};
-use crate::Curation;
 use crate::spaces::Space;
+use crate::{Curation, Refusal};
 
 /// The clock is looked at so often, since it can be set while nobody waits for a moment near.
 const LOOK_AFTER_MAX: f64 = 30.0;
@@ -181,6 +181,16 @@ fn watch(weak: &Weak<Curation>, bell: &Bell, sender: &Sender) {
     }
 }
 
+/// What is to be known of the telling of receivers.
+#[derive(Debug)]
+pub(crate) struct Notifier {
+    pub(crate) is_paused: bool,
+    /// Retrainings whose receiver waits.
+    pub(crate) waiting: usize,
+    /// What went wrong last with one that waits.
+    pub(crate) trouble: Option<String>,
+}
+
 /// A receiver that is to be told now.
 #[derive(Debug)]
 struct DueMessage {
@@ -200,7 +210,9 @@ impl Curation {
         let mut due: Option<(f64, CollectionId, u64)> = None;
         for (space, run) in book.open() {
             next = run.changes_at().map_or(next, |at| next.min(at));
-            let Some(at) = run.told_at() else { continue };
+            let Some(at) = run.told_at().filter(|_| !book.is_silent()) else {
+                continue;
+            };
             next = next.min(at);
             if at <= now && due.is_none_or(|(other, ..)| at < other) {
                 due = Some((at, space, run.number));
@@ -229,6 +241,39 @@ impl Curation {
             next = next.min(now + AGAIN_AFTER);
         }
         (message, (next - now).max(LOOK_AFTER_MIN))
+    }
+
+    /// What is to be known of the telling of receivers.
+    pub(crate) fn notifier(&self) -> Notifier {
+        let book = self.book.lock();
+        let waiting = || book.open().filter(|(_, run)| run.told_at().is_some());
+        Notifier {
+            is_paused: book.is_silent(),
+            waiting: waiting().count(),
+            trouble: waiting().find_map(|(_, run)| run.delivery.as_ref()?.trouble()),
+        }
+    }
+
+    /// Has receivers told nothing, or told again, also after a restart.
+    pub(crate) fn pause_notifier(&self, paused: bool) -> Result<(), Refusal> {
+        self.book.lock().silence(&self.database, paused)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Has every receiver that waits told at once.
+    pub(crate) fn hurry_notifier(&self) {
+        let now = self.now();
+        let mut book = self.book.lock();
+        let open = book.open().map(|(space, run)| (space, run.clone()));
+        for (space, mut run) in open.collect::<Vec<_>>() {
+            if let Some(delivery) = &mut run.delivery {
+                delivery.hurry(now);
+                book.put_or_keep(&self.database, space, run);
+            }
+        }
+        drop(book);
+        self.bell.ring();
     }
 
     /// Does what time alone does to retrainings, and forgets those whose space is gone.

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use vermilion_engine::Config;
 
 use crate::harness::{Answer, TestServer};
 
@@ -233,6 +234,46 @@ fn a_receiver_is_told_again_until_it_says_that_it_knows() {
         told(&server.post(&claim, &json!({})), 200)["retraining"]["state"],
         "running"
     );
+}
+
+#[test]
+fn a_paused_notifier_tells_nobody_until_it_is_resumed_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || TestServer::over(Config::at(folder.path()).unwrap(), |_| {});
+    let notifier = |told: &Value| -> Value {
+        let all = told["components"].as_array().unwrap();
+        let found = all.iter().find(|one| one["component"] == "notifier");
+        found.unwrap().clone()
+    };
+    let switch = |server: &TestServer, what: &str| {
+        let path = format!("/curation/v1/service/notifier/{what}");
+        notifier(&told(&server.post(&path, &json!({})), 200))
+    };
+    let server = open();
+    fill(&server);
+    let (url, seen) = receiver(&[200]);
+    let trigger = add(
+        &server,
+        &json!({"policy": {"type": "manual"}, "webhook": {"url": url}}),
+    );
+    assert_eq!(switch(&server, "pause")["state"], "paused");
+    let asked = json!({"trigger": trigger["id"]});
+    told(&server.post(&format!("{SPACE}/retrainings"), &asked), 201);
+    assert!(seen.recv_timeout(Duration::from_millis(500)).is_err());
+    drop(server);
+    let server = open();
+    let silent = notifier(&told(&server.get("/curation/v1/status"), 200));
+    assert_eq!(
+        (&silent["state"], &silent["queue"]),
+        (&json!("paused"), &json!(1))
+    );
+    assert!(seen.recv_timeout(Duration::from_millis(500)).is_err());
+    assert_eq!(switch(&server, "resume")["state"], "running");
+    seen.recv_timeout(Duration::from_secs(20)).unwrap();
+    wait_for("the note of it", || {
+        (retrainings(&server)[0]["state"] == "delivered").then_some(())
+    });
+    assert_eq!(switch(&server, "run")["queue"], 0);
 }
 
 #[test]
