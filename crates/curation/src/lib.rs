@@ -65,7 +65,7 @@ pub use decide::{Decided, Decisions, Labels, Promote};
 pub use drift::AskedDrift;
 pub use expiry::Retention;
 pub use export::{Exported, Format, Sink};
-pub use issues::{AskedConfusion, AskedIssues};
+pub use issues::{AskedConfusion, AskedIssues, PAGE_MAX as ISSUES_PAGE_MAX, TYPES as ISSUE_TYPES};
 pub use key::{canonical, embedding_set_key};
 pub use log::Logged;
 pub use map::MapStream;

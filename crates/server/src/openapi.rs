@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use axum::body::Bytes;
 use serde_json::{Map, Value, json};
+use vermilion_curation::fields::Context;
+use vermilion_curation::{ISSUE_TYPES, ISSUES_PAGE_MAX};
 use vermilion_protocol::arrow;
 
 use crate::access::Need;
@@ -145,20 +147,26 @@ fn parameters(route: &Route) -> Vec<Value> {
                 "type": "string",
                 "enum": ["index_and_wal", "index_only", "index_and_bounded_wal"],
             }),
-            "job" | "space" | "embedding_set" | "context" | "dataset" | "metric"
-            | "idempotency_key" | "filter" | "state" | "trigger" | "where" | "type" | "from"
-            | "to" | "fields" | "what" | "format" | "window" | "reference" | "by" | "bucket" => {
-                text.clone()
-            }
+            "job" | "space" | "embedding_set" | "dataset" | "metric" | "idempotency_key"
+            | "filter" | "state" | "trigger" | "where" | "from" | "to" | "fields" | "window"
+            | "reference" | "by" | "bucket" => text.clone(),
+            "context" => one_of(&Context::ALL.map(Context::name)),
+            "type" => one_of(&ISSUE_TYPES),
+            "what" => one_of(&["recommendations", "issues", "training"]),
+            "format" if route.path.ends_with("/export") => one_of(&["jsonl", "csv"]),
+            "format" => one_of(&["json", "md", "html"]),
             "assess" | "all" => json!({"type": "boolean"}),
             "alpha" => json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
             "threshold" => json!({"type": "number", "minimum": 0, "maximum": 2}),
             "limit" if route.operation == "job_history" => {
                 json!({"type": "integer", "minimum": 0, "maximum": RUNS_MAX})
             }
+            "limit" if route.path.ends_with("/issues") => {
+                json!({"type": "integer", "minimum": 0, "maximum": ISSUES_PAGE_MAX})
+            }
             _ => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
         };
-        json!({"name": name, "in": "query", "required": false, "schema": schema})
+        json!({"name": name, "in": "query", "required": *name == "what", "schema": schema})
     });
     let in_header = route.headers.iter().map(|(name, most, description)| {
         let schema = json!({"type": "integer", "minimum": 0, "maximum": most});
@@ -171,6 +179,11 @@ fn parameters(route: &Route) -> Vec<Value> {
         })
     });
     in_path.chain(in_query).chain(in_header).collect()
+}
+
+/// The schema of a text that is one of some.
+fn one_of(texts: &[&str]) -> Value {
+    json!({"type": "string", "enum": texts})
 }
 
 /// Whether the collection in the path of a route is named by its id: two routes take its name there.
@@ -207,6 +220,13 @@ mod tests {
         }
         let operations: HashSet<_> = routes::all().map(|route| route.operation).collect();
         assert_eq!(operations.len(), routes::all().count());
+        // Of two schemas with a name the reader keeps the last.
+        let mut names: Vec<&str> = SCHEMAS
+            .lines()
+            .filter_map(|line| line.strip_prefix("  \"")?.split('"').next())
+            .collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|two| two[0] != two[1]), "{names:?}");
     }
 
     #[test]

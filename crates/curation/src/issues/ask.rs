@@ -21,12 +21,12 @@ use crate::{Curation, Refusal, Result};
 /// Issues of a page, unless more or fewer are asked for, and at most.
 const PAGE: usize = 100;
 /// See [`PAGE`].
-const PAGE_MAX: usize = 10_000;
+pub const PAGE_MAX: usize = 10_000;
 /// The largest distance of vectors of length 1.
 const DISTANCE_MAX: f32 = 2.0;
 
 /// The types of issues, in the order in which they are told.
-const TYPES: [&str; 10] = [
+pub const TYPES: [&str; 10] = [
     "leak",
     "label",
     "unknown_class",

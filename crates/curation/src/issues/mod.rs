@@ -22,6 +22,6 @@ mod near;
 mod shape;
 mod study;
 
-pub use ask::AskedIssues;
+pub use ask::{AskedIssues, PAGE_MAX, TYPES};
 pub use confusion::AskedConfusion;
 pub(crate) use study::{Slot, Studies, Study, Version};

@@ -166,19 +166,19 @@ pub(super) const ROUTES: &[Route] = both_forms! {
     "post" "/spaces/{space}/triggers" "add_trigger" "Makes a trigger; its secret is told now only."
         retraining::add_trigger {
         .needs(Database(Write))
-        .with_body("NewTrigger")
-        .answers(201, "Trigger")
+        .with_body("NewRetrainingTrigger")
+        .answers(201, "RetrainingTrigger")
     }
     "get" "/spaces/{space}/triggers" "list_triggers" "Triggers of a space."
         retraining::list_triggers {
         .needs(Database(Read))
         .with_query(PAGES)
-        .answers(200, "Triggers")
+        .answers(200, "RetrainingTriggers")
     }
     "get" "/spaces/{space}/triggers/{trigger}" "get_trigger" "A trigger, and how it was judged last."
         retraining::get_trigger {
         .needs(Database(Read))
-        .answers(200, "Trigger")
+        .answers(200, "RetrainingTrigger")
     }
     "delete" "/spaces/{space}/triggers/{trigger}" "delete_trigger" "Deletes a trigger."
         retraining::delete_trigger {
