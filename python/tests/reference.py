@@ -28,6 +28,7 @@ MODULES = {
     "curation/connection": "Curation",
     "curation/session": "Sessions of curation",
     "curation/space": "Spaces of curation",
+    "curation/upkeep": "Upkeep of spaces of curation",
     "curation/lease": "Leases of retrainings",
     "curation/answers": "Answers of curation",
     "types": "Types",

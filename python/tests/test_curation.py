@@ -589,3 +589,55 @@ def test_lists_that_were_asked_for_while_scores_were_missing_are_made_again(cur,
     space.wait()
     assert space.recommend(5, explain=False).total > 0
     assert space.recommend(5, explain=False, candidates=1.0).total == 10_000
+
+
+def test_a_trigger_begins_a_retraining_once_enough_is_labelled(cur, embedding_set):
+    space = train(cur, embedding_set)
+    produce(cur, embedding_set)
+    trigger = space.add_trigger({"type": "amount", "labels": 2}, name="labels", min_interval_seconds=60)
+    assert [one.id for one in space.triggers()] == [trigger.id] and trigger.name == "labels"
+    todo = [one.id for one in space.recommend(3, explain=False)]
+    space.label(todo, ["cat"] * len(todo), promote="v8")
+    end = time.monotonic() + 20
+    while not space.retrainings(trigger=trigger.id):
+        assert time.monotonic() < end, "no retraining began"
+        time.sleep(0.05)
+    signed = space.add_trigger({"any": [{"type": "manual"}]}, webhook="http://127.0.0.1:9/x")
+    assert len(signed.webhook["secret"]) == 64
+    space.delete_trigger(signed.id)
+    with pytest.raises(NotFoundError) as missing:
+        space.delete_trigger(signed.id)
+    assert missing.value.reason == "trigger_not_found"
+    with pytest.raises(InvalidArgumentError) as wrong:
+        space.add_trigger({"type": "mood"})
+    assert wrong.value.reason == "unknown_policy"
+
+
+def test_a_space_keeps_what_it_is_told_to(cur, embedding_set):
+    space = train(cur, embedding_set)
+    produce(cur, embedding_set)
+    assert space.retention().retention is None
+    told = space.retain(keep_records=10)
+    assert told.retention == {"keep_versions": 3, "keep_days": 90.0, "keep_records": 10}
+    before = space.about().contexts["production"]
+    assert space.expire(dry_run=True) and space.about().contexts["production"] == before
+    space.expire()
+    assert space.about().contexts["production"] == 10 < before
+    assert space.retain_all().retention is None
+    with pytest.raises(NotFoundError) as missing:
+        space.delete_dataset("none")
+    assert missing.value.reason == "dataset_not_found"
+    space.delete_dataset("production")
+    assert "production" not in space.about().contexts
+
+
+def test_a_map_has_a_point_for_every_record(cur, embedding_set):
+    pytest.importorskip("pyarrow")
+    space = train(cur, embedding_set)
+    produce(cur, embedding_set)
+    table = space.map(["context"])
+    assert table.column_names == ["id", "x", "y", "context"]
+    assert table.num_rows == sum(space.about().contexts.values())
+    assert np.isfinite(np.concatenate([table["x"].to_numpy(), table["y"].to_numpy()])).all()
+    with pytest.raises(InvalidArgumentError):
+        space.map(["embedding"] * 30)

@@ -83,7 +83,6 @@ class Connection:
         again = method == "GET" if again is None else again
         return self._http.ask(method, target, sent, again, headers)
 
-
     def download(self, path: str, query: dict[str, Any], file: Any) -> None:
         """Writes the answer to a GET to a file, piece by piece."""
         self._http.download(self._target(path, query), file)

@@ -20,6 +20,7 @@ from vermilion.curation.answers import (
     Recommendations,
 )
 from vermilion.curation.batch import Batch
+from vermilion.curation.upkeep import Upkeep
 from vermilion.errors import ConflictError, InvalidArgumentError, NotFoundError
 from vermilion.records import clause, encode, whole
 
@@ -38,7 +39,7 @@ _KEY_DIGITS = 32
 _PAUSE = 0.05
 
 
-class Space:
+class Space(Upkeep):
     """The records of one embedding set; made by :meth:`Curation.space`."""
 
     def __init__(self, connection: Connection, name: str | dict[str, Any]) -> None:

@@ -1,0 +1,174 @@
+"""What every space has besides its lists: triggers of retrainings, what it keeps, and its map."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from vermilion.curation.answers import Answer, Listed
+from vermilion.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+#: Seconds between two looks at first.
+_PAUSE = 0.05
+#: Entries of a page.
+_PAGE = 1000
+
+
+class Upkeep:
+    """The calls of a :class:`Space` that are about its upkeep."""
+
+    def _ask(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        raise NotImplementedError
+
+    def add_trigger(
+        self,
+        policy: dict[str, Any],
+        *,
+        name: str | None = None,
+        webhook: str | None = None,
+        secret: str | None = None,
+        min_interval_seconds: float | None = None,
+        dry_run: bool | None = None,
+        expires_after_seconds: float | None = None,
+    ) -> Answer:
+        """Has a retraining begun whenever a policy holds.
+
+        Args:
+            policy: Such as ``{"type": "amount", "labels": 200}``, or several in ``{"any": [...]}`` or
+                ``{"all": [...]}``; the guide of curation lists the types.
+            name: What people call it; the type of the policy unless said.
+            webhook: The URL that is told of each retraining, signed, until it answers with 2xx.
+            secret: What the server signs with; it makes one unless said.
+            min_interval_seconds: How far apart retrainings begin at least.
+            dry_run: Whether only to note when it would have begun one.
+            expires_after_seconds: How long its retrainings wait to be taken; a day unless said.
+
+        Returns:
+            The trigger with its ``id``; with a webhook, its ``secret`` too, which is told only here.
+
+        Raises:
+            InvalidArgumentError: The policy, the URL or a number is wrong; ``field`` names it.
+        """
+        receiver = None if webhook is None and secret is None else {"url": webhook, "secret": secret}
+        asked = {
+            "policy": policy,
+            "name": name,
+            "webhook": receiver and _told(receiver),
+            "min_interval_seconds": min_interval_seconds,
+            "dry_run": dry_run,
+            "expires_after_seconds": expires_after_seconds,
+        }
+        return Answer(self._ask("POST", "/triggers", _told(asked)))
+
+    def triggers(self) -> Listed[Answer]:
+        """The triggers of the space in the order in which they were made, each with how it was judged last."""
+        return self._all("/triggers", "triggers")
+
+    def delete_trigger(self, id: str) -> None:
+        """Deletes a trigger; its retrainings stay, and nobody is told of them any more.
+
+        Raises:
+            NotFoundError: ``reason`` is ``trigger_not_found``.
+        """
+        self._ask("DELETE", f"/triggers/{quote(id, safe='')}")
+
+    def retention(self) -> Answer:
+        """What the space keeps (``retention``, None where all stays) and what would leave now (``due``)."""
+        return Answer(self._ask("GET", "/retention"))
+
+    def retain(
+        self,
+        *,
+        keep_versions: int | None = None,
+        keep_days: float | None = None,
+        keep_records: int | None = None,
+    ) -> Answer:
+        """Says what the space keeps from now on; what is past it leaves within the hour.
+
+        Args:
+            keep_versions: Training datasets, the newest so many: 3 unless said.
+            keep_days: Days that production stays which nobody has decided about: 90 unless said.
+            keep_records: Records of such production, the newest so many: 10 million unless said.
+
+        Returns:
+            As of :meth:`retention`.
+
+        Raises:
+            InvalidArgumentError: A number is out of range.
+        """
+        asked = {"keep_versions": keep_versions, "keep_days": keep_days, "keep_records": keep_records}
+        return Answer(self._ask("PUT", "/retention", _told(asked)))
+
+    def retain_all(self) -> Answer:
+        """Takes back what :meth:`retain` said: nothing leaves by itself."""
+        return Answer(self._ask("DELETE", "/retention"))
+
+    def expire(self, dry_run: bool = False) -> Answer:
+        """Lets leave now what is past its time.
+
+        Args:
+            dry_run: Whether only to tell what that is.
+
+        Returns:
+            The records by reason and by dataset.
+        """
+        return Answer(self._ask("POST", "/expire", {"dry_run": dry_run}))
+
+    def delete_dataset(self, dataset: str) -> Answer:
+        """Deletes a dataset with all its records.
+
+        Raises:
+            NotFoundError: ``reason`` is ``dataset_not_found``.
+        """
+        return Answer(self._ask("DELETE", f"/datasets/{quote(dataset, safe='')}"))
+
+    def map(self, fields: str | list[str] | None = None, seconds: float = 600.0) -> pyarrow.Table:
+        """Every record as a point of a plane, near what is like it; needs pyarrow.
+
+        Args:
+            fields: Columns besides ``id``, ``x`` and ``y``: ``context``, ``label_class``, ``inference_class`` and ``trouble`` unless
+                said; also ``dataset``, ``group``, ``decision``, ``observed_at``, ``agreement``, and keys of the records' own
+                metadata.
+            seconds: How long to wait for the first map of a large space.
+
+        Returns:
+            A table with a row for each record.
+
+        Raises:
+            InvalidArgumentError: pyarrow is not installed, or a field is wrong.
+            TimeoutError: There is no map yet.
+        """
+        try:
+            import pyarrow
+        except ImportError as error:
+            raise InvalidArgumentError(
+                "Maps need pyarrow, which is not installed: pip install 'vermilion[arrow]'"
+            ) from error
+        query = {"fields": fields if fields is None or isinstance(fields, str) else ",".join(fields)}
+        end, pause = time.monotonic() + seconds, _PAUSE
+        while True:
+            told = self._ask("GET", "/map", query=query)
+            if not isinstance(told, dict):
+                return pyarrow.ipc.open_stream(told).read_all()
+            if time.monotonic() >= end:
+                raise TimeoutError(f"the map of the space is not laid out after {seconds} s")
+            time.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    def _all(self, path: str, member: str) -> Listed[Answer]:
+        """All entries of a list that comes in pages."""
+        entries: list[Answer] = []
+        while True:
+            told = self._ask("GET", path, query={"limit": _PAGE, "offset": len(entries)})
+            page = told.pop(member)
+            entries.extend(Answer(one) for one in page)
+            if len(page) < _PAGE:
+                return Listed(entries, told)
+
+
+def _told(asked: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in asked.items() if value is not None}
