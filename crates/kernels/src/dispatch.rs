@@ -12,7 +12,8 @@ use crate::codes::{
     check_dimension, line_bytes,
 };
 use crate::elements::{Bf16, Element, F16};
-use crate::tiles::{Packed, Part};
+use crate::layers::LayerTable;
+use crate::tiles::Part;
 use crate::{BLOCK, scalar};
 
 /// The environment variable that forces a level.
@@ -138,7 +139,8 @@ pub(crate) struct Kernels {
     pub(crate) level: Level,
     distances: DistanceTables,
     codes: CodeTable,
-    tiles: TileTable,
+    pub(crate) tiles: TileTable,
+    pub(crate) layers: LayerTable,
 }
 
 const SCALAR: Kernels = Kernels {
@@ -146,6 +148,7 @@ const SCALAR: Kernels = Kernels {
     distances: scalar::distances::TABLES,
     codes: scalar::codes::CODES,
     tiles: scalar::tiles::TILES,
+    layers: scalar::layers::LAYERS,
 };
 
 /// The kernels this machine can run, worst first.
@@ -167,6 +170,7 @@ pub(crate) fn available() -> Vec<Kernels> {
                 distances: x86_64::avx2_rows::TABLES,
                 codes: x86_64::avx2_codes::CODES,
                 tiles: x86_64::avx2::TILES,
+                layers: x86_64::avx2::LAYERS,
             });
             if is_x86_feature_detected!("avx512f") {
                 tables.push(Kernels {
@@ -178,6 +182,7 @@ pub(crate) fn available() -> Vec<Kernels> {
                         x86_64::avx2_codes::CODES
                     },
                     tiles: x86_64::avx512::TILES,
+                    layers: x86_64::avx512::LAYERS,
                 });
             }
         }
@@ -189,6 +194,7 @@ pub(crate) fn available() -> Vec<Kernels> {
             distances: crate::aarch64::neon_rows::TABLES,
             codes: crate::aarch64::neon_codes::CODES,
             tiles: crate::aarch64::neon::TILES,
+            layers: crate::aarch64::neon::LAYERS,
         });
     }
     tables
@@ -243,7 +249,7 @@ fn check_rows<E>(query: &[f32], rows: &[E], count: usize) {
     );
 }
 
-fn check_lengths<E>(a: &[f32], b: &[E]) {
+pub(crate) fn check_lengths<E>(a: &[f32], b: &[E]) {
     assert!(
         a.len() == b.len(),
         "the vectors have {} and {} numbers",
@@ -439,52 +445,6 @@ impl Kernels {
         // SAFETY: the machine has the instructions of every table that `available` gives.
         let (scale, sum) = unsafe { (self.codes.quantise)(numbers, out) };
         Quantised { scale, sum }
-    }
-}
-
-impl Kernels {
-    pub(crate) fn products(
-        &self,
-        rows: &[f32],
-        picked: Option<&[u32]>,
-        columns: &Packed,
-        out: &mut [f32],
-    ) {
-        let mut part = Part {
-            rows,
-            picked,
-            columns,
-            dimensions: 0..columns.dimension,
-        };
-        part.check(out);
-        if columns.dimension <= BLOCK {
-            // SAFETY: the machine has the instructions of every table that `available` gives.
-            unsafe { (self.tiles.products)(&part, out) }
-            return;
-        }
-        let mut sums = vec![0.0f64; out.len()];
-        for from in (0..columns.dimension).step_by(BLOCK) {
-            part.dimensions = from..columns.dimension.min(from + BLOCK);
-            // SAFETY: as above.
-            unsafe { (self.tiles.products)(&part, out) }
-            for (sum, &product) in sums.iter_mut().zip(&*out) {
-                *sum += f64::from(product);
-            }
-        }
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = sum as f32;
-        }
-    }
-
-    #[inline]
-    pub(crate) fn lowest_difference(
-        &self,
-        constants: &[f32],
-        products: &[f32],
-    ) -> Option<(usize, f32)> {
-        check_lengths(constants, products);
-        // SAFETY: the machine has the instructions of every table that `available` gives.
-        unsafe { (self.tiles.lowest_difference)(constants, products) }
     }
 }
 

@@ -18,6 +18,7 @@
 #![expect(unsafe_code, reason = "SIMD loads and calls through the kernel table")]
 
 pub mod codes;
+pub mod layers;
 pub mod random;
 pub mod tiles;
 

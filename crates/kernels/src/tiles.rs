@@ -8,7 +8,8 @@
 
 use std::ops::Range;
 
-use crate::dispatch::kernels;
+use crate::BLOCK;
+use crate::dispatch::{Kernels, check_lengths, kernels};
 
 /// Columns of a panel.
 pub(crate) const PANEL: usize = 32;
@@ -36,6 +37,31 @@ impl Packed {
                 for (numbers, &number) in panel.as_chunks_mut::<PANEL>().0.iter_mut().zip(column) {
                     numbers[at] = number;
                 }
+            }
+        }
+        Self {
+            dimension,
+            count,
+            panels,
+        }
+    }
+
+    /// Lays out the columns of a matrix whose rows have `count` numbers and come one after the other.
+    ///
+    /// # Panics
+    /// If `count` is 0 or `rows` is no whole number of rows.
+    pub fn of_rows(rows: &[f32], count: usize) -> Self {
+        check_rows(rows, count);
+        let dimension = rows.len() / count;
+        let mut panels = vec![0.0; count.next_multiple_of(PANEL) * dimension];
+        for (at, panel) in panels
+            .chunks_exact_mut(PANEL * dimension.max(1))
+            .enumerate()
+        {
+            let first = at * PANEL;
+            let width = PANEL.min(count - first);
+            for (numbers, row) in panel.chunks_exact_mut(PANEL).zip(rows.chunks_exact(count)) {
+                numbers[..width].copy_from_slice(&row[first..first + width]);
             }
         }
         Self {
@@ -138,6 +164,52 @@ pub fn products_of(rows: &[f32], picked: &[u32], columns: &Packed, out: &mut [f3
 /// If the lengths differ.
 pub fn lowest_difference(constants: &[f32], products: &[f32]) -> Option<(usize, f32)> {
     kernels().lowest_difference(constants, products)
+}
+
+impl Kernels {
+    pub(crate) fn products(
+        &self,
+        rows: &[f32],
+        picked: Option<&[u32]>,
+        columns: &Packed,
+        out: &mut [f32],
+    ) {
+        let mut part = Part {
+            rows,
+            picked,
+            columns,
+            dimensions: 0..columns.dimension,
+        };
+        part.check(out);
+        if columns.dimension <= BLOCK {
+            // SAFETY: the machine has the instructions of every table that `available` gives.
+            unsafe { (self.tiles.products)(&part, out) }
+            return;
+        }
+        let mut sums = vec![0.0f64; out.len()];
+        for from in (0..columns.dimension).step_by(BLOCK) {
+            part.dimensions = from..columns.dimension.min(from + BLOCK);
+            // SAFETY: as above.
+            unsafe { (self.tiles.products)(&part, out) }
+            for (sum, &product) in sums.iter_mut().zip(&*out) {
+                *sum += f64::from(product);
+            }
+        }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = sum as f32;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn lowest_difference(
+        &self,
+        constants: &[f32],
+        products: &[f32],
+    ) -> Option<(usize, f32)> {
+        check_lengths(constants, products);
+        // SAFETY: the machine has the instructions of every table that `available` gives.
+        unsafe { (self.tiles.lowest_difference)(constants, products) }
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::arch::aarch64::{
 };
 
 use self::{load as load_row, load_part as load_row_part};
+use crate::layers::layer_kernels;
 use crate::sums::{distance_kernels, tile_kernels};
 
 pub(super) type Vector = float32x4_t;
@@ -74,3 +75,4 @@ fn store(to: &mut [f32; LANES], vector: Vector) {
 
 distance_kernels!("neon", rows: 4, rows_with_norms: 4);
 tile_kernels!("neon", rows: 6, vectors: 4);
+layer_kernels!("neon");

@@ -4,5 +4,6 @@
 
 pub(crate) mod codes;
 pub(crate) mod distances;
+pub(crate) mod layers;
 pub(crate) mod portable;
 pub(crate) mod tiles;

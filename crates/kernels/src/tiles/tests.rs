@@ -82,6 +82,22 @@ proptest! {
 }
 
 #[test]
+fn columns_of_a_matrix_are_laid_out_as_its_vectors_are() {
+    for (dimension, count) in [(1, 1), (5, 32), (7, 33), (3, 70)] {
+        let rows = numbers(9, dimension * count);
+        let columns: Vec<f32> = (0..count)
+            .flat_map(|column| rows.iter().skip(column).step_by(count).copied())
+            .collect();
+        let (made, expected) = (
+            Packed::of_rows(&rows, count),
+            Packed::new(&columns, dimension),
+        );
+        assert_eq!((made.len(), made.dimension), (count, dimension));
+        assert_eq!(made.panels, expected.panels);
+    }
+}
+
+#[test]
 fn more_rows_than_stay_in_a_cache_are_all_multiplied() {
     let (rows, columns) = (numbers(3, 701 * 768), numbers(5, 37 * 768));
     for kernels in available() {

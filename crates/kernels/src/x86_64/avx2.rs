@@ -8,6 +8,7 @@ use std::arch::x86_64::{
 };
 
 use self::{load as load_row, load_part as load_row_part};
+use crate::layers::layer_kernels;
 use crate::sums::{distance_kernels, tile_kernels};
 
 pub(super) type Vector = __m256;
@@ -85,3 +86,4 @@ fn store(to: &mut [f32; LANES], vector: Vector) {
 
 distance_kernels!("avx2,fma", rows: 4, rows_with_norms: 2);
 tile_kernels!("avx2,fma", rows: 6, vectors: 2);
+layer_kernels!("avx2,fma");

@@ -6,6 +6,7 @@ use std::arch::x86_64::{
 };
 
 use self::{load as load_row, load_part as load_row_part};
+use crate::layers::layer_kernels;
 use crate::sums::{distance_kernels, tile_kernels};
 
 pub(super) type Vector = __m512;
@@ -72,3 +73,4 @@ fn store(to: &mut [f32; LANES], vector: Vector) {
 
 distance_kernels!("avx512f", rows: 4, rows_with_norms: 4);
 tile_kernels!("avx512f", rows: 12, vectors: 2);
+layer_kernels!("avx512f");
