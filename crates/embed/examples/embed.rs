@@ -1,4 +1,4 @@
-//! How many texts a second become vectors, one text a line of standard input, and how their tokens are cut.
+//! How long texts take to become vectors, one text a line of standard input, and how their tokens are cut.
 //!
 //!     cargo run --release -p vermilion-embed --example embed -- FOLDER THREADS < TEXTS
 //!
@@ -34,9 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("{}\n{}", ids.join(" "), numbers.join(" "));
         }
     } else {
-        let speed = texts.len() as f64 / seconds;
         println!(
-            "opened in {opened:.2?}; {} texts, {speed:.0} a second",
+            "opened in {opened:.2?}; {} texts in {seconds:.4} seconds",
             texts.len()
         );
     }

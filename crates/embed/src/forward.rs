@@ -1,11 +1,14 @@
 //! The forward pass of the model: BERT with six layers (Devlin et al., 2018), the mean of its last states,
 //! of length 1 (Reimers and Gurevych, "Sentence-BERT", 2019).
 //!
-//! What must stay true: each text goes through alone, so that none is padded and none depends on another;
-//! matrices are multiplied by the tile kernels, whose sums are those of `f32`.
+//! What must stay true: the tokens of several texts go through the matrix products together, so that
+//! weights are read once for all of them, but nothing is padded and no text sees another, so that
+//! a vector is the same whatever stands beside it; products and what is between them are the kernels', whose
+//! sums are those of `f32`.
 
-use std::f32::consts::FRAC_1_SQRT_2;
+use std::ops::Range;
 
+use vermilion_kernels::layers::{Norm, gelu_rows, normalise_rows, soften_rows};
 use vermilion_kernels::tiles::{Packed, products};
 
 use crate::DIMENSION;
@@ -19,7 +22,7 @@ const WORDS: usize = 30_522;
 const PLACES: usize = 512;
 const EPSILON: f32 = 1e-12;
 
-/// A linear map: rows of weights, one for each number that comes out, and what is added.
+/// A linear map: rows of weights, one for each number that comes out, and what is to be added.
 #[derive(Debug)]
 struct Linear {
     weights: Packed,
@@ -45,47 +48,33 @@ impl Linear {
         })
     }
 
-    /// What it makes of each of `rows`.
-    fn apply(&self, rows: &[f32], dimension: usize) -> Vec<f32> {
-        let mut made = vec![0.0; rows.len() / dimension * self.bias.len()];
-        products(rows, &self.weights, &mut made);
-        for row in made.chunks_exact_mut(self.bias.len()) {
-            for (number, bias) in row.iter_mut().zip(&self.bias) {
-                *number += bias;
-            }
-        }
-        made
+    /// What the weights make of each of `rows`, of `dimension` numbers; the bias is left to who reads it.
+    fn apply(&self, rows: &[f32], dimension: usize, made: &mut Vec<f32>) {
+        made.resize(rows.len() / dimension * self.bias.len(), 0.0);
+        products(rows, &self.weights, made);
     }
 }
 
-/// Layer normalisation: mean 0 and variance 1, then scaled and moved.
-#[derive(Debug)]
-struct Norm {
-    scale: Vec<f32>,
-    shift: Vec<f32>,
+fn norm(tensors: &Tensors, name: &str) -> Result<Norm, ModelError> {
+    Ok(Norm {
+        scale: tensors.get(&format!("{name}.weight"), &[DIMENSION])?,
+        shift: tensors.get(&format!("{name}.bias"), &[DIMENSION])?,
+        epsilon: EPSILON,
+    })
 }
 
-impl Norm {
-    fn new(tensors: &Tensors, name: &str) -> Result<Self, ModelError> {
-        Ok(Self {
-            scale: tensors.get(&format!("{name}.weight"), &[DIMENSION])?,
-            shift: tensors.get(&format!("{name}.bias"), &[DIMENSION])?,
-        })
-    }
-
-    fn apply(&self, rows: &mut [f32]) {
-        for row in rows.chunks_exact_mut(DIMENSION) {
-            let mean = row.iter().sum::<f32>() / DIMENSION as f32;
-            let squares = row
-                .iter()
-                .map(|number| (number - mean).powi(2))
-                .sum::<f32>();
-            let factor = 1.0 / (squares / DIMENSION as f32 + EPSILON).sqrt();
-            for ((number, scale), shift) in row.iter_mut().zip(&self.scale).zip(&self.shift) {
-                *number = (*number - mean) * factor * scale + shift;
-            }
-        }
-    }
+/// What a thread works in, kept from one group of texts to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    states: Vec<f32>,
+    parts: Vec<f32>,
+    seen: Vec<f32>,
+    attended: Vec<f32>,
+    wide: Vec<f32>,
+    /// Queries, keys and values of a head.
+    head: [Vec<f32>; 3],
+    shares: Vec<f32>,
+    found: Vec<f32>,
 }
 
 /// One layer.
@@ -108,118 +97,73 @@ impl Layer {
         Ok(Self {
             attention: Linear::new(tensors, &parts, DIMENSION, DIMENSION)?,
             attended: linear("attention.output.dense", DIMENSION, DIMENSION)?,
-            after_attention: Norm::new(tensors, &name("attention.output.LayerNorm"))?,
+            after_attention: norm(tensors, &name("attention.output.LayerNorm"))?,
             widen: linear("intermediate.dense", DIMENSION, INNER)?,
             narrow: linear("output.dense", INNER, DIMENSION)?,
-            after_all: Norm::new(tensors, &name("output.LayerNorm"))?,
+            after_all: norm(tensors, &name("output.LayerNorm"))?,
         })
     }
 
-    /// The states of the next layer.
-    fn apply(&self, states: &[f32]) -> Vec<f32> {
-        let seen = attend(&self.attention.apply(states, DIMENSION));
-        let mut attended = self.attended.apply(&seen, DIMENSION);
-        add(&mut attended, states);
-        self.after_attention.apply(&mut attended);
-        let mut wide = self.widen.apply(&attended, DIMENSION);
-        for number in &mut wide {
-            *number = gelu(*number);
-        }
-        let mut next = self.narrow.apply(&wide, INNER);
-        add(&mut next, &attended);
-        self.after_all.apply(&mut next);
-        next
-    }
-}
-
-fn add(rows: &mut [f32], others: &[f32]) {
-    for (number, other) in rows.iter_mut().zip(others) {
-        *number += other;
-    }
-}
-
-/// What each token sees of the others, all heads side by side; `parts` are the queries, keys and values of
-/// each token one after the other.
-fn attend(parts: &[f32]) -> Vec<f32> {
-    let tokens = parts.len() / (3 * DIMENSION);
-    let mut seen = vec![0.0; tokens * DIMENSION];
-    let of_head = |part: usize, head: usize| {
-        let from = part * DIMENSION + head * HEAD;
-        let rows = parts.chunks_exact(3 * DIMENSION);
-        rows.flat_map(move |row| row[from..from + HEAD].iter().copied())
-            .collect::<Vec<f32>>()
-    };
-    let mut weights = vec![0.0; tokens * tokens];
-    let mut made = vec![0.0; tokens * HEAD];
-    let mut by_number = vec![0.0; tokens * HEAD];
-    for head in 0..HEADS {
-        let keys = Packed::new(&of_head(1, head), HEAD);
-        products(&of_head(0, head), &keys, &mut weights);
-        for row in weights.chunks_exact_mut(tokens) {
-            soften(row);
-        }
-        let values = of_head(2, head);
-        for (token, value) in values.chunks_exact(HEAD).enumerate() {
-            for (number, &value) in value.iter().enumerate() {
-                by_number[number * tokens + token] = value;
+    /// Makes the states of the next layer of those in `room`, whose texts have the tokens `texts`.
+    fn apply(&self, room: &mut Room, texts: &[Range<usize>]) {
+        self.attention
+            .apply(&room.states, DIMENSION, &mut room.parts);
+        room.seen.resize(room.states.len(), 0.0);
+        for text in texts {
+            for head in 0..HEADS {
+                self.attend(room, text, head);
             }
         }
-        products(&weights, &Packed::new(&by_number, tokens), &mut made);
-        for (row, made) in seen
-            .chunks_exact_mut(DIMENSION)
-            .zip(made.chunks_exact(HEAD))
-        {
-            row[head * HEAD..][..HEAD].copy_from_slice(made);
+        let attended = &mut room.attended;
+        self.attended.apply(&room.seen, DIMENSION, attended);
+        normalise_rows(
+            attended,
+            &room.states,
+            &self.attended.bias,
+            &self.after_attention,
+        );
+        self.widen.apply(attended, DIMENSION, &mut room.wide);
+        gelu_rows(&mut room.wide, &self.widen.bias);
+        self.narrow.apply(&room.wide, INNER, &mut room.states);
+        normalise_rows(
+            &mut room.states,
+            attended,
+            &self.narrow.bias,
+            &self.after_all,
+        );
+    }
+
+    /// What each token of a text sees of the others by one head.
+    fn attend(&self, room: &mut Room, text: &Range<usize>, head: usize) {
+        let tokens = text.len();
+        // Queries are divided by the root of their length.
+        let scales = [1.0 / (HEAD as f32).sqrt(), 1.0, 1.0];
+        for (part, (numbers, scale)) in room.head.iter_mut().zip(scales).enumerate() {
+            numbers.clear();
+            let from = part * DIMENSION + head * HEAD;
+            let bias = &self.attention.bias[from..from + HEAD];
+            let rows = &room.parts[text.start * 3 * DIMENSION..text.end * 3 * DIMENSION];
+            for row in rows.chunks_exact(3 * DIMENSION) {
+                let sums = row[from..from + HEAD].iter().zip(bias);
+                numbers.extend(sums.map(|(number, bias)| (number + bias) * scale));
+            }
+        }
+        let [queries, keys, values] = &room.head;
+        room.shares.resize(tokens * tokens, 0.0);
+        products(queries, &Packed::new(keys, HEAD), &mut room.shares);
+        soften_rows(&mut room.shares, tokens);
+        room.found.resize(tokens * HEAD, 0.0);
+        products(
+            &room.shares,
+            &Packed::of_rows(values, HEAD),
+            &mut room.found,
+        );
+        let seen = &mut room.seen[text.start * DIMENSION..text.end * DIMENSION];
+        let rows = seen.chunks_exact_mut(DIMENSION);
+        for (row, found) in rows.zip(room.found.chunks_exact(HEAD)) {
+            row[head * HEAD..][..HEAD].copy_from_slice(found);
         }
     }
-    seen
-}
-
-/// Products of a query with keys to shares that sum to 1.
-fn soften(row: &mut [f32]) {
-    let scale = 1.0 / (HEAD as f32).sqrt();
-    let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for number in row.iter_mut() {
-        *number = ((*number - highest) * scale).exp();
-        sum += *number;
-    }
-    for number in row {
-        *number /= sum;
-    }
-}
-
-fn gelu(number: f32) -> f32 {
-    0.5 * number * (1.0 + error_function(number * FRAC_1_SQRT_2))
-}
-
-/// The error function to 5e-7: a rational approximation on [-4, 4], beyond which it is 1 in `f32`, as the
-/// libraries of neural networks have it.
-pub(crate) fn error_function(number: f32) -> f32 {
-    const ABOVE: [f32; 7] = [
-        -2.726_142e-10,
-        2.770_681_4e-8,
-        -2.101_024e-6,
-        -5.692_506_5e-5,
-        -7.349_906e-4,
-        -2.954_6e-3,
-        -1.609_603_3e-2,
-    ];
-    const BELOW: [f32; 5] = [
-        -1.456_607_2e-5,
-        -2.133_740_5e-4,
-        -1.682_827e-3,
-        -7.373_329e-3,
-        -1.426_473_9e-2,
-    ];
-    let number = number.clamp(-4.0, 4.0);
-    let square = number * number;
-    let sum = |factors: &[f32]| {
-        factors
-            .iter()
-            .fold(0.0, |sum, factor| sum * square + factor)
-    };
-    number * sum(&ABOVE) / sum(&BELOW)
 }
 
 /// The model behind the tokens.
@@ -244,38 +188,60 @@ impl Network {
         Ok(Self {
             words: tensors.get(&name("word_embeddings.weight"), &[WORDS, DIMENSION])?,
             places,
-            after_words: Norm::new(tensors, &name("LayerNorm"))?,
+            after_words: norm(tensors, &name("LayerNorm"))?,
             layers: (0..LAYERS)
                 .map(|number| Layer::new(tensors, number))
                 .collect::<Result<_, _>>()?,
         })
     }
 
-    /// The vector of a text of these tokens, which are [`PLACES`] at most.
-    pub(crate) fn vector(&self, ids: &[u32]) -> Vec<f32> {
-        let mut states = Vec::with_capacity(ids.len() * DIMENSION);
-        for &id in ids {
-            let from = id as usize * DIMENSION;
-            states.extend_from_slice(&self.words[from..from + DIMENSION]);
+    /// The vectors of texts of these tokens, one after the other; a text has [`PLACES`] at most.
+    pub(crate) fn vectors(&self, texts: &[Vec<u32>], room: &mut Room) -> Vec<f32> {
+        let mut spans = Vec::with_capacity(texts.len());
+        let mut added = Vec::new();
+        room.states.clear();
+        for ids in texts {
+            let start = room.states.len() / DIMENSION;
+            spans.push(start..start + ids.len());
+            for &id in ids {
+                let from = id as usize * DIMENSION;
+                room.states
+                    .extend_from_slice(&self.words[from..from + DIMENSION]);
+            }
+            added.extend_from_slice(&self.places[..ids.len() * DIMENSION]);
         }
-        add(&mut states, &self.places);
-        self.after_words.apply(&mut states);
+        normalise_rows(
+            &mut room.states,
+            &added,
+            &[0.0; DIMENSION],
+            &self.after_words,
+        );
         for layer in &self.layers {
-            states = layer.apply(&states);
+            layer.apply(room, &spans);
         }
-        let mut mean = vec![0.0; DIMENSION];
-        for state in states.chunks_exact(DIMENSION) {
-            add(&mut mean, state);
+        let mut vectors = vec![0.0; texts.len() * DIMENSION];
+        for (vector, text) in vectors.chunks_exact_mut(DIMENSION).zip(spans) {
+            let states = &room.states[text.start * DIMENSION..text.end * DIMENSION];
+            for state in states.chunks_exact(DIMENSION) {
+                add(vector, state);
+            }
+            shorten(vector);
         }
-        // The length of the mean is the same whatever it is divided by.
-        let length = mean
-            .iter()
-            .map(|number| number * number)
-            .sum::<f32>()
-            .sqrt();
-        for number in &mut mean {
-            *number /= length.max(f32::MIN_POSITIVE);
-        }
-        mean
+        vectors
+    }
+}
+
+fn add(rows: &mut [f32], others: &[f32]) {
+    for (number, other) in rows.iter_mut().zip(others) {
+        *number += other;
+    }
+}
+
+/// Makes a vector of length 1 of the sum of states: that of their mean, whatever it is divided by.
+fn shorten(vector: &mut [f32]) {
+    let squares = vector.iter().map(|number| number * number);
+    let length = squares.sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    for number in vector {
+        *number /= length;
     }
 }

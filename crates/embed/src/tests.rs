@@ -3,9 +3,8 @@
 use std::fs;
 
 use crate::files::Tensors;
-use crate::forward::error_function;
 use crate::tokens::Tokenizer;
-use crate::{Model, ModelError, VOCABULARY, WEIGHTS};
+use crate::{Model, ModelError, VOCABULARY, WEIGHTS, groups, shared};
 
 const WORDS: &str =
     "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nwe\n##nt\n##n\n##t\nhome\n.\n!\ncafe\n\u{4e2d}\n";
@@ -43,23 +42,32 @@ fn long_texts_are_cut_and_long_words_are_unknown() {
 }
 
 #[test]
-fn error_function_is_near_the_true_one() {
-    // To 15 digits.
-    let known = [
-        (0.0, 0.0),
-        (0.1, 0.112_462_916_018_285),
-        (0.5, 0.520_499_877_813_047),
-        (1.0, 0.842_700_792_949_715),
-        (2.0, 0.995_322_265_018_953),
-        (3.5, 0.999_999_256_901_628),
-        (9.0, 1.0),
-    ];
-    for (number, expected) in known {
-        for sign in [1.0, -1.0] {
-            let found = f64::from(error_function(sign * number));
-            let wrong = (found - f64::from(sign) * expected).abs();
-            assert!(wrong < 5e-7, "{number}: {found}");
-        }
+fn groups_hold_every_text_once_and_leave_no_thread_idle() {
+    let texts = |lengths: &[usize]| -> Vec<Vec<u32>> {
+        lengths.iter().map(|&length| vec![2; length]).collect()
+    };
+    for (lengths, threads, expected) in [
+        (&[][..], 2, &[][..]),
+        (&[9], 2, &[(0, 1)]),
+        (&[9, 9], 2, &[(0, 1), (1, 2)]),
+        (&[9, 9, 9], 1, &[(0, 3)]),
+        (&[200, 200, 200, 200, 3], 1, &[(0, 2), (2, 4), (4, 5)]),
+        (&[256, 1, 256], 0, &[(0, 1), (1, 3)]),
+    ] {
+        let found = groups(&texts(lengths), threads);
+        let found: Vec<_> = found.iter().map(|run| (run.start, run.end)).collect();
+        assert_eq!(found, expected, "{lengths:?}");
+    }
+}
+
+#[test]
+fn shared_work_is_answered_in_its_order() {
+    for (count, threads) in [(0, 3), (1, 3), (50, 1), (50, 4), (3, 0)] {
+        let made = shared(count, threads, |at, before: &mut usize| {
+            *before += 1;
+            at * 2
+        });
+        assert_eq!(made, (0..count).map(|at| at * 2).collect::<Vec<_>>());
     }
 }
 
