@@ -13,7 +13,7 @@ use vermilion_engine::model::{
     Strings, Value,
 };
 
-use crate::body::{Head, Row, Scores, Time, Told, Vectors};
+use crate::body::{Head, Row, Scores, TIMES, Told, Vectors};
 use crate::fields::{self, Context};
 use crate::key::record_id;
 use crate::{Refusal, Result};
@@ -232,20 +232,16 @@ impl Checker<'_> {
     }
 
     fn observed_at(&self, row: &Row, at: usize) -> Result<f64> {
-        let seconds = match &row.observed_at {
-            None => self.now,
-            Some(Time::Seconds(seconds)) => *seconds,
-            Some(Time::Text(text)) => {
-                let moment: jiff::Timestamp = text.parse().map_err(|_| {
-                    let message = format!("`{text}` of record {at} is no moment.");
-                    Refusal::wrong("bad_time", message)
-                        .field(fields::OBSERVED_AT)
-                        .row(at)
-                        .hint("seconds since 1970, or a text such as 2026-01-31T12:00:00Z")
-                })?;
-                moment.as_nanosecond() as f64 / 1e9
-            }
+        let Some(told) = &row.observed_at else {
+            return Ok(self.now);
         };
+        let seconds = told.seconds().ok_or_else(|| {
+            let message = format!("`observed_at` of record {at} is no moment.");
+            Refusal::wrong("bad_time", message)
+                .field(fields::OBSERVED_AT)
+                .row(at)
+                .hint(TIMES)
+        })?;
         expect_finite(seconds, fields::OBSERVED_AT, at)?;
         Ok(seconds)
     }

@@ -6,16 +6,17 @@
 //! statistics give them back; a run that dies is begun again and takes what is left.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
+use vermilion_engine::Error;
 use vermilion_engine::catalog::Document;
 use vermilion_engine::model::{CollectionId, RecordBatch};
-use vermilion_engine::schedule::{JobSpec, Policy, Run, Trigger};
-use vermilion_engine::{Error, ErrorKind};
+use vermilion_engine::schedule::{Policy, Run, Trigger};
 
+use crate::body::{TIMES, Time};
 use crate::desk::{Desk, Row};
 use crate::fields::Context;
 use crate::spaces::{DATASETS, Place, Space};
@@ -79,29 +80,17 @@ fn is_passing(row: &Row) -> bool {
 }
 
 impl Curation {
-    /// Brings the job, for as long as `curation` lives.
+    /// Brings the job.
     pub(crate) fn bring_expiry(curation: &Arc<Self>) -> vermilion_engine::Result<()> {
-        let weak: Weak<Self> = Arc::downgrade(curation);
-        let task = move |run: &Run<'_>| match weak.upgrade() {
-            Some(curation) => curation.run_expiry(run),
-            None => Ok(Json::Null),
-        };
-        let jobs = curation.database.jobs();
-        jobs.register(EXPIRY, Arc::new(task));
         let trigger = Trigger::interval(EVERY)?;
-        jobs.built_in(JobSpec::new(EXPIRY, EXPIRY, trigger, Policy::default())?);
-        Ok(())
+        let policy = Policy::default();
+        Self::bring(curation, EXPIRY, trigger, policy, Self::run_expiry)
     }
 
     fn run_expiry(&self, run: &Run<'_>) -> vermilion_engine::Result<Json> {
         let mut reports = Vec::new();
         for id in self.spaces_that_end()? {
-            let found = match self.database.collection_anywhere(id) {
-                Ok(collection) => Space::of(collection),
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                Err(error) => return Err(error),
-            };
-            let Some(space) = found else {
+            let Some(space) = self.space_anywhere(id)? else {
                 continue;
             };
             let report = self.expire_space(&space, run.dry_run, &|| run.go_on());
@@ -346,14 +335,7 @@ fn check(kept: &Retention) -> Result<()> {
 
 /// The end of a dataset as its user says it: seconds since 1970.
 fn moment(said: &Json) -> Option<f64> {
-    match said {
-        Json::Number(seconds) => seconds.as_f64(),
-        Json::String(text) => {
-            let moment: jiff::Timestamp = text.parse().ok()?;
-            Some(moment.as_nanosecond() as f64 / 1e9)
-        }
-        _ => None,
-    }
+    Time::deserialize(said).ok()?.seconds()
 }
 
 /// Refuses an end of a dataset that is no moment.
@@ -365,6 +347,6 @@ pub(crate) fn check_end(metadata: Option<&Map<String, Json>>) -> Result<()> {
     Err(
         Refusal::wrong("bad_time", format!("`{said}` is no moment."))
             .field("dataset_metadata.expires_at")
-            .hint("seconds since 1970, or a text such as 2026-01-31T12:00:00Z"),
+            .hint(TIMES),
     )
 }

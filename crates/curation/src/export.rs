@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::assess::no_reference;
 use crate::desk::Row;
+use crate::fields;
 use crate::issues::AskedIssues;
 use crate::recommend::usual;
 use crate::spaces::{Place, Space};
@@ -276,8 +277,8 @@ impl Curation {
                 let own: BTreeMap<&str, Json> = cells
                     .into_iter()
                     .flatten()
-                    .filter(|(key, _)| !crate::fields::is_reserved(key))
-                    .filter_map(|(key, value)| Some((key, plain(value)?)))
+                    .filter(|(key, _)| !fields::is_reserved(key))
+                    .filter_map(|(key, value)| Some((key, fields::plain(value)?)))
                     .collect();
                 Some(json!({
                     "id": id,
@@ -297,18 +298,6 @@ impl Curation {
             }
         }
         Ok(())
-    }
-}
-
-/// A value of metadata that is a text, a truth or a number.
-fn plain(value: &vermilion_engine::model::Value) -> Option<Json> {
-    use vermilion_engine::model::Value;
-    match value {
-        Value::Str(text) => Some(json!(&**text)),
-        Value::Bool(value) => Some(json!(value)),
-        Value::Int(value) => Some(json!(value)),
-        Value::Float(value) => Some(json!(value)),
-        _ => None,
     }
 }
 

@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use serde_json::{Value as Json, json};
+use vermilion_engine::model::Value;
+
 /// Why a record is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Context {
@@ -100,4 +103,19 @@ pub fn is_reserved(key: &str) -> bool {
         CONSUMED_BY,
     ];
     TOLD.contains(&key) || decided.contains(&key) || ["id", "embedding", "input_uri"].contains(&key)
+}
+
+/// A value of metadata as JSON; `None` where it is neither a text, a truth or a number, nor a list of those.
+pub fn plain(value: &Value) -> Option<Json> {
+    Some(match value {
+        Value::Str(text) => json!(text),
+        Value::Bool(value) => json!(value),
+        Value::Int(value) => json!(value),
+        Value::Float(value) => json!(value),
+        Value::Strs(list) => json!(list),
+        Value::Bools(list) => json!(list),
+        Value::Ints(list) => json!(list),
+        Value::Floats(list) => json!(list),
+        Value::Null | Value::Sparse(_) => return None,
+    })
 }

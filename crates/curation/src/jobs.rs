@@ -11,18 +11,17 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use serde_json::{Value as Json, json};
+use vermilion_engine::Result;
 use vermilion_engine::model::CollectionId;
 use vermilion_engine::schedule::{JobSpec, Moment, Policy, Run, RunRequest, Trigger};
-use vermilion_engine::{ErrorKind, Result};
 
 use crate::spaces::Space;
 use crate::{Curation, Refusal};
 
 /// The task, and its job.
 pub(crate) const SCORES: &str = "curation_scores";
-/// When a job is due by itself that has no time of its own: at the end of the year 2999, in milliseconds.
-/// Whatever is written wakes it, and after a restart requests do.
-pub(crate) const NEVER: Moment = Moment(32_503_679_999_000);
+/// The end of the year 2999, in milliseconds.
+const NEVER: Moment = Moment(32_503_679_999_000);
 /// How long a run waits for more work, and how often it asks meanwhile whether to go on.
 const LINGER: Duration = Duration::from_secs(1);
 /// See [`LINGER`].
@@ -37,23 +36,40 @@ pub(crate) struct Work {
 }
 
 impl Curation {
-    /// Brings the job, for as long as `curation` lives.
-    pub(crate) fn bring_job(curation: &Arc<Self>) -> Result<()> {
+    /// Brings a job, for as long as `curation` lives; `work` is one run of it.
+    pub(crate) fn bring(
+        curation: &Arc<Self>,
+        name: &'static str,
+        trigger: Trigger,
+        policy: Policy,
+        work: fn(&Self, &Run<'_>) -> Result<Json>,
+    ) -> Result<()> {
         let weak: Weak<Self> = Arc::downgrade(curation);
         let task = move |run: &Run<'_>| match weak.upgrade() {
-            Some(curation) => curation.run_scores(run),
+            Some(curation) => work(&curation, run),
             None => Ok(Json::Null),
         };
         let jobs = curation.database.jobs();
-        let now = Moment::of_nanoseconds(curation.database.now_nanoseconds());
-        jobs.register(SCORES, Arc::new(task));
+        jobs.register(name, Arc::new(task));
+        jobs.built_in(JobSpec::new(name, name, trigger, policy)?);
+        Ok(())
+    }
+
+    /// When a job is due that has no time of its own: whatever is written wakes it, and after a restart
+    /// requests do.
+    pub(crate) fn when_woken(&self) -> Result<Trigger> {
+        let now = Moment::of_nanoseconds(self.database.now_nanoseconds());
+        Trigger::once(None, Some(NEVER), now)
+    }
+
+    /// Brings the job.
+    pub(crate) fn bring_scores(curation: &Arc<Self>) -> Result<()> {
         let policy = Policy {
             backoff: Duration::from_secs(10),
             ..Policy::default()
         };
-        let trigger = Trigger::once(None, Some(NEVER), now)?;
-        jobs.built_in(JobSpec::new(SCORES, SCORES, trigger, policy)?);
-        Ok(())
+        let trigger = curation.when_woken()?;
+        Self::bring(curation, SCORES, trigger, policy, Self::run_scores)
     }
 
     /// Says that there is something to score in a space.
@@ -134,12 +150,7 @@ impl Curation {
     }
 
     fn score_space(&self, id: CollectionId, run: &Run<'_>) -> Result<usize> {
-        let space = match self.database.collection_anywhere(id) {
-            Ok(collection) => Space::of(collection),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        let Some(space) = space else {
+        let Some(space) = self.space_anywhere(id)? else {
             self.clear_desk(id);
             return Ok(0);
         };

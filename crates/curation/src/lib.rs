@@ -117,8 +117,8 @@ impl Curation {
             watch: retrain::Watch::default(),
             options,
         });
-        Self::bring_job(&curation)?;
-        Self::bring_trigger_job(&curation)?;
+        Self::bring_scores(&curation)?;
+        Self::bring_triggers(&curation)?;
         curation.watch.begin(&curation)?;
         Self::bring_expiry(&curation)?;
         Ok(curation)

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
-use vermilion_engine::Database;
 use vermilion_engine::catalog::Document;
 use vermilion_engine::model::{
     Aggregate, Aggregated, Collection, CollectionId, CollectionScope, CollectionUpdate, GetRequest,
     NewCollection, Page, Schema, Space as Metric, Survey, Value,
 };
+use vermilion_engine::{Database, ErrorKind, Result as EngineResult};
 use vermilion_protocol::names::check_collection_name;
 
 use crate::body::Head;
@@ -133,6 +133,15 @@ impl Space {
 }
 
 impl Curation {
+    /// The space that a collection is, wherever it is; `None` where it is none, or gone.
+    pub(crate) fn space_anywhere(&self, id: CollectionId) -> EngineResult<Option<Space>> {
+        match self.database.collection_anywhere(id) {
+            Ok(collection) => Ok(Space::of(collection)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The space of that name or with that key.
     pub fn space(&self, place: &Place, name: &str) -> Result<Space> {
         let named = self

@@ -92,8 +92,8 @@ impl Curation {
         let mut loaded: Vec<Loaded> = desks
             .into_iter()
             .filter_map(|(id, desk)| {
-                let collection = self.database.collection_anywhere(id).ok()?;
-                Some((Space::of(collection)?, desk))
+                let space = self.space_anywhere(id).ok()??;
+                Some((space, desk))
             })
             .collect();
         let key = |one: &Loaded| {

@@ -83,6 +83,23 @@ pub enum Time {
     Text(String),
 }
 
+/// What a [`Time`] may be.
+pub const TIMES: &str = "seconds since 1970, or a text such as 2026-01-31T12:00:00Z";
+
+impl Time {
+    /// Seconds since 1970; `None` where its text is no moment.
+    #[must_use]
+    pub fn seconds(&self) -> Option<f64> {
+        match self {
+            Self::Seconds(seconds) => Some(*seconds),
+            Self::Text(text) => {
+                let moment: jiff::Timestamp = text.parse().ok()?;
+                Some(moment.as_nanosecond() as f64 / 1e9)
+            }
+        }
+    }
+}
+
 /// What is told of one record besides its vector. `None` says nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::body::{TIMES, Time};
 use crate::fields::Context;
 use crate::{Refusal, Result};
 
@@ -13,8 +14,6 @@ const LENGTHS: [f64; 7] = [300.0, 900.0, 3600.0, 10_800.0, 21_600.0, 43_200.0, 8
 const BUCKETS: f64 = 48.0;
 /// Buckets of a timeline at most.
 const BUCKETS_MAX: f64 = 500.0;
-/// What a moment looks like.
-const MOMENTS: &str = "seconds since 1970, or a text such as 2026-01-31T12:00:00Z";
 
 /// What is asked of drift, as texts of a query string.
 #[derive(Clone, Debug, Default)]
@@ -171,19 +170,16 @@ fn bucket(asked: Option<&str>, window: &Range<f64>) -> Result<f64> {
 }
 
 fn moment(field: &str, text: &str) -> Result<f64> {
-    let seconds = text
-        .trim()
-        .parse()
-        .ok()
-        .filter(|seconds: &f64| seconds.is_finite());
-    let told = || {
-        let moment: jiff::Timestamp = text.trim().parse().ok()?;
-        Some(moment.as_nanosecond() as f64 / 1e9)
+    let told = text.trim();
+    let time = match told.parse() {
+        Ok(seconds) => Time::Seconds(seconds),
+        Err(_) => Time::Text(told.to_owned()),
     };
-    seconds.or_else(told).ok_or_else(|| {
+    let seconds = time.seconds().filter(|seconds| seconds.is_finite());
+    seconds.ok_or_else(|| {
         Refusal::wrong("bad_time", format!("`{text}` is no moment."))
             .field(field)
-            .hint(MOMENTS)
+            .hint(TIMES)
     })
 }
 

@@ -259,7 +259,7 @@ impl Curation {
                 ]
                 .contains(&key)
                 {
-                    told[key] = plain(value);
+                    told[key] = json!(fields::plain(value));
                 }
             }
             told
@@ -314,15 +314,4 @@ pub(super) fn no_retraining(id: &str) -> Refusal {
     Refusal::new(404, "retraining_not_found", message)
         .field("id")
         .hint("GET /spaces/{space}/retrainings lists those of a space")
-}
-
-fn plain(value: &vermilion_engine::model::Value) -> Json {
-    use vermilion_engine::model::Value;
-    match value {
-        Value::Str(text) => json!(text),
-        Value::Float(number) => json!(number),
-        Value::Int(number) => json!(number),
-        Value::Bool(value) => json!(value),
-        _ => Json::Null,
-    }
 }

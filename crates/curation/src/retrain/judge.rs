@@ -6,15 +6,15 @@
 //! with nothing else.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use vermilion_engine::model::CollectionId;
 use vermilion_engine::schedule::{
-    JobSpec, Moment, Policy as JobPolicy, Run as JobRun, RunRequest, Trigger as Schedule,
+    Policy as JobPolicy, Run as JobRun, RunRequest, Trigger as Schedule,
 };
-use vermilion_engine::{Error, ErrorKind, Result as EngineResult};
+use vermilion_engine::{Error, Result as EngineResult};
 
 use super::book::Book;
 use super::fire::{Firing, open_of};
@@ -22,7 +22,6 @@ use super::policy::{Policy, occurrence_after, verdict};
 use super::run::Run;
 use super::trigger::{DryRun, Trigger};
 use crate::desk::Desk;
-use crate::jobs::NEVER;
 use crate::spaces::Space;
 use crate::{Curation, Result};
 
@@ -51,23 +50,11 @@ pub(super) struct Facts<'a> {
 }
 
 impl Curation {
-    /// Brings the job, for as long as `curation` lives.
-    pub(crate) fn bring_trigger_job(curation: &Arc<Self>) -> EngineResult<()> {
-        let weak: Weak<Self> = Arc::downgrade(curation);
-        let task = move |run: &JobRun<'_>| match weak.upgrade() {
-            Some(curation) => curation.judge_all(run),
-            None => Ok(Json::Null),
-        };
-        let jobs = curation.database.jobs();
-        let now = Moment::of_nanoseconds(curation.database.now_nanoseconds());
-        jobs.register(TRIGGERS, Arc::new(task));
-        let trigger = Schedule::once(None, Some(NEVER), now)?;
-        jobs.built_in(JobSpec::new(
-            TRIGGERS,
-            TRIGGERS,
-            trigger,
-            JobPolicy::default(),
-        )?);
+    /// Brings the job.
+    pub(crate) fn bring_triggers(curation: &Arc<Self>) -> EngineResult<()> {
+        let when = curation.when_woken()?;
+        let policy = JobPolicy::default();
+        Self::bring(curation, TRIGGERS, when, policy, Self::judge_all)?;
         let book = curation.book.lock();
         let spaces = book.spaces();
         let watched = spaces.iter().filter(|space| book.has_triggers(**space));
@@ -122,12 +109,7 @@ impl Curation {
 
     /// Judges the triggers of a space; how many were judged, and how many fired.
     fn judge_space(&self, id: CollectionId) -> EngineResult<(usize, usize)> {
-        let space = match self.database.collection_anywhere(id) {
-            Ok(collection) => Space::of(collection),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        let Some(space) = space else {
+        let Some(space) = self.space_anywhere(id)? else {
             return Ok((0, 0));
         };
         let triggers: Vec<Trigger> = self.book.lock().triggers(id).cloned().collect();

@@ -19,7 +19,6 @@ use super::event::event;
 use super::policy::Policy;
 use super::run::{Run, State};
 use super::webhook::{Message, Sender};
-use crate::spaces::Space;
 use crate::{Curation, Refusal};
 
 /// The clock is looked at so often, since it can be set while nobody waits for a moment near.
@@ -322,7 +321,7 @@ impl Curation {
             book.put_or_keep(&self.database, space, run);
             return None;
         };
-        let found = Space::of(self.database.collection_anywhere(space).ok()?)?;
+        let found = self.space_anywhere(space).ok()??;
         let body = event(run, &found.collection, &found.embedding_set).to_string();
         let message = Message {
             webhook,
