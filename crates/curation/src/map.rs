@@ -11,7 +11,7 @@ use vermilion_protocol::arrow::{Cells, write_columns};
 use vermilion_scores::layout::{Layout, LayoutOptions, Point, place, principal_start};
 use vermilion_scores::{Graph, Matrix};
 
-use crate::desk::{Decision, Desk, Row, Sought, State};
+use crate::desk::{Decision, Desk, Row, Sought, places};
 use crate::fields::{self, Context};
 use crate::issues::{Slot, Studies, Study, Version};
 use crate::spaces::{Place, Space};
@@ -48,10 +48,6 @@ impl Study for Map {
 
     fn slot(studies: &Studies) -> &Slot<Self> {
         &studies.map
-    }
-
-    fn size(state: &State) -> usize {
-        state.rows.len()
     }
 
     fn holds(then: Version, now: Version) -> bool {
@@ -202,20 +198,15 @@ impl Curation {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let places: HashMap<&str, usize> =
-            (0..).zip(&map.ids).map(|(at, id)| (&**id, at)).collect();
-        for part in map.ids.chunks(PAGE) {
+        for (first, part) in (0..).step_by(PAGE).zip(map.ids.chunks(PAGE)) {
             let found = self.fetch(space, part)?;
             let Some(metadata) = &found.metadatas else {
                 continue;
             };
-            for at in 0..found.ids.len() {
-                let Some(&place) = places.get(found.ids.get(at)) else {
-                    continue;
-                };
-                for (key, value) in metadata.row(at) {
+            for (row, at) in (first..).zip(places(&found.ids, part)) {
+                for (key, value) in at.into_iter().flat_map(|at| metadata.row(at)) {
                     if let Some(column) = values.get_mut(key) {
-                        column[place] = Some(value.clone());
+                        column[row] = Some(value.clone());
                     }
                 }
             }
@@ -282,7 +273,7 @@ impl Curation {
     ) -> Result<Option<Vec<Point>>> {
         let mut numbers: Vec<f32> = Vec::new();
         let mut dimension = 1;
-        let mut at = 0;
+        let mut rows = 0;
         for part in ids.chunks(PAGE) {
             if !go_on() {
                 return Ok(None);
@@ -290,15 +281,12 @@ impl Curation {
             let found = self.fetch(space, part)?;
             let vectors = found.embeddings.unwrap_or_default();
             dimension = dimension.max(vectors.dimension());
-            let known: HashMap<&str, usize> = (0..found.ids.len())
-                .map(|place| (found.ids.get(place), place))
-                .collect();
-            for id in part {
-                let vector = known.get(&**id).and_then(|&place| vectors.get(place));
-                at += 1;
+            for at in places(&found.ids, part) {
+                let vector = at.and_then(|at| vectors.get(at));
+                rows += 1;
                 numbers.extend_from_slice(vector.unwrap_or_default());
                 // One that is gone meanwhile has a place all the same.
-                numbers.resize(at * dimension, 0.0);
+                numbers.resize(rows * dimension, 0.0);
             }
         }
         Ok(Some(principal_start(Matrix::new(&numbers, dimension), 0)))

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use vermilion_engine::model::{Consistency, Fetched, GetRequest, Include, RecordSelection, SeqId};
+use vermilion_engine::model::{
+    Consistency, Fetched, GetRequest, Include, RecordSelection, SeqId, Strings,
+};
 
 use super::{Desk, Row};
 use crate::spaces::Space;
@@ -119,13 +121,12 @@ impl Curation {
     }
 }
 
-/// Where records with these ids are among those that were read, in the order of the ids: which the order of
-/// what was read is not. Those that are gone are left out.
-pub(crate) fn in_order(found: &Fetched, ids: &[String]) -> Vec<usize> {
-    let places = (0..found.ids.len()).map(|at| (found.ids.get(at), at));
-    let places: HashMap<&str, usize> = places.collect();
-    let known = ids.iter().filter_map(|id| places.get(&**id).copied());
-    known.collect()
+/// Where the record of each of these ids is among those that were read, whose order is another; `None`
+/// where it is gone.
+pub(crate) fn places(read: &Strings, ids: &[String]) -> Vec<Option<usize>> {
+    let known = (0..read.len()).map(|at| (read.get(at), at));
+    let known: HashMap<&str, usize> = known.collect();
+    ids.iter().map(|id| known.get(&**id).copied()).collect()
 }
 
 fn put_all(state: &mut super::State, found: &Fetched) {

@@ -1,5 +1,7 @@
 //! What a desk knows of one record, read from its metadata.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use vermilion_engine::model::Value;
@@ -161,4 +163,16 @@ impl Row {
             Some(_) => true,
         }
     }
+}
+
+/// The class that most have, the first of equals; `None` of none.
+pub(crate) fn most_frequent(classes: impl Iterator<Item = u32>) -> Option<u32> {
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    for class in classes {
+        *counts.entry(class).or_default() += 1;
+    }
+    let most = counts
+        .into_iter()
+        .max_by_key(|&(class, count)| (count, Reverse(class)));
+    most.map(|(class, _)| class)
 }

@@ -13,11 +13,13 @@ use super::shares;
 use super::side::Side;
 use crate::accuracy::Correctness;
 use crate::assess::AsOf;
-use crate::desk::{Desk, Row, State};
+use crate::desk::{Desk, Row, State, most_frequent};
 use crate::fields::Context;
 use crate::spaces::Place;
 use crate::{Curation, Refusal, Result};
 
+/// Records of a side whose vectors are read.
+const READ_MAX: usize = 10_000;
 /// Records of a side from which on it is compared.
 const RECORDS_MIN: usize = 20;
 /// Deals by which chance is judged, for the window and for each bucket of the timeline.
@@ -55,8 +57,8 @@ impl Curation {
             let mut state = desk.state.lock();
             known_dataset(&state, &question.against)?;
             let against = |row: &Row| is_reference(row, &question);
-            let reference = Side::of(&mut state, against);
-            let window = Side::of(&mut state, |row| {
+            let reference = Side::of(&mut state, READ_MAX, against);
+            let window = Side::of(&mut state, READ_MAX, |row| {
                 row.is_production() && question.window.contains(&row.observed_at)
             });
             (reference, window)
@@ -201,13 +203,7 @@ impl Compared {
                 .rows
                 .iter()
                 .map(|&row| &self.window.members[row as usize]);
-            let mut classes = std::collections::BTreeMap::new();
-            for class in members.clone().filter_map(|member| member.class) {
-                *classes.entry(class).or_insert(0_usize) += 1;
-            }
-            let most = classes
-                .iter()
-                .max_by_key(|(class, count)| (**count, u32::MAX - **class));
+            let class = most_frequent(members.clone().filter_map(|member| member.class));
             let troubles: Vec<f64> = members
                 .clone()
                 .filter_map(|member| member.trouble)
@@ -216,7 +212,7 @@ impl Compared {
             json!({
                 "share": cluster.share,
                 "sampled": cluster.rows.len(),
-                "inferred_class": most.map(|(class, _)| state.classes.name(*class)),
+                "inferred_class": class.map(|class| state.classes.name(class)),
                 "mean_trouble": (!troubles.is_empty()).then_some(trouble),
                 "ids": members.take(NAMED).map(|member| &member.id).collect::<Vec<_>>(),
             })

@@ -17,3 +17,4 @@ mod shares;
 mod side;
 
 pub use ask::AskedDrift;
+pub(crate) use side::Side;

@@ -3,26 +3,23 @@
 //! What must stay true: a sample holds the records whose ids have the lowest hashes, so that it is even,
 //! and the same in every run.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use vermilion_engine::model::{MetadataColumn, Value};
 use vermilion_scores::{DriftBucket, FEATURES, Matrix, Observed, RandomFeatures, Signals};
 
 use crate::accuracy::Correctness;
-use crate::desk::{Row, State, in_order};
+use crate::desk::{Row, State, places};
 use crate::fields;
 use crate::spaces::Space;
 use crate::{Curation, Result};
 
-/// Records of a side whose vectors are read.
-const READ_MAX: usize = 10_000;
 /// Records that are read at once.
 const PAGE: usize = 500;
 
 /// A record of a side.
 #[derive(Clone, Debug)]
-pub(super) struct Member {
+pub(crate) struct Member {
     pub(super) id: String,
     pub(super) observed_at: f64,
     pub(super) class: Option<u32>,
@@ -37,26 +34,26 @@ pub(super) struct Member {
 
 /// A side: how many records it has, and those that were read.
 #[derive(Debug, Default)]
-pub(super) struct Side {
+pub(crate) struct Side {
     /// Records of it, read or not.
-    pub(super) records: usize,
-    pub(super) members: Vec<Member>,
+    pub(crate) records: usize,
+    pub(crate) members: Vec<Member>,
     /// Vectors of the members, one after the other.
     pub(super) vectors: Vec<f32>,
-    pub(super) dimension: usize,
+    pub(crate) dimension: usize,
 }
 
 impl Side {
-    /// The records that `is_of_it` picks, without their vectors.
-    pub(super) fn of(state: &mut State, is_of_it: impl Fn(&Row) -> bool) -> Self {
+    /// The records that `is_of_it` picks, or an even sample of at most so many, without their vectors.
+    pub(crate) fn of(state: &mut State, most: usize, is_of_it: impl Fn(&Row) -> bool) -> Self {
         let percentiles = state.percentiles();
         let rows = state.rows.iter().filter(|(_, row)| is_of_it(row));
         let mut picked: Vec<(u64, &String, &Row)> =
             rows.map(|(id, row)| (number(id), id, row)).collect();
         let records = picked.len();
-        if records > READ_MAX {
-            picked.select_nth_unstable_by_key(READ_MAX, |one| (one.0, one.1));
-            picked.truncate(READ_MAX);
+        if records > most {
+            picked.select_nth_unstable_by_key(most, |one| (one.0, one.1));
+            picked.truncate(most);
         }
         picked.sort_by_key(|one| one.1);
         let members = picked.into_iter().map(|(_, id, row)| {
@@ -85,13 +82,13 @@ impl Side {
     }
 
     /// The vectors as rows.
-    pub(super) fn rows(&self) -> Matrix<'_> {
+    pub(crate) fn rows(&self) -> Matrix<'_> {
         Matrix::new(&self.vectors, self.dimension.max(1))
     }
 
     /// A summary of the members at `places`, that samples at most `capacity` of them. `own` are the
     /// features of all members.
-    pub(super) fn bucket(
+    pub(crate) fn bucket(
         &self,
         places: impl Iterator<Item = usize>,
         own: &[f32],
@@ -116,34 +113,26 @@ impl Side {
     }
 
     /// The features of all members.
-    pub(super) fn features(&self, features: &RandomFeatures) -> Vec<f32> {
+    pub(crate) fn features(&self, features: &RandomFeatures) -> Vec<f32> {
         features.of(self.rows())
     }
 }
 
 impl Curation {
     /// Reads the vectors and the metadata of a side; records that are gone leave it.
-    pub(super) fn read_side(&self, space: &Space, side: &mut Side) -> Result<()> {
-        let mut known: HashMap<String, Member> = side
-            .members
-            .drain(..)
-            .map(|member| (member.id.clone(), member))
-            .collect();
-        let mut ids: Vec<String> = known.keys().cloned().collect();
-        ids.sort_unstable();
+    pub(crate) fn read_side(&self, space: &Space, side: &mut Side) -> Result<()> {
+        let ids: Vec<String> = side.members.iter().map(|one| one.id.clone()).collect();
+        let mut members = std::mem::take(&mut side.members).into_iter();
         for part in ids.chunks(PAGE) {
-            let mut found = self.fetch(space, part)?;
-            let vectors = found.embeddings.take().unwrap_or_default();
-            for at in in_order(&found, part) {
-                let (Some(vector), Some(mut member)) =
-                    (vectors.get(at), known.remove(found.ids.get(at)))
-                else {
+            let found = self.fetch(space, part)?;
+            let vectors = found.embeddings.unwrap_or_default();
+            let metadata = found.metadatas.as_ref();
+            // The places first: where they end, no member is taken.
+            for (at, mut member) in places(&found.ids, part).into_iter().zip(members.by_ref()) {
+                let Some((at, vector)) = at.and_then(|at| Some((at, vectors.get(at)?))) else {
                     continue;
                 };
-                member.cells = found
-                    .metadatas
-                    .as_ref()
-                    .map_or_else(Vec::new, |all| cells(all, at));
+                member.cells = metadata.map_or_else(Vec::new, |all| cells(all, at));
                 side.dimension = vector.len();
                 side.vectors.extend_from_slice(vector);
                 side.members.push(member);

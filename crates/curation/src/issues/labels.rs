@@ -7,7 +7,7 @@ use vermilion_engine::model::Value;
 use vermilion_scores::{HeldOut, LabelEvidence, LabelReport, Matrix, label_issues};
 
 use super::study::{Slot, Studies, Study, Version};
-use crate::desk::{Desk, Sought, State, of_context};
+use crate::desk::{Desk, Sought, State, of_context, places};
 use crate::fields::{self, Context};
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -174,18 +174,14 @@ impl Curation {
             if !go_on() {
                 return Ok(None);
             }
-            let places: BTreeMap<&str, usize> = part.iter().map(|&at| (&*ids[at], at)).collect();
             let wanted: Vec<String> = part.iter().map(|&at| ids[at].clone()).collect();
             let found = self.fetch(space, &wanted)?;
             let Some(metadata) = &found.metadatas else {
                 continue;
             };
             let state = desk.state.lock();
-            for at in 0..found.ids.len() {
-                let Some(&row) = places.get(found.ids.get(at)) else {
-                    continue;
-                };
-                for (key, value) in metadata.row(at) {
+            for (row, at) in part.iter().zip(places(&found.ids, &wanted)) {
+                for (key, value) in at.into_iter().flat_map(|at| metadata.row(at)) {
                     let (fields::PROBABILITIES, Value::Sparse(scores)) = (key, value) else {
                         continue;
                     };

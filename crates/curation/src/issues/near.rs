@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use vermilion_scores::{Graph, issues, radius};
 
 use super::study::{Slot, Studies, Study, Version};
-use crate::desk::{Desk, Sought, State, having};
+use crate::desk::{Desk, Sought, having};
 use crate::fields::{self, Context};
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -57,10 +57,6 @@ pub(super) struct Clusters {
 impl Study for NearRecords {
     fn slot(studies: &Studies) -> &Slot<Self> {
         &studies.near
-    }
-
-    fn size(state: &State) -> usize {
-        state.rows.len()
     }
 
     fn holds(then: Version, now: Version) -> bool {

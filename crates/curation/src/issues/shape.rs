@@ -9,7 +9,7 @@ use vermilion_scores::issues::{
 };
 
 use super::study::{Slot, Studies, Study, Version};
-use crate::desk::{Desk, State, in_order};
+use crate::desk::{Desk, most_frequent, places};
 use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -39,10 +39,6 @@ pub(crate) struct Shape {
 impl Study for Shape {
     fn slot(studies: &Studies) -> &Slot<Self> {
         &studies.shape
-    }
-
-    fn size(state: &State) -> usize {
-        state.rows.len()
     }
 
     fn holds(then: Version, now: Version) -> bool {
@@ -174,15 +170,13 @@ impl Curation {
             if !go_on() {
                 return Ok(None);
             }
-            let chances: BTreeMap<&str, f64> = part.iter().map(|(id, p)| (&**id, *p)).collect();
             let wanted: Vec<String> = part.iter().map(|(id, _)| id.clone()).collect();
-            let mut found = self.fetch(space, &wanted)?;
-            let vectors = found.embeddings.take().unwrap_or_default();
-            for at in in_order(&found, &wanted) {
-                let id = found.ids.get(at);
-                if let (Some(chance), Some(vector)) = (chances.get(id), vectors.get(at)) {
+            let found = self.fetch(space, &wanted)?;
+            let vectors = found.embeddings.unwrap_or_default();
+            for ((id, chance), at) in part.iter().zip(places(&found.ids, &wanted)) {
+                if let Some(vector) = at.and_then(|at| vectors.get(at)) {
                     dimension = vector.len();
-                    ids.push(id.to_owned());
+                    ids.push(id.clone());
                     correct.push(*chance);
                     numbers.extend_from_slice(vector);
                 }
@@ -193,13 +187,8 @@ impl Curation {
         let weak = underperforming_clusters(rows, &correct, count, 0);
         let state = desk.state.lock();
         let told = weak.iter().map(|cluster| {
-            let mut classes: BTreeMap<u32, usize> = BTreeMap::new();
-            for &row in &cluster.rows {
-                let said = state.rows.get(&ids[row as usize]).and_then(crate::desk::Row::class);
-                *classes.entry(said.unwrap_or(u32::MAX)).or_default() += 1;
-            }
-            let most = classes.iter().max_by_key(|(class, count)| (**count, u32::MAX - **class));
-            let class = most.map_or("", |(class, _)| state.classes.name(*class));
+            let said = cluster.rows.iter().filter_map(|&row| state.rows.get(&ids[row as usize])?.class());
+            let class = most_frequent(said).map_or("", |class| state.classes.name(class));
             let named = cluster.rows.iter().take(NAMED).map(|&row| &ids[row as usize]);
             json!({
                 "type": "underperforming_cluster",

@@ -74,8 +74,10 @@ pub(crate) trait Study: Sized {
 
     /// Where it is kept.
     fn slot(studies: &Studies) -> &Slot<Self>;
-    /// The records that it looks at.
-    fn size(state: &State) -> usize;
+    /// How many records it looks at: all, unless said otherwise.
+    fn size(state: &State) -> usize {
+        state.rows.len()
+    }
     /// Whether what was found at `then` still holds `now`.
     fn holds(then: Version, now: Version) -> bool;
     /// Makes it of the records as they are; `None` where it was told to end.

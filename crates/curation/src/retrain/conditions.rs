@@ -4,16 +4,13 @@
 //! What must stay true: each says its numbers, whether it holds or not; one that cannot be judged yet
 //! does not hold, and says what is missing.
 
-use std::collections::HashMap;
-
 use serde_json::{Value as Json, json};
-use vermilion_scores::{
-    DriftBucket, Matrix, Observed, RandomFeatures, counted_interval, drift as compare,
-};
+use vermilion_scores::{DriftBucket, RandomFeatures, counted_interval, drift as compare};
 
 use super::judge::Facts;
 use super::policy::{Drift, Performance, verdict};
-use crate::desk::{Desk, ReferenceRows, Row};
+use crate::desk::Row;
+use crate::drift::Side;
 use crate::{Asked, Curation, Result};
 
 /// Records of the reference, and of each window, that stand for all of them.
@@ -22,9 +19,6 @@ const SAMPLE: usize = 1000;
 const WINDOW_MIN: usize = 20;
 /// Deals of the permutation test: no p is below one in a thousand.
 const DEALS: usize = 999;
-
-/// A window of production that is to be compared: its ids and groups.
-type Window = Vec<(String, Option<u32>)>;
 
 impl Curation {
     /// Whether enough of what the model is uncertain about is covered by no label.
@@ -124,6 +118,13 @@ impl Curation {
         Ok(verdict("performance", accuracy < below, &text, numbers))
     }
 
+    /// Records that stand for all of a kind, as they are read.
+    fn side(&self, facts: &Facts<'_>, is_of_it: impl Fn(&Row) -> bool) -> Result<Side> {
+        let mut side = Side::of(&mut facts.desk.state.lock(), SAMPLE, is_of_it);
+        self.read_side(facts.space, &mut side)?;
+        Ok(side)
+    }
+
     /// Whether production has moved in each of the last whole windows.
     pub(super) fn moved(&self, asked: Drift, facts: &Facts<'_>) -> Result<Json> {
         let length = asked.window_seconds;
@@ -141,38 +142,28 @@ impl Curation {
             let text = "Too little time has passed since it fired last.";
             return Ok(verdict("drift", false, text, numbers));
         }
-        let Some(known) = facts.desk.reference_rows() else {
+        let reference = self.side(facts, Row::is_reference)?;
+        if reference.members.is_empty() {
             let text = "There is no labelled training data yet.";
             return Ok(verdict("drift", false, text, numbers));
-        };
-        let sample = sample_of(&known);
-        let sample = Matrix::new(&sample, known.dimension);
-        let features = RandomFeatures::fit(sample, 0);
-        let reference = bucket(&features, sample, &[]);
+        }
+        let features = RandomFeatures::fit(reference.rows(), 0);
+        let before = summary(&reference, &features);
         let mut found = Vec::new();
         for at in 0..asked.windows {
             let from = begin + length * at as f64;
-            let window = window(facts.desk, from, from + length);
-            if window.len() < WINDOW_MIN {
+            let range = from..from + length;
+            let is_of_it = |row: &Row| row.is_production() && range.contains(&row.observed_at);
+            let window = self.side(facts, is_of_it)?;
+            if window.members.len() < WINDOW_MIN {
                 let text = format!(
                     "A window has {} records of production; {WINDOW_MIN} are needed.",
-                    window.len()
+                    window.members.len()
                 );
                 return Ok(verdict("drift", false, &text, numbers));
             }
-            let ids: Vec<String> = window.iter().map(|(id, _)| id.clone()).collect();
-            let read = self.fetch(facts.space, &ids)?;
-            let vectors = read.embeddings.unwrap_or_default();
-            if vectors.dimension() != known.dimension {
-                break;
-            }
-            // Those that are gone meanwhile are left out.
-            let groups: HashMap<String, Option<u32>> = window.into_iter().collect();
-            let groups = read.ids.iter().map(|id| groups.get(id).copied().flatten());
-            let groups: Vec<Option<u32>> = groups.collect();
-            let rows = Matrix::new(vectors.values(), known.dimension);
-            let own = bucket(&features, rows, &groups);
-            let p = compare(&features, &reference, &own, DEALS, 0).p;
+            let now = summary(&window, &features);
+            let p = compare(&features, &before, &now, DEALS, 0).p;
             found.extend(p);
             if p.is_none_or(|p| p >= asked.alpha) {
                 break;
@@ -202,38 +193,8 @@ fn measured(row: &Row) -> Option<f64> {
     Some(f64::from(u8::from(label == said)))
 }
 
-/// Records of production that were observed from `from` to `to`, as many as a sample has.
-fn window(desk: &Desk, from: f64, to: f64) -> Window {
-    let state = desk.state.lock();
-    let of_it = |row: &Row| row.is_production() && row.observed_at >= from && row.observed_at < to;
-    let rows = state.rows.iter().filter(|(_, row)| of_it(row));
-    let all: Window = rows.map(|(id, row)| (id.clone(), row.group)).collect();
-    let step = (all.len() / SAMPLE).max(1);
-    all.into_iter().step_by(step).collect()
-}
-
-/// Vectors that stand for all of the reference, one after the other.
-fn sample_of(known: &ReferenceRows) -> Vec<f32> {
-    let step = (known.ids.len() / SAMPLE).max(1);
-    let rows = known.vectors.chunks_exact(known.dimension).step_by(step);
-    rows.flatten().copied().collect()
-}
-
-/// A bucket of these rows; without groups each stands alone.
-fn bucket(features: &RandomFeatures, rows: Matrix<'_>, groups: &[Option<u32>]) -> DriftBucket {
-    let mut bucket = DriftBucket::new(2 * SAMPLE);
-    let own = features.of(rows);
-    let width = own.len() / rows.len().max(1);
-    for (at, features) in own.chunks_exact(width.max(1)).enumerate() {
-        bucket.add(&Observed {
-            id: at as u64,
-            row: rows.row(at),
-            features,
-            group: groups.get(at).copied().flatten().map(u64::from),
-            class: None,
-            trouble: None,
-            is_new: false,
-        });
-    }
-    bucket
+/// A summary of all that was read of a side.
+fn summary(side: &Side, features: &RandomFeatures) -> DriftBucket {
+    let own = side.features(features);
+    side.bucket(0..side.members.len(), &own, None, SAMPLE)
 }

@@ -1,15 +1,23 @@
 //! Whether production has moved, over a real socket.
 
+use std::time::SystemTime;
+
 use serde_json::{Value, json};
 
 use crate::curation_scores::{Noise, SPACE, fill, refused};
 use crate::harness::TestServer;
+use crate::triggers::wait_for;
 
 const CLASSES: [&str; 3] = ["a", "b", "c"];
 const HOUR: f64 = 3600.0;
 
 /// Logs production of some hours, 60 records each; from hour `moved` on a third is of a new kind.
 fn log_hours(server: &TestServer, hours: usize, moved: usize) {
+    log_hours_from(server, 0.0, hours, moved);
+}
+
+/// The same with the moment that hour 0 begins.
+fn log_hours_from(server: &TestServer, begin: f64, hours: usize, moved: usize) {
     let mut noise = Noise(21);
     for hour in 0..hours {
         let (mut ids, mut vectors, mut said, mut cells) = (vec![], vec![], vec![], vec![]);
@@ -25,7 +33,7 @@ fn log_hours(server: &TestServer, hours: usize, moved: usize) {
         let body = json!({
             "space": "digits", "context": "production", "ids": ids, "embeddings": vectors,
             "input_uris": ids, "inference_classes": said, "metadatas": cells,
-            "observed_at": (0..60).map(|n| hour as f64 * HOUR + f64::from(n) * 60.0).collect::<Vec<_>>(),
+            "observed_at": (0..60).map(|n| begin + hour as f64 * HOUR + f64::from(n) * 60.0).collect::<Vec<_>>(),
         });
         let answer = server.post("/curation/v1/log", &body);
         assert_eq!(answer.status, 201, "{}", answer.text());
@@ -139,6 +147,46 @@ fn production_is_compared_with_earlier_production_by_class_and_metadata() {
         (&counted["records"], &counted["accuracy"]),
         (&json!(2), &json!(0.5))
     );
+}
+
+#[test]
+fn a_trigger_fires_when_production_has_moved_in_each_of_some_windows() {
+    // Windows are whole hours that are over: three before this one, and this one should it end meanwhile.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let begin = (now.unwrap().as_secs_f64() / HOUR - 3.0).floor() * HOUR;
+    let policy = json!({"type": "drift", "alpha": 0.01, "windows": 2, "window_seconds": HOUR});
+    for (moved, fires) in [(0, true), (4, false)] {
+        let server = TestServer::start();
+        let add = || {
+            let path = format!("{SPACE}/triggers");
+            let trigger = server.post(&path, &json!({"policy": policy}));
+            assert_eq!(trigger.status, 201, "{}", trigger.text());
+            format!("{path}/{}", trigger.json()["id"].as_str().unwrap())
+        };
+        let judged = |path: &str, what: &str| {
+            wait_for(what, || {
+                let judged = server.get(path).json()["judged"].clone();
+                let text = judged["text"].as_str().unwrap_or_default();
+                text.contains(what).then_some(judged)
+            })
+        };
+        fill(&server, 20, 0);
+        let trigger = add();
+        judged(
+            &trigger,
+            "A window has 0 records of production; 20 are needed.",
+        );
+        log_hours_from(&server, begin, 4, moved);
+        let verdict = judged(&trigger, "differ");
+        assert_eq!(verdict["met"], fires, "{verdict}");
+        let p = verdict["p"].as_array().unwrap();
+        assert_eq!(
+            p.iter().all(|p| p.as_f64().unwrap() < 0.01),
+            fires,
+            "{verdict}"
+        );
+        assert_eq!(p.len(), if fires { 2 } else { 1 }, "{verdict}");
+    }
 }
 
 #[test]

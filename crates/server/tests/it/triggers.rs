@@ -65,7 +65,7 @@ fn retrainings(server: &TestServer) -> Vec<Value> {
 
 /// What `look` finds, waited for.
 #[track_caller]
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(20) {
         if let Some(found) = look() {
