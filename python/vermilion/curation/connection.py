@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from vermilion.client import ClientAPI, HttpClient
 from vermilion.config import DEFAULT_DATABASE, DEFAULT_TENANT
 from vermilion.curation.answers import Answer, Assessments, Listed, Saved
+from vermilion.curation.asking import said
 from vermilion.errors import InvalidArgumentError, RateLimitError, TransportError
 from vermilion.http import Http
 from vermilion.records import encode
@@ -171,7 +172,7 @@ class Curation:
         from vermilion.curation.lease import Lease
 
         asked = {"worker": worker, "lease_seconds": lease_seconds}
-        body = {name: value for name, value in asked.items() if value is not None}
+        body = said(asked)
         told = self._connection.ask("POST", f"/retrainings/{quote(id, safe='')}/claim", body)
         return Lease(self._connection, told)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from vermilion.curation.answers import Answer
+from vermilion.curation.asking import said
 from vermilion.curation.connection import patiently
 from vermilion.errors import ChromaError, ConflictError
 
@@ -84,7 +85,7 @@ class Lease:
         """
         told = {"progress": progress, "message": message}
         with self._turn:
-            self._progress.update({name: value for name, value in told.items() if value is not None})
+            self._progress.update(said(told))
             return self._ask("heartbeat", self._progress)
 
     def complete(
@@ -133,7 +134,7 @@ class Lease:
 
     def _end(self, how: str, told: dict[str, Any]) -> Answer:
         with self._turn:
-            answer = self._ask(how, {name: value for name, value in told.items() if value is not None})
+            answer = self._ask(how, said(told))
             self._ended.set()
         return answer
 

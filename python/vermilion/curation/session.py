@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from vermilion.curation.answers import Assessment, Assessments, Saved
+from vermilion.curation.asking import said
 from vermilion.curation.batch import Batch, wrong
 from vermilion.curation.buffer import Buffer
 from vermilion.curation.connection import patiently
@@ -68,7 +69,7 @@ class Session:
             "class_names": names,
             "metric": metric,
         }
-        self._head = {name: value for name, value in told.items() if value is not None}
+        self._head = said(told)
         self._connection = connection
         self._folder = folder
         self._buffer: Buffer | None = None

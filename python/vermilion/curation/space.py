@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -19,6 +18,7 @@ from vermilion.curation.answers import (
     Recommendation,
     Recommendations,
 )
+from vermilion.curation.asking import said, tries
 from vermilion.curation.batch import Batch
 from vermilion.curation.upkeep import Upkeep
 from vermilion.errors import ConflictError, InvalidArgumentError, NotFoundError
@@ -35,8 +35,6 @@ _ISSUES = 1000
 #: How often a list is begun again that changes while it is read.
 _TRIES = 3
 _KEY_DIGITS = 32
-#: Seconds between two looks at first.
-_PAUSE = 0.05
 
 
 class Space(Upkeep):
@@ -124,7 +122,7 @@ class Space(Upkeep):
             "explain": explain,
             "allow_degraded": allow_degraded,
         }
-        body = {name: value for name, value in asked.items() if value is not None}
+        body = said(asked)
         for last in reversed(range(_TRIES)):
             try:
                 return self._list(wanted, body)
@@ -276,12 +274,8 @@ class Space(Upkeep):
 
     def _until_ready(self, asked: dict[str, Any], seconds: float) -> None:
         """Waits until all records were looked at, or for so long."""
-        end, pause = time.monotonic() + seconds, _PAUSE
-        while seconds > 0 and not self._ask("GET", "/issues", query=asked)["ready"]:
-            if time.monotonic() >= end:
-                return
-            time.sleep(pause)
-            pause = min(pause * 2, 1.0)
+        if seconds > 0:
+            any(self._ask("GET", "/issues", query=asked)["ready"] for _ in tries(seconds))
 
     def label_issues(
         self, limit: int | None = None, *, all: bool | None = None, wait: float = 0.0
@@ -416,7 +410,7 @@ class Space(Upkeep):
             ConflictError: ``reason`` is ``retraining_open``: one waits or runs already.
         """
         asked = {"note": note, "dry_run": dry_run, "expires_after_seconds": expires_after_seconds}
-        body = {name: value for name, value in asked.items() if value is not None}
+        body = said(asked)
         return Answer(self._ask("POST", "/retrainings", body))
 
     def retrainings(
@@ -456,7 +450,7 @@ class Space(Upkeep):
         from vermilion.curation.lease import Lease
 
         asked = {"worker": worker, "trigger": trigger, "lease_seconds": lease_seconds}
-        body = {name: value for name, value in asked.items() if value is not None}
+        body = said(asked)
         told = self._ask("POST", "/retrainings/claim", body)
         return None if told["retraining"] is None else Lease(self._connection, told)
 
@@ -473,15 +467,12 @@ class Space(Upkeep):
             InvalidArgumentError: ``reason`` is ``no_reference``: there is no training data to score against.
             TimeoutError: Records are stale still.
         """
-        end, pause = time.monotonic() + seconds, _PAUSE
-        while True:
+        told: dict[str, Any] = {}
+        for _ in tries(seconds):
             told = self._ask("POST", "/recommendations", {"n": 0}, again=True)
             if told["stale_records"] == 0:
                 return Answer({name: told[name] for name in ("epoch", "as_of_seq", "stale_records")})
-            if time.monotonic() >= end:
-                raise TimeoutError(f"{told['stale_records']} records are stale after {seconds} s")
-            time.sleep(pause)
-            pause = min(pause * 2, 1.0)
+        raise TimeoutError(f"{told['stale_records']} records are stale after {seconds} s")
 
 
 def _ending(path: Any) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from vermilion.curation.answers import Answer, Listed
+from vermilion.curation.asking import said, tries
 from vermilion.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import pyarrow
 
-#: Seconds between two looks at first.
-_PAUSE = 0.05
 #: Entries of a page.
 _PAGE = 1000
 
@@ -57,12 +55,12 @@ class Upkeep:
         asked = {
             "policy": policy,
             "name": name,
-            "webhook": receiver and _told(receiver),
+            "webhook": receiver and said(receiver),
             "min_interval_seconds": min_interval_seconds,
             "dry_run": dry_run,
             "expires_after_seconds": expires_after_seconds,
         }
-        return Answer(self._ask("POST", "/triggers", _told(asked)))
+        return Answer(self._ask("POST", "/triggers", said(asked)))
 
     def triggers(self) -> Listed[Answer]:
         """The triggers of the space in the order in which they were made, each with how it was judged last."""
@@ -101,7 +99,7 @@ class Upkeep:
             InvalidArgumentError: A number is out of range.
         """
         asked = {"keep_versions": keep_versions, "keep_days": keep_days, "keep_records": keep_records}
-        return Answer(self._ask("PUT", "/retention", _told(asked)))
+        return Answer(self._ask("PUT", "/retention", said(asked)))
 
     def retain_all(self) -> Answer:
         """Takes back what :meth:`retain` said: nothing leaves by itself."""
@@ -149,15 +147,11 @@ class Upkeep:
                 "Maps need pyarrow, which is not installed: pip install 'vermilion[arrow]'"
             ) from error
         query = {"fields": fields if fields is None or isinstance(fields, str) else ",".join(fields)}
-        end, pause = time.monotonic() + seconds, _PAUSE
-        while True:
+        for _ in tries(seconds):
             told = self._ask("GET", "/map", query=query)
             if not isinstance(told, dict):
                 return pyarrow.ipc.open_stream(told).read_all()
-            if time.monotonic() >= end:
-                raise TimeoutError(f"the map of the space is not laid out after {seconds} s")
-            time.sleep(pause)
-            pause = min(pause * 2, 1.0)
+        raise TimeoutError(f"the map of the space is not laid out after {seconds} s")
 
     def _all(self, path: str, member: str) -> Listed[Answer]:
         """All entries of a list that comes in pages."""
@@ -168,7 +162,3 @@ class Upkeep:
             entries.extend(Answer(one) for one in page)
             if len(page) < _PAGE:
                 return Listed(entries, told)
-
-
-def _told(asked: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in asked.items() if value is not None}
