@@ -10,11 +10,12 @@ doing it twice changes nothing; who answers at a socket is the server that was n
 from __future__ import annotations
 
 import base64
+import collections
+import functools
 import http.client
 import importlib.util
 import json
 import os
-import queue
 import select
 import socket
 import ssl as tls
@@ -140,7 +141,7 @@ class Http:
             **(headers or {}),
         }
         self._context = _context(ssl_verify) if self.ssl else None
-        self._idle: queue.LifoQueue[_Remote | LocalConnection] = queue.LifoQueue()
+        self._idle: collections.deque[_Remote | LocalConnection] = collections.deque()
         self._max_batch_size: int | None = None
 
     def heartbeat(self) -> int:
@@ -159,8 +160,7 @@ class Http:
         return self._exchange("GET", "/auth/identity", None, again=True)
 
     def call(self, operation: str, *names: str, body: dict[str, Any] | None = None) -> Any:
-        method, path = ROUTES[operation]
-        path = path.format(*(quote(name, safe="") for name in names))
+        method, path = _route(operation, names)
         sent = None
         if method == "GET" and body:
             told = {name: value for name, value in body.items() if value is not None}
@@ -221,8 +221,7 @@ class Http:
         embeddings: NDArray[np.float32] | None,
     ) -> None:
         if self._sends_arrow(len(columns["ids"])):
-            method, path = ROUTES[operation]
-            path = path.format(*(quote(name, safe="") for name in names))
+            method, path = _route(operation, names)
             try:
                 self._write_arrow(method, path, columns, embeddings)
                 return
@@ -275,8 +274,7 @@ class Http:
         most = min((one for one in counts if one is not None), default=_ARROW_FROM)
         if not self._sends_arrow(most):
             return self.call("get", *names, body=body)
-        method, path = ROUTES["get"]
-        path = path.format(*(quote(name, safe="") for name in names))
+        method, path = _route("get", names)
         form = {"Accept": f"{streams.MEDIA_TYPE}, application/json;q=0.5"}
         return self._exchange(method, path, encode(body).encode(), True, form)
 
@@ -301,8 +299,8 @@ class Http:
     def close(self) -> None:
         while True:
             try:
-                self._idle.get_nowait().close()
-            except queue.Empty:
+                self._idle.pop().close()
+            except IndexError:
                 return
 
     def _find(self) -> None:
@@ -399,7 +397,7 @@ class Http:
                 if isinstance(connection, LocalConnection):
                     answer = connection.exchange(method, root + path, body, headers, memory)
                 elif memory is not None:
-                    self._idle.put(connection)
+                    self._idle.append(connection)
                     raise _Moved
                 else:
                     target = self.prefix.removesuffix(_ROOT) + root + path
@@ -420,20 +418,20 @@ class Http:
 
     def _keep(self, connection: _Remote | LocalConnection, answer: Answer | None) -> None:
         """Keeps a connection for the next request, after ``answer`` was read from it."""
-        if answer is not None and answer.closes or self._idle.qsize() >= _IDLE_MAX:
+        if answer is not None and answer.closes or len(self._idle) >= _IDLE_MAX:
             connection.close()
         else:
-            self._idle.put(connection)
+            self._idle.append(connection)
 
     def _connection(self) -> tuple[_Remote | LocalConnection, bool]:
         """A connection, and whether it is new."""
         for _ in range(2):
             self._find()
             found = self._socket
-            while not self._idle.empty():
+            while self._idle:
                 try:
-                    idle = self._idle.get_nowait()
-                except queue.Empty:
+                    idle = self._idle.pop()
+                except IndexError:
                     break
                 # What can be read now is the end: nobody asked anything on this connection.
                 ended = idle.sock is None or select.select([idle.sock], [], [], 0)[0]
@@ -456,6 +454,13 @@ class Http:
             return _Remote(self.host, self.port, self._context)
         except OSError as error:
             raise TransportError(f"{self.url} did not answer: {error}") from error
+
+
+@functools.lru_cache(maxsize=1024)
+def _route(operation: str, names: tuple[str, ...]) -> tuple[str, str]:
+    """The method and the path of an operation on what has these names."""
+    method, path = ROUTES[operation]
+    return method, path.format(*(quote(name, safe="") for name in names))
 
 
 class _Moved(Exception):

@@ -7,6 +7,7 @@ however they end.
 
 from __future__ import annotations
 
+import functools
 import http.client
 import os
 import socket
@@ -52,13 +53,10 @@ class LocalConnection:
         self, method: str, path: str, body: Any, headers: dict[str, str], memory: int | None = None
     ) -> Answer:
         """Sends a request, with the descriptor ``memory`` if there is one, and reads its answer."""
-        lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        head = _head(method, path, tuple(headers.items()))
         if body is not None or method != "GET":
-            lines.append(f"Content-Length: {0 if body is None else len(body)}")
-        if any("\r" in line or "\n" in line for line in lines):
-            raise ValueError("A header or a path has a line break in it")
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+            head += b"Content-Length: %d\r\n" % (0 if body is None else len(body))
+        head += b"\r\n"
         try:
             self._send(head, body, memory)
         except BrokenPipeError:
@@ -107,6 +105,16 @@ class LocalConnection:
 
     def close(self) -> None:
         self.sock.close()
+
+
+@functools.lru_cache(maxsize=256)
+def _head(method: str, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The lines of a request up to its length, which is another one each time."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("A header or a path has a line break in it")
+    return ("\r\n".join(lines) + "\r\n").encode("latin-1")
 
 
 class Socket(NamedTuple):
