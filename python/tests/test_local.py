@@ -14,7 +14,7 @@ import pytest
 
 import vermilion
 from conftest import Server
-from vermilion import errors, local
+from vermilion import errors, http, local
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sockets are found on Linux")
 memory = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="there is no sealed memory")
@@ -54,6 +54,25 @@ def test_the_fastest_way_is_taken_and_others_can_be_asked_for(server):
     assert len(set(answers)) == 1
     with pytest.raises(ValueError, match="no way to a server: memory"):
         server.client(transport="pigeon")
+
+
+@pytest.mark.parametrize(("way", "packs"), [("http", True), ("json", False)])
+def test_queries_go_packed_to_a_port_that_takes_them(server, monkeypatch, way, packs):
+    bodies, exchange = [], http._Remote.exchange
+
+    def watched(self, method, path, body, headers):
+        bodies.append((path, body))
+        return exchange(self, method, path, body, headers)
+
+    monkeypatch.setattr(http._Remote, "exchange", watched)
+    with server.client(transport=way) as client:
+        made = client.get_or_create_collection("packed", embedding_function=None)
+        made.add(["a", "b"], [[1.0, 0.0], [0.0, 1.0]])
+        assert made.query(query_embeddings=[[0.1, 0.9]], n_results=1)["ids"] == [["b"]]
+        client.delete_collection("packed")
+    (asked,) = [json.loads(body) for path, body in bodies if path.endswith("/query")]
+    assert ("packed_query_embeddings" in asked) == packs
+    assert len(asked["query_embeddings"]) == (0 if packs else 1)
 
 
 def test_without_a_socket_the_port_serves(tmp_path):

@@ -132,8 +132,9 @@ class Http:
         self._finding = threading.Lock()
         self._tell("http", "no request was made yet")
         if way in ("http", "json"):
-            self._socket = "as asked"
             self._tell("http", "as asked")
+        if way == "json":
+            self._socket = "as asked"
         self.headers = {
             "Content-Type": "application/json",
             "User-Agent": "vermilion-python",
@@ -340,9 +341,12 @@ class Http:
             told = json.loads(answer.body)
         except ValueError:
             told = None
-        if answer.status != 200 or not isinstance(told, dict) or "nonce" not in told:
+        # What tells of a socket also takes packed vectors.
+        self._packs = answer.status == 200 and isinstance(told, dict) and "nonce" in told
+        if self._way == "http":
+            return "as asked"
+        if not self._packs:
             return "it tells of no socket"
-        self._packs = True
         if not _is_near(self.host):
             return "it is on another machine"
         found = local.found(told)
