@@ -104,6 +104,12 @@ impl AsOf {
     }
 }
 
+/// What is assessed: what the model said of a vector, and of one that is stored its id and print.
+struct Subject {
+    said: Said,
+    stored: Option<(String, u64)>,
+}
+
 /// The refusal of whatever needs training data.
 pub(crate) fn no_reference() -> Refusal {
     let message = "The space has no labelled training records yet.";
@@ -166,37 +172,45 @@ impl Curation {
                 .iter()
                 .flat_map(|&row| told.vectors.get(row).iter().copied())
                 .collect();
-            let said: Vec<Said> = {
+            let subjects: Vec<Subject> = {
                 let state = desk.state.lock();
                 let known = part.iter().map(|&row| {
                     let (inferred, top) = &said[row];
                     let inferred = inferred.as_ref();
-                    Said {
+                    Subject {
                         // A class that nobody has named yet is like no class that is known.
-                        inferred: inferred
-                            .map(|name| state.classes.known(name).unwrap_or(u32::MAX)),
-                        top: *top,
+                        said: Said {
+                            inferred: inferred
+                                .map(|name| state.classes.known(name).unwrap_or(u32::MAX)),
+                            top: *top,
+                        },
+                        stored: None,
                     }
                 });
                 known.collect()
             };
-            assessed.extend(self.assess_part(&space, &desk, dimension, &vectors, &said, None)?);
+            let percentiles = desk.state.lock().percentiles();
+            let part =
+                self.assess_part(&space, &desk, dimension, &vectors, &subjects, &percentiles);
+            assessed.extend(part?);
         }
         let as_of = AsOf::of(&desk.state.lock());
         Ok(json!({ "assessments": assessed, "as_of": as_of }))
     }
 
-    /// Assesses records of a space by their ids, in their order; those that are gone are left out.
-    pub(crate) fn assess_records(
+    /// Assesses records that were just logged, by their ids, in their order; those that are gone are left
+    /// out. Ranks are taken about.
+    pub(crate) fn assess_logged(
         &self,
         space: &Space,
         desk: &Desk,
         ids: &[String],
     ) -> Result<Vec<Assessment>> {
+        let percentiles = desk.state.lock().percentiles_about();
         let mut assessed = Vec::with_capacity(ids.len());
         for part in ids.chunks(CHUNK) {
             let found = self.fetch(space, part)?;
-            assessed.extend(self.assess_fetched(space, desk, &found)?);
+            assessed.extend(self.assess_fetched(space, desk, &found, &percentiles)?);
         }
         let place: BTreeMap<&str, usize> = (0..).zip(ids).map(|(at, id)| (&**id, at)).collect();
         assessed.sort_by_key(|one| one.id.as_deref().and_then(|id| place.get(id)).copied());
@@ -209,6 +223,7 @@ impl Curation {
         space: &Space,
         desk: &Desk,
         found: &Fetched,
+        percentiles: &SignalPercentiles,
     ) -> Result<Vec<Assessment>> {
         let Some(vectors) = found.embeddings.as_ref().filter(|all| !all.is_empty()) else {
             return Ok(Vec::new());
@@ -220,13 +235,19 @@ impl Curation {
             .chunks(CHUNK)
             .zip(vectors.values().chunks(CHUNK * dimension))
         {
-            let said: Vec<Said> = {
+            let subjects: Vec<Subject> = {
                 let state = desk.state.lock();
-                let rows = ids.iter().map(|id| state.rows.get(id));
-                rows.map(|row| row.map_or_else(Said::default, Row::said))
-                    .collect()
+                let subject = |id: &String| {
+                    let row = state.rows.get(id);
+                    Subject {
+                        said: row.map_or_else(Said::default, Row::said),
+                        stored: Some((id.clone(), row.map_or(0, |row| row.print))),
+                    }
+                };
+                ids.iter().map(subject).collect()
             };
-            assessed.extend(self.assess_part(space, desk, dimension, vectors, &said, Some(ids))?);
+            let part = self.assess_part(space, desk, dimension, vectors, &subjects, percentiles);
+            assessed.extend(part?);
         }
         Ok(assessed)
     }
@@ -237,13 +258,10 @@ impl Curation {
         desk: &Desk,
         dimension: usize,
         vectors: &[f32],
-        said: &[Said],
-        ids: Option<&[String]>,
+        subjects: &[Subject],
+        percentiles: &SignalPercentiles,
     ) -> Result<Vec<Assessment>> {
-        let (reference, percentiles) = {
-            let mut state = desk.state.lock();
-            (state.reference.clone(), state.percentiles())
-        };
+        let reference = desk.state.lock().reference.clone();
         let Some(reference) = reference.filter(|_| dimension > 0) else {
             return Ok(Vec::new());
         };
@@ -252,14 +270,17 @@ impl Curation {
         let near = self.nearest(space, dimension, vectors, Some(&among), VOTERS + 1)?;
         let reduced = reference.reduced(vectors, dimension);
         let rows = reduced.chunks_exact(reference.classes.dimension());
-        let state = desk.state.lock();
-        let mut assessed = Vec::with_capacity(said.len());
-        for (at, ((row, said), mut near)) in rows.zip(said).zip(near).enumerate() {
-            let id = ids.map(|ids| ids[at].clone());
+        let mut state = desk.state.lock();
+        let mut assessed = Vec::with_capacity(subjects.len());
+        for ((row, subject), mut near) in rows.zip(subjects).zip(near) {
+            let id = subject.stored.as_ref().map(|(id, _)| id.clone());
             near.retain(|one| Some(&one.id) != id.as_ref());
             near.truncate(VOTERS);
-            let signals = signals(&state, &reference, row, said, &near);
-            assessed.push(assessment(&state, id, &signals, &near, &percentiles));
+            let signals = signals(&state, &reference, row, &subject.said, &near);
+            if let Some((id, print)) = &subject.stored {
+                state.score_stale(id, *print, signals, reference.epoch);
+            }
+            assessed.push(assessment(&state, id, &signals, &near, percentiles));
         }
         Ok(assessed)
     }
@@ -278,7 +299,8 @@ impl Curation {
             .reference
             .clone()
             .ok_or_else(no_reference)?;
-        let assessed = self.assess_fetched(&space, &desk, &found)?;
+        let percentiles = desk.state.lock().percentiles();
+        let assessed = self.assess_fetched(&space, &desk, &found, &percentiles)?;
         let assessment = assessed.into_iter().next().ok_or_else(|| no_record(id))?;
         let vectors = found.embeddings.unwrap_or_default();
         let reduced = reference.reduced(vectors.values(), vectors.dimension());

@@ -81,7 +81,7 @@ impl Curation {
             logged.scores_missing = desk.state.lock().reference.is_none();
             if !logged.scores_missing {
                 self.score_held_out(&space, &desk, &|| true)?;
-                let mut assessed = self.assess_records(&space, &desk, &logged.ids)?;
+                let mut assessed = self.assess_logged(&space, &desk, &logged.ids)?;
                 self.prioritise(&space, &desk, &mut assessed)?;
                 logged.assessments = Some(assessed);
             }

@@ -134,7 +134,8 @@ impl Curation {
                 uris.insert(found.ids.get(at).to_owned(), uri.map(str::to_owned));
             }
             if explain {
-                for one in self.assess_fetched(space, &desk, &found)? {
+                let percentiles = desk.state.lock().percentiles();
+                for one in self.assess_fetched(space, &desk, &found, &percentiles)? {
                     assessed.extend(one.id.clone().map(|id| (id, one)));
                 }
             }

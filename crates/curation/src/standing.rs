@@ -143,7 +143,7 @@ impl Curation {
     pub(crate) fn note_scored(desk: &Desk, ids: &[String]) {
         let scored: Vec<(&String, f64, f32)> = {
             let mut state = desk.state.lock();
-            let percentiles = state.percentiles();
+            let percentiles = state.percentiles_about();
             let rows = ids.iter().filter_map(|id| {
                 let row = state.rows.get(id).filter(|row| row.is_production())?;
                 let signals = row.signals?;

@@ -18,6 +18,8 @@ mod neighbours;
 mod row;
 mod score;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

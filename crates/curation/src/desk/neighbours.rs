@@ -140,11 +140,11 @@ impl Curation {
             .map(|(vector, nearest)| {
                 let ids = nearest.records.ids;
                 let others = nearest.records.embeddings.unwrap_or_default();
-                let vector = unit(vector);
+                let scale = scale(vector);
                 let mut near: Near = (0..ids.len())
                     .map(|at| Neighbour {
                         id: ids.get(at).to_owned(),
-                        distance: distance(&vector, &unit(others.get(at).unwrap_or_default())),
+                        distance: distance(vector, scale, others.get(at).unwrap_or_default()),
                     })
                     .collect();
                 let order = |a: &Neighbour, b: &Neighbour| {
@@ -157,14 +157,16 @@ impl Curation {
     }
 }
 
-/// A vector made as long as 1; one that is zero stays so.
-fn unit(vector: &[f32]) -> Vec<f64> {
+/// What makes a vector as long as 1; one that is zero stays so.
+fn scale(vector: &[f32]) -> f64 {
     let sum: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-    let length = if sum > 0.0 { sum.sqrt() } else { 1.0 };
-    vector.iter().map(|&x| f64::from(x) / length).collect()
+    if sum > 0.0 { 1.0 / sum.sqrt() } else { 1.0 }
 }
 
-fn distance(a: &[f64], b: &[f64]) -> f32 {
-    let square: f64 = a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum();
+/// How far two vectors are from each other once both are as long as 1, the first by `scale_of_a`.
+fn distance(a: &[f32], scale_of_a: f64, b: &[f32]) -> f32 {
+    let scale_of_b = scale(b);
+    let difference = |(x, y): (&f32, &f32)| f64::from(*x) * scale_of_a - f64::from(*y) * scale_of_b;
+    let square: f64 = a.iter().zip(b).map(|pair| difference(pair).powi(2)).sum();
     square.sqrt() as f32
 }

@@ -13,8 +13,8 @@ use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
 
-/// Records that are scored at once: a few milliseconds.
-pub(crate) const CHUNK: usize = 64;
+/// Records that are scored at once: some ten milliseconds.
+pub(crate) const CHUNK: usize = 128;
 /// Records of the reference that stand for all of it while production has few.
 const HELD_OUT_MAX: usize = 2000;
 
@@ -40,22 +40,16 @@ impl Curation {
             return Ok(0);
         }
         self.score_held_out(space, desk, go_on)?;
-        let stale: Vec<String> = {
-            let state = desk.state.lock();
-            let stale = state
-                .rows
-                .iter()
-                .filter(|(_, row)| row.is_scored() && !state.is_fresh(row));
-            stale.map(|(id, _)| id.clone()).collect()
-        };
-        let mut scored = 0;
-        for ids in stale.chunks(CHUNK) {
-            if !go_on() {
+        let (mut scored, mut last) = (0, None);
+        while go_on() {
+            let ids = desk.state.lock().stale_after(last.as_ref(), CHUNK);
+            if ids.is_empty() {
                 break;
             }
-            self.score_chunk(space, desk, ids)?;
-            Self::note_scored(desk, ids);
+            self.score_chunk(space, desk, &ids)?;
+            Self::note_scored(desk, &ids);
             scored += ids.len();
+            last = ids.into_iter().next_back();
         }
         Ok(scored)
     }

@@ -1,9 +1,11 @@
 //! The rows of a desk, and what is summed over them.
 //!
-//! What must stay true: whatever changes a row changes the sums with it; the epoch moves whenever the
-//! reference does, and is the position of the log at which it was seen to.
+//! What must stay true: whatever changes a row changes the sums and counts with it, so that nobody has to
+//! look at all rows to know them; the epoch moves whenever the reference does, and is the position of the
+//! log at which it was seen to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use vermilion_scores::{
@@ -68,6 +70,9 @@ impl Reference {
     }
 }
 
+/// Signals may change by one in so many before ranks that need not be exact are taken anew.
+const ABOUT: u64 = 200;
+
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -90,6 +95,12 @@ pub(crate) struct State {
     /// Signals of the reference as if each were not of it, and of which epoch.
     pub(crate) held_out: (u64, SignalSketches),
     percentiles: Option<Arc<SignalPercentiles>>,
+    /// Signals of production that came or went since `percentiles` were made.
+    moved: u64,
+    /// Rows of each context.
+    counts: [usize; Context::ALL.len()],
+    /// Rows whose signals are missing or of an earlier reference.
+    stale: BTreeSet<String>,
 }
 
 impl State {
@@ -118,9 +129,17 @@ impl State {
             && let Some(signals) = &row.signals
         {
             self.production.add(signals);
+            self.moved += 1;
         }
         self.count_reference(&row, true);
-        self.percentiles = None;
+        if let Some(context) = row.context {
+            self.counts[context as usize] += 1;
+        }
+        if row.is_scored() && !self.is_fresh(&row) {
+            self.stale.insert(id.to_owned());
+        } else {
+            self.stale.remove(id);
+        }
         self.rows.insert(id.to_owned(), row);
     }
 
@@ -128,7 +147,15 @@ impl State {
     pub(crate) fn remove(&mut self, id: &str) {
         if let Some(old) = self.rows.remove(id) {
             self.changes += 1;
+            self.stale.remove(id);
             self.take_back(&old);
+        }
+    }
+
+    /// As [`Self::score`], of a row that has no signals of this epoch.
+    pub(crate) fn score_stale(&mut self, id: &str, print: u64, signals: Signals, epoch: u64) {
+        if self.stale.contains(id) {
+            self.score(id, print, signals, epoch);
         }
     }
 
@@ -150,10 +177,11 @@ impl State {
                 self.production.remove(old);
             }
             self.production.add(&signals);
-            self.percentiles = None;
+            self.moved += 1;
         }
         row.signals = Some(signals);
         row.scored = epoch;
+        self.stale.remove(id);
     }
 
     fn take_back(&mut self, old: &Row) {
@@ -161,9 +189,12 @@ impl State {
             && let Some(signals) = &old.signals
         {
             self.production.remove(signals);
+            self.moved += 1;
+        }
+        if let Some(context) = old.context {
+            self.counts[context as usize] -= 1;
         }
         self.count_reference(old, false);
-        self.percentiles = None;
     }
 
     /// Adds a row to the sums of the reference, or takes it back.
@@ -194,7 +225,8 @@ impl State {
         self.reference_moved = false;
         self.changes += 1;
         self.epoch = seq;
-        self.percentiles = None;
+        let scored = self.rows.iter().filter(|(_, row)| row.is_scored());
+        self.stale = scored.map(|(id, _)| id.clone()).collect();
         let references = self.rows.values().filter(|row| row.is_reference());
         let mut labels = Vec::new();
         let mut vectors: Vec<f32> = Vec::new();
@@ -231,10 +263,23 @@ impl State {
 
     /// What ranks of signals are taken among.
     pub(crate) fn percentiles(&mut self) -> Arc<SignalPercentiles> {
-        let made = self
-            .percentiles
-            .get_or_insert_with(|| Arc::new(self.production.percentiles(&self.held_out.1)));
-        made.clone()
+        self.percentiles_but_for(0)
+    }
+
+    /// The same, but that one signal in [`ABOUT`] may be missing: for what is told of a record at once
+    /// and is told again, exactly, whenever it is asked for.
+    pub(crate) fn percentiles_about(&mut self) -> Arc<SignalPercentiles> {
+        self.percentiles_but_for(self.count(Context::Production) as u64 / ABOUT)
+    }
+
+    fn percentiles_but_for(&mut self, missing: u64) -> Arc<SignalPercentiles> {
+        if let Some(made) = self.percentiles.as_ref().filter(|_| self.moved <= missing) {
+            return made.clone();
+        }
+        let made = Arc::new(self.production.percentiles(&self.held_out.1));
+        self.moved = 0;
+        self.percentiles = Some(made.clone());
+        made
     }
 
     /// Notes the signals of the reference as if each record were not of it.
@@ -247,20 +292,25 @@ impl State {
         self.percentiles = None;
     }
 
-    /// Records whose signals are missing or of an earlier reference.
+    /// How many rows have signals that are missing or of an earlier reference.
     pub(crate) fn stale(&self) -> usize {
-        let stale = |row: &&Row| row.is_scored() && !self.is_fresh(row);
-        self.rows.values().filter(stale).count()
+        self.stale.len()
+    }
+
+    /// The ids of the first `count` of them that come after `id`.
+    pub(crate) fn stale_after(&self, id: Option<&String>, count: usize) -> Vec<String> {
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        let stale = self.stale.range::<String, _>((from, Bound::Unbounded));
+        stale.take(count).cloned().collect()
     }
 
     /// Whether the signals of a row are of this epoch.
-    pub(crate) fn is_fresh(&self, row: &Row) -> bool {
+    fn is_fresh(&self, row: &Row) -> bool {
         row.signals.is_some() && row.scored == self.epoch
     }
 
     /// How many rows there are of a context.
     pub(crate) fn count(&self, context: Context) -> usize {
-        let of_it = |row: &&Row| row.context == Some(context);
-        self.rows.values().filter(of_it).count()
+        self.counts[context as usize]
     }
 }
