@@ -104,10 +104,12 @@ impl AsOf {
     }
 }
 
-/// What is assessed: what the model said of a vector, and of one that is stored its id and print.
+/// What is assessed: what the model said of a vector, and of one that is stored its id; its print where the
+/// signals are to be kept.
 struct Subject {
     said: Said,
-    stored: Option<(String, u64)>,
+    id: Option<String>,
+    print: Option<u64>,
 }
 
 /// The refusal of whatever needs training data.
@@ -120,10 +122,20 @@ pub(crate) fn no_reference() -> Refusal {
 
 impl Curation {
     /// The desk of a space, in step with all that is acknowledged and scored as far as one request
-    /// may take; the job does the rest.
+    /// may take; the job does the rest. Refused while a large space is read for the first time.
     pub(crate) fn ready_desk(&self, space: &Space) -> Result<std::sync::Arc<Desk>> {
         let desk = self.desk(space);
-        self.follow(space, &desk)?;
+        if !self.follow_at_once(space, &desk)? {
+            let (seen, rows) = {
+                let state = desk.state.lock();
+                (state.as_of, state.rows.len())
+            };
+            if seen == 0 {
+                let message = format!("The space is being read, {rows} records so far.");
+                return Err(Refusal::new(503, "not_ready", message).hint("retry in a second"));
+            }
+            return Ok(desk);
+        }
         let stale = {
             let state = desk.state.lock();
             if state.reference.is_some() {
@@ -184,7 +196,8 @@ impl Curation {
                                 .map(|name| state.classes.known(name).unwrap_or(u32::MAX)),
                             top: *top,
                         },
-                        stored: None,
+                        id: None,
+                        print: None,
                     }
                 });
                 known.collect()
@@ -210,7 +223,7 @@ impl Curation {
         let mut assessed = Vec::with_capacity(ids.len());
         for part in ids.chunks(CHUNK) {
             let found = self.fetch(space, part)?;
-            assessed.extend(self.assess_fetched(space, desk, &found, &percentiles)?);
+            assessed.extend(self.assess_all(space, desk, &found, &percentiles, true)?);
         }
         let place: BTreeMap<&str, usize> = (0..).zip(ids).map(|(at, id)| (&**id, at)).collect();
         assessed.sort_by_key(|one| one.id.as_deref().and_then(|id| place.get(id)).copied());
@@ -223,7 +236,19 @@ impl Curation {
         space: &Space,
         desk: &Desk,
         found: &Fetched,
+    ) -> Result<Vec<Assessment>> {
+        let percentiles = desk.state.lock().percentiles();
+        self.assess_all(space, desk, found, &percentiles, false)
+    }
+
+    /// The same with these ranks; the signals are kept where there are none yet, if the caller says so.
+    fn assess_all(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        found: &Fetched,
         percentiles: &SignalPercentiles,
+        keeps: bool,
     ) -> Result<Vec<Assessment>> {
         let Some(vectors) = found.embeddings.as_ref().filter(|all| !all.is_empty()) else {
             return Ok(Vec::new());
@@ -241,7 +266,8 @@ impl Curation {
                     let row = state.rows.get(id);
                     Subject {
                         said: row.map_or_else(Said::default, Row::said),
-                        stored: Some((id.clone(), row.map_or(0, |row| row.print))),
+                        id: Some(id.clone()),
+                        print: row.filter(|_| keeps).map(|row| row.print),
                     }
                 };
                 ids.iter().map(subject).collect()
@@ -273,13 +299,13 @@ impl Curation {
         let mut state = desk.state.lock();
         let mut assessed = Vec::with_capacity(subjects.len());
         for ((row, subject), mut near) in rows.zip(subjects).zip(near) {
-            let id = subject.stored.as_ref().map(|(id, _)| id.clone());
-            near.retain(|one| Some(&one.id) != id.as_ref());
+            near.retain(|one| Some(&one.id) != subject.id.as_ref());
             near.truncate(VOTERS);
             let signals = signals(&state, &reference, row, &subject.said, &near);
-            if let Some((id, print)) = &subject.stored {
-                state.score_stale(id, *print, signals, reference.epoch);
+            if let (Some(id), Some(print)) = (&subject.id, subject.print) {
+                state.score_stale(id, print, signals, reference.epoch);
             }
+            let id = subject.id.clone();
             assessed.push(assessment(&state, id, &signals, &near, percentiles));
         }
         Ok(assessed)
@@ -299,8 +325,7 @@ impl Curation {
             .reference
             .clone()
             .ok_or_else(no_reference)?;
-        let percentiles = desk.state.lock().percentiles();
-        let assessed = self.assess_fetched(&space, &desk, &found, &percentiles)?;
+        let assessed = self.assess_fetched(&space, &desk, &found)?;
         let assessment = assessed.into_iter().next().ok_or_else(|| no_record(id))?;
         let vectors = found.embeddings.unwrap_or_default();
         let reduced = reference.reduced(vectors.values(), vectors.dimension());

@@ -217,7 +217,10 @@ impl Curation {
             return Err(no_reference());
         }
         // One list, whatever is written meanwhile.
-        let list = self.list(&space, &desk, &usual()?)?;
+        let Some(list) = self.list(&space, &desk, &usual()?, false)?.list else {
+            let message = "The list of this space is not made yet.";
+            return Err(Refusal::new(429, "busy", message).hint("retry in a while"));
+        };
         let mut from = 0;
         loop {
             let page = list.entries.get(from..).unwrap_or_default();

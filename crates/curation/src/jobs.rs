@@ -1,7 +1,8 @@
-//! The job that keeps scores in step: woken by whatever is logged, labelled or decided.
+//! The jobs of spaces: one keeps scores in step, woken by whatever is logged, labelled or decided; one makes
+//! lists and one studies, so that what takes long keeps nothing else waiting.
 //!
 //! What must stay true: one run goes on as long as work comes, so that a busy log makes few runs; it
-//! asks between chunks of a few milliseconds whether to go on. A space that is left is still told as
+//! asks between chunks of some ten milliseconds whether to go on. A space that is left is still told as
 //! stale, and scored by the next run or by the request that needs it.
 
 use std::collections::BTreeSet;
@@ -15,11 +16,17 @@ use vermilion_engine::Result;
 use vermilion_engine::model::CollectionId;
 use vermilion_engine::schedule::{JobSpec, Moment, Policy, Run, RunRequest, Trigger};
 
+use crate::desk::Desk;
+use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Refusal};
 
-/// The task, and its job.
+/// The task that scores, and its job.
 pub(crate) const SCORES: &str = "curation_scores";
+/// The task that makes lists, and its job.
+pub(crate) const LISTS: &str = "curation_lists";
+/// The task that makes studies, and its job.
+pub(crate) const STUDIES: &str = "curation_studies";
 /// The end of the year 2999, in milliseconds.
 const NEVER: Moment = Moment(32_503_679_999_000);
 /// How long a run waits for more work, and how often it asks meanwhile whether to go on.
@@ -27,12 +34,24 @@ const LINGER: Duration = Duration::from_secs(1);
 /// See [`LINGER`].
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Spaces with something to score.
-#[derive(Default)]
+/// Spaces with something to do for a job.
 pub(crate) struct Work {
+    job: &'static str,
     spaces: Mutex<BTreeSet<CollectionId>>,
     came: Condvar,
     runs: AtomicBool,
+}
+
+impl Work {
+    /// Nothing to do for `job` yet.
+    pub(crate) fn of(job: &'static str) -> Self {
+        Self {
+            job,
+            spaces: Mutex::default(),
+            came: Condvar::default(),
+            runs: AtomicBool::default(),
+        }
+    }
 }
 
 impl Curation {
@@ -62,14 +81,30 @@ impl Curation {
         Trigger::once(None, Some(NEVER), now)
     }
 
-    /// Brings the job.
-    pub(crate) fn bring_scores(curation: &Arc<Self>) -> Result<()> {
+    /// Brings the jobs of spaces.
+    pub(crate) fn bring_jobs(curation: &Arc<Self>) -> Result<()> {
         let policy = Policy {
             backoff: Duration::from_secs(10),
             ..Policy::default()
         };
         let trigger = curation.when_woken()?;
-        Self::bring(curation, SCORES, trigger, policy, Self::run_scores)
+        let score: fn(&Self, &Run<'_>) -> Result<Json> =
+            |curation, run| curation.run_spaces(&curation.scoring, run);
+        Self::bring(curation, SCORES, trigger.clone(), policy.clone(), score)?;
+        let list: fn(&Self, &Run<'_>) -> Result<Json> =
+            |curation, run| curation.run_spaces(&curation.listing, run);
+        Self::bring(curation, LISTS, trigger.clone(), policy.clone(), list)?;
+        Self::bring(curation, STUDIES, trigger, policy, |curation, run| {
+            curation.run_spaces(&curation.studying, run)
+        })
+    }
+
+    fn work_of(&self, job: &str) -> &Work {
+        match job {
+            LISTS => &self.listing,
+            STUDIES => &self.studying,
+            _ => &self.scoring,
+        }
     }
 
     /// Says that there is something to score in a space.
@@ -77,95 +112,144 @@ impl Curation {
         // So that its status is told from now on.
         self.desk(space);
         self.bell.wrote(space.collection.id);
-        self.work.spaces.lock().insert(space.collection.id);
-        self.work.came.notify_all();
-        self.begin_run();
+        self.hand_over(SCORES, space.collection.id);
     }
 
-    /// Spaces that wait to be scored.
-    pub(crate) fn waiting(&self) -> usize {
-        self.work.spaces.lock().len()
+    /// Says that a list of a space is wanted.
+    pub(crate) fn wake_lists(&self, space: &Space) {
+        self.hand_over(LISTS, space.collection.id);
+    }
+
+    /// Says that a study of a space is wanted.
+    pub(crate) fn wake_studies(&self, space: &Space) {
+        self.hand_over(STUDIES, space.collection.id);
+    }
+
+    fn hand_over(&self, job: &'static str, id: CollectionId) {
+        let work = self.work_of(job);
+        work.spaces.lock().insert(id);
+        work.came.notify_all();
+        self.begin_run(job);
+    }
+
+    /// Spaces that wait for a job.
+    pub(crate) fn waiting(&self, job: &str) -> usize {
+        self.work_of(job).spaces.lock().len()
     }
 
     /// Begins a run unless one is under way, or the job is paused.
-    pub(crate) fn begin_run(&self) {
-        if self.work.runs.swap(true, Ordering::SeqCst) {
+    pub(crate) fn begin_run(&self, job: &str) {
+        let work = self.work_of(job);
+        if work.runs.swap(true, Ordering::SeqCst) {
             return;
         }
         let jobs = self.database.jobs();
-        let paused = jobs.job(SCORES).is_ok_and(|job| job.paused);
-        let begun = !paused && jobs.begin(SCORES, RunRequest::default()).is_ok();
+        let paused = jobs.job(work.job).is_ok_and(|job| job.paused);
+        let begun = !paused && jobs.begin(work.job, RunRequest::default()).is_ok();
         if !begun {
-            self.work.runs.store(false, Ordering::SeqCst);
+            work.runs.store(false, Ordering::SeqCst);
         }
     }
 
-    fn run_scores(&self, run: &Run<'_>) -> Result<Json> {
-        self.work.runs.store(true, Ordering::SeqCst);
+    fn run_spaces(&self, work: &Work, run: &Run<'_>) -> Result<Json> {
+        work.runs.store(true, Ordering::SeqCst);
         let known: Vec<CollectionId> = self.desks.lock().keys().copied().collect();
         if run.dry_run {
             return Ok(json!({ "spaces": known.len() }));
         }
-        self.work.spaces.lock().extend(known);
-        let (mut spaces, mut scored) = (0, 0);
+        work.spaces.lock().extend(known);
+        let (mut spaces, mut done) = (0, 0);
         let result = loop {
-            match self.next_space(run) {
-                Some(id) => match self.score_space(id, run) {
-                    Ok(count) => (spaces, scored) = (spaces + 1, scored + count),
+            match next_space(work, run) {
+                Some(id) => match self.work_on(work, id, run) {
+                    Ok(count) => (spaces, done) = (spaces + 1, done + count),
                     Err(error) => break Err(error),
                 },
-                None if run.is_cancelled() || self.ends() => break Ok(()),
+                None if run.is_cancelled() || ends(work) => break Ok(()),
                 None => {}
             }
         };
         if result.is_err() || run.is_cancelled() {
-            self.work.runs.store(false, Ordering::SeqCst);
+            work.runs.store(false, Ordering::SeqCst);
         }
-        result.map(|()| json!({ "spaces": spaces, "scored": scored }))
+        let what = if work.job == SCORES { "scored" } else { "made" };
+        result.map(|()| json!({ "spaces": spaces, what: done }))
     }
 
-    /// Ends the run, unless something came that has begun no run of its own since this one stood.
-    fn ends(&self) -> bool {
-        self.work.runs.store(false, Ordering::SeqCst);
-        self.work.spaces.lock().is_empty() || self.work.runs.swap(true, Ordering::SeqCst)
-    }
-
-    /// The next space with something to score, waited for a while.
-    fn next_space(&self, run: &Run<'_>) -> Option<CollectionId> {
-        let mut spaces = self.work.spaces.lock();
-        let mut waited = Duration::ZERO;
-        loop {
-            if run.is_cancelled() {
-                return None;
-            }
-            if let Some(id) = spaces.pop_first() {
-                return Some(id);
-            }
-            if waited >= LINGER {
-                return None;
-            }
-            self.work.came.wait_for(&mut spaces, LOOK);
-            waited += LOOK;
-        }
-    }
-
-    fn score_space(&self, id: CollectionId, run: &Run<'_>) -> Result<usize> {
+    /// Does what a space needs of a job; how much that was.
+    fn work_on(&self, work: &Work, id: CollectionId, run: &Run<'_>) -> Result<usize> {
         let Some(space) = self.space_anywhere(id)? else {
             self.clear_desk(id);
             return Ok(0);
         };
         let desk = self.desk(&space);
         let go_on = || run.go_on();
-        let work = || {
-            self.follow(&space, &desk)?;
-            let scored = self.score(&space, &desk, &go_on)?;
-            if scored > 0 {
-                self.bell.wrote(id);
-            }
-            self.keep_list(&space, &desk, &go_on)?;
-            self.study_what_is_wanted(&space, &desk, &go_on)?;
-            Ok(scored)
+        let done = match work.job {
+            LISTS => self.list_what_is_wanted(&space, &desk, &go_on),
+            STUDIES => self.study_what_is_wanted(&space, &desk, &go_on),
+            _ => self.bring_in_step(&space, &desk, &go_on),
         };
-        work().map_err(|refusal: Refusal| vermilion_engine::Error::internal(refusal.message))
+        done.map_err(|refusal: Refusal| vermilion_engine::Error::internal(refusal.message))
+    }
+
+    /// Scores what is not scored; how much that was.
+    fn bring_in_step(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> crate::Result<usize> {
+        self.follow(space, desk)?;
+        let scored = self.score(space, desk, go_on)?;
+        if scored > 0 {
+            self.bell.wrote(space.collection.id);
+        }
+        if self.is_list_due(desk) {
+            self.wake_lists(space);
+        }
+        Ok(scored)
+    }
+
+    /// Makes lists that are due or wanted; how many that were.
+    fn list_what_is_wanted(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> crate::Result<usize> {
+        // So that whoever asks about drift need not wait for it.
+        if desk.state.lock().count(Context::Production) != 0 {
+            self.correctness(space, desk, go_on)?;
+        }
+        let made = self.keep_lists(space, desk, go_on)?;
+        if made > 0 {
+            self.bell.wrote(space.collection.id);
+        }
+        Ok(made)
+    }
+}
+
+/// Ends the run, unless something came that has begun no run of its own since this one stood.
+fn ends(work: &Work) -> bool {
+    work.runs.store(false, Ordering::SeqCst);
+    work.spaces.lock().is_empty() || work.runs.swap(true, Ordering::SeqCst)
+}
+
+/// The next space with something to do, waited for a while.
+fn next_space(work: &Work, run: &Run<'_>) -> Option<CollectionId> {
+    let mut spaces = work.spaces.lock();
+    let mut waited = Duration::ZERO;
+    loop {
+        if run.is_cancelled() {
+            return None;
+        }
+        if let Some(id) = spaces.pop_first() {
+            return Some(id);
+        }
+        if waited >= LINGER {
+            return None;
+        }
+        work.came.wait_for(&mut spaces, LOOK);
+        waited += LOOK;
     }
 }

@@ -26,7 +26,7 @@
 //! | `expiry` | what leaves a space, and when |
 //! | `export` | what labelling tools and training scripts take along |
 //! | `map` | records as points of a plane |
-//! | `jobs` | the job that keeps scores in step |
+//! | `jobs` | the jobs that keep scores in step, make lists, and make studies |
 //! | `retrain` | when to retrain, who does it, what became of it |
 
 mod accuracy;
@@ -69,7 +69,7 @@ pub use issues::{AskedConfusion, AskedIssues, PAGE_MAX as ISSUES_PAGE_MAX, TYPES
 pub use key::{canonical, embedding_set_key};
 pub use log::Logged;
 pub use map::MapStream;
-pub use recommend::Asked;
+pub use recommend::{Asked, Recommendations};
 pub use refusal::{Refusal, Result};
 pub use report::ReportFormat;
 pub use retrain::{
@@ -94,7 +94,9 @@ pub struct Curation {
     /// Idempotency keys of batches that are being logged.
     under_way: Mutex<log::UnderWay>,
     desks: Mutex<HashMap<CollectionId, Arc<desk::Desk>>>,
-    work: jobs::Work,
+    scoring: jobs::Work,
+    listing: jobs::Work,
+    studying: jobs::Work,
     /// Taken before the turn of a desk, never after it.
     book: Mutex<retrain::Book>,
     bell: Arc<retrain::Bell>,
@@ -111,13 +113,15 @@ impl Curation {
             found: Mutex::default(),
             under_way: Mutex::default(),
             desks: Mutex::default(),
-            work: jobs::Work::default(),
+            scoring: jobs::Work::of(jobs::SCORES),
+            listing: jobs::Work::of(jobs::LISTS),
+            studying: jobs::Work::of(jobs::STUDIES),
             book: Mutex::new(book),
             bell: Arc::default(),
             watch: retrain::Watch::default(),
             options,
         });
-        Self::bring_scores(&curation)?;
+        Self::bring_jobs(&curation)?;
         Self::bring_triggers(&curation)?;
         curation.watch.begin(&curation)?;
         Self::bring_expiry(&curation)?;

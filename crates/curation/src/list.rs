@@ -2,31 +2,37 @@
 //! what the model is uncertain about in production.
 //!
 //! What must stay true: the same records and options give the same list, whatever order they came in;
-//! a list is of one position of the log, and its pages are too.
+//! a list is of one position of the log, and its pages are too. That of a large space is made by the job,
+//! and whoever asks for it meanwhile gets the last one, which says what it is of.
 
-use std::collections::{BTreeSet, HashMap};
+mod columns;
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::Serialize;
 use vermilion_engine::model::{Consistency, Filter, GetRequest, RecordSelection};
-use vermilion_scores::{
-    Coverage, Graph, Pick, PriorityOptions, Selection, Signal, Undecided, radius,
-};
+use vermilion_scores::{Coverage, PriorityOptions, Selection, radius};
 
-use crate::desk::{CHUNK, Decision, Desk, Row, Sought, State, of_context};
+use self::columns::{Columns, columns};
+use crate::desk::{CHUNK, Desk, Sought, of_context};
 use crate::fields::Context;
 use crate::recommend::usual;
 use crate::spaces::Space;
 use crate::standing::{HEAD, Standing};
-use crate::{Curation, Refusal, Result};
+use crate::{Curation, Result};
 
 /// Neighbours of a record that it covers.
 pub(crate) const NEIGHBOURS: usize = 15;
 /// Neighbours of a triage record that weigh more for it.
 const TRIAGE_NEIGHBOURS: usize = 50;
-/// Records whose neighbours say how far similarity reaches.
-const RADIUS_SAMPLE: usize = 2000;
 /// Lists that are kept of a space.
 const LISTS_MAX: usize = 8;
+/// Records of production of which one request makes a list itself; of more, the job does.
+const LISTED_AT_ONCE: usize = 10_000;
+/// How many times as long as its making a list stands at least.
+pub(crate) const STANDS: f64 = 10.0;
 /// Entries of a list.
 pub(crate) const ENTRIES_MAX: usize = 10_000;
 
@@ -60,8 +66,27 @@ pub(crate) struct List {
     pub(crate) uncovered: f64,
     /// When the first snooze ends, and the list with it: seconds since 1970.
     until: f64,
+    /// When it was begun, in seconds since 1970, and how many that took.
+    made: (f64, f64),
     /// Whether there was no reference, and all records weigh the same.
     pub(crate) degraded: bool,
+}
+
+/// How far a list is that is being made: the records whose neighbours are known, of so many.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Making {
+    pub(crate) done: usize,
+    pub(crate) of: usize,
+}
+
+/// What there is of a list that was asked for.
+pub(crate) struct Found {
+    /// The one that was made last.
+    pub(crate) list: Option<Arc<List>>,
+    /// Whether that is of the records as they are.
+    pub(crate) is_ready: bool,
+    /// How far the next one is.
+    pub(crate) making: Option<Making>,
 }
 
 /// An entry of a list.
@@ -78,6 +103,10 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
     made: Vec<(String, Arc<List>)>,
+    /// Those that the job is to make.
+    wanted: Vec<Wanted>,
+    /// The one that is being made, and how far it is.
+    making: Option<(String, Making)>,
 }
 
 impl Lists {
@@ -92,6 +121,13 @@ impl Lists {
         self.made.truncate(LISTS_MAX);
     }
 
+    /// Has the job make a list.
+    fn want(&mut self, wanted: &Wanted) {
+        self.wanted.retain(|known| known.key != wanted.key);
+        self.wanted.insert(0, wanted.clone());
+        self.wanted.truncate(LISTS_MAX);
+    }
+
     /// How far similarity reached in the list that was made last.
     pub(crate) fn radius(&self) -> Option<f64> {
         let last = self.made.first()?.1.radius;
@@ -99,43 +135,65 @@ impl Lists {
     }
 }
 
-/// Production as columns, by id.
-#[derive(Default)]
-struct Columns {
-    ids: Vec<String>,
-    places: HashMap<String, u32>,
-    uncertainty: Vec<f32>,
-    novelty: Vec<f32>,
-    trouble: Vec<f32>,
-    /// Not to be picked.
-    decided: Vec<bool>,
-    labelled: Vec<f32>,
-    rejected: Vec<f32>,
-    triage: Vec<f32>,
-    classes: Vec<u32>,
-    groups: Vec<u32>,
-    /// Records that cover their neighbours, and those that were rejected.
-    covering: Vec<u32>,
-    junk: Vec<u32>,
-    triaged: Vec<String>,
-    /// When the first snooze ends.
-    until: f64,
-    /// Whether there is no reference.
-    degraded: bool,
-    /// What all of this is of.
-    epoch: u64,
-    as_of: u64,
-    changes: u64,
-}
-
 impl Curation {
-    /// The list of a space that is wanted: the one that was made last, if nothing has moved since.
-    pub(crate) fn list(&self, space: &Space, desk: &Desk, wanted: &Wanted) -> Result<Arc<List>> {
-        let made = self.list_while(space, desk, wanted, &|| true)?;
-        made.ok_or_else(|| Refusal::new(500, "internal", "The list was not made."))
+    /// The list of a space that is wanted: the one that was made last if nothing has moved since, else a new
+    /// one. Of a large space the job makes that, unless the last one is to stand a while and nobody insists.
+    pub(crate) fn list(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        wanted: &Wanted,
+        insists: bool,
+    ) -> Result<Found> {
+        if desk.state.lock().count(Context::Production) <= LISTED_AT_ONCE {
+            return Ok(Found {
+                list: self.list_while(space, desk, wanted, &|| true)?,
+                is_ready: true,
+                making: None,
+            });
+        }
+        let now = self.now();
+        let known = desk.lists.lock().get(&wanted.key);
+        let is_ready = known.as_ref().is_some_and(|list| list.holds(desk, now));
+        let stands = |list: &Arc<List>| !insists && now - list.made.0 < STANDS * list.made.1;
+        if !is_ready && !known.as_ref().is_some_and(stands) {
+            desk.lists.lock().want(wanted);
+            self.wake_lists(space);
+        }
+        let making = desk.lists.lock().making.clone();
+        let making = making.filter(|(key, _)| *key == wanted.key);
+        Ok(Found {
+            list: known,
+            is_ready,
+            making: making.map(|(_, making)| making),
+        })
     }
 
-    /// The same; `None` where it was told to end.
+    /// Makes the lists of a space that are due or wanted; how many that were.
+    pub(crate) fn keep_lists(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<usize> {
+        let mut made = usize::from(self.keep_list(space, desk, go_on)?);
+        while go_on() {
+            let wanted = desk.lists.lock().wanted.last().cloned();
+            let Some(wanted) = wanted else {
+                break;
+            };
+            made += usize::from(self.list_while(space, desk, &wanted, go_on)?.is_some());
+            let mut lists = desk.lists.lock();
+            // What was told to end is wanted still.
+            if go_on() {
+                lists.wanted.retain(|known| known.key != wanted.key);
+            }
+        }
+        Ok(made)
+    }
+
+    /// The list that was made last if nothing has moved since, else a new one; `None` where it was told to
+    /// end.
     pub(crate) fn list_while(
         &self,
         space: &Space,
@@ -143,19 +201,13 @@ impl Curation {
         wanted: &Wanted,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Option<Arc<List>>> {
-        let version = {
-            let state = desk.state.lock();
-            (state.as_of, state.epoch, state.changes)
-        };
         let known = desk.lists.lock().get(&wanted.key);
-        let now = self.now();
-        let holds = |list: &Arc<List>| {
-            (list.as_of, list.epoch, list.changes) == version && now < list.until
-        };
-        if let Some(list) = known.filter(holds) {
+        if let Some(list) = known.filter(|list| list.holds(desk, self.now())) {
             return Ok(Some(list));
         }
-        let Some((list, standing)) = self.make_list(space, desk, wanted, go_on)? else {
+        let made = self.make_list(space, desk, wanted, go_on);
+        desk.lists.lock().making = None;
+        let Some((list, standing)) = made? else {
             return Ok(None);
         };
         let list = Arc::new(list);
@@ -192,7 +244,17 @@ impl Curation {
             among: Some(of_context(Context::Production)),
             count: NEIGHBOURS,
         };
-        let Some(graph) = self.graph(space, &sought, go_on)? else {
+        let done = Cell::new(0);
+        // The graph asks between chunks.
+        let goes_on = || {
+            let making = Making {
+                done: done.replace(done.get() + CHUNK).min(sought.rows.len()),
+                of: sought.rows.len(),
+            };
+            desk.lists.lock().making = Some((wanted.key.clone(), making));
+            go_on()
+        };
+        let Some(graph) = self.graph(space, &sought, &goes_on)? else {
             return Ok(None);
         };
         let radius = options.radius.unwrap_or_else(|| radius(&graph));
@@ -227,6 +289,7 @@ impl Curation {
             mass,
             uncovered,
             until: columns.until,
+            made,
             degraded,
         };
         Ok(Some((list, standing)))
@@ -271,6 +334,15 @@ impl Curation {
     }
 }
 
+impl List {
+    /// Whether nothing has moved since it was made.
+    fn holds(&self, desk: &Desk, now: f64) -> bool {
+        let state = desk.state.lock();
+        let version = (state.as_of, state.epoch, state.changes);
+        (self.as_of, self.epoch, self.changes) == version && now < self.until
+    }
+}
+
 /// The entries of a list, and what is covered at the end of its head.
 fn pick(mut selection: Selection<'_>, columns: &Columns) -> (Vec<Entry>, Coverage) {
     let mut entries = Vec::new();
@@ -284,133 +356,4 @@ fn pick(mut selection: Selection<'_>, columns: &Columns) -> (Vec<Entry>, Coverag
         }
     }
     (entries, head.unwrap_or_else(|| selection.into_coverage()))
-}
-
-fn columns(
-    state: &mut State,
-    wanted: &Wanted,
-    meant: Option<&BTreeSet<String>>,
-    now: f64,
-) -> Columns {
-    let percentiles = state.percentiles();
-    let degraded = state.reference.is_none();
-    let mut columns = Columns {
-        degraded,
-        epoch: state.epoch,
-        as_of: state.as_of,
-        changes: state.changes,
-        until: f64::INFINITY,
-        ..Columns::default()
-    };
-    for (id, row) in &state.rows {
-        if row.context == Some(Context::Triage) && row.decision.is_none() {
-            columns.triaged.push(id.clone());
-        }
-        // What has no signals yet comes onto the list when it has.
-        if !row.is_production() || (row.signals.is_none() && !degraded) {
-            continue;
-        }
-        let at = columns.ids.len() as u32;
-        let signals = row.signals.unwrap_or_default();
-        let rank = |signal, value: Option<f32>| {
-            value.map_or(0.0, |value| percentiles.rank(signal, value)) as f32
-        };
-        columns.places.insert(id.clone(), at);
-        columns.ids.push(id.clone());
-        columns.uncertainty.push(if degraded {
-            1.0
-        } else {
-            rank(Signal::Uncertainty, signals.uncertainty)
-        });
-        columns.novelty.push(rank(Signal::Novelty, signals.novelty));
-        let trouble = percentiles.trouble(&signals).value;
-        columns.trouble.push(trouble.unwrap_or(0.0) as f32);
-        let decided = row.is_decided(now);
-        let left_out = is_left_out(id, row, wanted, meant);
-        let hidden = left_out || (decided && !wanted.with_decided);
-        columns.decided.push(hidden);
-        columns.labelled.push(signals.novelty.unwrap_or(f32::MAX));
-        columns.rejected.push(f32::MAX);
-        columns.triage.push(f32::MAX);
-        let class = row.inferred.or(signals.inferred);
-        columns.classes.push(class.unwrap_or(u32::MAX));
-        // Those of no group are each their own.
-        columns.groups.push(row.group.unwrap_or(u32::MAX - at));
-        match row.decision {
-            Some(Decision::Junk) => columns.junk.push(at),
-            Some(Decision::Snoozed) if decided => {
-                columns.until = columns.until.min(row.snoozed_until);
-            }
-            Some(Decision::Snoozed) => {}
-            Some(_) => columns.covering.push(at),
-            None if row.label.is_some() || row.is_consumed => columns.covering.push(at),
-            None => {}
-        }
-    }
-    columns
-}
-
-/// Whether a record is none of those that the list is wanted of.
-fn is_left_out(id: &str, row: &Row, wanted: &Wanted, meant: Option<&BTreeSet<String>>) -> bool {
-    let of_dataset = |names: &Vec<String>| names.contains(&row.dataset);
-    meant.is_some_and(|meant| !meant.contains(id))
-        || !wanted.datasets.as_ref().is_none_or(of_dataset)
-}
-
-impl Columns {
-    /// What a list is made of.
-    fn undecided<'a>(&'a self, graph: &'a Graph) -> Undecided<'a> {
-        Undecided {
-            graph,
-            uncertainty: &self.uncertainty,
-            novelty: &self.novelty,
-            trouble: &self.trouble,
-            decided: &self.decided,
-            labelled: &self.labelled,
-            triage: &self.triage,
-            rejected: &self.rejected,
-            classes: &self.classes,
-            groups: &self.groups,
-        }
-    }
-
-    /// The entry of a pick.
-    fn entry(&self, pick: &Pick) -> Entry {
-        Entry {
-            id: self.ids[pick.row as usize].clone(),
-            priority: pick.priority,
-            gain: pick.gain,
-            coverage: pick.coverage,
-            drawn: pick.drawn,
-        }
-    }
-
-    /// The records whose neighbours are needed, ascending: those that may be picked, those that cover
-    /// or were rejected, and a sample by which similarity is measured.
-    fn sought(&self, options: &PriorityOptions) -> Vec<u32> {
-        let rows = self.ids.len() as u32;
-        let open = (0..rows).filter(|&row| !self.decided[row as usize]);
-        let uncertainty = |row: u32| f64::from(self.uncertainty[row as usize]);
-        let open = options.candidates_of(open.collect(), uncertainty);
-        let step = self.ids.len().div_ceil(RADIUS_SAMPLE).max(1);
-        let mut sought: BTreeSet<u32> = (0..rows).step_by(step).collect();
-        sought.extend(open);
-        sought.extend(&self.covering);
-        sought.extend(&self.junk);
-        sought.into_iter().collect()
-    }
-
-    /// Notes what decided records cover, and how near rejected ones are.
-    fn cover(&mut self, graph: &Graph) {
-        let spread = |from: &[u32], distances: &mut [f32]| {
-            for &row in from {
-                distances[row as usize] = 0.0;
-                for (neighbour, distance) in graph.edges(row as usize) {
-                    distances[neighbour] = distances[neighbour].min(distance);
-                }
-            }
-        };
-        spread(&self.covering, &mut self.labelled);
-        spread(&self.junk, &mut self.rejected);
-    }
 }

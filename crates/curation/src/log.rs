@@ -77,8 +77,8 @@ impl Curation {
         }?;
         if head.assess == Some(true) {
             let desk = self.desk(&space);
-            self.follow(&space, &desk)?;
-            logged.scores_missing = desk.state.lock().reference.is_none();
+            logged.scores_missing =
+                !self.follow_at_once(&space, &desk)? || desk.state.lock().reference.is_none();
             if !logged.scores_missing {
                 self.score_held_out(&space, &desk, &|| true)?;
                 let mut assessed = self.assess_logged(&space, &desk, &logged.ids)?;

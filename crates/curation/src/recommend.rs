@@ -14,7 +14,7 @@ use vermilion_scores::{Objective, PriorityOptions};
 use crate::assess::{AsOf, no_reference};
 use crate::desk::Decision;
 use crate::key::{canonical, hexadecimal};
-use crate::list::{ENTRIES_MAX, Entry, Wanted};
+use crate::list::{ENTRIES_MAX, Entry, Making, Wanted};
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
@@ -41,6 +41,9 @@ pub struct Asked {
     /// Whether each entry says why; it does unless this is false.
     #[serde(skip_serializing)]
     pub explain: Option<bool>,
+    /// Whether the list of a large space is made again at once, where it is not of the records as they are.
+    #[serde(skip_serializing)]
+    pub refresh: Option<bool>,
     /// Whether a list is made without any training data.
     #[serde(skip_serializing)]
     pub allow_degraded: Option<bool>,
@@ -67,9 +70,17 @@ pub struct Asked {
     pub exclude_decided: Option<bool>,
 }
 
+/// A page of recommendations.
+pub struct Recommendations {
+    /// As it is told.
+    pub page: Json,
+    /// Whether there is a list; else the page is empty, and says how far the first one is.
+    pub is_made: bool,
+}
+
 impl Curation {
     /// A page of recommendations of a space.
-    pub fn recommend(&self, place: &Place, name: &str, asked: &Asked) -> Result<Json> {
+    pub fn recommend(&self, place: &Place, name: &str, asked: &Asked) -> Result<Recommendations> {
         let space = self.space(place, name)?;
         let wanted = wanted(asked)?;
         let n = asked.n.unwrap_or(PAGE);
@@ -86,7 +97,13 @@ impl Curation {
             let hint = "log labelled training records, or set `allow_degraded`";
             return Err(refusal.hint(hint));
         }
-        let list = self.list(&space, &desk, &wanted)?;
+        let found = self.list(&space, &desk, &wanted, asked.refresh == Some(true))?;
+        let Some(list) = found.list else {
+            return Ok(Recommendations {
+                page: nothing_yet(AsOf::of(&desk.state.lock()), found.making),
+                is_made: false,
+            });
+        };
         let mark = format!(
             "{}.{}.{}.{}",
             wanted.key, list.epoch, list.as_of, list.changes
@@ -101,7 +118,7 @@ impl Curation {
         let next = (to < list.entries.len() && to > from)
             .then(|| URL_SAFE_NO_PAD.encode(format!("{mark}.{to}")));
         let as_of = AsOf::of(&desk.state.lock());
-        Ok(json!({
+        let page = json!({
             "recommendations": told,
             "total": list.entries.len(),
             "entries_max": ENTRIES_MAX,
@@ -111,8 +128,14 @@ impl Curation {
             "epoch": list.epoch,
             "as_of_seq": list.as_of,
             "stale_records": as_of.stale_records,
+            "ready": found.is_ready,
+            "making": found.making,
             "cursor": next,
-        }))
+        });
+        Ok(Recommendations {
+            page,
+            is_made: true,
+        })
     }
 
     /// Entries of a list as they are told, from rank `from` on.
@@ -134,8 +157,7 @@ impl Curation {
                 uris.insert(found.ids.get(at).to_owned(), uri.map(str::to_owned));
             }
             if explain {
-                let percentiles = desk.state.lock().percentiles();
-                for one in self.assess_fetched(space, &desk, &found, &percentiles)? {
+                for one in self.assess_fetched(space, &desk, &found)? {
                     assessed.extend(one.id.clone().map(|id| (id, one)));
                 }
             }
@@ -183,6 +205,24 @@ impl Curation {
         });
         Ok(told.collect())
     }
+}
+
+/// A page of a list that is being made for the first time.
+fn nothing_yet(as_of: AsOf, making: Option<Making>) -> Json {
+    json!({
+        "recommendations": [],
+        "total": 0,
+        "entries_max": ENTRIES_MAX,
+        "coverage": null,
+        "radius": null,
+        "degraded": false,
+        "epoch": as_of.epoch,
+        "as_of_seq": as_of.as_of_seq,
+        "stale_records": as_of.stale_records,
+        "ready": false,
+        "making": making,
+        "cursor": null,
+    })
 }
 
 /// Where a cursor leads, if it is of the list marked `mark`.

@@ -12,7 +12,7 @@ use vermilion_scores::{Coverage, Signal};
 use crate::assess::Assessment;
 use crate::desk::{CHUNK, Desk, Near, Row, of_context};
 use crate::fields::Context;
-use crate::list::NEIGHBOURS;
+use crate::list::{NEIGHBOURS, STANDS};
 use crate::recommend::usual;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -23,8 +23,6 @@ pub(crate) const HEAD: usize = 100;
 const GROWTH: f64 = 0.05;
 /// Seconds after which any change makes the list due.
 const STALE_AFTER: f64 = 600.0;
-/// How many times as long as its making a list stands at least.
-const STANDS: f64 = 10.0;
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -114,6 +112,19 @@ impl Standing {
 }
 
 impl Curation {
+    /// Whether the usual list is to be made, for the first time or again.
+    pub(crate) fn is_list_due(&self, desk: &Desk) -> bool {
+        let (epoch, as_of, is_listable) = {
+            let state = desk.state.lock();
+            let seen = state.count(Context::Production) != 0;
+            (state.epoch, state.as_of, state.reference.is_some() && seen)
+        };
+        let now = self.now();
+        let standing = desk.standing.lock();
+        let is_due = |standing: &Standing| standing.is_due(epoch, as_of, now);
+        is_listable && standing.as_ref().is_none_or(is_due)
+    }
+
     /// Makes the usual list again where it is due; whether it was.
     pub(crate) fn keep_list(
         &self,
@@ -121,19 +132,7 @@ impl Curation {
         desk: &Desk,
         go_on: &dyn Fn() -> bool,
     ) -> Result<bool> {
-        let (epoch, as_of, is_listable) = {
-            let state = desk.state.lock();
-            let seen = state.count(Context::Production) != 0;
-            (state.epoch, state.as_of, state.reference.is_some() && seen)
-        };
-        let now = self.now();
-        let is_due = {
-            let standing = desk.standing.lock();
-            standing
-                .as_ref()
-                .is_none_or(|standing| standing.is_due(epoch, as_of, now))
-        };
-        if !is_listable || !is_due {
+        if !self.is_list_due(desk) {
             return Ok(false);
         }
         Ok(self.list_while(space, desk, &usual()?, go_on)?.is_some())

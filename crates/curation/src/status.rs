@@ -12,13 +12,16 @@ use vermilion_engine::schedule::{JobStatus, Outcome, RunRequest};
 
 use crate::desk::Desk;
 use crate::expiry::EXPIRY;
-use crate::jobs::SCORES;
+use crate::jobs::{LISTS, SCORES, STUDIES};
 use crate::retrain::TRIGGERS;
 use crate::spaces::Space;
 use crate::{Curation, Refusal, Result};
 
 /// Jobs of curation have names that begin so.
 const JOBS: &str = "curation_";
+
+/// Those to which spaces are handed over.
+const OF_SPACES: [&str; 3] = [SCORES, LISTS, STUDIES];
 
 /// What is done to a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +48,15 @@ enum Worker {
 }
 
 /// The components, in the order in which they are told.
-const COMPONENTS: [(&str, Worker); 8] = [
+const COMPONENTS: [(&str, Worker); 9] = [
     ("indexer", Worker::Engine(Component::Indexing)),
     (
         "class_statistics",
         Worker::Requests("followed by every request and by the scorer"),
     ),
     ("scorer", Worker::Job(SCORES)),
-    (
-        "lists",
-        Worker::Requests("made by requests and by the scorer"),
-    ),
+    ("lists", Worker::Job(LISTS)),
+    ("studies", Worker::Job(STUDIES)),
     ("drift", Worker::Requests("computed when it is asked for")),
     ("expiry", Worker::Job(EXPIRY)),
     ("triggers", Worker::Job(TRIGGERS)),
@@ -122,17 +123,15 @@ impl Curation {
             }
             Worker::Job(job) => {
                 let job = self.database.jobs().job(job)?;
-                let stale: usize = desks
-                    .iter()
-                    .map(|(_, desk)| desk.state.lock().stale())
-                    .sum();
-                let is_scorer = job.name == SCORES;
+                let stale = desks.iter().map(|(_, desk)| desk.state.lock().stale());
+                let stale: usize = stale.sum();
+                let has_queue = OF_SPACES.contains(&&*job.name);
                 json!({
                     "component": name,
                     "state": state_of(job.paused, last_error(&job)),
                     "running": u64::from(job.running),
-                    "queue": if is_scorer { self.waiting() } else { usize::from(job.retry_at.is_some()) },
-                    "lag": if is_scorer { stale } else { 0 },
+                    "queue": if has_queue { self.waiting(&job.name) } else { usize::from(job.retry_at.is_some()) },
+                    "lag": if job.name == SCORES { stale } else { 0 },
                     "lag_unit": "records",
                     "last_error": last_error(&job),
                     "switchable": true,
@@ -230,8 +229,8 @@ impl Curation {
             (Worker::Job(job), Switch::Pause) => jobs.pause_job(job, true)?,
             (Worker::Job(job), Switch::Resume) => {
                 jobs.pause_job(job, false)?;
-                if job == SCORES {
-                    self.begin_run();
+                if OF_SPACES.contains(&job) {
+                    self.begin_run(job);
                 }
             }
             // One that runs already takes what waits along.

@@ -116,6 +116,29 @@ impl Graph {
             .map(|&neighbour| neighbour as usize);
         neighbours.zip(self.distances(row).iter().copied())
     }
+
+    /// Row by row the neighbours that this graph has or, where `other` has more, those.
+    ///
+    /// # Panics
+    /// If the graphs are not of as many rows.
+    #[must_use]
+    pub fn or_fuller(&self, other: &Self) -> Self {
+        assert!(
+            self.len() == other.len(),
+            "graphs of {} and {} rows",
+            self.len(),
+            other.len()
+        );
+        let mut both = Self::default();
+        for row in 0..self.len() {
+            let more = other.neighbours(row).len() > self.neighbours(row).len();
+            let of = if more { other } else { self };
+            both.neighbours.extend_from_slice(of.neighbours(row));
+            both.distances.extend_from_slice(of.distances(row));
+            both.offsets.push(both.neighbours.len());
+        }
+        both
+    }
 }
 
 /// The `count` rows of `reference` that are nearest to each of `queries`, by comparing all: for small data. With

@@ -16,38 +16,60 @@ use crate::{Curation, Result};
 
 /// Records that are read at once.
 const PAGE: usize = 1000;
+/// Operations after which a desk that is far behind is as of a later position.
+const SPAN: u64 = 50_000;
+/// Operations that a request which only reads follows itself; more are left to the job.
+const FOLLOWED_AT_ONCE: u64 = 20_000;
 
 impl Curation {
     /// Brings the desk of a space in step with everything that is acknowledged.
     pub(crate) fn follow(&self, space: &Space, desk: &Desk) -> Result<()> {
-        let head = self
-            .database
-            .indexing_status(space.scope())?
-            .total_operations;
-        let _turn = desk.turn.lock();
-        let seen = desk.state.lock().as_of;
-        if seen >= head {
-            return Ok(());
-        }
-        let as_new = Consistency {
-            min_seq: Some(SeqId(head)),
-            ..Consistency::everything()
-        };
-        let written = self
-            .database
-            .ids_written(space.scope(), SeqId(seen), SeqId(head))?;
-        match written.filter(|_| seen > 0) {
-            Some(ids) => {
+        let head = self.head(space)?;
+        loop {
+            let _turn = desk.turn.lock();
+            let seen = desk.state.lock().as_of;
+            if seen >= head {
+                return Ok(());
+            }
+            let written = if seen == 0 {
+                None
+            } else {
+                let until = head.min(seen + SPAN);
+                let ids = self
+                    .database
+                    .ids_written(space.scope(), SeqId(seen), SeqId(until))?;
+                ids.map(|ids| (until, ids))
+            };
+            let until = if let Some((until, ids)) = written {
                 let ids: BTreeSet<String> = ids.into_iter().collect();
                 let ids: Vec<String> = ids.into_iter().collect();
                 for page in ids.chunks(PAGE) {
-                    self.read_again(space, desk, page, as_new)?;
+                    self.read_again(space, desk, page, as_new_as(until))?;
                 }
-            }
-            None => self.read_all(space, desk, as_new)?,
+                until
+            } else {
+                self.read_all(space, desk, as_new_as(head))?;
+                head
+            };
+            desk.state.lock().settle(until);
         }
-        desk.state.lock().settle(head);
-        Ok(())
+    }
+
+    /// The same where that takes no longer than one request may; whether it was done. Else the job does it.
+    pub(crate) fn follow_at_once(&self, space: &Space, desk: &Desk) -> Result<bool> {
+        let seen = desk.state.lock().as_of;
+        if self.head(space)?.saturating_sub(seen) > FOLLOWED_AT_ONCE {
+            self.wake(space);
+            return Ok(false);
+        }
+        self.follow(space, desk)?;
+        Ok(true)
+    }
+
+    /// The last position of the log.
+    fn head(&self, space: &Space) -> Result<u64> {
+        let status = self.database.indexing_status(space.scope())?;
+        Ok(status.total_operations)
     }
 
     /// Reads these records again; those that are not there are taken away.
@@ -118,6 +140,14 @@ impl Curation {
             ..GetRequest::default()
         };
         Ok(self.database.get(space.scope(), &request)?)
+    }
+}
+
+/// Reads what is at least of this position of the log.
+fn as_new_as(seq: u64) -> Consistency {
+    Consistency {
+        min_seq: Some(SeqId(seq)),
+        ..Consistency::everything()
     }
 }
 

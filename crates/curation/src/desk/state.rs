@@ -309,6 +309,12 @@ impl State {
         row.signals.is_some() && row.scored == self.epoch
     }
 
+    /// How many rows there are of the reference.
+    pub(crate) fn references(&self) -> usize {
+        let reference = self.reference.as_ref();
+        reference.map_or(0, |reference| reference.statistics.count() as usize)
+    }
+
     /// How many rows there are of a context.
     pub(crate) fn count(&self, context: Context) -> usize {
         self.counts[context as usize]

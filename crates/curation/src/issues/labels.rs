@@ -14,6 +14,11 @@ use crate::{Curation, Result};
 
 /// Neighbours that vote on a label.
 const VOTERS: usize = 10;
+/// Numbers of class covariances by which ten thousand records are judged within a request, and how many
+/// numbers a class takes as long as besides.
+const NUMBERS: usize = 50_000;
+/// See [`NUMBERS`].
+const CLASS: usize = 500;
 /// Records that are read at once.
 const PAGE: usize = 1000;
 /// Numbers that probabilities of all records may take; where they would be more, they have no voice.
@@ -38,8 +43,14 @@ impl Study for Labels {
         &studies.labels
     }
 
+    /// Of many classes and dimensions a record takes as long as several.
     fn size(state: &State) -> usize {
-        state.rows.values().filter(|row| row.is_reference()).count()
+        let Some(reference) = &state.reference else {
+            return 0;
+        };
+        let each = reference.classes.dimension().pow(2) + CLASS;
+        let numbers = reference.classes.len() * each;
+        state.references() * numbers.div_ceil(NUMBERS).max(1)
     }
 
     fn holds(then: Version, now: Version) -> bool {

@@ -2,6 +2,7 @@
 //! that are near to none of their dataset.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use vermilion_scores::{Graph, issues, radius};
@@ -29,6 +30,8 @@ pub(crate) struct NearRecords {
     is_training: Vec<bool>,
     is_test: Vec<bool>,
     outliers: Vec<Outlier>,
+    /// Near duplicates and leaks by the usual threshold.
+    usual: [Arc<Clusters>; 2],
 }
 
 #[derive(Debug)]
@@ -47,6 +50,7 @@ impl Outlier {
 }
 
 /// Clusters of records that are near each other, by which they are called issues.
+#[derive(Debug, Default)]
 pub(super) struct Clusters {
     /// Each with the distance of its nearest two.
     found: Vec<(Vec<u32>, f32)>,
@@ -97,18 +101,20 @@ impl Study for NearRecords {
                 among: Some(having(fields::DATASET, dataset)),
                 ..sought
             };
-            let own = if rows.len() == ids.len() {
-                None
-            } else {
-                let found = curation.graph(space, &sought, go_on)?;
-                let Some(found) = found else {
-                    return Ok(None);
-                };
-                Some(found.of_rows(rows))
+            // Of most records all neighbours are of their dataset already.
+            let own = graph.of_rows(rows);
+            let lacks = |at: &usize| own.neighbours(*at).len() < NEIGHBOURS;
+            let few: Vec<u32> = (0..rows.len()).filter(lacks).map(|at| rows[at]).collect();
+            let sought = Sought {
+                rows: &few,
+                ..sought
             };
-            let own = own.as_ref().unwrap_or(&graph);
-            let radius = radius(own);
-            outliers.extend(issues::outliers(own).into_iter().map(|at| Outlier {
+            let Some(found) = curation.graph(space, &sought, go_on)? else {
+                return Ok(None);
+            };
+            let own = own.or_fuller(&found.of_rows(rows));
+            let radius = radius(&own);
+            outliers.extend(issues::outliers(&own).into_iter().map(|at| Outlier {
                 id: ids[rows[at as usize] as usize].clone(),
                 dataset: dataset.clone(),
                 distance: own.distances(at as usize).first().copied().unwrap_or(0.0),
@@ -116,34 +122,49 @@ impl Study for NearRecords {
             }));
         }
         outliers.sort_by(|a, b| b.score().total_cmp(&a.score()).then(a.id.cmp(&b.id)));
-        Ok(Some(Self {
+        let mut made = Self {
             radius: radius(&graph),
             ids,
             graph,
             is_training,
             is_test,
             outliers,
-        }))
+            usual: Default::default(),
+        };
+        let threshold = issues::duplicate_threshold(&made.graph).unwrap_or(0.0);
+        made.usual = made.both(threshold).map(Arc::new);
+        Ok(Some(made))
     }
 }
 
 impl NearRecords {
     /// Clusters of near duplicates: of records as near as the nearest hundredth of all, or as `threshold`
     /// says.
-    pub(super) fn duplicates(&self, threshold: Option<f32>) -> Clusters {
-        let usual = || issues::duplicate_threshold(&self.graph);
-        let threshold = threshold.or_else(usual).unwrap_or(0.0);
-        let clusters = issues::near_duplicates(&self.graph, threshold);
-        self.clusters(clusters, threshold, "near_duplicate")
+    pub(super) fn duplicates(&self, threshold: Option<f32>) -> Arc<Clusters> {
+        let [duplicates, _] = self.by(threshold);
+        duplicates
     }
 
     /// Those of them that have records of training and of test.
-    pub(super) fn leaks(&self, threshold: Option<f32>) -> Clusters {
-        let mut found = self.duplicates(threshold);
-        let clusters: Vec<Vec<u32>> = found.found.into_iter().map(|(rows, _)| rows).collect();
+    pub(super) fn leaks(&self, threshold: Option<f32>) -> Arc<Clusters> {
+        let [_, leaks] = self.by(threshold);
+        leaks
+    }
+
+    fn by(&self, threshold: Option<f32>) -> [Arc<Clusters>; 2] {
+        match threshold {
+            Some(threshold) => self.both(threshold).map(Arc::new),
+            None => self.usual.clone(),
+        }
+    }
+
+    fn both(&self, threshold: f32) -> [Clusters; 2] {
+        let clusters = issues::near_duplicates(&self.graph, threshold);
         let leaks = issues::leaks(&clusters, &self.is_training, &self.is_test);
-        found = self.clusters(leaks, found.threshold, "leak");
-        found
+        [
+            self.clusters(clusters, threshold, "near_duplicate"),
+            self.clusters(leaks, threshold, "leak"),
+        ]
     }
 
     fn clusters(&self, clusters: Vec<Vec<u32>>, threshold: f32, kind: &'static str) -> Clusters {

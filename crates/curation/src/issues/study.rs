@@ -2,7 +2,7 @@
 //!
 //! What must stay true: a study is of one state of the records and says which; it is made once for it,
 //! whoever asks; where it takes more than a request may, the job makes it, and what was found before is
-//! told meanwhile with the state that it is of.
+//! told meanwhile with the state that it is of, and stands for many times as long as its making took.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::labels::Labels;
 use super::near::NearRecords;
 use super::shape::Shape;
 use crate::desk::{Desk, State};
+use crate::list::STANDS;
 use crate::map::Map;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -32,10 +33,19 @@ impl Version {
     }
 }
 
+/// What was found, of what, and when: begun at so many seconds since 1970, and how many that took.
+#[derive(Debug)]
+struct Made<T> {
+    version: Version,
+    found: Arc<T>,
+    begun_at: f64,
+    took: f64,
+}
+
 /// A study of one kind: what was found last, and whether the job is to look again.
 #[derive(Debug)]
 pub(crate) struct Slot<T> {
-    made: Mutex<Option<(Version, Arc<T>)>>,
+    made: Mutex<Option<Made<T>>>,
     wanted: Mutex<bool>,
     /// Held by whoever makes it.
     turn: Mutex<()>,
@@ -54,7 +64,7 @@ impl<T> Default for Slot<T> {
 impl<T> Slot<T> {
     /// What was found last.
     pub(crate) fn last(&self) -> Option<Arc<T>> {
-        self.made.lock().as_ref().map(|(_, found)| found.clone())
+        self.made.lock().as_ref().map(|made| made.found.clone())
     }
 }
 
@@ -103,12 +113,20 @@ impl Curation {
             self.make_study::<T>(space, desk, &|| true)?;
         }
         let slot = T::slot(&desk.studies);
-        let found = slot.made.lock().clone();
-        let now = Version::of(&desk.state.lock());
-        let is_ready = found.as_ref().is_some_and(|(then, _)| T::holds(*then, now));
-        if !is_ready {
+        let version = Version::of(&desk.state.lock());
+        let now = self.now();
+        let (found, stands) = {
+            let made = slot.made.lock();
+            let stands = |made: &Made<T>| now - made.begun_at < STANDS * made.took;
+            let found = made.as_ref().map(|made| (made.version, made.found.clone()));
+            (found, made.as_ref().is_some_and(stands))
+        };
+        let is_ready = found
+            .as_ref()
+            .is_some_and(|(then, _)| T::holds(*then, version));
+        if !is_ready && !stands {
             *slot.wanted.lock() = true;
-            self.wake(space);
+            self.wake_studies(space);
         }
         Ok(Studied { found, is_ready })
     }
@@ -121,28 +139,34 @@ impl Curation {
     ) -> Result<()> {
         let slot = T::slot(&desk.studies);
         let _turn = slot.turn.lock();
-        let now = Version::of(&desk.state.lock());
-        let known = slot.made.lock().as_ref().map(|(then, _)| *then);
-        if known.is_some_and(|then| T::holds(then, now)) {
+        let version = Version::of(&desk.state.lock());
+        let known = slot.made.lock().as_ref().map(|made| made.version);
+        if known.is_some_and(|then| T::holds(then, version)) {
             return Ok(());
         }
-        if let Some(made) = T::make(self, space, desk, go_on)? {
-            *slot.made.lock() = Some((now, Arc::new(made)));
+        let begun_at = self.now();
+        if let Some(found) = T::make(self, space, desk, go_on)? {
+            *slot.made.lock() = Some(Made {
+                version,
+                found: Arc::new(found),
+                begun_at,
+                took: self.now() - begun_at,
+            });
         }
         Ok(())
     }
 
-    /// Makes the studies that somebody waits for.
+    /// Makes the studies that somebody waits for; how many.
     pub(crate) fn study_what_is_wanted(
         &self,
         space: &Space,
         desk: &Desk,
         go_on: &dyn Fn() -> bool,
-    ) -> Result<()> {
-        self.study_if_wanted::<Labels>(space, desk, go_on)?;
-        self.study_if_wanted::<NearRecords>(space, desk, go_on)?;
-        self.study_if_wanted::<Shape>(space, desk, go_on)?;
-        self.study_if_wanted::<Map>(space, desk, go_on)
+    ) -> Result<usize> {
+        Ok(self.study_if_wanted::<Labels>(space, desk, go_on)?
+            + self.study_if_wanted::<NearRecords>(space, desk, go_on)?
+            + self.study_if_wanted::<Shape>(space, desk, go_on)?
+            + self.study_if_wanted::<Map>(space, desk, go_on)?)
     }
 
     fn study_if_wanted<T: Study>(
@@ -150,11 +174,11 @@ impl Curation {
         space: &Space,
         desk: &Desk,
         go_on: &dyn Fn() -> bool,
-    ) -> Result<()> {
+    ) -> Result<usize> {
         let wanted = std::mem::take(&mut *T::slot(&desk.studies).wanted.lock());
         if wanted {
             self.make_study::<T>(space, desk, go_on)?;
         }
-        Ok(())
+        Ok(usize::from(wanted))
     }
 }

@@ -100,7 +100,12 @@ impl Curation {
                 explain: Some(explain),
                 ..Asked::default()
             };
-            self.recommend(place, name, &asked)
+            let told = self.recommend(place, name, &asked)?;
+            if told.is_made {
+                return Ok(told.page);
+            }
+            let message = "The list is being made.";
+            Err(Refusal::new(CANNOT_BE_TOLD, "not_ready", message).hint("retry in a while"))
         };
         report.put("recommendations", list(TOLD_ENTRIES, true))?;
         let curve = list(COVERED_ENTRIES, false).map(|told| {

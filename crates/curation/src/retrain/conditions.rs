@@ -42,7 +42,10 @@ impl Curation {
             return unmet(FIRED_ALREADY);
         }
         let wanted = crate::recommend::wanted(&Asked::default())?;
-        let list = self.list(facts.space, &desk, &wanted)?;
+        let list = self.list(facts.space, &desk, &wanted, false)?.list;
+        let Some(list) = list.filter(|list| list.epoch == epoch) else {
+            return unmet("The list is being made.");
+        };
         let share = if list.mass > 0.0 {
             list.uncovered / list.mass
         } else {

@@ -106,3 +106,12 @@ proptest! {
         check(&numbers, &numbers, dimension, count, true);
     }
 }
+
+#[test]
+fn the_fuller_of_two_graphs_is_taken_row_by_row() {
+    let few = Graph::new(vec![0, 1, 3], vec![1, 0, 1], vec![0.5, 0.1, 0.2]);
+    let other = Graph::new(vec![0, 2, 2], vec![0, 1], vec![0.3, 0.4]);
+    let both = Graph::new(vec![0, 2, 4], vec![0, 1, 0, 1], vec![0.3, 0.4, 0.1, 0.2]);
+    assert_eq!(few.or_fuller(&other), both);
+    assert_eq!(few.or_fuller(&few), few);
+}

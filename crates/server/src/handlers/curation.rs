@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use vermilion_curation::{Asked as Recommended, Curation, Place, Refusal, body};
+use vermilion_curation::{Asked as Recommended, Curation, Place, Recommendations, Refusal, body};
 use vermilion_protocol::{ApiError, arrow};
 
 use crate::answer::{Answer, Failure, FailureMessage};
@@ -291,7 +291,18 @@ pub(crate) async fn recommend(State(app): State<App>, at: At, Json(bytes): Json)
         let asked: Recommended = body::decode(&bytes)?;
         curation.recommend(&at.place, &at.names.collection, &asked)
     };
-    Ok(Answer::value(&read(&app, list).await?))
+    Ok(answer_list(&read(&app, list).await?))
+}
+
+/// 202 while there is no list yet.
+fn answer_list(told: &Recommendations) -> Answer {
+    let status = if told.is_made {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    let page = serde_json::to_vec(&told.page).expect("answers have string keys only");
+    Answer::with_status(status, page)
 }
 
 /// What the query string of the simple form says.
@@ -328,7 +339,7 @@ pub(crate) async fn recommend_simply(
         };
         curation.recommend(&at.place, space, &wanted)
     };
-    Ok(Answer::value(&read(&app, list).await?))
+    Ok(answer_list(&read(&app, list).await?))
 }
 
 pub(crate) async fn explain(State(app): State<App>, at: At) -> Reply {

@@ -126,12 +126,14 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         .with_body("AskRecommendations")
         .or_no_body()
         .answers(200, "Recommendations")
+        .or_accepts("Recommendations")
     }
     "get" "/recommendations" "recommend_simply" "The same, asked in the query string."
         handlers::recommend_simply {
         .needs(Database(Read))
         .with_query(&["space", "filter", "skip", "limit"])
         .answers(200, "Recommendations")
+        .or_accepts("Recommendations")
     }
     "get" "/spaces/{space}/records/{record}/explain" "explain_record"
         "All that is known of one record, in numbers and words." handlers::explain {

@@ -11,6 +11,7 @@ mod curation;
 mod curation_drift;
 mod curation_expiry;
 mod curation_issues;
+mod curation_large;
 mod curation_map;
 mod curation_report;
 mod curation_scores;

@@ -1,0 +1,173 @@
+//! Production as columns: what a list is made of.
+//!
+//! What must stay true: rows are in the order of their ids, so that a list does not depend on how they came.
+
+use std::collections::{BTreeSet, HashMap};
+
+use vermilion_scores::{Graph, Pick, PriorityOptions, Signal, Undecided};
+
+use super::{Entry, Wanted};
+use crate::desk::{Decision, Row, State};
+use crate::fields::Context;
+
+/// Records whose neighbours say how far similarity reaches.
+const RADIUS_SAMPLE: usize = 2000;
+
+/// Production as columns, by id.
+#[derive(Default)]
+pub(super) struct Columns {
+    pub(super) ids: Vec<String>,
+    pub(super) places: HashMap<String, u32>,
+    uncertainty: Vec<f32>,
+    novelty: Vec<f32>,
+    trouble: Vec<f32>,
+    /// Not to be picked.
+    decided: Vec<bool>,
+    labelled: Vec<f32>,
+    rejected: Vec<f32>,
+    pub(super) triage: Vec<f32>,
+    classes: Vec<u32>,
+    groups: Vec<u32>,
+    /// Records that cover their neighbours, and those that were rejected.
+    pub(super) covering: Vec<u32>,
+    junk: Vec<u32>,
+    pub(super) triaged: Vec<String>,
+    /// When the first snooze ends.
+    pub(super) until: f64,
+    /// Whether there is no reference.
+    pub(super) degraded: bool,
+    /// What all of this is of.
+    pub(super) epoch: u64,
+    pub(super) as_of: u64,
+    pub(super) changes: u64,
+}
+
+/// Production as it is, for a list that is wanted.
+pub(super) fn columns(
+    state: &mut State,
+    wanted: &Wanted,
+    meant: Option<&BTreeSet<String>>,
+    now: f64,
+) -> Columns {
+    let percentiles = state.percentiles();
+    let degraded = state.reference.is_none();
+    let mut columns = Columns {
+        degraded,
+        epoch: state.epoch,
+        as_of: state.as_of,
+        changes: state.changes,
+        until: f64::INFINITY,
+        ..Columns::default()
+    };
+    for (id, row) in &state.rows {
+        if row.context == Some(Context::Triage) && row.decision.is_none() {
+            columns.triaged.push(id.clone());
+        }
+        // What has no signals yet comes onto the list when it has.
+        if !row.is_production() || (row.signals.is_none() && !degraded) {
+            continue;
+        }
+        let at = columns.ids.len() as u32;
+        let signals = row.signals.unwrap_or_default();
+        let rank = |signal, value: Option<f32>| {
+            value.map_or(0.0, |value| percentiles.rank(signal, value)) as f32
+        };
+        columns.places.insert(id.clone(), at);
+        columns.ids.push(id.clone());
+        columns.uncertainty.push(if degraded {
+            1.0
+        } else {
+            rank(Signal::Uncertainty, signals.uncertainty)
+        });
+        columns.novelty.push(rank(Signal::Novelty, signals.novelty));
+        let trouble = percentiles.trouble(&signals).value;
+        columns.trouble.push(trouble.unwrap_or(0.0) as f32);
+        let decided = row.is_decided(now);
+        let left_out = is_left_out(id, row, wanted, meant);
+        let hidden = left_out || (decided && !wanted.with_decided);
+        columns.decided.push(hidden);
+        columns.labelled.push(signals.novelty.unwrap_or(f32::MAX));
+        columns.rejected.push(f32::MAX);
+        columns.triage.push(f32::MAX);
+        let class = row.inferred.or(signals.inferred);
+        columns.classes.push(class.unwrap_or(u32::MAX));
+        // Those of no group are each their own.
+        columns.groups.push(row.group.unwrap_or(u32::MAX - at));
+        match row.decision {
+            Some(Decision::Junk) => columns.junk.push(at),
+            Some(Decision::Snoozed) if decided => {
+                columns.until = columns.until.min(row.snoozed_until);
+            }
+            Some(Decision::Snoozed) => {}
+            Some(_) => columns.covering.push(at),
+            None if row.label.is_some() || row.is_consumed => columns.covering.push(at),
+            None => {}
+        }
+    }
+    columns
+}
+
+/// Whether a record is none of those that the list is wanted of.
+fn is_left_out(id: &str, row: &Row, wanted: &Wanted, meant: Option<&BTreeSet<String>>) -> bool {
+    let of_dataset = |names: &Vec<String>| names.contains(&row.dataset);
+    meant.is_some_and(|meant| !meant.contains(id))
+        || !wanted.datasets.as_ref().is_none_or(of_dataset)
+}
+
+impl Columns {
+    /// What a list is made of.
+    pub(super) fn undecided<'a>(&'a self, graph: &'a Graph) -> Undecided<'a> {
+        Undecided {
+            graph,
+            uncertainty: &self.uncertainty,
+            novelty: &self.novelty,
+            trouble: &self.trouble,
+            decided: &self.decided,
+            labelled: &self.labelled,
+            triage: &self.triage,
+            rejected: &self.rejected,
+            classes: &self.classes,
+            groups: &self.groups,
+        }
+    }
+
+    /// The entry of a pick.
+    pub(super) fn entry(&self, pick: &Pick) -> Entry {
+        Entry {
+            id: self.ids[pick.row as usize].clone(),
+            priority: pick.priority,
+            gain: pick.gain,
+            coverage: pick.coverage,
+            drawn: pick.drawn,
+        }
+    }
+
+    /// The records whose neighbours are needed, ascending: those that may be picked, those that cover
+    /// or were rejected, and a sample by which similarity is measured.
+    pub(super) fn sought(&self, options: &PriorityOptions) -> Vec<u32> {
+        let rows = self.ids.len() as u32;
+        let open = (0..rows).filter(|&row| !self.decided[row as usize]);
+        let uncertainty = |row: u32| f64::from(self.uncertainty[row as usize]);
+        let open = options.candidates_of(open.collect(), uncertainty);
+        let step = self.ids.len().div_ceil(RADIUS_SAMPLE).max(1);
+        let mut sought: BTreeSet<u32> = (0..rows).step_by(step).collect();
+        sought.extend(open);
+        sought.extend(&self.covering);
+        sought.extend(&self.junk);
+        sought.into_iter().collect()
+    }
+
+    /// Notes what decided records cover, and how near rejected ones are.
+    pub(super) fn cover(&mut self, graph: &Graph) {
+        let spread = |from: &[u32], distances: &mut [f32]| {
+            for &row in from {
+                distances[row as usize] = 0.0;
+                for (neighbour, distance) in graph.edges(row as usize) {
+                    distances[neighbour] = distances[neighbour].min(distance);
+                }
+            }
+        };
+        spread(&self.covering, &mut self.labelled);
+        spread(&self.junk, &mut self.rejected);
+    }
+}
