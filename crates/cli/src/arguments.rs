@@ -5,6 +5,7 @@
 
 mod backups;
 mod curation;
+mod embed;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ pub(crate) use backups::{Backup, Backups, Restore};
 pub(crate) use curation::{
     Claim, Curation, CurationCommand, Drift, Head, Recommend, RetrainCommand, ShouldUpload, Upload,
 };
+pub(crate) use embed::{Embed, ModelFlags};
 
 /// The database for embeddings: one program, one data folder, every Chroma client.
 #[derive(Debug, Parser)]
@@ -26,7 +28,7 @@ pub(crate) use curation::{
     after_help = "Five minutes:\n  \
         vermilion demo                          load 3,000 real records, search them, keep serving\n  \
         vermilion serve --path ./data           serve a folder of your own on port 8000\n  \
-        vermilion import FILE --collection my   load JSONL or Parquet into ./vermilion-data\n  \
+        vermilion import FILE --collection my   load JSONL, CSV or Parquet into ./vermilion-data\n  \
         vermilion inspect --path ./data         see what a folder holds\n\n\
         From Python: pip install chromadb, then chromadb.HttpClient(port=8000)."
 )]
@@ -57,15 +59,21 @@ pub(crate) enum Command {
     Run(Run),
     /// Load 3,000 real records, search them, show the write path, and keep serving.
     Demo(Demo),
-    /// Load records from a JSONL or Parquet file; a rerun goes on after the last batch.
+    /// Make vectors of texts by the model all-MiniLM-L6-v2.
+    #[command(after_help = embed::EXAMPLES)]
+    Embed(Embed),
+    /// Load records from a JSONL, CSV or Parquet file; a rerun goes on after the last batch.
     #[command(
         after_help = "A record has an id and an embedding, and may have a document, metadata and a uri.\n\
             JSONL: {\"id\": \"a\", \"embedding\": [0.1, 0.2], \"document\": \"text\", \"metadata\": {\"k\": 1}, \"uri\": \"u\"}\n\
             (also base64 of little-endian f32 in `embedding`, or of f16 in `embedding_f16`; .jsonl.zst is read too).\n\
-            Parquet: columns id, embedding (list of floats), document, metadata (JSON text), uri.\n\n\
+            Parquet: columns id, embedding (list of floats), document, metadata (JSON text), uri.\n\
+            CSV: the same columns, vectors as JSON lists; other columns are metadata under their names.\n\
+            With --embed, records without a vector get that of their document by the model all-MiniLM-L6-v2.\n\n\
             Examples:\n  \
             vermilion import records.jsonl --collection my --path ./data\n  \
-            vermilion import records.parquet --collection my --url http://localhost:8000"
+            vermilion import records.parquet --collection my --url http://localhost:8000\n  \
+            vermilion import articles.csv --collection my --embed --space cosine"
     )]
     Import(Import),
     /// Import every collection of a data folder or a server of Chroma, with its settings; a rerun goes on.
@@ -264,10 +272,15 @@ pub(crate) struct Place {
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The file: .jsonl, .jsonl.zst or .parquet.
+    /// The file: .jsonl, .jsonl.zst, .csv or .parquet.
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) place: Place,
+    /// Make vectors of the documents of records that have none.
+    #[arg(long)]
+    pub(crate) embed: bool,
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
     /// How vectors are compared, where the collection is made.
     #[arg(long, value_enum, default_value_t = SpaceName::L2)]
     pub(crate) space: SpaceName,

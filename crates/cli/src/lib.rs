@@ -15,6 +15,7 @@ mod control;
 mod curation;
 mod demo;
 mod destinations;
+mod embed;
 mod failure;
 mod folders;
 mod inspect;
@@ -55,6 +56,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Run(run)) => serve::run(&run),
         Some(Command::Demo(demo)) => demo::demo(&demo),
         Some(Command::Import(import)) => transfer::import(&import),
+        Some(Command::Embed(request)) => embed::embed(&request),
         Some(Command::ImportChroma(import)) => chroma::import_chroma(&import),
         Some(Command::Export(export)) => transfer::export(&export),
         Some(Command::Backup(request)) => backup::backup(&request),
@@ -96,7 +98,8 @@ fn version(verbose: bool) -> String {
     if verbose {
         let word = |built_in: bool| if built_in { "yes" } else { "no" };
         return format!(
-            "{name}\nfeatures:\n  object-store: {}\n  otel: {}\n  parquet: {}\n  tls: {}\nplatform: {}-{}\nlicence: {}",
+            "{name}\nfeatures:\n  embed: {}\n  object-store: {}\n  otel: {}\n  parquet: {}\n  tls: {}\nplatform: {}-{}\nlicence: {}",
+            word(cfg!(feature = "embed")),
             word(cfg!(feature = "object-store")),
             word(cfg!(feature = "otel")),
             word(cfg!(feature = "parquet")),

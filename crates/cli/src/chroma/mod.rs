@@ -236,7 +236,7 @@ fn complete(
         outcome.incomplete += before - records.len();
     }
     for record in &records {
-        record.validate().map_err(|why| {
+        record.validate(false).map_err(|why| {
             let hint = "with --skip-incomplete records without a vector are left out";
             Failure::new(why).hint(hint)
         })?;

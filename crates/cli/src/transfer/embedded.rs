@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::Value;
 use vermilion_engine::config::SchedulerClass;
 use vermilion_engine::model::{
-    CollectionId, CollectionScope, Consistency, GetRequest, Include, NewCollection, Operation,
+    Collection, CollectionId, CollectionScope, Consistency, GetRequest, Include, Operation,
     ReadLevel, RecordSelection, Schema, Space,
 };
 use vermilion_engine::{Config, Database, ErrorKind};
 use vermilion_protocol::collections::decode_new_collection;
 
-use crate::arguments::{Place, SpaceName};
+use crate::arguments::Place;
 use crate::failure::Failure;
 
 use super::record::{Record, from_fetched, to_batch};
@@ -34,24 +34,24 @@ pub(crate) struct Embedded {
     database_name: String,
     folder: String,
     id: CollectionId,
+    function: Option<Value>,
 }
 
 impl Embedded {
-    /// Opens the folder and the collection, each made where it is not there.
-    pub(crate) fn open_or_create(place: &Place, space: SpaceName) -> Result<Self, Failure> {
-        let database = open(place)?;
-        let collection = database.create_collection(NewCollection {
-            tenant: place.tenant.clone(),
-            database: place.database.clone(),
-            name: place.collection.clone(),
-            metadata: None,
-            schema: schema_of(space.into()),
-            get_or_create: true,
-        })?;
-        Ok(Self::over(database, place, collection.id))
+    /// Opens the folder and the collection that `request` describes, each made where it is not there.
+    pub(crate) fn open_or_create(place: &Place, request: &Value) -> Result<Self, Failure> {
+        Self::made(open(place)?, place, request)
     }
 
-    /// Opens the folder and the collection that `request` describes, each made where it is not there.
+    fn made(database: Database, place: &Place, request: &Value) -> Result<Self, Failure> {
+        let body = request.to_string();
+        let new = decode_new_collection(&place.tenant, &place.database, body.as_bytes())
+            .map_err(|error| Failure::new(error.message))?;
+        let collection = database.create_collection(new)?;
+        Ok(Self::over(database, place, &collection))
+    }
+
+    /// The same, its tenant and database made where they are not there.
     pub(crate) fn create(place: &Place, request: &Value) -> Result<Self, Failure> {
         let database = open(place)?;
         let there = |made: vermilion_engine::Result<()>| match made {
@@ -61,11 +61,7 @@ impl Embedded {
         there(database.create_tenant(&place.tenant))?;
         let made = database.create_database(&place.tenant, &place.database);
         there(made.map(|_| ()))?;
-        let body = request.to_string();
-        let new = decode_new_collection(&place.tenant, &place.database, body.as_bytes())
-            .map_err(|error| Failure::new(error.message))?;
-        let collection = database.create_collection(new)?;
-        Ok(Self::over(database, place, collection.id))
+        Self::made(database, place, request)
     }
 
     /// Opens the folder and the collection, which must be there.
@@ -78,10 +74,10 @@ impl Embedded {
         }
         let database = open(place)?;
         let collection = database.collection(&place.tenant, &place.database, &place.collection)?;
-        Ok(Self::over(database, place, collection.id))
+        Ok(Self::over(database, place, &collection))
     }
 
-    fn over(database: Database, place: &Place, id: CollectionId) -> Self {
+    fn over(database: Database, place: &Place, collection: &Collection) -> Self {
         let folder = place
             .path
             .canonicalize()
@@ -91,7 +87,11 @@ impl Embedded {
             tenant: place.tenant.clone(),
             database_name: place.database.clone(),
             folder: folder.display().to_string(),
-            id,
+            id: collection.id,
+            function: collection
+                .schema
+                .vectors()
+                .and_then(|vectors| vectors.embedding_function.clone()),
         }
     }
 
@@ -105,6 +105,11 @@ impl Embedded {
 
     pub(crate) fn identity(&self) -> (String, String) {
         (self.folder.clone(), self.id.to_string())
+    }
+
+    /// The embedding function that the collection was made with, as it is kept.
+    pub(crate) fn function(&self) -> Option<&Value> {
+        self.function.as_ref()
     }
 
     pub(crate) fn batch_records_max(&self) -> usize {

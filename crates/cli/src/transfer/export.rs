@@ -76,6 +76,10 @@ pub(crate) fn export(arguments: &Export) -> Result<(), Failure> {
         return Err(Failure::usage("export does not compress")
             .hint("write to `-` and pipe it: vermilion export - ... | zstd > FILE"));
     }
+    if format == Format::Csv {
+        return Err(Failure::usage("export writes no CSV")
+            .hint("name a file that ends in .jsonl or .parquet"));
+    }
     if !standard && arguments.file.exists() && !arguments.overwrite {
         return Err(
             Failure::new(format!("{} is there already", arguments.file.display()))

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use crate::arguments::Import;
 use crate::console::{grouped, note, say};
+use crate::embed::Embedder;
 use crate::failure::Failure;
 
+use super::csv::CsvReader;
 use super::jsonl::JsonlReader;
 #[cfg(feature = "parquet")]
 use super::parquet::ParquetReader;
@@ -16,20 +18,33 @@ use super::{Format, Progress, Record, format_of};
 /// Bytes of records at which a batch ends even if it is not full, so that a request stays small.
 const BATCH_BYTES: usize = 16 << 20;
 
+/// The embedding function by whose name collections keep that their vectors are the model's, so that clients
+/// make those of queries by it.
+const FUNCTION: &str = "default";
+/// The names of functions with this model.
+const SAME_MODEL: [&str; 2] = [FUNCTION, "onnx_mini_lm_l6_v2"];
+
 /// A file that records are read from.
 enum Reader {
     Jsonl(JsonlReader),
+    Csv(CsvReader),
     #[cfg(feature = "parquet")]
     Parquet(ParquetReader),
 }
 
 impl Reader {
-    fn open(file: &Path) -> Result<Self, Failure> {
+    /// Opens a file; with `to_embed` records may have no vector.
+    fn open(file: &Path, to_embed: bool) -> Result<Self, Failure> {
+        let jsonl = |compressed| {
+            let reader = JsonlReader::open(file, compressed)?;
+            Ok(Self::Jsonl(reader.with_embedding(to_embed)))
+        };
         match format_of(file)? {
-            Format::Jsonl => Ok(Self::Jsonl(JsonlReader::open(file, false)?)),
-            Format::CompressedJsonl => Ok(Self::Jsonl(JsonlReader::open(file, true)?)),
+            Format::Jsonl => jsonl(false),
+            Format::CompressedJsonl => jsonl(true),
+            Format::Csv => Ok(Self::Csv(CsvReader::open(file, to_embed)?)),
             #[cfg(feature = "parquet")]
-            Format::Parquet => Ok(Self::Parquet(ParquetReader::open(file)?)),
+            Format::Parquet => Ok(Self::Parquet(ParquetReader::open(file, to_embed)?)),
             #[cfg(not(feature = "parquet"))]
             Format::Parquet => unreachable!("the format is refused without the feature"),
         }
@@ -38,6 +53,7 @@ impl Reader {
     fn next(&mut self) -> Result<Option<Record>, Failure> {
         match self {
             Self::Jsonl(reader) => reader.next(),
+            Self::Csv(reader) => reader.next(),
             #[cfg(feature = "parquet")]
             Self::Parquet(reader) => reader.next(),
         }
@@ -46,6 +62,7 @@ impl Reader {
     fn skip(&mut self, records: u64) -> Result<(), Failure> {
         match self {
             Self::Jsonl(reader) => reader.skip(records),
+            Self::Csv(reader) => reader.skip(records),
             #[cfg(feature = "parquet")]
             Self::Parquet(reader) => reader.skip(records),
         }
@@ -55,6 +72,7 @@ impl Reader {
     fn position(&self, file_bytes: u64) -> (u64, u64) {
         match self {
             Self::Jsonl(reader) => (reader.consumed(), file_bytes),
+            Self::Csv(reader) => (reader.consumed(), file_bytes),
             #[cfg(feature = "parquet")]
             Self::Parquet(reader) => reader.position(),
         }
@@ -74,9 +92,15 @@ impl Reader {
 
 /// Runs the command.
 pub(crate) fn import(arguments: &Import) -> Result<(), Failure> {
-    let mut reader = Reader::open(&arguments.file)?;
-    let collection = Collection::open_or_create(&arguments.place, arguments.space)?;
-    let imported = import_into(arguments, &mut reader, &collection);
+    let mut reader = Reader::open(&arguments.file, arguments.embed)?;
+    let embedder = if arguments.embed {
+        Some(Embedder::open(&arguments.model)?)
+    } else {
+        None
+    };
+    let function = arguments.embed.then_some(FUNCTION);
+    let collection = Collection::open_or_create(&arguments.place, arguments.space, function)?;
+    let imported = import_into(arguments, &mut reader, embedder.as_ref(), &collection);
     let closed = collection.close();
     imported?;
     closed
@@ -85,8 +109,12 @@ pub(crate) fn import(arguments: &Import) -> Result<(), Failure> {
 fn import_into(
     arguments: &Import,
     reader: &mut Reader,
+    embedder: Option<&Embedder>,
     collection: &Collection,
 ) -> Result<(), Failure> {
+    if embedder.is_some() {
+        check_function(arguments, collection)?;
+    }
     let (place, id) = collection.identity();
     let state = State::of(&arguments.file, place, id)?;
     let behind = if arguments.restart {
@@ -105,11 +133,14 @@ fn import_into(
     let mut progress = Progress::start("importing", reader.position(state.file_bytes()).1);
     let mut records = behind;
     let went = loop {
-        let batch = match reader.batch(count) {
+        let mut batch = match reader.batch(count) {
             Ok(batch) if batch.is_empty() => break Ok(()),
             Ok(batch) => batch,
             Err(failure) => break Err(failure),
         };
+        if let Some(embedder) = embedder {
+            embedder.fill(&mut batch);
+        }
         let kept = collection.upsert(&batch).and_then(|()| {
             records += batch.len() as u64;
             state.keep(records)
@@ -140,4 +171,17 @@ fn import_into(
         arguments.place.collection,
         took.as_secs_f64()
     ))
+}
+
+/// Refuses a collection whose vectors are made by another model.
+fn check_function(arguments: &Import, collection: &Collection) -> Result<(), Failure> {
+    match collection.function() {
+        Some(name) if !SAME_MODEL.contains(&name) => Err(Failure::new(format!(
+            "the vectors of collection {} are made by the embedding function `{name}`, and --embed makes them by \
+             all-MiniLM-L6-v2",
+            arguments.place.collection
+        ))
+        .hint("name another collection with --collection, or give the vectors in the file")),
+        _ => Ok(()),
+    }
 }

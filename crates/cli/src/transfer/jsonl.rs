@@ -24,6 +24,7 @@ pub(crate) struct JsonlReader {
     line: u64,
     text: Vec<u8>,
     consumed: Arc<AtomicU64>,
+    to_embed: bool,
 }
 
 /// Counts the bytes that were read of a file.
@@ -103,7 +104,13 @@ impl JsonlReader {
             line: 0,
             text: Vec::new(),
             consumed,
+            to_embed: false,
         })
+    }
+
+    /// The same, of records that may have no vector with `to_embed`.
+    pub(crate) fn with_embedding(self, to_embed: bool) -> Self {
+        Self { to_embed, ..self }
     }
 
     /// Bytes of the file read so far.
@@ -127,11 +134,12 @@ impl JsonlReader {
         if !self.next_line()? {
             return Ok(None);
         }
-        match parse(&self.text) {
+        match parse(&self.text, self.to_embed) {
             Ok(record) => Ok(Some(record)),
             Err(why) => Err(
-                Failure::new(format!("{} line {}: {why}", self.name, self.line))
-                    .hint("`vermilion import --help` shows what a line looks like"),
+                Failure::new(format!("{} line {}: {why}", self.name, self.line)).hint(
+                    "`vermilion import --help` shows what a line looks like; --embed makes vectors",
+                ),
             ),
         }
     }
@@ -211,7 +219,7 @@ fn decode(text: &str, width: usize) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn parse(text: &[u8]) -> Result<Record, String> {
+fn parse(text: &[u8], to_embed: bool) -> Result<Record, String> {
     let line: Line = serde_json::from_slice(text).map_err(|error| {
         let text = error.to_string();
         // Of the place, only the column says something: the text is one line.
@@ -233,6 +241,6 @@ fn parse(text: &[u8]) -> Result<Record, String> {
         metadata: line.metadata,
         uri: line.uri,
     };
-    record.validate()?;
+    record.validate(to_embed)?;
     Ok(record)
 }

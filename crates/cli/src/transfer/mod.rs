@@ -4,6 +4,7 @@
 //! on after the last batch that was acknowledged. Records are the same whichever file format and
 //! whichever place (a folder, a server) they pass through.
 
+mod csv;
 mod embedded;
 mod export;
 mod import;
@@ -40,6 +41,7 @@ use crate::failure::Failure;
 enum Format {
     Jsonl,
     CompressedJsonl,
+    Csv,
     Parquet,
 }
 
@@ -55,6 +57,8 @@ fn format_of(file: &Path) -> Result<Format, Failure> {
         Ok(Format::Jsonl)
     } else if ends(&[".jsonl.zst", ".ndjson.zst", ".json.zst"]) {
         Ok(Format::CompressedJsonl)
+    } else if ends(&[".csv"]) {
+        Ok(Format::Csv)
     } else if ends(&[".parquet"]) {
         if cfg!(feature = "parquet") {
             Ok(Format::Parquet)
@@ -65,7 +69,7 @@ fn format_of(file: &Path) -> Result<Format, Failure> {
     } else {
         Err(
             Failure::usage(format!("{} is no file of a known format", file.display()))
-                .hint("names end in .jsonl, .jsonl.zst or .parquet"),
+                .hint("names end in .jsonl, .jsonl.zst, .csv or .parquet"),
         )
     }
 }

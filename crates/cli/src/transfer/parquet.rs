@@ -33,10 +33,12 @@ pub(super) struct ParquetReader {
     name: String,
     row: u64,
     rows: u64,
+    to_embed: bool,
 }
 
 impl ParquetReader {
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    /// Opens a file; with `to_embed` records may have no vector.
+    pub(super) fn open(path: &Path, to_embed: bool) -> Result<Self, Failure> {
         let name = path.display().to_string();
         let file = File::open(path)
             .map_err(|error| Failure::from(error).context(format!("cannot open {name}")))?;
@@ -51,7 +53,7 @@ impl ParquetReader {
                 return Err(wrong(format!("it has a column `{}`", field.name())));
             }
         }
-        for needed in &COLUMNS[..2] {
+        for needed in &COLUMNS[..if to_embed { 1 } else { 2 }] {
             if builder.schema().column_with_name(needed).is_none() {
                 return Err(wrong(format!("it has no column `{needed}`")));
             }
@@ -67,6 +69,7 @@ impl ParquetReader {
             name,
             row: 0,
             rows,
+            to_embed,
         })
     }
 
@@ -98,13 +101,15 @@ impl ParquetReader {
         }
         self.row += 1;
         let record = self.decoded.pop_front().expect("the loop filled it");
-        record.validate().map_err(|why| self.wrong(&why))?;
+        record
+            .validate(self.to_embed)
+            .map_err(|why| self.wrong(&why))?;
         Ok(Some(record))
     }
 
     fn wrong(&self, why: &str) -> Failure {
         Failure::new(format!("{} near row {}: {why}", self.name, self.row))
-            .hint("`vermilion import --help` says what the columns hold")
+            .hint("`vermilion import --help` says what the columns hold; --embed makes vectors")
     }
 }
 
@@ -118,9 +123,7 @@ fn decode(batch: &RecordBatch) -> Result<VecDeque<Record>, String> {
     };
     let (ids, documents, uris) = (texts("id")?, texts("document")?, texts("uri")?);
     let metadata = texts("metadata")?;
-    let embeddings = batch
-        .column_by_name("embedding")
-        .ok_or("there is no column `embedding`")?;
+    let embeddings = batch.column_by_name("embedding");
     let mut records = VecDeque::with_capacity(batch.num_rows());
     let columns = ids.into_iter().zip(documents).zip(uris).zip(metadata);
     for (row, (((id, document), uri), metadata)) in columns.enumerate() {
@@ -133,7 +136,7 @@ fn decode(batch: &RecordBatch) -> Result<VecDeque<Record>, String> {
                 })?),
             };
         records.push_back(Record {
-            embedding: vector(embeddings, row)?,
+            embedding: embeddings.map_or_else(|| Ok(Vec::new()), |column| vector(column, row))?,
             id,
             document,
             metadata,

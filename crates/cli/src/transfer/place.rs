@@ -1,6 +1,6 @@
 //! Where records come from or go to: a data folder in this process, or a running server.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::arguments::{Place, SpaceName};
 use crate::failure::Failure;
@@ -18,11 +18,26 @@ pub(crate) enum Collection {
 }
 
 impl Collection {
-    /// The collection, made with `space` where it is not there.
-    pub(crate) fn open_or_create(place: &Place, space: SpaceName) -> Result<Self, Failure> {
+    /// The collection, made with `space` and an embedding function of the name `function` where it is not
+    /// there.
+    pub(crate) fn open_or_create(
+        place: &Place,
+        space: SpaceName,
+        function: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let mut configuration = json!({"hnsw": {"space": space.text()}});
+        if let Some(name) = function {
+            let known = json!({"type": "known", "name": name, "config": {}});
+            configuration["embedding_function"] = known;
+        }
+        let request = json!({
+            "name": place.collection,
+            "configuration": configuration,
+            "get_or_create": true,
+        });
         match &place.url {
-            Some(url) => Ok(Self::Remote(Remote::open_or_create(url, place, space)?)),
-            None => Ok(Self::Embedded(Embedded::open_or_create(place, space)?)),
+            Some(url) => Ok(Self::Remote(Remote::open_or_create(url, place, &request)?)),
+            None => Ok(Self::Embedded(Embedded::open_or_create(place, &request)?)),
         }
     }
 
@@ -49,6 +64,15 @@ impl Collection {
             Self::Embedded(embedded) => embedded.identity(),
             Self::Remote(remote) => remote.identity(),
         }
+    }
+
+    /// The name of the embedding function that the collection was made with.
+    pub(crate) fn function(&self) -> Option<&str> {
+        let described = match self {
+            Self::Embedded(embedded) => embedded.function(),
+            Self::Remote(remote) => remote.function(),
+        };
+        described?.get("name")?.as_str()
     }
 
     /// Records that one batch may have.

@@ -74,9 +74,12 @@ impl Progress {
             bar.set_position(position.min(self.total));
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            let percent = position.min(self.total) * 100 / self.total.max(1);
+            // Where the end is not known, only what is done is told.
+            let percent = position.min(self.total) * 100;
+            let percent = percent.checked_div(self.total);
+            let share = percent.map_or_else(String::new, |percent| format!("{percent} %, "));
             note(&format!(
-                "{}: {percent} %, {} records",
+                "{}: {share}{} records",
                 self.what,
                 grouped(records)
             ));

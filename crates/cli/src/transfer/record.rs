@@ -19,13 +19,19 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Refuses what no collection takes.
-    pub(crate) fn validate(&self) -> Result<(), String> {
+    /// Refuses what no collection takes; with `to_embed` a document does in place of a vector.
+    pub(crate) fn validate(&self, to_embed: bool) -> Result<(), String> {
         if self.id.is_empty() {
             return Err("the id is empty; an id has at least one character".to_owned());
         }
-        if self.embedding.is_empty() {
+        if self.embedding.is_empty() && !to_embed {
             return Err(format!("record `{}` has no embedding", self.id));
+        }
+        if self.embedding.is_empty() && self.document.is_none() {
+            return Err(format!(
+                "record `{}` has neither an embedding nor a document to make one of",
+                self.id
+            ));
         }
         if self.embedding.iter().any(|number| !number.is_finite()) {
             return Err(format!(

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
 
-use crate::arguments::{Place, SpaceName};
+use crate::arguments::Place;
 use crate::configuration::API_KEY_VARIABLE;
 #[cfg(feature = "tls")]
 use crate::configuration::CA_VARIABLE;
@@ -40,6 +40,7 @@ pub(crate) struct Remote {
     collection: String,
     id: String,
     batch_records_max: usize,
+    function: Option<Value>,
 }
 
 /// An answer of `get`.
@@ -55,6 +56,13 @@ struct Answer {
 #[derive(Deserialize)]
 struct Described {
     id: String,
+    #[serde(default)]
+    configuration_json: Configuration,
+}
+
+#[derive(Default, Deserialize)]
+struct Configuration {
+    embedding_function: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -63,19 +71,14 @@ struct PreFlight {
 }
 
 impl Remote {
-    /// The collection, made with `space` where it is not there.
+    /// The collection that `request` describes, made where it is not there.
     pub(crate) fn open_or_create(
         url: &str,
         place: &Place,
-        space: SpaceName,
+        request: &Value,
     ) -> Result<Self, Failure> {
         Self::connect(url, place, |agent, collections| {
-            let body = json!({
-                "name": place.collection,
-                "configuration": {"hnsw": {"space": space.text()}},
-                "get_or_create": true,
-            });
-            post(agent, collections, &body)
+            post(agent, collections, request)
         })
     }
 
@@ -94,9 +97,7 @@ impl Remote {
         let databases = format!("{tenant}/databases");
         let database = format!("{databases}/{}", encoded(&place.database));
         make(&database, &databases, &place.database)?;
-        Self::connect(url, place, |agent, collections| {
-            post(agent, collections, request)
-        })
+        Self::open_or_create(url, place, request)
     }
 
     /// The collection, which must be there.
@@ -128,11 +129,17 @@ impl Remote {
             collection: format!("{collections}/{}", described.id),
             id: described.id,
             batch_records_max: limits.max_batch_size.max(1),
+            function: described.configuration_json.embedding_function,
         })
     }
 
     pub(crate) fn identity(&self) -> (String, String) {
         (self.server.clone(), self.id.clone())
+    }
+
+    /// The embedding function that the collection was made with, as it is kept.
+    pub(crate) fn function(&self) -> Option<&Value> {
+        self.function.as_ref()
     }
 
     pub(crate) fn batch_records_max(&self) -> usize {

@@ -140,6 +140,7 @@ fn formats_are_told_by_name() {
     let format = |name: &str| format_of(Path::new(name)).ok();
     assert_eq!(format("a/b.JSONL"), Some(Format::Jsonl));
     assert_eq!(format("b.jsonl.zst"), Some(Format::CompressedJsonl));
+    assert_eq!(format("b.csv"), Some(Format::Csv));
     assert_eq!(format("b.jsonl.gz"), None);
     assert_eq!(format("b"), None);
     #[cfg(feature = "parquet")]
@@ -184,7 +185,7 @@ fn a_parquet_file_reads_back_as_it_was() {
     writer.write(&varied()).expect("writable");
     writer.write(&varied()).expect("writable");
     writer.finish().expect("writable");
-    let mut reader = ParquetReader::open(&path).expect("readable");
+    let mut reader = ParquetReader::open(&path, false).expect("readable");
     reader.skip(2).expect("there are four");
     let mut records = Vec::new();
     while let Some(record) = reader.next().expect("readable") {
