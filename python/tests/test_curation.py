@@ -584,11 +584,15 @@ def test_lists_that_were_asked_for_while_scores_were_missing_are_made_again(cur,
     with cur.production(embedding_set) as session:
         session.log(of_class(0, rows, 3, 1.0), [f"p/{row}" for row in range(rows)])
     space = cur.space(embedding_set)
-    # Too many to be scored by a request: this list is made of what has scores.
+    # Too many for a request: the server makes it meanwhile, of what has scores.
     space.recommend(5, explain=False)
     space.wait()
     assert space.recommend(5, explain=False).total > 0
-    assert space.recommend(5, explain=False, candidates=1.0).total == 10_000
+    end = time.monotonic() + 60
+    while not (told := space.recommend(5, explain=False, candidates=1.0)).ready:
+        assert time.monotonic() < end, told
+        time.sleep(0.1)
+    assert told.total == 10_000
 
 
 def test_a_trigger_begins_a_retraining_once_enough_is_labelled(cur, embedding_set):

@@ -455,7 +455,7 @@ class Space(Upkeep):
         return None if told["retraining"] is None else Lease(self._connection, told)
 
     def wait(self, seconds: float = 600.0) -> Answer:
-        """Waits until every score is as of now.
+        """Waits until every score is as of now, and there is a list.
 
         Args:
             seconds: How long to wait at most.
@@ -465,12 +465,12 @@ class Space(Upkeep):
 
         Raises:
             InvalidArgumentError: ``reason`` is ``no_reference``: there is no training data to score against.
-            TimeoutError: Records are stale still.
+            TimeoutError: Records are stale still, or the list is being made.
         """
         told: dict[str, Any] = {}
         for _ in tries(seconds):
             told = self._ask("POST", "/recommendations", {"n": 0}, again=True)
-            if told["stale_records"] == 0:
+            if told["stale_records"] == 0 and (told["ready"] or told["total"]):
                 return Answer({name: told[name] for name in ("epoch", "as_of_seq", "stale_records")})
         raise TimeoutError(f"{told['stale_records']} records are stale after {seconds} s")
 
