@@ -1,8 +1,9 @@
-//! Measures filters of metadata: prints one JSON object for each filter. Times are of this thread's
-//! processor (Linux).
+//! Measures filters of metadata: prints one JSON object for each filter, with the time of the first request
+//! and of those that come again. Times are of this thread's processor (Linux).
 //!
-//! `cargo run --release -p vermilion-engine --example filters -- ROWS` writes ROWS records of 10 fields
-//! to a database in memory, and asks for the first ten that pass each filter.
+//! `cargo run --release -p vermilion-engine --example filters -- ROWS [DIMENSION]` writes ROWS records of 10
+//! fields to a database in memory, and asks for the first ten that pass each filter. With vectors of DIMENSION
+//! numbers it asks for the ten nearest that pass too, and again once some records are deleted.
 
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
 
@@ -10,9 +11,10 @@
 mod support;
 
 use support::{cpu_seconds, fill, scope_of};
+use vermilion_engine::Database;
 use vermilion_engine::model::{
-    Comparison, Embeddings, Filter, GetRequest, MetadataColumn, Number, Operation, OptionalStrings,
-    RecordBatch, RecordSelection, Scalar, Schema, Value,
+    CollectionScope, Comparison, Embeddings, Filter, GetRequest, MetadataColumn, Number, Operation,
+    OptionalStrings, QueryRequest, RecordBatch, RecordSelection, Scalar, Schema, Value,
 };
 
 const BATCH: usize = 20_000;
@@ -53,16 +55,27 @@ fn fields(row: usize) -> [(&'static str, Value); 10] {
     ]
 }
 
-fn batch(first: usize, rows: usize) -> RecordBatch {
+/// A vector near one of 1,000 points.
+fn vector(row: usize, dimension: usize) -> Vec<f32> {
+    let number = |of: u64, axis: usize| mixed(axis, of) as f32 / u64::MAX as f32 - 0.5;
+    let point = 1000 + row as u64 % 1000;
+    (0..dimension)
+        .map(|axis| number(point, axis) + 0.3 * number(10_000 + row as u64, axis))
+        .collect()
+}
+
+fn batch(first: usize, rows: usize, dimension: usize) -> RecordBatch {
     let mut metadata = MetadataColumn::default();
     for row in first..first + rows {
         metadata.push_row(fields(row));
     }
     let ids: Vec<String> = (first..first + rows).map(|row| row.to_string()).collect();
+    let vectors = (first..first + rows).flat_map(|row| vector(row, dimension));
+    let vectors: Vec<f32> = vectors.collect();
     RecordBatch {
         operations: vec![Operation::Add; rows],
         ids: ids.iter().map(String::as_str).collect(),
-        embeddings: Embeddings::new(1, vec![1.0; rows]).expect("whole rows"),
+        embeddings: Embeddings::new(dimension, vectors).expect("whole rows"),
         documents: OptionalStrings::absent(rows),
         uris: OptionalStrings::absent(rows),
         metadata,
@@ -169,32 +182,109 @@ fn many(rows: usize) -> Vec<(&'static str, Filter)> {
     ]
 }
 
+/// What a request takes when it comes for the first time, and when it came before: milliseconds of this
+/// thread, and the records that it found.
+fn measure(mut ask: impl FnMut() -> usize) -> (f64, f64, usize) {
+    let mut time = || {
+        let begun = cpu_seconds();
+        let found = ask();
+        ((cpu_seconds() - begun) * 1e3, found)
+    };
+    let (first, found) = time();
+    // The second one keeps what the others find.
+    time();
+    let again = (0..5).map(|_| time().0).fold(f64::INFINITY, f64::min);
+    (first, again, found)
+}
+
+fn tell(kind: &str, what: &str, (first, again, found): (f64, f64, usize)) {
+    println!(
+        "{{\"{kind}\":\"{what}\",\"found\":{found},\"first_ms\":{first:.3},\"again_ms\":{again:.3}}}"
+    );
+}
+
+fn selection(filter: Option<Filter>) -> RecordSelection {
+    RecordSelection { ids: None, filter }
+}
+
+/// Asks for the first ten that pass.
+fn first_ten(database: &Database, scope: CollectionScope<'_>, filter: Filter) -> usize {
+    let request = GetRequest {
+        selection: selection(Some(filter)),
+        limit: Some(10),
+        ..GetRequest::default()
+    };
+    let got = database.get(scope, &request);
+    got.expect("a sound filter").ids.len()
+}
+
+/// Asks for the ten nearest that pass, of another vector each time.
+fn nearest_ten(
+    database: &Database,
+    scope: CollectionScope<'_>,
+    dimension: usize,
+    filter: Option<&Filter>,
+) -> (f64, f64, usize) {
+    let mut at = 0;
+    measure(|| {
+        at += 1;
+        let request = QueryRequest {
+            embeddings: Embeddings::new(dimension, vector(usize::MAX - at, dimension))
+                .expect("one"),
+            n_results: 10,
+            selection: selection(filter.cloned()),
+            ..QueryRequest::default()
+        };
+        let found = database.query(scope, &request);
+        found.expect("a sound query")[0].records.ids.len()
+    })
+}
+
 fn main() {
-    let Some(rows) = std::env::args().nth(1) else {
-        println!("ROWS");
+    let mut arguments = std::env::args().skip(1);
+    let Some(rows) = arguments.next() else {
+        println!("ROWS [DIMENSION]");
         return;
     };
     let rows: usize = rows.parse().expect("a number of rows");
+    let dimension = arguments.next();
+    let dimension: usize = dimension.map_or(1, |text| text.parse().expect("a dimension"));
     let batches = (0..rows).step_by(BATCH);
-    let batches = batches.map(|first| batch(first, BATCH.min(rows - first)));
+    let batches = batches.map(|first| batch(first, BATCH.min(rows - first), dimension));
     let (database, collection) = fill(Schema::default(), batches);
     let scope = scope_of(&collection);
     for (what, filter) in single(rows).into_iter().chain(many(rows)) {
-        let request = GetRequest {
-            selection: RecordSelection {
-                ids: None,
-                filter: Some(filter),
-            },
-            limit: Some(10),
-            ..GetRequest::default()
-        };
-        let (mut best, mut found) = (f64::INFINITY, 0);
-        for _ in 0..5 {
-            let begun = cpu_seconds();
-            let got = database.get(scope, &request).expect("a sound filter");
-            best = best.min((cpu_seconds() - begun) * 1e3);
-            found = got.ids.len();
+        tell(
+            "filter",
+            what,
+            measure(|| first_ten(&database, scope, filter.clone())),
+        );
+    }
+    if dimension == 1 {
+        return;
+    }
+    let nearest = |what: &str, filter: Option<Filter>| {
+        tell(
+            "nearest",
+            what,
+            nearest_ten(&database, scope, dimension, filter.as_ref()),
+        );
+    };
+    nearest("all", None);
+    for (what, filter) in single(rows) {
+        nearest(what, Some(filter));
+    }
+    for share in [1000, 10] {
+        let ids: Vec<String> = (0..rows)
+            .step_by(share)
+            .map(|row| row.to_string())
+            .collect();
+        for ids in ids.chunks(BATCH) {
+            let gone = RecordBatch::deletion(ids.iter().map(String::as_str).collect());
+            database.write(scope, gone).expect("the batch is sound");
         }
-        println!("{{\"filter\":\"{what}\",\"found\":{found},\"cpu_ms\":{best:.3}}}");
+        nearest(&format!("all, 1 of {share} deleted"), None);
+        let half = test("open", Comparison::Equal(Scalar::Bool(true)));
+        nearest(&format!("half, 1 of {share} deleted"), Some(half));
     }
 }

@@ -7,12 +7,11 @@
 use std::ops::Range;
 
 use super::distance::QueryVector;
-use super::plan::Chosen;
+use super::plan::{Chosen, in_part};
 use super::tiled::{Room, Tiled};
 use super::top::{Candidate, Top};
 use super::{Location, Part};
 use crate::Result;
-use crate::segments::vector::{Mask, VectorIndex};
 use crate::segments::{RowSet, Source};
 
 /// Numbers in a block of rows: few enough to stay in the processor's cache between queries.
@@ -43,11 +42,7 @@ impl<'a> Rows<'a> {
             (Chosen::Everything, None) => Self::All(part.source.rows()),
             (Chosen::Everything, Some(live)) => Self::Set(live),
             (Chosen::Sets(sets), _) => Self::Set(&sets[number]),
-            (Chosen::Listed(locations), _) => {
-                let first = locations.partition_point(|location| location.part < number);
-                let end = locations.partition_point(|location| location.part <= number);
-                Self::Few(&locations[first..end])
-            }
+            (Chosen::Listed(locations), _) => Self::Few(in_part(locations, number)),
         }
     }
 
@@ -57,19 +52,6 @@ impl<'a> Rows<'a> {
             Self::All(rows) => u64::from(rows),
             Self::Set(set) => u64::from(set.len()),
             Self::Few(few) => few.len() as u64,
-        }
-    }
-
-    /// The mask of `index` that admits them; `None` where they are all.
-    pub(super) fn mask(self, index: &VectorIndex) -> Result<Option<Mask>> {
-        match self {
-            Self::All(_) => Ok(None),
-            Self::Set(set) => index.mask(set).map(Some),
-            Self::Few(few) => {
-                let mut set = RowSet::none(index.rows());
-                few.iter().for_each(|location| set.insert(location.row));
-                index.mask(&set).map(Some)
-            }
         }
     }
 }

@@ -8,12 +8,13 @@
 //! are free, and the answer does not depend on whether they are.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use vermilion_kernels::prefetch;
 
 use super::distance::QueryVector;
 use super::exact::{Rows, block_rows, nearest_in_source};
-use super::plan::{Chosen, live};
+use super::plan::{Chosen, Passed, in_part, live};
 use super::top::{Candidate, Top};
 use super::{Location, Part, Snapshot};
 use crate::Result;
@@ -71,43 +72,48 @@ fn attempt(
     if count == 0 {
         return Ok(Some(tops));
     }
-    let living: Vec<Option<RowSet>> = (snapshot.parts.iter())
-        .map(|part| {
-            let some = matches!(chosen, Chosen::Everything) && !part.dead.is_empty();
-            some.then(|| live(part))
-        })
-        .collect();
+    let few = EXACT_ROWS.max(u64::from(count) * EXACT_ROWS_FACTOR);
     let (mut indexed, mut plain) = (Vec::new(), Vec::new());
     for (number, part) in snapshot.parts.iter().enumerate() {
-        let rows = Rows::of(part, number, chosen, living[number].as_ref());
         let file = part.source.vector_index().filter(|_| !recall.is_exact());
-        if rows.len() > EXACT_ROWS.max(u64::from(count) * EXACT_ROWS_FACTOR)
+        if may_answer(chosen, number, part) > few
             && let Some(file) = file
             && let Some(index) = file.searched()
             && queries.iter().all(|query| index.can_rank(query.values))
         {
-            let Some(mask) = file.unless_damaged(rows.mask(index))? else {
+            let mask = mask_of(chosen, (number, part), file, index);
+            let Some(mask) = file.unless_damaged(mask)? else {
                 return Ok(None);
             };
-            indexed.push(Indexed {
-                number,
-                part,
-                file,
-                index,
-                effort: index.effort(count as usize, recall.share()),
-                mask,
-            });
-        } else {
-            plain.push((number, rows));
+            if mask
+                .as_ref()
+                .is_none_or(|mask| u64::from(mask.rows()) > few)
+            {
+                indexed.push(Indexed {
+                    number,
+                    part,
+                    file,
+                    index,
+                    effort: index.effort(count as usize, recall.share()),
+                    mask,
+                });
+                continue;
+            }
         }
+        let living = matches!(chosen, Chosen::Everything) && !part.dead.is_empty();
+        plain.push((number, living.then(|| live(part))));
     }
     indexed.sort_by_key(|one| std::cmp::Reverse(one.index.rows()));
+    let plain = plain.iter().map(|(number, living)| {
+        let part = &snapshot.parts[*number];
+        (*number, Rows::of(part, *number, chosen, living.as_ref()))
+    });
     let work = Work {
         snapshot,
         queries,
         count: count as usize,
         indexed,
-        plain,
+        plain: plain.collect(),
     };
     let helpers = Helpers::take(work.threads() - 1);
     let tasks = work.tasks(helpers.count() + 1);
@@ -124,6 +130,45 @@ fn attempt(
     Ok(Some(tops))
 }
 
+/// How many rows of a part may answer at most.
+fn may_answer(chosen: &Chosen, number: usize, part: &Part) -> u64 {
+    match chosen {
+        Chosen::Everything => {
+            let rows = part.source.rows();
+            u64::from(rows) - part.dead.range_cardinality(..rows)
+        }
+        Chosen::Sets(sets) => u64::from(sets[number].at_most()),
+        Chosen::Listed(locations) => in_part(locations, number).len() as u64,
+    }
+}
+
+/// The rows of a part that may answer, as its index takes them; `None` where they are all.
+fn mask_of(
+    chosen: &Chosen,
+    (number, part): (usize, &Part),
+    file: &VectorFile,
+    index: &VectorIndex,
+) -> Result<Option<Arc<Mask>>> {
+    let living = || file.living(index, &part.dead);
+    Ok(match chosen {
+        Chosen::Everything if part.dead.is_empty() => None,
+        Chosen::Everything => Some(living()?),
+        Chosen::Sets(sets) => Some(match &sets[number] {
+            Passed::Found(rows) => Arc::new(index.mask(rows)?),
+            Passed::Known { all, .. } if part.dead.is_empty() => all.mask(index)?,
+            Passed::Known { all, .. } => {
+                Arc::new(index.mask_of_both(&*all.mask(index)?, &*living()?))
+            }
+        }),
+        Chosen::Listed(locations) => {
+            let mut rows = RowSet::none(index.rows());
+            let here = in_part(locations, number).iter();
+            here.for_each(|location| rows.insert(location.row));
+            Some(Arc::new(index.mask(&rows)?))
+        }
+    })
+}
+
 /// A part whose index is to be searched.
 struct Indexed<'a> {
     number: usize,
@@ -132,7 +177,7 @@ struct Indexed<'a> {
     index: &'a VectorIndex,
     effort: Effort,
     /// The rows that may answer; `None` for all.
-    mask: Option<Mask>,
+    mask: Option<Arc<Mask>>,
 }
 
 /// Something that one thread does at a time.
@@ -233,7 +278,7 @@ fn search_indexes(
     let mut bests: Vec<Best> = queries.iter().map(|_| Best::new(depth)).collect();
     let values: Vec<&[f32]> = queries.iter().map(|query| query.values).collect();
     for (at, one) in (0..).zip(indexed) {
-        let (effort, mask) = (&one.effort, one.mask.as_ref());
+        let (effort, mask) = (&one.effort, one.mask.as_deref());
         let found = match (&values[..], &mut bests[..]) {
             ([query], [best]) => one.index.search_into(query, effort, mask, at, best),
             (queries, bests) => one.index.search_each(queries, effort, mask, at, bests),

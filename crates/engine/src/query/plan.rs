@@ -4,21 +4,62 @@
 //! is read only where every cheaper test has left its row open; a filter on what the schema does
 //! not index is refused before any row is read.
 
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use roaring::RoaringBitmap;
+
 use super::normal::normal;
 use super::{Location, Part, Snapshot};
 use crate::model::{Comparison, Filter, Number, RecordSelection, Scalar, Schema, ValueKind};
-use crate::segments::{HashedId, RowSet, Source};
+use crate::segments::{Filtered, HashedId, RowSet, Source};
 use crate::{Error, Result};
 
 /// The rows that a selection means.
-#[derive(Debug)]
 pub(super) enum Chosen {
     /// Every live row.
     Everything,
     /// These live rows of each part.
-    Sets(Vec<RowSet>),
+    Sets(Vec<Passed>),
     /// These, each once, by part and row.
     Listed(Vec<Location>),
+}
+
+/// The live rows of a part that pass a filter.
+pub(super) enum Passed {
+    /// As they were found.
+    Found(RowSet),
+    /// As they are known: those of `all` that are not `dead`.
+    Known {
+        all: Arc<Filtered>,
+        dead: Arc<RoaringBitmap>,
+        /// Made where somebody asks for them.
+        alive: OnceLock<RowSet>,
+    },
+}
+
+impl Passed {
+    /// How many they are at most.
+    pub(super) fn at_most(&self) -> u32 {
+        match self {
+            Self::Found(rows) => rows.len(),
+            Self::Known { all, .. } => all.count(),
+        }
+    }
+}
+
+impl Deref for Passed {
+    type Target = RowSet;
+
+    fn deref(&self) -> &RowSet {
+        match self {
+            Self::Found(rows) => rows,
+            Self::Known { all, dead, .. } if dead.is_empty() => all.rows(),
+            Self::Known { all, dead, alive } => {
+                alive.get_or_init(|| without(all.rows().clone(), dead))
+            }
+        }
+    }
 }
 
 impl Chosen {
@@ -30,6 +71,13 @@ impl Chosen {
             Self::Listed(locations) => locations.len() as u64,
         }
     }
+}
+
+/// Those of `locations`, which ascend, that are in the part numbered `part`.
+pub(super) fn in_part(locations: &[Location], part: usize) -> &[Location] {
+    let first = locations.partition_point(|location| location.part < part);
+    let end = locations.partition_point(|location| location.part <= part);
+    &locations[first..end]
 }
 
 /// What is to happen where an id of a selection is not there.
@@ -55,10 +103,7 @@ pub(super) fn choose(
     match (&selection.ids, filter) {
         (None, None) => Ok(Chosen::Everything),
         (None, Some(filter)) => {
-            let sets = snapshot
-                .parts
-                .iter()
-                .map(|part| passing(&filter, part, live(part)));
+            let sets = snapshot.parts.iter().map(|part| passed(&filter, part));
             Ok(Chosen::Sets(sets.collect::<Result<_>>()?))
         }
         (Some(ids), None) => Ok(Chosen::Listed(located(snapshot, ids, missing)?)),
@@ -115,10 +160,30 @@ fn located(snapshot: &Snapshot, ids: &[String], missing: Missing) -> Result<Vec<
 
 /// The live rows of a part.
 pub(super) fn live(part: &Part) -> RowSet {
-    let rows = part.source.rows();
-    let mut live = RowSet::all(rows);
-    part.dead.range(..rows).for_each(|row| live.remove(row));
-    live
+    without(RowSet::all(part.source.rows()), &part.dead)
+}
+
+fn without(mut rows: RowSet, dead: &RoaringBitmap) -> RowSet {
+    let dead = dead.range(..rows.rows());
+    dead.for_each(|row| rows.remove(row));
+    rows
+}
+
+/// The live rows of `part` that pass `filter`, which is in normal form.
+fn passed(filter: &Filter, part: &Part) -> Result<Passed> {
+    let find = || passing(filter, part, RowSet::all(part.source.rows()));
+    let known = part
+        .source
+        .filters()
+        .map(|cache| cache.passed(filter, find));
+    Ok(match known.transpose()?.flatten() {
+        Some(all) => Passed::Known {
+            all,
+            dead: part.dead.clone(),
+            alive: OnceLock::new(),
+        },
+        None => Passed::Found(passing(filter, part, live(part))?),
+    })
 }
 
 /// Those `among` the rows of `part` that pass `filter`, which is in normal form.

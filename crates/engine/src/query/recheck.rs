@@ -134,7 +134,7 @@ fn exact(
     let step = (STEP_PRODUCTS / products.max(1)).clamp(*STEP_ROWS.start(), *STEP_ROWS.end());
     for (number, part) in snapshot.parts.iter().enumerate() {
         let rows = match chosen {
-            Chosen::Sets(sets) => sets[number].clone(),
+            Chosen::Sets(sets) => (*sets[number]).clone(),
             Chosen::Everything | Chosen::Listed(_) => live(part),
         };
         let mut rows = rows.iter();

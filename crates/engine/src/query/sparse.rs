@@ -40,9 +40,9 @@ pub(super) fn nearest_sparse(
     }
     let mut top = Top::new(count as usize);
     for (number, part) in snapshot.parts.iter().enumerate() {
-        let among = match chosen {
+        let among: Cow<'_, RowSet> = match chosen {
             Chosen::Everything => Cow::Owned(live(part)),
-            Chosen::Sets(sets) => Cow::Borrowed(&sets[number]),
+            Chosen::Sets(sets) => Cow::Borrowed(&*sets[number]),
             Chosen::Listed(locations) => {
                 let mut rows = RowSet::none(part.source.rows());
                 let here = locations.iter().filter(|location| location.part == number);

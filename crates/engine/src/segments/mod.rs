@@ -13,6 +13,7 @@ mod builder;
 mod chunk;
 mod column;
 mod documents;
+mod filter_cache;
 mod id_table;
 mod index_file;
 mod metadata;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use builder::{ChunkBuilder, RowParts};
 pub use chunk::Chunk;
+pub use filter_cache::{FilterCache, Filtered};
 pub use id_table::HashedId;
 pub use index_file::{AnyIndexFile, IndexFile};
 pub(crate) use metadata::compare_numbers;

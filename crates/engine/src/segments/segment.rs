@@ -16,7 +16,7 @@ use super::sparse::{SPARSE_FILE, SparseIndex};
 use super::text::{self, Query, TEXT_FILE, TextIndex};
 use super::toc::Toc;
 use super::vector::{INDEX_FILE, VectorFile, index_bytes};
-use super::{AnyIndexFile, IndexFile, RowSet};
+use super::{AnyIndexFile, FilterCache, IndexFile, RowSet};
 use crate::model::{
     CollectionId, Comparison, DocumentTest, MetadataColumn, SegmentId, SeqId, SparseVector, Value,
 };
@@ -40,6 +40,7 @@ pub struct Segment {
     vector_index: Option<VectorFile>,
     sparse_index: Option<IndexFile<SparseIndex>>,
     text_index: Option<IndexFile<TextIndex>>,
+    filters: FilterCache,
 }
 
 /// A part of what searches read of a segment.
@@ -130,6 +131,7 @@ impl Segment {
             vector_index,
             sparse_index,
             text_index,
+            filters: FilterCache::default(),
         })
     }
 
@@ -399,7 +401,17 @@ impl Segment {
             .sum();
         let documents = self.documents.as_ref().map_or(0, Documents::heap_bytes);
         let indexes: usize = self.indexes().map(AnyIndexFile::heap_bytes).sum();
-        size_of::<Self>() + checksums + columns + documents + indexes
+        let living = self
+            .vector_index
+            .as_ref()
+            .map_or(0, VectorFile::living_bytes);
+        let masks = living + self.filters.heap_bytes();
+        size_of::<Self>() + checksums + columns + documents + indexes + masks
+    }
+
+    /// What the last filters passed.
+    pub(super) fn filters(&self) -> &FilterCache {
+        &self.filters
     }
 
     pub(super) fn last_seq(&self) -> SeqId {

@@ -9,7 +9,7 @@ use super::IndexFile;
 use super::sparse::SparseIndex;
 use super::text::TextIndex;
 use super::vector::VectorFile;
-use super::{AnyIndexFile, Chunk, HashedId, RowSet, Segment};
+use super::{AnyIndexFile, Chunk, FilterCache, HashedId, RowSet, Segment};
 use crate::Result;
 use crate::model::{Comparison, DocumentTest, MetadataColumn, SeqId, SparseVector};
 
@@ -139,6 +139,14 @@ impl Source {
         match self {
             Self::Chunk(_) => None,
             Self::Segment(segment) => segment.sparse_index(),
+        }
+    }
+
+    /// What the last filters passed, where that is kept.
+    pub fn filters(&self) -> Option<&FilterCache> {
+        match self {
+            Self::Chunk(_) => None,
+            Self::Segment(segment) => Some(segment.filters()),
         }
     }
 

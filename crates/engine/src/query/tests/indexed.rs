@@ -1,5 +1,6 @@
 //! Queries over segments that have an index of their vectors.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -7,8 +8,10 @@ use roaring::RoaringBitmap;
 use super::{Record, World};
 use crate::model::{CollectionId, SegmentId};
 use crate::model::{Comparison, Number};
-use crate::model::{Embeddings, Filter, QueryRequest, Recall, RecordSelection, Space, Value};
-use crate::query::query;
+use crate::model::{
+    Embeddings, Filter, GetRequest, QueryRequest, Recall, RecordSelection, Space, Value,
+};
+use crate::query::{get, query};
 use crate::segments::{AnyIndexFile, Segment, Source, write_segment};
 use crate::storage::Storage as _;
 
@@ -200,6 +203,56 @@ fn queries_that_codes_cannot_rank_are_answered_exactly() {
             let found = recall(&world, space, &request, Recall::default());
             assert!(found >= 0.95, "{space:?} {number}: {found}");
         }
+    }
+}
+
+/// Ids of the live records that `filter` should pass: those whose number is below `limit`.
+fn passing(world: &World, limit: Option<i64>) -> BTreeSet<&str> {
+    let passes = |record: &&Record| match (limit, record.metadata.get("n")) {
+        (Some(limit), Some(Value::Int(n))) => *n < limit,
+        _ => true,
+    };
+    let records = world.records.values().filter(passes);
+    records.map(|record| &*record.id).collect()
+}
+
+#[test]
+fn filters_that_come_again_see_what_died_and_came_meanwhile() {
+    let (mut world, space) = (world(Space::L2), Space::L2);
+    let first = world.snapshot(space);
+    let first_ids: BTreeSet<String> = passing(&world, Some(50))
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    for round in 0..5 {
+        let snapshot = world.snapshot(space);
+        for limit in [None, Some(50), Some(9), Some(1)] {
+            let right = passing(&world, limit);
+            let filter = limit.map(below);
+            for _ in 0..3 {
+                let request = request(filter.clone(), 10);
+                let found = recall(&world, space, &request, Recall::default());
+                assert!(found >= 0.95, "{round} {limit:?}: {found}");
+                for one in query(&snapshot, &request, Recall::default()).unwrap() {
+                    assert_eq!(one.records.ids.len(), right.len().min(10));
+                    assert!(one.records.ids.iter().all(|id| right.contains(id)));
+                }
+                let all = GetRequest {
+                    selection: request.selection,
+                    ..GetRequest::default()
+                };
+                let all = get(&snapshot, &all).unwrap();
+                assert_eq!(all.ids.iter().collect::<BTreeSet<_>>(), right);
+            }
+        }
+        // Who still looks at how it was before sees that.
+        let then = query(&first, &request(Some(below(50)), 4000), Recall::default()).unwrap();
+        assert!(then[0].records.ids.iter().all(|id| first_ids.contains(id)));
+        assert_eq!(then[0].records.ids.len(), first_ids.len());
+        for at in (round..4300).step_by(11) {
+            world.delete(&format!("id{at}"));
+        }
+        world.upsert(&records(round * 100..round * 100 + 40));
     }
 }
 

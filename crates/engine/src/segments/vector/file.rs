@@ -4,8 +4,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{VectorIndex, Watch};
+use parking_lot::Mutex;
+use roaring::RoaringBitmap;
+
+use super::{Mask, VectorIndex, Watch};
 use crate::Result;
+use crate::segments::RowSet;
 use crate::segments::blocks::Blocks;
 use crate::segments::index_file::IndexFile;
 
@@ -14,7 +18,11 @@ pub struct VectorFile {
     file: IndexFile<VectorIndex>,
     watch: Arc<Watch>,
     use_of: Use,
+    living: Mutex<Option<Living>>,
 }
+
+/// Rows that are dead, and the mask that admits the others.
+type Living = (Arc<RoaringBitmap>, Arc<Mask>);
 
 /// When an index was searched.
 #[derive(Debug, Default)]
@@ -33,7 +41,37 @@ impl VectorFile {
             file: IndexFile::new(blocks),
             watch: Arc::default(),
             use_of: Use::default(),
+            living: Mutex::default(),
         }
+    }
+
+    /// The mask that admits all rows but those that are `dead`. It is kept, and brought in step where the next
+    /// search knows more rows to be dead, so that no search looks at all of them.
+    pub fn living(&self, index: &VectorIndex, dead: &Arc<RoaringBitmap>) -> Result<Arc<Mask>> {
+        let mut kept = self.living.lock();
+        let living = match kept.take() {
+            Some((known, mask)) if Arc::ptr_eq(&known, dead) => mask,
+            Some((known, mut mask)) => {
+                let own = Arc::make_mut(&mut mask);
+                index.admit(own, (&**dead - &*known).iter(), false)?;
+                index.admit(own, (&*known - &**dead).iter(), true)?;
+                mask
+            }
+            None => {
+                let mut rows = RowSet::all(index.rows());
+                let known = dead.range(..index.rows());
+                known.for_each(|row| rows.remove(row));
+                Arc::new(index.mask(&rows)?)
+            }
+        };
+        *kept = Some((dead.clone(), living.clone()));
+        Ok(living)
+    }
+
+    /// Bytes held in memory besides those of the index.
+    pub(in crate::segments) fn living_bytes(&self) -> usize {
+        let kept = self.living.lock();
+        kept.as_ref().map_or(0, |(_, mask)| mask.heap_bytes())
     }
 
     /// The index for a search, unless it is damaged.

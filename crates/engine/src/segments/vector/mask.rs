@@ -9,7 +9,7 @@ use crate::segments::row_set::set_bits;
 use crate::{Error, Result};
 
 /// The rows that a search may find: for each block of an index a word, for each slot a bit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     words: Vec<u32>,
     rows: u32,
@@ -46,6 +46,11 @@ impl Mask {
     /// The words of `blocks`.
     pub(super) fn words(&self, blocks: std::ops::Range<u32>) -> &[u32] {
         &self.words[blocks.start as usize..blocks.end as usize]
+    }
+
+    /// Bytes held in memory.
+    pub fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.words) + size_of_val(&*self.counts)
     }
 
     /// The slots it admits, ascending.
@@ -93,14 +98,48 @@ impl VectorIndex {
                 }
             }
         }
+        Ok(self.counted(words))
+    }
+
+    /// The mask that admits what both admit.
+    pub fn mask_of_both(&self, one: &Mask, other: &Mask) -> Mask {
+        let words = one.words.iter().zip(&other.words);
+        self.counted(words.map(|(one, other)| one & other).collect())
+    }
+
+    /// Has `mask` admit these rows, or refuse them.
+    pub(super) fn admit(
+        &self,
+        mask: &mut Mask,
+        rows: impl Iterator<Item = u32>,
+        admitted: bool,
+    ) -> Result<()> {
+        let slots = self.row_slots()?;
+        for row in rows.take_while(|&row| row < self.rows()) {
+            let slot = slots.map_or(row, |slots| u32::from_le_bytes(slots[row as usize]));
+            let Some(word) = mask.words.get_mut(slot as usize / 32) else {
+                continue;
+            };
+            let bit = 1 << (slot % 32);
+            if (*word & bit != 0) != admitted {
+                *word ^= bit;
+                let count = &mut mask.counts[self.partition_of(slot)];
+                *count = count.wrapping_add_signed(if admitted { 1 } else { -1 });
+            }
+        }
+        mask.rows = mask.counts.iter().sum();
+        Ok(())
+    }
+
+    fn counted(&self, words: Vec<u32>) -> Mask {
         let ends = self.first_blocks.windows(2);
         let counts: Vec<u32> = ends
             .map(|ends| count(&words[ends[0] as usize..ends[1] as usize]))
             .collect();
-        Ok(Mask {
+        Mask {
             rows: counts.iter().sum(),
             words,
             counts,
-        })
+        }
     }
 }

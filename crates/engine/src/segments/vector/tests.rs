@@ -124,6 +124,34 @@ pub(super) fn sorted(best: Best) -> Vec<(u32, u32)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
+    #[test]
+    fn masks_that_are_changed_or_combined_are_those_made_anew(
+        seed in any::<u64>(),
+        count in 1usize..700,
+        partitions in prop_oneof![Just(1u32), 2u32..12],
+        one_in in prop::collection::vec(1usize..9, 3),
+    ) {
+        let rows = clumps(seed, count, 8, 5);
+        let index = built(&rows, 8, &options(Space::L2, partitions));
+        let sets: Vec<RowSet> = (seed..).zip(one_in).map(|(seed, one_in)| masked(index.rows(), seed, one_in)).collect();
+        let made = |set: &RowSet| index.mask(set).expect("the set is over the rows");
+        let mut both = sets[0].clone();
+        both.intersect(&sets[1]);
+        prop_assert_eq!(index.mask_of_both(&made(&sets[0]), &made(&sets[1])), made(&both));
+        let mut mask = made(&sets[0]);
+        let (mut more, mut fewer) = (sets[2].clone(), sets[0].clone());
+        more.subtract(&sets[0]);
+        fewer.subtract(&sets[2]);
+        // Rows twice, and one that the index does not have.
+        for _ in 0..2 {
+            let beyond = [index.rows() + 5];
+            index.admit(&mut mask, fewer.iter().chain(beyond), false).expect("there are slots");
+            index.admit(&mut mask, more.iter().chain(beyond), true).expect("there are slots");
+        }
+        prop_assert_eq!(mask, made(&sets[2]));
+    }
+
+
     /// Where the bounds rule nothing out and all partitions are searched, what is left is the
     /// mechanics of blocks, masks, limits and the heap, and they must lose nothing.
     #[test]
