@@ -107,7 +107,7 @@ class Recommendations(Listed[Recommendation]):
     Its attributes besides: ``total`` entries of the whole list, ``coverage`` of its last one here (0 to 1), ``epoch`` and
     ``as_of_seq`` as of which it is, ``stale_records`` whose scores are older, ``degraded`` where it was made
     without training data. That of a large space is made in the background: ``ready`` says whether it is of the records
-    as they are, ``making`` how far the next one is; while the first is made there is no entry.
+    as they are, ``making`` how far the next one is.
     """
 
 

@@ -83,6 +83,7 @@ class Space(Upkeep):
         exclude_decided: bool | None = None,
         explain: bool | None = None,
         allow_degraded: bool | None = None,
+        wait: float = 600.0,
     ) -> Recommendations:
         """The ``n`` records of production whose labels cover most of what the model is uncertain about.
 
@@ -101,11 +102,13 @@ class Space(Upkeep):
             exclude_decided: Whether decided records are left out; they are unless this is False.
             explain: Whether each has parts, reasons and neighbours; they have unless this is False.
             allow_degraded: Whether a list is made without training data, by density alone.
+            wait: Seconds to wait for the first list of a large space, which the server makes in the background.
 
         Raises:
             NotFoundError: There is no such space.
             InvalidArgumentError: An argument is wrong; or (``reason`` is ``no_reference``) there is no training data.
             ConflictError: The list changed each time it was read.
+            TimeoutError: The first list is being made still.
         """
         wanted = whole(n, "n") or 0
         asked = {
@@ -125,24 +128,34 @@ class Space(Upkeep):
         body = said(asked)
         for last in reversed(range(_TRIES)):
             try:
-                return self._list(wanted, body)
+                return self._list(wanted, body, wait)
             except ConflictError as error:
                 if error.reason != "cursor_expired" or not last:
                     raise
         raise AssertionError("the last try returns or raises")
 
-    def _list(self, wanted: int, body: dict[str, Any]) -> Recommendations:
+    def _list(self, wanted: int, body: dict[str, Any], seconds: float) -> Recommendations:
         entries: list[Recommendation] = []
         cursor = None
         while True:
             page = {**body, "n": min(wanted - len(entries), _PAGE)}
             if cursor is not None:
                 page["cursor"] = cursor
-            told = self._ask("POST", "/recommendations", page, again=True)
+            told = self._page(page, seconds)
             entries.extend(map(Recommendation, told.pop("recommendations")))
             cursor = told.pop("cursor")
             if cursor is None or len(entries) >= wanted:
                 return Recommendations(entries, told)
+
+    def _page(self, page: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """A page of a list, waited for where there is none yet."""
+        told: dict[str, Any] = {}
+        for _ in tries(seconds):
+            told = self._ask("POST", "/recommendations", page, again=True)
+            if _is_made(told):
+                return told
+        far = told["making"] and f": neighbours of {told['making']['done']} of {told['making']['of']} records are known"
+        raise TimeoutError(f"the list is not made after {seconds} s{far or ''}; ask again, or give `wait` more seconds")
 
     def assess(
         self,
@@ -470,9 +483,14 @@ class Space(Upkeep):
         told: dict[str, Any] = {}
         for _ in tries(seconds):
             told = self._ask("POST", "/recommendations", {"n": 0}, again=True)
-            if told["stale_records"] == 0 and (told["ready"] or told["total"]):
+            if told["stale_records"] == 0 and _is_made(told):
                 return Answer({name: told[name] for name in ("epoch", "as_of_seq", "stale_records")})
         raise TimeoutError(f"{told['stale_records']} records are stale after {seconds} s")
+
+
+def _is_made(told: dict[str, Any]) -> bool:
+    """Whether there is a list, be it of records as they were."""
+    return bool(told["ready"] or told["total"])
 
 
 def _ending(path: Any) -> str:

@@ -12,12 +12,13 @@ mod upload;
 use serde_json::{Map, Value, json};
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::arguments::{Curation, CurationCommand, Drift, Recommend, RetrainCommand, ShouldUpload};
 use crate::console::{say, write};
 use crate::failure::Failure;
 use crate::inspect::tree;
-use crate::transfer::encoded;
+use crate::transfer::{Progress, encoded};
 use lines::Lines;
 use server::Server;
 
@@ -27,6 +28,13 @@ const PAGE_MAX: usize = 1000;
 const ASSESSED_AT_ONCE: usize = 1000;
 /// How often a list is begun again that changes while it is read.
 const TRIES: usize = 3;
+/// What is answered while the first list of a large space is made, how often it is asked for then, and for
+/// how long its making may seem to stand still.
+const MADE_LATER: u16 = 202;
+/// See [`MADE_LATER`].
+const LOOK: Duration = Duration::from_millis(250);
+/// See [`MADE_LATER`].
+const STANDS_STILL: Duration = Duration::from_mins(2);
 
 /// Runs `vermilion curation`.
 pub(crate) fn curation(asked: &Curation) -> Result<(), Failure> {
@@ -203,7 +211,7 @@ fn list(
     let mut body = said.clone();
     loop {
         body["n"] = json!((n - entries.len()).min(PAGE_MAX));
-        let (status, answer) = server.try_post(&path(space, "/recommendations"), &body)?;
+        let (status, answer) = page(server, space, &body)?;
         if status == 409 && may_change && answer["error"] == "cursor_expired" {
             return Ok(None);
         }
@@ -219,6 +227,31 @@ fn list(
             return Ok(Some(page));
         }
         body["cursor"] = page["cursor"].take();
+    }
+}
+
+/// A page of a list. The first list of a large space is made in the background: it is waited for as long
+/// as that goes on.
+fn page(server: &Server, space: &str, body: &Value) -> Result<(u16, Value), Failure> {
+    let mut progress: Option<Progress> = None;
+    let (mut done, mut since) = (0, Instant::now());
+    loop {
+        let (status, answer) = server.try_post(&path(space, "/recommendations"), body)?;
+        if status != MADE_LATER {
+            progress.map(Progress::finish);
+            return Ok((status, answer));
+        }
+        let making = |name: &str| answer["making"][name].as_u64().unwrap_or(0);
+        if making("done") != done {
+            (done, since) = (making("done"), Instant::now());
+            progress
+                .get_or_insert_with(|| Progress::start("making the list", making("of")))
+                .at(done, done);
+        } else if since.elapsed() > STANDS_STILL {
+            let hint = "`GET /curation/v1/status` tells whether the scorer is paused or has failed";
+            return Err(Failure::new("the list of the space is not being made").hint(hint));
+        }
+        std::thread::sleep(LOOK);
     }
 }
 
