@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use vermilion_engine::model::Value;
 
 /// Why a record is there.
@@ -107,15 +107,5 @@ pub fn is_reserved(key: &str) -> bool {
 
 /// A value of metadata as JSON; `None` where it is neither a text, a truth or a number, nor a list of those.
 pub fn plain(value: &Value) -> Option<Json> {
-    Some(match value {
-        Value::Str(text) => json!(text),
-        Value::Bool(value) => json!(value),
-        Value::Int(value) => json!(value),
-        Value::Float(value) => json!(value),
-        Value::Strs(list) => json!(list),
-        Value::Bools(list) => json!(list),
-        Value::Ints(list) => json!(list),
-        Value::Floats(list) => json!(list),
-        Value::Null | Value::Sparse(_) => return None,
-    })
+    (!matches!(value, Value::Null | Value::Sparse(_))).then(|| value.to_json())
 }

@@ -148,32 +148,24 @@ fn tell(asked: &Aggregate, found: &Aggregated) -> serde_json::Value {
         } => {
             let counts = values
                 .iter()
-                .map(|(value, count)| json!({"value": scalar(value), "count": count}));
+                .map(|(value, count)| json!({"value": value.to_json(), "count": count}));
             told.insert("values".to_owned(), counts.collect());
             told.insert("total".to_owned(), (*distinct).into());
             told.insert("missing".to_owned(), (*missing).into());
         }
         Aggregated::Values { values, distinct } => {
-            told.insert("values".to_owned(), values.iter().map(scalar).collect());
+            told.insert(
+                "values".to_owned(),
+                values.iter().map(Value::to_json).collect(),
+            );
             told.insert("total".to_owned(), (*distinct).into());
         }
         Aggregated::Value(value) => {
-            let value = value.as_ref().map(scalar);
+            let value = value.as_ref().map(Value::to_json);
             told.insert("value".to_owned(), value.unwrap_or_default());
         }
     }
     told.into()
-}
-
-/// A value that is no list: surveys count lists by their elements.
-fn scalar(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Bool(value) => (*value).into(),
-        Value::Int(value) => (*value).into(),
-        Value::Float(value) => (*value).into(),
-        Value::Str(value) => (**value).into(),
-        _ => serde_json::Value::Null,
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! What must stay true: the rules are those of the server: scalars, lists of one type, sparse
 //! vectors; an integer beyond 64 bits is a float; an empty list is nothing.
 
-use serde_json::{Map, Number, Value as Json, json};
+use serde_json::{Map, Number, Value as Json};
 use vermilion_engine::model::{SparseVector, Value};
 
 /// Refuses a key that no collection takes.
@@ -30,32 +30,8 @@ pub(crate) fn to_value(json: &Json) -> Result<Option<Value>, String> {
 /// The cells of one record as a JSON object.
 pub(crate) fn to_json<'a>(cells: impl Iterator<Item = (&'a str, &'a Value)>) -> Map<String, Json> {
     cells
-        .map(|(key, value)| (key.to_owned(), value_to_json(value)))
+        .map(|(key, value)| (key.to_owned(), value.to_json()))
         .collect()
-}
-
-fn value_to_json(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Bool(flag) => json!(flag),
-        Value::Int(number) => json!(number),
-        Value::Float(number) => json!(number),
-        Value::Str(text) => json!(text),
-        Value::Bools(list) => json!(list),
-        Value::Ints(list) => json!(list),
-        Value::Floats(list) => json!(list),
-        Value::Strs(list) => json!(list),
-        Value::Sparse(sparse) => {
-            let mut object = Map::new();
-            object.insert("#type".to_owned(), json!("sparse_vector"));
-            object.insert("indices".to_owned(), json!(sparse.indices));
-            object.insert("values".to_owned(), json!(sparse.values));
-            if let Some(tokens) = &sparse.tokens {
-                object.insert("tokens".to_owned(), json!(tokens));
-            }
-            Json::Object(object)
-        }
-    }
 }
 
 fn scalar_number(number: &Number) -> Result<Value, String> {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use serde_json::{Value as Json, json};
 
 /// A sparse vector: `indices` ascend strictly, `values` go with them, `tokens` are optional labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +42,34 @@ pub enum Value {
     Strs(Vec<String>),
     /// A sparse vector.
     Sparse(SparseVector),
+}
+
+impl Value {
+    /// The value as JSON, as clients send and get it: a sparse vector is an object that says so.
+    pub fn to_json(&self) -> Json {
+        match self {
+            Self::Null => Json::Null,
+            Self::Bool(flag) => json!(flag),
+            Self::Int(int) => json!(int),
+            Self::Float(float) => json!(float),
+            Self::Str(text) => json!(text),
+            Self::Bools(list) => json!(list),
+            Self::Ints(list) => json!(list),
+            Self::Floats(list) => json!(list),
+            Self::Strs(list) => json!(list),
+            Self::Sparse(sparse) => {
+                let mut object = json!({
+                    "#type": "sparse_vector",
+                    "indices": sparse.indices,
+                    "values": sparse.values,
+                });
+                if let Some(tokens) = &sparse.tokens {
+                    object["tokens"] = json!(tokens);
+                }
+                object
+            }
+        }
+    }
 }
 
 /// Metadata of many records.

@@ -16,7 +16,7 @@ pub(in crate::segments) fn write(key: &str, value: &Value, to: &mut String) {
     }
     to.push_str(&Json::from(key).to_string());
     to.push(':');
-    to.push_str(&to_json(value).to_string());
+    to.push_str(&value.to_json().to_string());
 }
 
 /// The cells of the object `text`, or `None` where it is none that [`write`] made.
@@ -28,31 +28,6 @@ pub(in crate::segments) fn read(text: &str) -> Option<Vec<(String, Value)>> {
         .into_iter()
         .map(|(key, value)| Some((key, from_json(value)?)))
         .collect()
-}
-
-fn to_json(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Bool(flag) => Json::from(*flag),
-        Value::Int(int) => Json::from(*int),
-        Value::Float(float) => Json::from(*float),
-        Value::Str(text) => Json::from(&**text),
-        Value::Bools(list) => Json::from(list.clone()),
-        Value::Ints(list) => Json::from(list.clone()),
-        Value::Floats(list) => Json::from(list.clone()),
-        Value::Strs(list) => Json::from(list.clone()),
-        Value::Sparse(sparse) => {
-            let values: Vec<f64> = sparse.values.iter().map(|&value| value.into()).collect();
-            let mut object = serde_json::Map::new();
-            object.insert("#type".into(), "sparse_vector".into());
-            object.insert("indices".into(), sparse.indices.clone().into());
-            object.insert("values".into(), values.into());
-            if let Some(tokens) = &sparse.tokens {
-                object.insert("tokens".into(), tokens.clone().into());
-            }
-            Json::Object(object)
-        }
-    }
 }
 
 fn from_json(value: Json) -> Option<Value> {
