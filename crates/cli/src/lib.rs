@@ -17,6 +17,7 @@ mod demo;
 mod destinations;
 mod embed;
 mod failure;
+mod files;
 mod folders;
 mod inspect;
 mod keys;

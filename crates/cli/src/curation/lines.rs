@@ -3,13 +3,13 @@
 //! What must stay true: a wrong line is named by its number. Only a last line that has no end may be cut
 //! off: whoever wrote it was stopped there.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
+use crate::files;
 
 /// The records of a file, line by line.
 pub(super) struct Lines {
@@ -29,9 +29,7 @@ impl Lines {
         if name == "-" {
             return Self::of(Box::new(BufReader::new(io::stdin())), "standard input");
         }
-        let file = File::open(path)
-            .map_err(|error| Failure::from(error).context(format!("cannot open {name}")))?;
-        Self::of(Box::new(BufReader::new(file)), &name)
+        Self::of(Box::new(BufReader::new(files::open(path)?)), &name)
     }
 
     /// The lines of `input`, called `name` in failures.
@@ -72,9 +70,7 @@ impl Lines {
         }
         loop {
             let mut line = Vec::new();
-            let read = self.input.read_until(b'\n', &mut line);
-            let doing = || format!("cannot read {}", self.name);
-            if read.map_err(|error| Failure::from(error).context(doing()))? == 0 {
+            if files::read_line(&mut self.input, &self.name, &mut line)? == 0 {
                 return Ok(None);
             }
             self.number += 1;

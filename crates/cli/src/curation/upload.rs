@@ -16,6 +16,7 @@ use super::server::{self, Server};
 use crate::arguments::{Head, Upload};
 use crate::console::note;
 use crate::failure::Failure;
+use crate::files;
 
 /// Lines and bytes of one part at most.
 const PART_RECORDS: usize = 5000;
@@ -48,15 +49,14 @@ pub(super) fn log(server: &Server, file: &Path, said: &Head) -> Result<Value, Fa
 
 /// Sends files of sessions, in the order in which they are named.
 pub(super) fn upload(server: &Server, asked: &Upload) -> Result<Value, Failure> {
-    let files = if asked.pending {
+    let sessions = if asked.pending {
         pending(&folder(asked.folder.as_deref())?)?
     } else {
         asked.files.clone()
     };
-    let mut all = Vec::with_capacity(files.len());
-    for path in &files {
-        let doing = || format!("cannot open {}", path.display());
-        let file = File::open(path).map_err(|error| Failure::from(error).context(doing()))?;
+    let mut all = Vec::with_capacity(sessions.len());
+    for path in &sessions {
+        let file = files::open(path)?;
         if !is_free(&file)? {
             let message = format!("a session that is alive writes to {}", path.display());
             return Err(Failure::new(message).hint("it sends it itself, or leaves it when it ends"));

@@ -3,7 +3,6 @@
 //! What must stay true: a wrong line is named by its number; every line of a plain file is a text, an empty
 //! one too, so that the rows of an array are the lines of the file.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, stdin};
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::arguments::Embed;
 use crate::failure::Failure;
+use crate::files;
 
 /// Bytes of texts at which a batch ends even if it is not full.
 const BATCH_BYTES: usize = 16 << 20;
@@ -59,9 +59,8 @@ impl Input {
             return Ok(Self::Lines(Lines::over(stdin(), name, arguments.jsonl)));
         }
         let name = file.display().to_string();
-        let doing = |error| Failure::from(error).context(format!("cannot open {name}"));
-        let opened = File::open(file).map_err(doing)?;
-        let bytes = opened.metadata().map_err(doing)?.len();
+        let opened = files::open(file)?;
+        let bytes = opened.metadata()?.len();
         let ending = file.extension().unwrap_or_default().to_string_lossy();
         let jsonl = arguments.jsonl || ["jsonl", "ndjson"].contains(&&*ending.to_lowercase());
         let mut lines = Lines::over(opened, name, jsonl);
@@ -116,10 +115,7 @@ impl Lines {
     fn next(&mut self) -> Result<Option<Text>, Failure> {
         loop {
             let mut line = Vec::new();
-            let read = self.input.read_until(b'\n', &mut line);
-            let count = read.map_err(|error| {
-                Failure::from(error).context(format!("cannot read {}", self.name))
-            })?;
+            let count = files::read_line(&mut self.input, &self.name, &mut line)?;
             if count == 0 {
                 return Ok(None);
             }

@@ -14,6 +14,7 @@ use super::Embedder;
 use super::input::Text;
 use crate::console;
 use crate::failure::Failure;
+use crate::files::{self, cannot_write};
 
 /// Bytes of the head of an array, whatever its length.
 const HEAD_BYTES: usize = 128;
@@ -58,12 +59,8 @@ impl Output {
                 return Err(Failure::usage(message).hint("names end in .jsonl or .npy"));
             }
         };
-        if path.exists() && !overwrite {
-            return Err(Failure::new(format!("{} is there already", path.display()))
-                .hint("choose another name, or add --overwrite"));
-        }
-        let mut partial = path.to_owned();
-        partial.add_extension("partial");
+        files::check_free(path, overwrite)?;
+        let partial = files::partial(path);
         let created = File::create(&partial);
         let file = created.map_err(|error| cannot_write(&partial, error))?;
         let mut written = Written {
@@ -139,10 +136,6 @@ impl Drop for Written {
             let _ = fs::remove_file(&self.partial);
         }
     }
-}
-
-fn cannot_write(path: &Path, error: std::io::Error) -> Failure {
-    Failure::from(error).context(format!("cannot write {}", path.display()))
 }
 
 /// The head of a file of NumPy (format 1.0) with `rows` vectors: as long whatever their number, so that it

@@ -5,7 +5,6 @@
 //! writes them is one; others are texts, and empty ones are left out.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -13,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::Record;
 use crate::failure::Failure;
+use crate::files;
 
 /// Reads records row by row.
 pub(super) struct CsvReader {
@@ -30,9 +30,7 @@ impl CsvReader {
     /// Opens a file; with `to_embed` records may have no vector.
     pub(super) fn open(file: &Path, to_embed: bool) -> Result<Self, Failure> {
         let name = file.display().to_string();
-        let opened = File::open(file)
-            .map_err(|error| Failure::from(error).context(format!("cannot open {name}")))?;
-        Self::over(opened, name, to_embed)
+        Self::over(files::open(file)?, name, to_embed)
     }
 
     /// Reads from `input`, which messages call `name`.
@@ -66,8 +64,7 @@ impl CsvReader {
     pub(super) fn skip(&mut self, records: u64) -> Result<(), Failure> {
         for _ in 0..records {
             if self.next_row()?.is_none() {
-                return Err(Failure::new(format!("{} has become shorter", self.name))
-                    .hint("run it with --restart"));
+                return Err(files::too_short(&self.name));
             }
         }
         Ok(())
@@ -90,10 +87,7 @@ impl CsvReader {
             if row.is_empty() {
                 self.line = self.lines + 1;
             }
-            let read = self.input.read_until(b'\n', &mut row);
-            let count = read.map_err(|error| {
-                Failure::from(error).context(format!("cannot read {}", self.name))
-            })?;
+            let count = files::read_line(&mut self.input, &self.name, &mut row)?;
             self.lines += 1;
             self.consumed += count as u64;
             let parts = row[before..].split(|&byte| byte == b'"').count();

@@ -7,11 +7,12 @@
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::arguments::Export;
 use crate::console::{self, grouped, note};
 use crate::failure::Failure;
+use crate::files;
 
 use super::jsonl::{id_of_line, write_line};
 #[cfg(feature = "parquet")]
@@ -80,12 +81,7 @@ pub(crate) fn export(arguments: &Export) -> Result<(), Failure> {
         return Err(Failure::usage("export writes no CSV")
             .hint("name a file that ends in .jsonl or .parquet"));
     }
-    if !standard && arguments.file.exists() && !arguments.overwrite {
-        return Err(
-            Failure::new(format!("{} is there already", arguments.file.display()))
-                .hint("choose another name, or add --overwrite"),
-        );
-    }
+    files::check_free(&arguments.file, arguments.overwrite || standard)?;
     let collection = Collection::open(&arguments.place)?;
     let exported = if standard {
         export_from(arguments, &collection, Writer::Standard, &HashSet::new())
@@ -102,9 +98,8 @@ fn export_to_file(
     collection: &Collection,
     format: Format,
 ) -> Result<(), Failure> {
-    let mut partial: PathBuf = arguments.file.clone();
-    partial.add_extension("partial");
-    let doing = |error| Failure::from(error).context(format!("cannot write {}", partial.display()));
+    let partial = files::partial(&arguments.file);
+    let doing = |error| files::cannot_write(&partial, error);
     let (writer, written) = match format {
         #[cfg(feature = "parquet")]
         Format::Parquet => {

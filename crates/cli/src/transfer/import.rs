@@ -35,10 +35,7 @@ enum Reader {
 impl Reader {
     /// Opens a file; with `to_embed` records may have no vector.
     fn open(file: &Path, to_embed: bool) -> Result<Self, Failure> {
-        let jsonl = |compressed| {
-            let reader = JsonlReader::open(file, compressed)?;
-            Ok(Self::Jsonl(reader.with_embedding(to_embed)))
-        };
+        let jsonl = |compressed| JsonlReader::open(file, compressed, to_embed).map(Self::Jsonl);
         match format_of(file)? {
             Format::Jsonl => jsonl(false),
             Format::CompressedJsonl => jsonl(true),

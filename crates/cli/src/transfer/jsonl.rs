@@ -3,7 +3,6 @@
 //! What must stay true: a wrong line is named by its number; a member that means nothing here is an
 //! error, not passed over.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::Record;
 use crate::failure::Failure;
+use crate::files;
 
 /// Reads records line by line.
 pub(crate) struct JsonlReader {
@@ -74,12 +74,12 @@ struct WrittenLine<'a> {
 }
 
 impl JsonlReader {
-    /// Opens a file, compressed by zstd or not.
-    pub(crate) fn open(file: &Path, compressed: bool) -> Result<Self, Failure> {
+    /// Opens a file, compressed by zstd or not; with `to_embed` records may have no vector.
+    pub(crate) fn open(file: &Path, compressed: bool, to_embed: bool) -> Result<Self, Failure> {
         let name = file.display().to_string();
-        let opened = File::open(file)
-            .map_err(|error| Failure::from(error).context(format!("cannot open {name}")))?;
-        Self::over(opened, name, compressed)
+        let mut reader = Self::over(files::open(file)?, name, compressed)?;
+        reader.to_embed = to_embed;
+        Ok(reader)
     }
 
     /// Reads from `input`, which messages call `name`.
@@ -108,11 +108,6 @@ impl JsonlReader {
         })
     }
 
-    /// The same, of records that may have no vector with `to_embed`.
-    pub(crate) fn with_embedding(self, to_embed: bool) -> Self {
-        Self { to_embed, ..self }
-    }
-
     /// Bytes of the file read so far.
     pub(crate) fn consumed(&self) -> u64 {
         self.consumed.load(Ordering::Relaxed)
@@ -122,8 +117,7 @@ impl JsonlReader {
     pub(crate) fn skip(&mut self, records: u64) -> Result<(), Failure> {
         for _ in 0..records {
             if !self.next_line()? {
-                return Err(Failure::new(format!("{} has become shorter", self.name))
-                    .hint("run it with --restart"));
+                return Err(files::too_short(&self.name));
             }
         }
         Ok(())
@@ -148,12 +142,7 @@ impl JsonlReader {
     fn next_line(&mut self) -> Result<bool, Failure> {
         loop {
             self.text.clear();
-            let count = self
-                .input
-                .read_until(b'\n', &mut self.text)
-                .map_err(|error| {
-                    Failure::from(error).context(format!("cannot read {}", self.name))
-                })?;
+            let count = files::read_line(&mut self.input, &self.name, &mut self.text)?;
             self.line += 1;
             if count == 0 {
                 return Ok(false);

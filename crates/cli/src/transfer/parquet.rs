@@ -20,6 +20,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::Record;
 use crate::failure::Failure;
+use crate::files;
 
 /// The columns that are read; others are refused, so that nothing is lost unseen.
 const COLUMNS: [&str; 5] = ["id", "embedding", "document", "metadata", "uri"];
@@ -40,8 +41,7 @@ impl ParquetReader {
     /// Opens a file; with `to_embed` records may have no vector.
     pub(super) fn open(path: &Path, to_embed: bool) -> Result<Self, Failure> {
         let name = path.display().to_string();
-        let file = File::open(path)
-            .map_err(|error| Failure::from(error).context(format!("cannot open {name}")))?;
+        let file = files::open(path)?;
         let wrong = |why: String| {
             Failure::new(format!("{name} cannot be read: {why}"))
                 .hint("the columns are id, embedding, document, metadata and uri")
@@ -81,8 +81,7 @@ impl ParquetReader {
     pub(super) fn skip(&mut self, records: u64) -> Result<(), Failure> {
         for _ in 0..records {
             if self.next()?.is_none() {
-                return Err(Failure::new(format!("{} has become shorter", self.name))
-                    .hint("run it with --restart"));
+                return Err(files::too_short(&self.name));
             }
         }
         Ok(())
