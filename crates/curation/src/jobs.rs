@@ -34,23 +34,64 @@ const LINGER: Duration = Duration::from_secs(1);
 /// See [`LINGER`].
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Spaces with something to do for a job.
+/// What a job does for a space, while it is to go on; answers how much that was.
+type Does = fn(&Curation, &Space, &Desk, &dyn Fn() -> bool) -> crate::Result<usize>;
+
+/// A job of spaces, and those with something to do for it.
 pub(crate) struct Work {
     job: &'static str,
+    does: Does,
+    /// What a run calls that which it has done.
+    done: &'static str,
     spaces: Mutex<BTreeSet<CollectionId>>,
     came: Condvar,
     runs: AtomicBool,
 }
 
 impl Work {
-    /// Nothing to do for `job` yet.
-    pub(crate) fn of(job: &'static str) -> Self {
+    fn new(job: &'static str, does: Does, done: &'static str) -> Self {
         Self {
             job,
+            does,
+            done,
             spaces: Mutex::default(),
             came: Condvar::default(),
             runs: AtomicBool::default(),
         }
+    }
+
+    /// Spaces that wait for it.
+    pub(crate) fn waiting(&self) -> usize {
+        self.spaces.lock().len()
+    }
+}
+
+/// The jobs of spaces.
+pub(crate) struct Works {
+    scoring: Arc<Work>,
+    listing: Arc<Work>,
+    studying: Arc<Work>,
+}
+
+impl Default for Works {
+    fn default() -> Self {
+        let work = |job, does, done| Arc::new(Work::new(job, does, done));
+        Self {
+            scoring: work(SCORES, Curation::bring_in_step, "scored"),
+            listing: work(LISTS, Curation::list_what_is_wanted, "made"),
+            studying: work(STUDIES, Curation::study_what_is_wanted, "made"),
+        }
+    }
+}
+
+impl Works {
+    fn all(&self) -> [&Arc<Work>; 3] {
+        [&self.scoring, &self.listing, &self.studying]
+    }
+
+    /// The work of a job, if it is one of spaces.
+    pub(crate) fn of(&self, job: &str) -> Option<&Arc<Work>> {
+        self.all().into_iter().find(|work| work.job == job)
     }
 }
 
@@ -61,7 +102,7 @@ impl Curation {
         name: &'static str,
         trigger: Trigger,
         policy: Policy,
-        work: fn(&Self, &Run<'_>) -> Result<Json>,
+        work: impl Fn(&Self, &Run<'_>) -> Result<Json> + Send + Sync + 'static,
     ) -> Result<()> {
         let weak: Weak<Self> = Arc::downgrade(curation);
         let task = move |run: &Run<'_>| match weak.upgrade() {
@@ -88,23 +129,12 @@ impl Curation {
             ..Policy::default()
         };
         let trigger = curation.when_woken()?;
-        let score: fn(&Self, &Run<'_>) -> Result<Json> =
-            |curation, run| curation.run_spaces(&curation.scoring, run);
-        Self::bring(curation, SCORES, trigger.clone(), policy.clone(), score)?;
-        let list: fn(&Self, &Run<'_>) -> Result<Json> =
-            |curation, run| curation.run_spaces(&curation.listing, run);
-        Self::bring(curation, LISTS, trigger.clone(), policy.clone(), list)?;
-        Self::bring(curation, STUDIES, trigger, policy, |curation, run| {
-            curation.run_spaces(&curation.studying, run)
-        })
-    }
-
-    fn work_of(&self, job: &str) -> &Work {
-        match job {
-            LISTS => &self.listing,
-            STUDIES => &self.studying,
-            _ => &self.scoring,
+        for work in curation.works.all() {
+            let of_run = work.clone();
+            let run = move |curation: &Self, run: &Run<'_>| curation.run_spaces(&of_run, run);
+            Self::bring(curation, work.job, trigger.clone(), policy.clone(), run)?;
         }
+        Ok(())
     }
 
     /// Says that there is something to score in a space.
@@ -112,34 +142,27 @@ impl Curation {
         // So that its status is told from now on.
         self.desk(space);
         self.bell.wrote(space.collection.id);
-        self.hand_over(SCORES, space.collection.id);
+        self.hand_over(&self.works.scoring, space.collection.id);
     }
 
     /// Says that a list of a space is wanted.
     pub(crate) fn wake_lists(&self, space: &Space) {
-        self.hand_over(LISTS, space.collection.id);
+        self.hand_over(&self.works.listing, space.collection.id);
     }
 
     /// Says that a study of a space is wanted.
     pub(crate) fn wake_studies(&self, space: &Space) {
-        self.hand_over(STUDIES, space.collection.id);
+        self.hand_over(&self.works.studying, space.collection.id);
     }
 
-    fn hand_over(&self, job: &'static str, id: CollectionId) {
-        let work = self.work_of(job);
+    fn hand_over(&self, work: &Work, id: CollectionId) {
         work.spaces.lock().insert(id);
         work.came.notify_all();
-        self.begin_run(job);
-    }
-
-    /// Spaces that wait for a job.
-    pub(crate) fn waiting(&self, job: &str) -> usize {
-        self.work_of(job).spaces.lock().len()
+        self.begin_run(work);
     }
 
     /// Begins a run unless one is under way, or the job is paused.
-    pub(crate) fn begin_run(&self, job: &str) {
-        let work = self.work_of(job);
+    pub(crate) fn begin_run(&self, work: &Work) {
         if work.runs.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -172,8 +195,7 @@ impl Curation {
         if result.is_err() || run.is_cancelled() {
             work.runs.store(false, Ordering::SeqCst);
         }
-        let what = if work.job == SCORES { "scored" } else { "made" };
-        result.map(|()| json!({ "spaces": spaces, what: done }))
+        result.map(|()| json!({ "spaces": spaces, work.done: done }))
     }
 
     /// Does what a space needs of a job; how much that was.
@@ -184,11 +206,7 @@ impl Curation {
         };
         let desk = self.desk(&space);
         let go_on = || run.go_on();
-        let done = match work.job {
-            LISTS => self.list_what_is_wanted(&space, &desk, &go_on),
-            STUDIES => self.study_what_is_wanted(&space, &desk, &go_on),
-            _ => self.bring_in_step(&space, &desk, &go_on),
-        };
+        let done = (work.does)(self, &space, &desk, &go_on);
         done.map_err(|refusal: Refusal| vermilion_engine::Error::internal(refusal.message))
     }
 

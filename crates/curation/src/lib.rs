@@ -94,9 +94,7 @@ pub struct Curation {
     /// Idempotency keys of batches that are being logged.
     under_way: Mutex<log::UnderWay>,
     desks: Mutex<HashMap<CollectionId, Arc<desk::Desk>>>,
-    scoring: jobs::Work,
-    listing: jobs::Work,
-    studying: jobs::Work,
+    works: jobs::Works,
     /// Taken before the turn of a desk, never after it.
     book: Mutex<retrain::Book>,
     bell: Arc<retrain::Bell>,
@@ -113,9 +111,7 @@ impl Curation {
             found: Mutex::default(),
             under_way: Mutex::default(),
             desks: Mutex::default(),
-            scoring: jobs::Work::of(jobs::SCORES),
-            listing: jobs::Work::of(jobs::LISTS),
-            studying: jobs::Work::of(jobs::STUDIES),
+            works: jobs::Works::default(),
             book: Mutex::new(book),
             bell: Arc::default(),
             watch: retrain::Watch::default(),

@@ -14,7 +14,7 @@ use vermilion_scores::{Objective, PriorityOptions};
 use crate::assess::{AsOf, no_reference};
 use crate::desk::Decision;
 use crate::key::{canonical, hexadecimal};
-use crate::list::{ENTRIES_MAX, Entry, Making, Wanted};
+use crate::list::{ENTRIES_MAX, Entry, Found, Wanted};
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
@@ -98,11 +98,9 @@ impl Curation {
             return Err(refusal.hint(hint));
         }
         let found = self.list(&space, &desk, &wanted, asked.refresh == Some(true))?;
-        let Some(list) = found.list else {
-            return Ok(Recommendations {
-                page: nothing_yet(AsOf::of(&desk.state.lock()), found.making),
-                is_made: false,
-            });
+        let Some(list) = &found.list else {
+            let as_of = AsOf::of(&desk.state.lock());
+            return Ok(found.page(&as_of, &[], &[], None));
         };
         let mark = format!(
             "{}.{}.{}.{}",
@@ -118,24 +116,7 @@ impl Curation {
         let next = (to < list.entries.len() && to > from)
             .then(|| URL_SAFE_NO_PAD.encode(format!("{mark}.{to}")));
         let as_of = AsOf::of(&desk.state.lock());
-        let page = json!({
-            "recommendations": told,
-            "total": list.entries.len(),
-            "entries_max": ENTRIES_MAX,
-            "coverage": page.last().map(|last| last.coverage),
-            "radius": list.radius,
-            "degraded": list.degraded,
-            "epoch": list.epoch,
-            "as_of_seq": list.as_of,
-            "stale_records": as_of.stale_records,
-            "ready": found.is_ready,
-            "making": found.making,
-            "cursor": next,
-        });
-        Ok(Recommendations {
-            page,
-            is_made: true,
-        })
+        Ok(found.page(&as_of, page, &told, next.as_deref()))
     }
 
     /// Entries of a list as they are told, from rank `from` on.
@@ -207,22 +188,35 @@ impl Curation {
     }
 }
 
-/// A page of a list that is being made for the first time.
-fn nothing_yet(as_of: AsOf, making: Option<Making>) -> Json {
-    json!({
-        "recommendations": [],
-        "total": 0,
-        "entries_max": ENTRIES_MAX,
-        "coverage": null,
-        "radius": null,
-        "degraded": false,
-        "epoch": as_of.epoch,
-        "as_of_seq": as_of.as_of_seq,
-        "stale_records": as_of.stale_records,
-        "ready": false,
-        "making": making,
-        "cursor": null,
-    })
+impl Found {
+    /// A page of the list with `entries`, as they are `told`; without a list it is empty.
+    fn page(
+        &self,
+        as_of: &AsOf,
+        entries: &[Entry],
+        told: &[Json],
+        cursor: Option<&str>,
+    ) -> Recommendations {
+        let list = self.list.as_deref();
+        let page = json!({
+            "recommendations": told,
+            "total": list.map_or(0, |list| list.entries.len()),
+            "entries_max": ENTRIES_MAX,
+            "coverage": entries.last().map(|last| last.coverage),
+            "radius": list.map(|list| list.radius),
+            "degraded": list.is_some_and(|list| list.degraded),
+            "epoch": list.map_or(as_of.epoch, |list| list.epoch),
+            "as_of_seq": list.map_or(as_of.as_of_seq, |list| list.as_of),
+            "stale_records": as_of.stale_records,
+            "ready": self.is_ready,
+            "making": self.making,
+            "cursor": cursor,
+        });
+        Recommendations {
+            page,
+            is_made: list.is_some(),
+        }
+    }
 }
 
 /// Where a cursor leads, if it is of the list marked `mark`.

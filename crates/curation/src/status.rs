@@ -20,9 +20,6 @@ use crate::{Curation, Refusal, Result};
 /// Jobs of curation have names that begin so.
 const JOBS: &str = "curation_";
 
-/// Those to which spaces are handed over.
-const OF_SPACES: [&str; 3] = [SCORES, LISTS, STUDIES];
-
 /// What is done to a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
@@ -125,12 +122,12 @@ impl Curation {
                 let job = self.database.jobs().job(job)?;
                 let stale = desks.iter().map(|(_, desk)| desk.state.lock().stale());
                 let stale: usize = stale.sum();
-                let has_queue = OF_SPACES.contains(&&*job.name);
+                let work = self.works.of(&job.name);
                 json!({
                     "component": name,
                     "state": state_of(job.paused, last_error(&job)),
                     "running": u64::from(job.running),
-                    "queue": if has_queue { self.waiting(&job.name) } else { usize::from(job.retry_at.is_some()) },
+                    "queue": work.map_or_else(|| usize::from(job.retry_at.is_some()), |work| work.waiting()),
                     "lag": if job.name == SCORES { stale } else { 0 },
                     "lag_unit": "records",
                     "last_error": last_error(&job),
@@ -229,8 +226,8 @@ impl Curation {
             (Worker::Job(job), Switch::Pause) => jobs.pause_job(job, true)?,
             (Worker::Job(job), Switch::Resume) => {
                 jobs.pause_job(job, false)?;
-                if OF_SPACES.contains(&job) {
-                    self.begin_run(job);
+                if let Some(work) = self.works.of(job) {
+                    self.begin_run(work);
                 }
             }
             // One that runs already takes what waits along.

@@ -248,7 +248,7 @@ fn page(server: &Server, space: &str, body: &Value) -> Result<(u16, Value), Fail
                 .get_or_insert_with(|| Progress::start("making the list", making("of")))
                 .at(done, done);
         } else if since.elapsed() > STANDS_STILL {
-            let hint = "`GET /curation/v1/status` tells whether the scorer is paused or has failed";
+            let hint = "`GET /curation/v1/status` tells whether `lists` is paused or has failed";
             return Err(Failure::new("the list of the space is not being made").hint(hint));
         }
         std::thread::sleep(LOOK);

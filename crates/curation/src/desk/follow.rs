@@ -25,6 +25,11 @@ impl Curation {
     /// Brings the desk of a space in step with everything that is acknowledged.
     pub(crate) fn follow(&self, space: &Space, desk: &Desk) -> Result<()> {
         let head = self.head(space)?;
+        self.follow_to(space, desk, head)
+    }
+
+    /// The same as of `head`, a position of the log.
+    fn follow_to(&self, space: &Space, desk: &Desk, head: u64) -> Result<()> {
         loop {
             let _turn = desk.turn.lock();
             let seen = desk.state.lock().as_of;
@@ -58,11 +63,12 @@ impl Curation {
     /// The same where that takes no longer than one request may; whether it was done. Else the job does it.
     pub(crate) fn follow_at_once(&self, space: &Space, desk: &Desk) -> Result<bool> {
         let seen = desk.state.lock().as_of;
-        if self.head(space)?.saturating_sub(seen) > FOLLOWED_AT_ONCE {
+        let head = self.head(space)?;
+        if head.saturating_sub(seen) > FOLLOWED_AT_ONCE {
             self.wake(space);
             return Ok(false);
         }
-        self.follow(space, desk)?;
+        self.follow_to(space, desk, head)?;
         Ok(true)
     }
 

@@ -5,8 +5,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::curation_scores::{Noise, SPACE, fill, refused};
-use crate::harness::TestServer;
-use crate::triggers::wait_for;
+use crate::harness::{TestServer, wait_for};
 
 const CLASSES: [&str; 3] = ["a", "b", "c"];
 const HOUR: f64 = 3600.0;

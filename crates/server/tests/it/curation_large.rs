@@ -1,30 +1,20 @@
 //! Spaces that are too large for one request, over a real socket: the job makes what is asked for, and
 //! whoever asks meanwhile is answered at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::curation_scores::{Noise, SPACE, fill, log, refused};
-use crate::harness::{Answer, TestServer};
+use crate::harness::{Answer, TestServer, wait_at_most};
 
 /// Records of production, more than one request makes a list of.
 const RECORDS: usize = 10_050;
+/// How long their scores and lists are waited for.
+const LONGEST: Duration = Duration::from_secs(50);
 
 fn ask(server: &TestServer, asked: &Value) -> Answer {
     server.post(&format!("{SPACE}/recommendations"), asked)
-}
-
-/// Asks until the answer is as it should be.
-fn wait(what: &str, mut asks: impl FnMut() -> Option<Value>) -> Value {
-    let begun = Instant::now();
-    loop {
-        if let Some(told) = asks() {
-            return told;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(50), "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn switch(server: &TestServer, what: &str) {
@@ -34,7 +24,7 @@ fn switch(server: &TestServer, what: &str) {
 
 /// The place of a list that is asked for, once it is of the records as they are.
 fn ready(server: &TestServer, asked: &Value) -> Value {
-    wait("a list of the records as they are", || {
+    wait_at_most(LONGEST, "a list of the records as they are", || {
         let answer = ask(server, asked);
         assert!([200, 202].contains(&answer.status), "{}", answer.text());
         let told = answer.json();
@@ -54,7 +44,7 @@ fn list_of_a_large_space_is_made_by_the_job_and_told_with_what_it_is_of() {
     for part in rows.chunks(1000) {
         log(&server, "production", part);
     }
-    wait("scores", || {
+    wait_at_most(LONGEST, "scores", || {
         let told = server.get("/curation/v1/status").json();
         let space = &told["spaces"][0];
         let behind = space["stale_records"] == 0 && space["operations_behind"] == 0;

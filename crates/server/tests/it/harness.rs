@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -13,6 +13,29 @@ use vermilion_server::{Server, ServerConfig, ServerError};
 
 /// Where collections are unless a test says otherwise.
 pub(crate) const DATABASE: &str = "/api/v2/tenants/default_tenant/databases/default_database";
+
+/// What `look` finds, waited for.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_at_most(Duration::from_secs(20), what, look)
+}
+
+/// The same, for what takes its time.
+#[track_caller]
+pub(crate) fn wait_at_most<T>(
+    longest: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+) -> T {
+    let begun = Instant::now();
+    while begun.elapsed() < longest {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{what} did not come");
+}
 
 /// A running server with a database in memory.
 pub(crate) struct TestServer {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vermilion_engine::Config;
 
-use crate::harness::{Answer, TestServer};
+use crate::harness::{Answer, TestServer, wait_for};
 
 const SPACE: &str = "/curation/v1/spaces/digits";
 
@@ -61,19 +61,6 @@ fn add(server: &TestServer, trigger: &Value) -> Value {
 fn retrainings(server: &TestServer) -> Vec<Value> {
     let listed = told(&server.get(&format!("{SPACE}/retrainings")), 200);
     listed["retrainings"].as_array().unwrap().clone()
-}
-
-/// What `look` finds, waited for.
-#[track_caller]
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(20) {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("{what} did not come");
 }
 
 fn judged(server: &TestServer, trigger: &Value) -> Value {
