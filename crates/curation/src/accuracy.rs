@@ -34,6 +34,11 @@ impl Correctness {
         row.signals.map(|signals| self.model.probability(&signals))
     }
 
+    /// Whether there is a chance of being right to tell of a record.
+    pub(crate) fn judges(row: &Row) -> bool {
+        row.signals.is_some() || row.label.zip(row.class()).is_some()
+    }
+
     /// The model itself.
     pub(crate) fn model(&self) -> &CorrectnessModel {
         &self.model

@@ -15,7 +15,7 @@ use serde::Serialize;
 use vermilion_engine::model::{Consistency, Filter, GetRequest, RecordSelection};
 use vermilion_scores::{Coverage, PriorityOptions, Selection, radius};
 
-use self::columns::{Columns, columns};
+use self::columns::{Columns, Sight};
 use crate::desk::{CHUNK, Desk, Sought, of_context};
 use crate::fields::Context;
 use crate::recommend::usual;
@@ -213,7 +213,8 @@ impl Curation {
         let list = Arc::new(list);
         desk.lists.lock().put(&wanted.key, list.clone());
         if wanted.key == usual()?.key && !list.degraded {
-            *desk.standing.lock() = Some(standing);
+            // What stood before ends once it is no longer locked.
+            let _before = desk.standing.lock().replace(standing);
         }
         Ok(Some(list))
     }
@@ -228,10 +229,8 @@ impl Curation {
     ) -> Result<Option<(List, Standing)>> {
         let now = self.now();
         let meant = self.meant(space, wanted.filter.as_ref())?;
-        let mut columns = {
-            let mut state = desk.state.lock();
-            columns(&mut state, wanted, meant.as_ref(), now)
-        };
+        let sight = Sight::of(&mut desk.state.lock(), wanted, meant.as_ref(), now);
+        let mut columns = sight.columns(wanted);
         let degraded = columns.degraded;
         let mut options = wanted.options.clone();
         if degraded {

@@ -13,7 +13,7 @@ use super::shares;
 use super::side::Side;
 use crate::accuracy::Correctness;
 use crate::assess::AsOf;
-use crate::desk::{Desk, Row, State, most_frequent};
+use crate::desk::{Desk, Names, Row, State, most_frequent};
 use crate::fields::Context;
 use crate::spaces::Place;
 use crate::{Curation, Refusal, Result};
@@ -78,25 +78,28 @@ impl Curation {
             window,
             features,
         };
-        Ok(compared.tell(&question, &desk.state.lock()))
+        let (classes, as_of) = {
+            let state = desk.state.lock();
+            (state.classes.clone(), AsOf::of(&state))
+        };
+        Ok(compared.tell(&question, &classes, &as_of))
     }
 }
 
 impl Compared {
-    fn tell(&self, question: &Question, state: &State) -> Json {
+    fn tell(&self, question: &Question, names: &Names, as_of: &AsOf) -> Json {
         let [before, now] = self.buckets(DEALT[0]);
         let found = drift(&self.features, &before, &now, DEALS[0], 0);
         let values = witness(&self.features, &before, &now, self.window.rows());
         let by = question.by;
         let classes = by
             .class
-            .then(|| shares::by_class(&self.reference, &self.window, state));
+            .then(|| shares::by_class(&self.reference, &self.window, names));
         let metadata = by
             .metadata
             .then(|| shares::by_metadata(&self.reference, &self.window));
-        let clusters = by.cluster.then(|| self.clusters(&values, state));
+        let clusters = by.cluster.then(|| self.clusters(&values, names));
         let is_moved = found.p.is_some_and(|p| p <= question.alpha);
-        let as_of = AsOf::of(state);
         json!({
             "from": question.window.start,
             "to": question.window.end,
@@ -196,7 +199,7 @@ impl Compared {
     }
 
     /// Groups of records that moved together, the one that tells most first.
-    fn clusters(&self, values: &[f64], state: &State) -> Vec<Json> {
+    fn clusters(&self, values: &[f64], names: &Names) -> Vec<Json> {
         let clusters = witness_clusters(self.window.rows(), values, CLUSTERS, 0);
         let told = clusters.into_iter().map(|cluster| {
             let members = cluster
@@ -212,7 +215,7 @@ impl Compared {
             json!({
                 "share": cluster.share,
                 "sampled": cluster.rows.len(),
-                "inferred_class": class.map(|class| state.classes.name(class)),
+                "inferred_class": class.map(|class| names.name(class)),
                 "mean_trouble": (!troubles.is_empty()).then_some(trouble),
                 "ids": members.take(NAMED).map(|member| &member.id).collect::<Vec<_>>(),
             })

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use vermilion_engine::model::Value;
 
 use super::side::Side;
-use crate::desk::State;
+use crate::desk::Names;
 
 /// Values or classes that are told of one key.
 const VALUES: usize = 20;
@@ -17,14 +17,14 @@ const KEYS: usize = 20;
 type Counts<'a> = BTreeMap<&'a str, [usize; 2]>;
 
 /// The shares of each class on both sides, the one that changed most first.
-pub(super) fn by_class(reference: &Side, window: &Side, state: &State) -> Json {
+pub(super) fn by_class(reference: &Side, window: &Side, names: &Names) -> Json {
     let mut counts = Counts::new();
     for (side, members) in [&reference.members, &window.members]
         .into_iter()
         .enumerate()
     {
         for class in members.iter().filter_map(|member| member.class) {
-            counts.entry(state.classes.name(class)).or_default()[side] += 1;
+            counts.entry(names.name(class)).or_default()[side] += 1;
         }
     }
     json!({ "shift": shift(&counts), "values": told(&counts) })

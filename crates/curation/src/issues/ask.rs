@@ -14,7 +14,7 @@ use super::near::NearRecords;
 use super::shape::Shape;
 use super::study::{Study, Version};
 use crate::assess::no_reference;
-use crate::desk::{Desk, State};
+use crate::desk::Desk;
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
@@ -122,13 +122,13 @@ impl Curation {
         if wants(&shape) {
             found.shape = self.look(&space, &desk, &mut page, &shape)?;
         }
-        let state = desk.state.lock();
         for kind in &kinds {
-            tell(kind, &found, asked, &state, &mut page);
+            tell(kind, &found, asked, &desk, &mut page);
         }
         page.not_ready.retain(|kind| kinds.contains(kind));
         let missing = !has_reference && wants(&["label", "underperforming_cluster"]);
         let labels = found.labels.filter(|_| wants(&["label"]));
+        let state = desk.state.lock();
         Ok(json!({
             "issues": page.issues,
             "total": page.totals.values().sum::<usize>(),
@@ -164,10 +164,11 @@ impl Curation {
     }
 }
 
-fn tell(kind: &'static str, found: &Found, asked: &AskedIssues, state: &State, page: &mut Page) {
+fn tell(kind: &'static str, found: &Found, asked: &AskedIssues, desk: &Desk, page: &mut Page) {
     match (kind, &found.labels, &found.near, &found.shape) {
         ("label", Some(labels), ..) => {
-            page.offer(kind, labels.count(asked.all), |at| labels.tell(at, state));
+            let state = desk.state.lock();
+            page.offer(kind, labels.count(asked.all), |at| labels.tell(at, &state));
         }
         ("leak", _, Some(near), _) => {
             let clusters = near.leaks(asked.threshold);
@@ -183,10 +184,10 @@ fn tell(kind: &'static str, found: &Found, asked: &AskedIssues, state: &State, p
         ("underperforming_cluster", .., Some(shape)) => page.offer_all(kind, &shape.clusters),
         ("norm_shift", .., Some(shape)) => page.offer_all(kind, &shape.norms),
         ("dead_dimension", .., Some(shape)) => page.offer_all(kind, &shape.dead),
-        ("unknown_class", ..) => page.offer_all(kind, &counts::unknown(state)),
-        ("imbalance", ..) => page.offer_all(kind, &counts::rare(state)),
+        ("unknown_class", ..) => page.offer_all(kind, &counts::unknown(&desk.state.lock())),
+        ("imbalance", ..) => page.offer_all(kind, &counts::rare(&desk.state.lock())),
         ("missing_probabilities", ..) => {
-            page.offer_all(kind, &counts::without_probabilities(state));
+            page.offer_all(kind, &counts::without_probabilities(&desk.state.lock()));
         }
         _ => {}
     }

@@ -9,6 +9,7 @@ use vermilion_scores::issues::{
 };
 
 use super::study::{Slot, Studies, Study, Version};
+use crate::accuracy::Correctness;
 use crate::desk::{Desk, most_frequent, places};
 use crate::fields::Context;
 use crate::spaces::Space;
@@ -159,10 +160,11 @@ impl Curation {
         let known: Vec<(String, f64)> = {
             let state = desk.state.lock();
             let rows = state.rows.iter().filter(|(_, row)| row.is_production());
-            let judged = rows.filter_map(|(id, row)| Some((id.clone(), correctness.of(row)?)));
-            let judged: Vec<_> = judged.collect();
-            let step = judged.len().div_ceil(CLUSTERED_MAX).max(1);
-            judged.into_iter().step_by(step).collect()
+            let rows = rows.filter(|(_, row)| Correctness::judges(row));
+            let step = rows.clone().count().div_ceil(CLUSTERED_MAX).max(1);
+            let judged = rows.step_by(step);
+            let judged = judged.filter_map(|(id, row)| Some((id.clone(), correctness.of(row)?)));
+            judged.collect()
         };
         let (mut ids, mut correct, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
         let mut dimension = 1;

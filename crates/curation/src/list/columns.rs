@@ -3,8 +3,11 @@
 //! What must stay true: rows are in the order of their ids, so that a list does not depend on how they came.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
-use vermilion_scores::{Graph, Pick, PriorityOptions, Signal, Undecided};
+use vermilion_scores::{
+    Graph, Pick, PriorityOptions, Signal, SignalPercentiles, Signals, Undecided,
+};
 
 use super::{Entry, Wanted};
 use crate::desk::{Decision, Row, State};
@@ -42,69 +45,118 @@ pub(super) struct Columns {
     pub(super) changes: u64,
 }
 
-/// Production as it is, for a list that is wanted.
-pub(super) fn columns(
-    state: &mut State,
-    wanted: &Wanted,
-    meant: Option<&BTreeSet<String>>,
-    now: f64,
-) -> Columns {
-    let percentiles = state.percentiles();
-    let degraded = state.reference.is_none();
-    let mut columns = Columns {
-        degraded,
-        epoch: state.epoch,
-        as_of: state.as_of,
-        changes: state.changes,
-        until: f64::INFINITY,
-        ..Columns::default()
-    };
-    for (id, row) in &state.rows {
-        if row.context == Some(Context::Triage) && row.decision.is_none() {
-            columns.triaged.push(id.clone());
-        }
-        // What has no signals yet comes onto the list when it has.
-        if !row.is_production() || (row.signals.is_none() && !degraded) {
-            continue;
-        }
-        let at = columns.ids.len() as u32;
-        let signals = row.signals.unwrap_or_default();
-        let rank = |signal, value: Option<f32>| {
-            value.map_or(0.0, |value| percentiles.rank(signal, value)) as f32
+/// A record of production as it was seen.
+struct Seen {
+    id: String,
+    signals: Signals,
+    inferred: Option<u32>,
+    group: Option<u32>,
+    decision: Option<Decision>,
+    snoozed_until: f64,
+    is_decided: bool,
+    /// Whether its label or decision tells of its neighbours, unless it was snoozed.
+    is_settled: bool,
+    is_left_out: bool,
+}
+
+/// All records of a space that a list is made of, as they were seen at one time.
+pub(super) struct Sight {
+    seen: Vec<Seen>,
+    percentiles: Arc<SignalPercentiles>,
+    /// What there is besides them.
+    columns: Columns,
+}
+
+impl Sight {
+    /// Looks at the records for a list that is wanted; whoever else needs the state waits for it.
+    pub(super) fn of(
+        state: &mut State,
+        wanted: &Wanted,
+        meant: Option<&BTreeSet<String>>,
+        now: f64,
+    ) -> Self {
+        let percentiles = state.percentiles();
+        let degraded = state.reference.is_none();
+        let mut columns = Columns {
+            degraded,
+            epoch: state.epoch,
+            as_of: state.as_of,
+            changes: state.changes,
+            until: f64::INFINITY,
+            ..Columns::default()
         };
-        columns.places.insert(id.clone(), at);
-        columns.ids.push(id.clone());
-        columns.uncertainty.push(if degraded {
-            1.0
-        } else {
-            rank(Signal::Uncertainty, signals.uncertainty)
-        });
-        columns.novelty.push(rank(Signal::Novelty, signals.novelty));
-        let trouble = percentiles.trouble(&signals).value;
-        columns.trouble.push(trouble.unwrap_or(0.0) as f32);
-        let decided = row.is_decided(now);
-        let left_out = is_left_out(id, row, wanted, meant);
-        let hidden = left_out || (decided && !wanted.with_decided);
-        columns.decided.push(hidden);
-        columns.labelled.push(signals.novelty.unwrap_or(f32::MAX));
-        columns.rejected.push(f32::MAX);
-        columns.triage.push(f32::MAX);
-        let class = row.inferred.or(signals.inferred);
-        columns.classes.push(class.unwrap_or(u32::MAX));
-        // Those of no group are each their own.
-        columns.groups.push(row.group.unwrap_or(u32::MAX - at));
-        match row.decision {
-            Some(Decision::Junk) => columns.junk.push(at),
-            Some(Decision::Snoozed) if decided => {
-                columns.until = columns.until.min(row.snoozed_until);
+        let mut seen = Vec::with_capacity(state.count(Context::Production));
+        for (id, row) in &state.rows {
+            if row.context == Some(Context::Triage) && row.decision.is_none() {
+                columns.triaged.push(id.clone());
             }
-            Some(Decision::Snoozed) => {}
-            Some(_) => columns.covering.push(at),
-            None if row.label.is_some() || row.is_consumed => columns.covering.push(at),
-            None => {}
+            // What has no signals yet comes onto the list when it has.
+            if !row.is_production() || (row.signals.is_none() && !degraded) {
+                continue;
+            }
+            seen.push(Seen {
+                id: id.clone(),
+                signals: row.signals.unwrap_or_default(),
+                inferred: row.inferred,
+                group: row.group,
+                decision: row.decision,
+                snoozed_until: row.snoozed_until,
+                is_decided: row.is_decided(now),
+                is_settled: row.decision.is_some() || row.label.is_some() || row.is_consumed,
+                is_left_out: is_left_out(id, row, wanted, meant),
+            });
+        }
+        Self {
+            seen,
+            percentiles,
+            columns,
         }
     }
-    columns
+
+    /// The same as columns.
+    pub(super) fn columns(self, wanted: &Wanted) -> Columns {
+        let Self {
+            seen,
+            percentiles,
+            mut columns,
+        } = self;
+        for row in seen {
+            let at = columns.ids.len() as u32;
+            let signals = row.signals;
+            let rank = |signal, value: Option<f32>| {
+                value.map_or(0.0, |value| percentiles.rank(signal, value)) as f32
+            };
+            columns.uncertainty.push(if columns.degraded {
+                1.0
+            } else {
+                rank(Signal::Uncertainty, signals.uncertainty)
+            });
+            columns.novelty.push(rank(Signal::Novelty, signals.novelty));
+            let trouble = percentiles.trouble(&signals).value;
+            columns.trouble.push(trouble.unwrap_or(0.0) as f32);
+            let hidden = row.is_left_out || (row.is_decided && !wanted.with_decided);
+            columns.decided.push(hidden);
+            columns.labelled.push(signals.novelty.unwrap_or(f32::MAX));
+            columns.rejected.push(f32::MAX);
+            columns.triage.push(f32::MAX);
+            let class = row.inferred.or(signals.inferred);
+            columns.classes.push(class.unwrap_or(u32::MAX));
+            // Those of no group are each their own.
+            columns.groups.push(row.group.unwrap_or(u32::MAX - at));
+            match row.decision {
+                Some(Decision::Junk) => columns.junk.push(at),
+                Some(Decision::Snoozed) if row.is_decided => {
+                    columns.until = columns.until.min(row.snoozed_until);
+                }
+                Some(Decision::Snoozed) => {}
+                _ if row.is_settled => columns.covering.push(at),
+                _ => {}
+            }
+            columns.places.insert(row.id.clone(), at);
+            columns.ids.push(row.id);
+        }
+        columns
+    }
 }
 
 /// Whether a record is none of those that the list is wanted of.
