@@ -547,10 +547,22 @@ def test_exports_are_whole_files(cur, embedding_set, tmp_path):
     assert len(rows) == 60 and len(rows[0]["embedding"]) == 8
     space.export(tmp_path / "todo.csv")
     assert len((tmp_path / "todo.csv").read_text().splitlines()) == len(space.recommend(100)) + 1
+    parquet = pytest.importorskip("pyarrow.parquet")
+    space.export(tmp_path / "training.parquet", "training")
+    table = parquet.read_table(tmp_path / "training.parquet")
+    assert table.select(["id", "label_class", "embedding"]).to_pylist() == [
+        {name: row[name] for name in ("id", "label_class", "embedding")} for row in rows
+    ]
+    space.export(tmp_path / "todo.parquet")
+    assert parquet.read_table(tmp_path / "todo.parquet")["id"].to_pylist() == [one.id for one in space.recommend(100)]
+    space.export(tmp_path / "issues.parquet", "issues")
+    assert parquet.read_table(tmp_path / "issues.parquet").num_rows == space.issues().total
     with pytest.raises(InvalidArgumentError) as caught:
         space.export(tmp_path / "x.jsonl", "everything")
     assert caught.value.reason == "unknown_export"
-    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["todo.csv", "training.jsonl"]
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == [
+        "issues.parquet", "todo.csv", "todo.parquet", "training.jsonl", "training.parquet"
+    ]
 
 
 def test_components_are_seen_and_switched(tmp_path):

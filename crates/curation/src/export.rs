@@ -1,8 +1,11 @@
 //! What labelling tools and training scripts take along: recommendations, issues, training data, as
-//! lines of JSON or as CSV.
+//! lines of JSON, as CSV or as Parquet.
 //!
-//! What must stay true: an export is made page by page and takes the memory of one; what cannot be
+//! What must stay true: an export is made page by page and takes the memory of a few; what cannot be
 //! exported is refused before the first byte; every row has the same members, whatever it knows.
+
+#[cfg(feature = "parquet")]
+mod parquet;
 
 use std::collections::BTreeMap;
 
@@ -37,55 +40,78 @@ pub enum Format {
     Lines,
     /// RFC 4180, with a head; lists and objects as JSON.
     Csv,
+    /// Apache Parquet; objects as JSON.
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
+
+/// Writes the next rows of an export; whether more are wanted.
+type Put<'a> = &'a mut dyn FnMut(&[Json]) -> Result<bool>;
 
 /// Takes the next piece of an export; whether more is wanted.
 pub type Sink<'a> = &'a mut dyn FnMut(Vec<u8>) -> bool;
 
-/// The columns of each kind.
-const RECOMMENDATIONS: &[&str] = &[
-    "rank",
-    "id",
-    "input_uri",
-    "priority",
-    "gain",
-    "coverage",
-    "drawn",
-    "trouble",
-    "inferred_class",
-    "dataset",
-    "group",
-    "state",
-    "reasons",
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Texts,
+    Integer,
+    Number,
+    Flag,
+    /// As many numbers as the vectors of the space have.
+    Vector,
+    /// An object, as text where a format has none.
+    Object,
+}
+
+/// The columns of each kind of export, with what they hold.
+type Columns = &'static [(&'static str, Kind)];
+
+/// See [`Columns`].
+const RECOMMENDATIONS: Columns = &[
+    ("rank", Kind::Integer),
+    ("id", Kind::Text),
+    ("input_uri", Kind::Text),
+    ("priority", Kind::Number),
+    ("gain", Kind::Number),
+    ("coverage", Kind::Number),
+    ("drawn", Kind::Flag),
+    ("trouble", Kind::Number),
+    ("inferred_class", Kind::Text),
+    ("dataset", Kind::Text),
+    ("group", Kind::Text),
+    ("state", Kind::Text),
+    ("reasons", Kind::Texts),
 ];
-/// See [`RECOMMENDATIONS`].
-const ISSUES: &[&str] = &[
-    "type",
-    "id",
-    "ids",
-    "score",
-    "explanation",
-    "given_class",
-    "suggested_class",
-    "confidence",
-    "class",
-    "dataset",
-    "context",
-    "dimension",
-    "records",
-    "distance",
-    "estimated_accuracy",
+/// See [`Columns`].
+const ISSUES: Columns = &[
+    ("type", Kind::Text),
+    ("id", Kind::Text),
+    ("ids", Kind::Texts),
+    ("score", Kind::Number),
+    ("explanation", Kind::Text),
+    ("given_class", Kind::Text),
+    ("suggested_class", Kind::Text),
+    ("confidence", Kind::Number),
+    ("class", Kind::Text),
+    ("dataset", Kind::Text),
+    ("context", Kind::Text),
+    ("dimension", Kind::Integer),
+    ("records", Kind::Integer),
+    ("distance", Kind::Number),
+    ("estimated_accuracy", Kind::Number),
 ];
-/// See [`RECOMMENDATIONS`].
-const TRAINING: &[&str] = &[
-    "id",
-    "input_uri",
-    "dataset",
-    "label_class",
-    "inference_class",
-    "group",
-    "embedding",
-    "metadata",
+/// See [`Columns`].
+const TRAINING: Columns = &[
+    ("id", Kind::Text),
+    ("input_uri", Kind::Text),
+    ("dataset", Kind::Text),
+    ("label_class", Kind::Text),
+    ("inference_class", Kind::Text),
+    ("group", Kind::Text),
+    ("embedding", Kind::Vector),
+    ("metadata", Kind::Object),
 ];
 
 impl Exported {
@@ -107,7 +133,7 @@ impl Exported {
         }
     }
 
-    fn columns(self) -> &'static [&'static str] {
+    fn columns(self) -> Columns {
         match self {
             Self::Recommendations => RECOMMENDATIONS,
             Self::Issues => ISSUES,
@@ -117,17 +143,26 @@ impl Exported {
 }
 
 impl Format {
+    /// The names of all that this program was built with.
+    pub const NAMES: &[&str] = if cfg!(feature = "parquet") {
+        &["jsonl", "csv", "parquet"]
+    } else {
+        &["jsonl", "csv"]
+    };
+
     /// The one of that name; lines where none is named.
     pub fn named(name: Option<&str>) -> Result<Self> {
         match name {
             None | Some("jsonl") => Ok(Self::Lines),
             Some("csv") => Ok(Self::Csv),
+            #[cfg(feature = "parquet")]
+            Some("parquet") => Ok(Self::Parquet),
             Some(other) => Err(Refusal::wrong(
                 "unknown_format",
                 format!("`{other}` is no format of an export."),
             )
             .field("format")
-            .hint("jsonl, csv")),
+            .hint(Self::NAMES.join(", "))),
         }
     }
 
@@ -136,29 +171,92 @@ impl Format {
         match self {
             Self::Lines => "application/x-ndjson",
             Self::Csv => "text/csv; charset=utf-8",
+            #[cfg(feature = "parquet")]
+            Self::Parquet => "application/vnd.apache.parquet",
         }
     }
+}
 
-    fn write(self, columns: &[&str], rows: &[Json]) -> Vec<u8> {
-        let mut out = Vec::new();
-        for row in rows {
-            match self {
-                Self::Lines => {
-                    let members = columns
-                        .iter()
-                        .map(|name| ((*name).to_owned(), row[*name].clone()));
-                    let object: Map<String, Json> = members.collect();
-                    out.extend(Json::Object(object).to_string().into_bytes());
-                    out.push(b'\n');
-                }
-                Self::Csv => {
-                    let cells: Vec<String> = columns.iter().map(|name| cell(&row[*name])).collect();
-                    out.extend(cells.join(",").into_bytes());
-                    out.extend(b"\r\n");
+/// A file that is being written, from piece to piece.
+enum Writer {
+    Lines(Columns),
+    Csv {
+        columns: Columns,
+        /// Whether its head is to be written.
+        begins: bool,
+    },
+    #[cfg(feature = "parquet")]
+    Parquet(Box<parquet::Rows>),
+}
+
+impl Writer {
+    /// A file of these columns; `dimension` is that of their vectors.
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(
+            clippy::unnecessary_wraps,
+            unused_variables,
+            reason = "Parquet needs it"
+        )
+    )]
+    fn begin(format: Format, columns: Columns, dimension: usize) -> Result<Self> {
+        Ok(match format {
+            Format::Lines => Self::Lines(columns),
+            Format::Csv => Self::Csv {
+                columns,
+                begins: true,
+            },
+            #[cfg(feature = "parquet")]
+            Format::Parquet => Self::Parquet(Box::new(parquet::Rows::begin(columns, dimension)?)),
+        })
+    }
+
+    /// Takes rows; what is to be written of the file so far.
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(clippy::unnecessary_wraps, reason = "Parquet needs it")
+    )]
+    fn put(&mut self, rows: &[Json]) -> Result<Vec<u8>> {
+        let mut piece = Vec::new();
+        match self {
+            Self::Lines(columns) => {
+                for row in rows {
+                    let member = |name: &str| (name.to_owned(), row[name].clone());
+                    let object: Map<String, Json> =
+                        columns.iter().map(|(name, _)| member(name)).collect();
+                    piece.extend(Json::Object(object).to_string().into_bytes());
+                    piece.push(b'\n');
                 }
             }
+            Self::Csv { columns, begins } => {
+                let mut line = |cells: Vec<String>| {
+                    piece.extend(cells.join(",").into_bytes());
+                    piece.extend(b"\r\n");
+                };
+                if std::mem::take(begins) {
+                    line(columns.iter().map(|(name, _)| (*name).to_owned()).collect());
+                }
+                for row in rows {
+                    line(columns.iter().map(|(name, _)| cell(&row[*name])).collect());
+                }
+            }
+            #[cfg(feature = "parquet")]
+            Self::Parquet(written) => piece = written.put(rows)?,
         }
-        out
+        Ok(piece)
+    }
+
+    /// The end of the file.
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(clippy::unnecessary_wraps, reason = "Parquet needs it")
+    )]
+    fn end(self) -> Result<Vec<u8>> {
+        match self {
+            Self::Lines(_) | Self::Csv { .. } => Ok(Vec::new()),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(written) => written.end(),
+        }
     }
 }
 
@@ -186,31 +284,32 @@ impl Curation {
         sink: Sink<'_>,
     ) -> Result<()> {
         let space = self.space(place, name)?;
-        let columns = what.columns();
-        let mut is_first = true;
+        let dimension = space.collection.dimension.unwrap_or(0) as usize;
+        let mut writer = Writer::begin(format, what.columns(), dimension)?;
+        let mut begun = false;
         let mut put = |rows: &[Json]| {
-            let mut piece = Vec::new();
-            if is_first && format == Format::Csv {
-                piece.extend(columns.join(",").into_bytes());
-                piece.extend(b"\r\n");
+            let piece = writer.put(rows)?;
+            if piece.is_empty() {
+                return Ok(true);
             }
-            is_first = false;
-            piece.extend(format.write(columns, rows));
-            sink(piece)
+            begun = true;
+            Ok(sink(piece))
         };
-        match what {
+        let is_whole = match what {
             Exported::Recommendations => self.export_list(place, name, &mut put),
             Exported::Issues => self.export_issues(place, name, &mut put),
             Exported::Training => self.export_training(&space, &mut put),
+        }?;
+        let end = if is_whole { writer.end()? } else { Vec::new() };
+        // Of what is empty there is one piece, since that says that nothing was refused.
+        if !(begun && end.is_empty()) {
+            sink(end);
         }
+        Ok(())
     }
 
-    fn export_list(
-        &self,
-        place: &Place,
-        name: &str,
-        put: &mut dyn FnMut(&[Json]) -> bool,
-    ) -> Result<()> {
+    /// Whether all of it was taken, as with the others.
+    fn export_list(&self, place: &Place, name: &str, put: Put<'_>) -> Result<bool> {
         let space = self.space(place, name)?;
         let desk = self.ready_desk(&space)?;
         if desk.state.lock().reference.is_none() {
@@ -225,20 +324,17 @@ impl Curation {
         loop {
             let page = list.entries.get(from..).unwrap_or_default();
             let page = page.get(..PAGE).unwrap_or(page);
-            let more = put(&self.entries(&space, page, from, true)?);
+            if !put(&self.entries(&space, page, from, true)?)? {
+                return Ok(false);
+            }
             from += page.len();
-            if !more || from >= list.entries.len() {
-                return Ok(());
+            if from >= list.entries.len() {
+                return Ok(true);
             }
         }
     }
 
-    fn export_issues(
-        &self,
-        place: &Place,
-        name: &str,
-        put: &mut dyn FnMut(&[Json]) -> bool,
-    ) -> Result<()> {
+    fn export_issues(&self, place: &Place, name: &str, put: Put<'_>) -> Result<bool> {
         let mut asked = AskedIssues {
             limit: Some(PAGE),
             ..AskedIssues::default()
@@ -252,13 +348,16 @@ impl Curation {
             let rows = told["issues"].as_array().map_or(&[][..], Vec::as_slice);
             asked.offset += rows.len();
             let total = told["total"].as_u64().unwrap_or(0) as usize;
-            if !put(rows) || rows.is_empty() || asked.offset >= total {
-                return Ok(());
+            if !put(rows)? {
+                return Ok(false);
+            }
+            if rows.is_empty() || asked.offset >= total {
+                return Ok(true);
             }
         }
     }
 
-    fn export_training(&self, space: &Space, put: &mut dyn FnMut(&[Json]) -> bool) -> Result<()> {
+    fn export_training(&self, space: &Space, put: Put<'_>) -> Result<bool> {
         let desk = self.desk(space);
         self.follow(space, &desk)?;
         let ids: Vec<String> = {
@@ -267,7 +366,7 @@ impl Curation {
             rows.map(|(id, _)| id.clone()).collect()
         };
         if ids.is_empty() {
-            put(&[]);
+            return put(&[]);
         }
         for part in ids.chunks(PAGE) {
             let found = self.fetch(space, part)?;
@@ -296,11 +395,11 @@ impl Curation {
             });
             let rows: Vec<Json> = rows.collect();
             drop(state);
-            if !put(&rows) {
-                break;
+            if !put(&rows)? {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

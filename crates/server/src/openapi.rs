@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use axum::body::Bytes;
 use serde_json::{Map, Value, json};
 use vermilion_curation::fields::Context;
-use vermilion_curation::{ISSUE_TYPES, ISSUES_PAGE_MAX};
+use vermilion_curation::{Format as ExportFormat, ISSUE_TYPES, ISSUES_PAGE_MAX};
 use vermilion_protocol::arrow;
 
 use crate::access::Need;
@@ -153,7 +153,7 @@ fn parameters(route: &Route) -> Vec<Value> {
             "context" => one_of(&Context::ALL.map(Context::name)),
             "type" => one_of(&ISSUE_TYPES),
             "what" => one_of(&["recommendations", "issues", "training"]),
-            "format" if route.path.ends_with("/export") => one_of(&["jsonl", "csv"]),
+            "format" if route.path.ends_with("/export") => one_of(ExportFormat::NAMES),
             "format" => one_of(&["json", "md", "html"]),
             "assess" | "all" => json!({"type": "boolean"}),
             "alpha" => json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),

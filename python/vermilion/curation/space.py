@@ -366,7 +366,7 @@ class Space(Upkeep):
         Args:
             path: The file.
             what: ``recommendations``, ``issues`` or ``training``.
-            format: ``jsonl`` or ``csv``; as the name of the file ends unless said.
+            format: ``jsonl``, ``csv`` or ``parquet``; as the name of the file ends unless said.
 
         Raises:
             InvalidArgumentError: An argument is wrong, or what is asked for cannot be told of this space.
@@ -485,7 +485,9 @@ class Space(Upkeep):
             told = self._ask("POST", "/recommendations", {"n": 0}, again=True)
             if told["stale_records"] == 0 and _is_made(told):
                 return Answer({name: told[name] for name in ("epoch", "as_of_seq", "stale_records")})
-        raise TimeoutError(f"{told['stale_records']} records are stale after {seconds} s")
+        stale = told["stale_records"]
+        left = f"{stale} records are stale" if stale else "the list is not made"
+        raise TimeoutError(f"{left} after {seconds} s")
 
 
 def _is_made(told: dict[str, Any]) -> bool:
