@@ -222,7 +222,7 @@ impl Curation {
         let percentiles = desk.state.lock().percentiles_about();
         let mut assessed = Vec::with_capacity(ids.len());
         for part in ids.chunks(CHUNK) {
-            let found = self.fetch(space, part)?;
+            let found = self.fetch_vectors(space, part)?;
             assessed.extend(self.assess_all(space, desk, &found, &percentiles, true)?);
         }
         let place: BTreeMap<&str, usize> = (0..).zip(ids).map(|(at, id)| (&**id, at)).collect();

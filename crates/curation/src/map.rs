@@ -278,7 +278,7 @@ impl Curation {
             if !go_on() {
                 return Ok(None);
             }
-            let found = self.fetch(space, part)?;
+            let found = self.fetch_vectors(space, part)?;
             let vectors = found.embeddings.unwrap_or_default();
             dimension = dimension.max(vectors.dimension());
             for at in places(&found.ids, part) {

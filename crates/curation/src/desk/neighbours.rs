@@ -99,7 +99,7 @@ impl Curation {
         among: Option<&Filter>,
         count: usize,
     ) -> Result<Vec<(String, Near)>> {
-        let found = self.fetch(space, ids)?;
+        let found = self.fetch_vectors(space, ids)?;
         let vectors = found.embeddings.unwrap_or_default();
         let dimension = vectors.dimension().max(1);
         let near = self.nearest(space, dimension, vectors.values(), among, count)?;

@@ -59,7 +59,7 @@ impl Curation {
         let Some(reference) = desk.state.lock().reference.clone() else {
             return Ok(());
         };
-        let found = self.fetch(space, ids)?;
+        let found = self.fetch_vectors(space, ids)?;
         let vectors = found.embeddings.unwrap_or_default();
         let dimension = vectors.dimension();
         if dimension == 0 {

@@ -134,7 +134,7 @@ impl Curation {
             if !go_on() {
                 return Ok(None);
             }
-            let vectors = self.fetch(space, part)?.embeddings.unwrap_or_default();
+            let vectors = self.fetch_vectors(space, part)?.embeddings.unwrap_or_default();
             if vectors.is_empty() {
                 continue;
             }
@@ -173,7 +173,7 @@ impl Curation {
                 return Ok(None);
             }
             let wanted: Vec<String> = part.iter().map(|(id, _)| id.clone()).collect();
-            let found = self.fetch(space, &wanted)?;
+            let found = self.fetch_vectors(space, &wanted)?;
             let vectors = found.embeddings.unwrap_or_default();
             for ((id, chance), at) in part.iter().zip(places(&found.ids, &wanted)) {
                 if let Some(vector) = at.and_then(|at| vectors.get(at)) {
