@@ -134,7 +134,10 @@ impl Curation {
             if !go_on() {
                 return Ok(None);
             }
-            let vectors = self.fetch_vectors(space, part)?.embeddings.unwrap_or_default();
+            let vectors = self
+                .fetch_vectors(space, part)?
+                .embeddings
+                .unwrap_or_default();
             if vectors.is_empty() {
                 continue;
             }

@@ -12,7 +12,7 @@ use super::tiled::{Room, Tiled};
 use super::top::{Candidate, Top};
 use super::{Location, Part};
 use crate::Result;
-use crate::segments::{RowSet, Source};
+use crate::segments::{RowSet, Source, set_bits};
 
 /// Numbers in a block of rows: few enough to stay in the processor's cache between queries.
 const BLOCK_NUMBERS: usize = 48 << 10;
@@ -54,6 +54,19 @@ impl<'a> Rows<'a> {
             Self::Few(few) => few.len() as u64,
         }
     }
+
+    /// How many of them are within a range that begins at a multiple of 64, and ends at one or at the end.
+    fn count(self, within: Range<u32>) -> u64 {
+        match self {
+            Self::All(_) => u64::from(within.end - within.start),
+            Self::Set(set) => {
+                let words = within.start as usize / 64..within.end.div_ceil(64) as usize;
+                let words = set.words()[words].iter();
+                words.map(|word| u64::from(word.count_ones())).sum()
+            }
+            Self::Few(few) => between(few, &within).len() as u64,
+        }
+    }
 }
 
 /// Offers those of `source` (part number `part`) that are in `rows`, and within the range of rows
@@ -66,26 +79,41 @@ pub(super) fn nearest_in_source(
     tops: &mut [Top],
 ) -> Result<()> {
     let births = source.births()?;
-    let tiled = Tiled::new(queries);
     let mut room = Room::default();
-    for_each_span(rows, block_words(source.dimension()), within, |span| {
-        let vectors = source.vectors(span.first, span.count)?;
-        let mut offer = |query: usize, at: usize, distance: f32| {
-            let (row, top) = (span.first + at as u32, &mut tops[query]);
-            if top.admits(distance) && span.among.is_none_or(|among| among.contains(row)) {
-                let (birth, location) = (births[row as usize], Location { part, row });
-                top.offer(Candidate {
-                    distance,
-                    birth,
-                    location,
-                });
-            }
-            top.worst()
-        };
-        match &tiled {
-            Some(tiled) => tiled.compare(queries, vectors, &mut room, offer),
-            None => compare(queries, vectors, span.count as usize, &mut room, &mut offer),
+    let words = block_words(source.dimension());
+    let mut keep = |query: usize, row: u32, distance: f32| {
+        let top = &mut tops[query];
+        if top.admits(distance) {
+            let (birth, location) = (births[row as usize], Location { part, row });
+            top.offer(Candidate {
+                distance,
+                birth,
+                location,
+            });
         }
+        top.worst()
+    };
+    if let Some(tiled) = Tiled::new(queries) {
+        return for_each_block(rows, words, within, |first, count, picked| {
+            let vectors = source.vectors(first, count)?;
+            tiled.compare(
+                queries,
+                (vectors, picked),
+                &mut room,
+                |query, at, distance| keep(query, first + at as u32, distance),
+            );
+            Ok(())
+        });
+    }
+    for_each_span(rows, words, within, |span| {
+        let vectors = source.vectors(span.first, span.count)?;
+        let offer = |query: usize, at: usize, distance: f32| {
+            let row = span.first + at as u32;
+            if span.among.is_none_or(|among| among.contains(row)) {
+                keep(query, row, distance);
+            }
+        };
+        compare(queries, vectors, span.count as usize, &mut room, offer);
         Ok(())
     })
 }
@@ -96,7 +124,7 @@ fn compare(
     rows: &[f32],
     count: usize,
     room: &mut Room,
-    offer: &mut impl FnMut(usize, usize, f32) -> Option<f32>,
+    mut offer: impl FnMut(usize, usize, f32),
 ) {
     room.first.resize(count, 0.0);
     room.second.resize(count, 0.0);
@@ -117,6 +145,76 @@ fn block_words(dimension: usize) -> usize {
 /// multiples of it.
 pub(super) fn block_rows(dimension: usize) -> u32 {
     (block_words(dimension) * 64) as u32
+}
+
+/// Cuts the rows of a source into at most `pieces` ranges, each with about as many of `rows`.
+pub(super) fn pieces(rows: Rows<'_>, end: u32, dimension: usize, pieces: u32) -> Vec<Range<u32>> {
+    let block = block_rows(dimension);
+    let blocks = end.div_ceil(block);
+    let each = rows.len().div_ceil(u64::from(pieces.max(1))).max(1);
+    let mut ranges: Vec<Range<u32>> = Vec::new();
+    let (mut first, mut held) = (0, 0);
+    for number in 0..blocks {
+        let until = end.min(block.saturating_mul(number + 1));
+        held += rows.count(number * block..until);
+        if held >= each || until == end {
+            if held > 0 {
+                ranges.push(first..until);
+            }
+            (first, held) = (until, 0);
+        }
+    }
+    ranges
+}
+
+/// Calls `look` with blocks of at most `block_words * 64` consecutive rows that have some of `rows` that are
+/// `within` a range, which begins at a multiple of as many: the first row, how many there are, and which of
+/// them are meant, counted from the first; `None` where all are.
+fn for_each_block(
+    rows: Rows<'_>,
+    block_words: usize,
+    within: Range<u32>,
+    mut look: impl FnMut(u32, u32, Option<&[u32]>) -> Result<()>,
+) -> Result<()> {
+    let length = (block_words * 64) as u32;
+    let mut picked = Vec::new();
+    match rows {
+        Rows::All(_) => for_each_span(rows, block_words, within, |span| {
+            look(span.first, span.count, None)
+        }),
+        Rows::Few(few) => {
+            for block in between(few, &within).chunk_by(|a, b| a.row / length == b.row / length) {
+                let (first, last) = (block[0].row, block[block.len() - 1].row);
+                picked.clear();
+                picked.extend(block.iter().map(|location| location.row - first));
+                look(first, last - first + 1, Some(&picked))?;
+            }
+            Ok(())
+        }
+        Rows::Set(set) => {
+            let end = set.rows().min(within.end);
+            for first in (within.start..end).step_by(length as usize) {
+                let count = length.min(end - first);
+                let words =
+                    &set.words()[first as usize / 64..(first + count).div_ceil(64) as usize];
+                picked.clear();
+                for (at, &word) in (0..).step_by(64).zip(words) {
+                    picked.extend(set_bits(word).map(|bit| at + bit));
+                }
+                let is_whole = picked.len() == count as usize;
+                if !picked.is_empty() {
+                    look(first, count, (!is_whole).then_some(&picked))?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Those of some rows that are within a range.
+fn between<'a>(few: &'a [Location], within: &Range<u32>) -> &'a [Location] {
+    let place = |row: u32| few.partition_point(|location| location.row < row);
+    &few[place(within.start)..place(within.end)]
 }
 
 /// Consecutive rows to be looked at together.
@@ -151,9 +249,7 @@ fn for_each_span<'a>(
             return Ok(());
         }
         Rows::Few(few) => {
-            let place = |row: u32| few.partition_point(|location| location.row < row);
-            let few = &few[place(within.start)..place(within.end)];
-            for run in few.chunk_by(|a, b| a.row + 1 == b.row) {
+            for run in between(few, &within).chunk_by(|a, b| a.row + 1 == b.row) {
                 for run in run.chunks(block_words * 64) {
                     look(Span {
                         first: run[0].row,
@@ -222,7 +318,7 @@ mod tests {
             let listed: Vec<u32> = set.iter().collect();
             let few: Vec<Location> = set.iter().map(|row| Location { part: 3, row }).collect();
             let wanted = [Rows::All(rows), Rows::Few(&few), Rows::Set(&set)][kind];
-            let mut covered = Vec::new();
+            let (mut covered, mut blocks) = (Vec::new(), Vec::new());
             let cut = cut * block_words as u32 * 64;
             for within in [0..cut, cut..u32::MAX] {
                 for_each_span(wanted, block_words, within.clone(), |span| {
@@ -233,8 +329,19 @@ mod tests {
                     Ok(())
                 })
                 .unwrap();
+                for_each_block(wanted, block_words, within.clone(), |first, count, picked| {
+                    assert!(count > 0 && count as usize <= block_words * 64);
+                    assert!(first + count <= rows && first >= within.start && first + count <= within.end);
+                    match picked {
+                        Some(picked) => blocks.extend(picked.iter().map(|at| first + at)),
+                        None => blocks.extend(first..first + count),
+                    }
+                    Ok(())
+                })
+                .unwrap();
             }
-            prop_assert_eq!(covered, listed);
+            prop_assert_eq!(&covered, &listed);
+            prop_assert_eq!(blocks, listed);
         }
     }
 }

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use vermilion_kernels::prefetch;
 
 use super::distance::QueryVector;
-use super::exact::{Rows, block_rows, nearest_in_source};
+use super::exact::{Rows, nearest_in_source, pieces};
 use super::plan::{Chosen, Passed, in_part, live};
+use super::tiled::QUERIES_MIN;
 use super::top::{Candidate, Top};
 use super::{Location, Part, Snapshot};
 use crate::Result;
@@ -27,6 +28,13 @@ use crate::segments::{RowSet, Source};
 const EXACT_ROWS_FACTOR: u64 = 4;
 /// Rows that may answer up to which all are compared exactly, whatever is wanted.
 const EXACT_ROWS: u64 = 256;
+
+/// Numbers of the rows that a mask admits up to which many queries compare them exactly, where the mask
+/// admits one row of so many: a search of the index looks for them in hundreds of partitions (measured with
+/// 10,000 of 1,000,000 rows of 128 numbers).
+const EXACT_TOGETHER: u64 = 2 << 20;
+/// See [`EXACT_TOGETHER`].
+const RARE: u64 = 16;
 
 /// Queries that are searched for together at most.
 const QUERIES_TOGETHER: usize = 32;
@@ -85,10 +93,11 @@ fn attempt(
             let Some(mask) = file.unless_damaged(mask)? else {
                 return Ok(None);
             };
-            if mask
-                .as_ref()
-                .is_none_or(|mask| u64::from(mask.rows()) > few)
-            {
+            let is_exact = |mask: &Mask| {
+                let rows = u64::from(mask.rows());
+                rows <= few || is_exact_together(queries, rows, index)
+            };
+            if !mask.as_deref().is_some_and(is_exact) {
                 indexed.push(Indexed {
                     number,
                     part,
@@ -128,6 +137,15 @@ fn attempt(
         own.zip(found).for_each(|(top, found)| top.take_in(found));
     }
     Ok(Some(tops))
+}
+
+/// Whether so many queries compare the `rows` that a mask admits faster exactly, as products of tiles, than
+/// by the index, in whose partitions there are few of them each.
+fn is_exact_together(queries: &[QueryVector<'_>], rows: u64, index: &VectorIndex) -> bool {
+    let dimension = queries.first().map_or(0, |query| query.values.len() as u64);
+    queries.len() >= QUERIES_MIN
+        && rows * dimension <= EXACT_TOGETHER
+        && rows * RARE <= u64::from(index.rows())
 }
 
 /// How many rows of a part may answer at most.
@@ -230,16 +248,11 @@ impl Work<'_> {
         }
         // A few for each thread, since rows differ in how many of them may answer; each has its own
         // best rows, so that they must not be many.
-        let pieces = if threads == 1 { 1 } else { 4 * threads as u32 };
-        for (at, (number, _)) in self.plain.iter().enumerate() {
+        let most = if threads == 1 { 1 } else { 4 * threads as u32 };
+        for (at, (number, rows)) in self.plain.iter().enumerate() {
             let source = &self.snapshot.parts[*number].source;
-            let (end, block) = (source.rows(), block_rows(source.dimension()));
-            let step = end.div_ceil(pieces).div_ceil(block).max(1);
-            let step = step.saturating_mul(block);
-            let firsts = (0..end).step_by(step as usize);
-            tasks.extend(
-                firsts.map(|first| Task::Rows(at, first..end.min(first.saturating_add(step)))),
-            );
+            let ranges = pieces(*rows, source.rows(), source.dimension(), most);
+            tasks.extend(ranges.into_iter().map(|within| Task::Rows(at, within)));
         }
         tasks
     }

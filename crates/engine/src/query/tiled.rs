@@ -5,13 +5,13 @@
 //! query alone finds.
 
 use vermilion_kernels::squared_norm;
-use vermilion_kernels::tiles::{Packed, products};
+use vermilion_kernels::tiles::{Packed, products, products_of};
 
 use super::distance::QueryVector;
 use crate::model::Space;
 
 /// Queries from which tiles pay: a panel of columns has room for twice as many.
-const QUERIES_MIN: usize = 16;
+pub(super) const QUERIES_MIN: usize = 16;
 
 /// Squared lengths outside of which products in `f32` say nothing.
 const TRUSTED: std::ops::Range<f32> = 1e-20..1e30;
@@ -21,6 +21,7 @@ const TRUSTED: std::ops::Range<f32> = 1e-20..1e30;
 pub(super) struct Room {
     pub(super) first: Vec<f32>,
     pub(super) second: Vec<f32>,
+    third: Vec<f32>,
 }
 
 /// Queries laid out for tiles.
@@ -31,6 +32,17 @@ pub(super) struct Tiled {
     space: Space,
     /// How far a product of vectors of length 1 may be from what another order of summing gives.
     error: f32,
+}
+
+/// Queries whose products are looked at together.
+const LANES: usize = 16;
+
+/// What a product must reach for its row to be near enough: `base + slope * measure`, with the measure of
+/// the row.
+#[derive(Clone, Copy, Debug)]
+struct Least {
+    base: f32,
+    slope: f32,
 }
 
 impl Tiled {
@@ -57,51 +69,100 @@ impl Tiled {
         })
     }
 
-    /// Gives `offer` the distances of `queries`, those laid out, to those of `rows` that may be near:
-    /// the number of the query, that of the row among these, the distance. `offer` says beyond which
-    /// distance the query keeps none, once there is one.
+    /// Gives `offer` the distances of `queries`, those laid out, to those of `rows` that may be near, of the
+    /// `picked` ones where some are named: the number of the query, that of the row among all these, the
+    /// distance. `offer` says beyond which distance the query keeps none, once there is one.
     pub(super) fn compare(
         &self,
         queries: &[QueryVector<'_>],
-        rows: &[f32],
+        (rows, picked): (&[f32], Option<&[u32]>),
         room: &mut Room,
         mut offer: impl FnMut(usize, usize, f32) -> Option<f32>,
     ) {
         let (dimension, count) = (queries[0].values.len(), queries.len());
-        room.first.resize(rows.len() / dimension * count, 0.0);
-        products(rows, &self.packed, &mut room.first);
-        room.second.clear();
-        room.second.resize(count, f32::INFINITY);
-        let (found, limits) = (room.first.chunks_exact(count), &mut room.second);
-        for (at, (row, products)) in rows.chunks_exact(dimension).zip(found).enumerate() {
+        let wanted = picked.map_or(rows.len() / dimension, <[u32]>::len);
+        room.first.resize(wanted * count, 0.0);
+        match picked {
+            Some(picked) => products_of(rows, picked, &self.packed, &mut room.first),
+            None => products(rows, &self.packed, &mut room.first),
+        }
+        let (bases, slopes) = (&mut room.second, &mut room.third);
+        for part in [&mut *bases, &mut *slopes] {
+            part.clear();
+            part.resize(count, 0.0);
+        }
+        for number in 0..count {
+            let least = self.least(number, f32::INFINITY);
+            (bases[number], slopes[number]) = (least.base, least.slope);
+        }
+        for (place, products) in room.first.chunks_exact(count).enumerate() {
+            let at = picked.map_or(place, |picked| picked[place] as usize);
+            let row = &rows[at * dimension..(at + 1) * dimension];
             let norm = squared_norm(row);
-            for (number, (&product, limit)) in products.iter().zip(&mut *limits).enumerate() {
-                if self.least(product, norm, self.squared_norms[number]) > *limit {
+            let trusted = TRUSTED.contains(&norm);
+            let measure = self.measure(norm);
+            for (lane, products) in products.chunks(LANES).enumerate() {
+                let first = lane * LANES;
+                let own = first..first + products.len();
+                let least = bases[own.clone()].iter().zip(&slopes[own]);
+                let reaches = |(product, (base, slope)): (&f32, (&f32, &f32))| {
+                    // What is no number says nothing.
+                    !(*product < base + slope * measure)
+                };
+                // Most are out, and without a branch for each several are compared at once.
+                let some = products.iter().zip(least).map(reaches);
+                if trusted && !some.fold(false, |some, one| some | one) {
                     continue;
                 }
-                let (mut distance, mut own) = ([0.0], [0.0]);
-                queries[number].distances(row, &mut distance, &mut own, false);
-                *limit = offer(number, at, distance[0]).unwrap_or(f32::INFINITY);
+                for (number, &product) in (first..).zip(products) {
+                    if trusted && product < bases[number] + slopes[number] * measure {
+                        continue;
+                    }
+                    let (mut distance, mut own) = ([0.0], [0.0]);
+                    queries[number].distances(row, &mut distance, &mut own, false);
+                    let limit = offer(number, at, distance[0]).unwrap_or(f32::INFINITY);
+                    let least = self.least(number, limit);
+                    (bases[number], slopes[number]) = (least.base, least.slope);
+                }
             }
         }
     }
 
-    /// The least distance that a row may have whose product with a query is `product`; both squared
-    /// norms are given.
-    fn least(&self, product: f32, row: f32, query: f32) -> f32 {
-        if !TRUSTED.contains(&row) || !TRUSTED.contains(&query) {
-            return f32::NEG_INFINITY;
+    /// What [`Least`] is told of a row with this squared norm.
+    fn measure(&self, squared_norm: f32) -> f32 {
+        match self.space {
+            Space::L2 => squared_norm,
+            Space::Ip | Space::Cosine => squared_norm.sqrt(),
+        }
+    }
+
+    /// What the product of a row with a query must reach, if the row is to be no farther than `limit` with
+    /// all that rounding can do.
+    fn least(&self, query: usize, limit: f32) -> Least {
+        let (norm, error) = (self.squared_norms[query], self.error);
+        if limit == f32::INFINITY || !TRUSTED.contains(&norm) {
+            return Least {
+                base: f32::NEG_INFINITY,
+                slope: 0.0,
+            };
         }
         match self.space {
+            // The squared distance is the sum of both squared norms less twice the product.
             Space::L2 => {
-                let both = row + query;
-                both - 2.0 * product - 1.5 * self.error * both
+                let half = 0.5 - 0.75 * error;
+                Least {
+                    base: norm * half - 0.5 * limit,
+                    slope: half,
+                }
             }
-            Space::Ip => {
-                let lengths = row.sqrt() * query.sqrt();
-                1.0 - product - self.error * (1.0 + lengths)
-            }
-            Space::Cosine => 1.0 - product / (row.sqrt() * query.sqrt()) - 1.5 * self.error,
+            Space::Ip => Least {
+                base: 1.0 - error - limit,
+                slope: -error * norm.sqrt(),
+            },
+            Space::Cosine => Least {
+                base: 0.0,
+                slope: (1.0 - limit - 1.5 * error) * norm.sqrt(),
+            },
         }
     }
 }
@@ -138,6 +199,7 @@ mod tests {
             queries in QUERIES_MIN..40,
             scale in prop_oneof![Just(1.0f32), Just(1e-25), Just(1e17), Just(1e30)],
             keep in 1usize..6,
+            some in any::<bool>(),
             space in prop::sample::select(&[Space::L2, Space::Cosine, Space::Ip][..]),
         ) {
             let rows = numbers(seed, rows * dimension, scale);
@@ -148,7 +210,11 @@ mod tests {
                 .collect();
             let tiled = Tiled::new(&queries).expect("they are enough");
             let mut kept = vec![Vec::<f32>::new(); queries.len()];
-            tiled.compare(&queries, &rows, &mut Room::default(), |query, _, distance| {
+            let picked: Option<Vec<u32>> =
+                some.then(|| (0..(rows.len() / dimension) as u32).step_by(3).collect());
+            let pair = (&rows[..], picked.as_deref());
+            tiled.compare(&queries, pair, &mut Room::default(), |query, at, distance| {
+                assert!(picked.is_none() || at.is_multiple_of(3));
                 let kept = &mut kept[query];
                 kept.push(distance);
                 kept.sort_unstable_by(f32::total_cmp);
@@ -158,6 +224,7 @@ mod tests {
             for (query, kept) in queries.iter().zip(kept) {
                 let mut all: Vec<f32> = rows
                     .chunks_exact(dimension)
+                    .step_by(if some { 3 } else { 1 })
                     .map(|row| {
                         let (mut distance, mut norm) = ([0.0], [0.0]);
                         query.distances(row, &mut distance, &mut norm, false);

@@ -37,6 +37,7 @@ pub use id_table::HashedId;
 pub use index_file::{AnyIndexFile, IndexFile};
 pub(crate) use metadata::compare_numbers;
 pub use row_set::RowSet;
+pub(crate) use row_set::set_bits;
 pub use segment::{MappedPart, Segment};
 pub use source::Source;
 pub use write::{Indexes, SegmentSummary, write_segment};

@@ -1,7 +1,7 @@
 //! A set of row numbers of one source, one bit a row.
 
 /// The numbers of the bits of `word` that are set, ascending.
-pub(super) fn set_bits(mut word: u64) -> impl Iterator<Item = u32> {
+pub(crate) fn set_bits(mut word: u64) -> impl Iterator<Item = u32> {
     std::iter::from_fn(move || {
         (word != 0).then(|| {
             let bit = word.trailing_zeros();
