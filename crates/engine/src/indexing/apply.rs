@@ -16,7 +16,7 @@ use crate::model::{
     MetadataColumn, Operation, RecordBatch, Schema, SegmentId, SeqId, SeqRange, Value, ValueKind,
 };
 use crate::query::{Part, Snapshot};
-use crate::segments::{Chunk, ChunkBuilder, HashedId, RowParts};
+use crate::segments::{Chunk, ChunkBuilder, HashedId, Keys, RowParts};
 
 /// A collection's records as the applying thread works on them.
 pub(crate) struct WorkingSet {
@@ -230,7 +230,7 @@ impl WorkingSet {
         };
         let source = &part.source;
         let mut metadata = MetadataColumn::default();
-        source.push_metadata(row, &mut metadata)?;
+        source.push_metadata(row, Keys::All, &mut metadata)?;
         Ok(MergedRow {
             id: source.id(row)?.to_owned(),
             birth: source.births()?[row as usize],

@@ -11,6 +11,7 @@ use super::plan::{Missing, choose};
 use super::survey::DISTINCT_MAX;
 use super::values::{each_metadata, write_value};
 use crate::model::{RecordSelection, SparseVector, Value};
+use crate::segments::Keys;
 use crate::{Error, Result};
 
 /// A value of a metadata key, with how many records have it.
@@ -36,7 +37,7 @@ pub fn census(snapshot: &Snapshot) -> Result<Vec<Counted>> {
     };
     let locations = ordered(snapshot, &chosen, all)?;
     let mut census = Census::default();
-    each_metadata(snapshot, locations.into_iter(), |_, values| {
+    each_metadata(snapshot, locations.into_iter(), Keys::All, |_, values| {
         values
             .all()
             .try_for_each(|(key, value)| census.note(key, value))

@@ -5,6 +5,7 @@
 
 use super::{Location, Snapshot};
 use crate::model::{Embeddings, Fetched, Include, MetadataColumn, OptionalStrings, Strings};
+use crate::segments::Keys;
 use crate::{Error, Result};
 
 /// Locations whose documents are read in the order of their parts before they are put in order.
@@ -101,9 +102,11 @@ fn uris(snapshot: &Snapshot, locations: &[Location]) -> Result<OptionalStrings> 
 fn metadatas(snapshot: &Snapshot, locations: &[Location]) -> Result<MetadataColumn> {
     let mut metadatas = MetadataColumn::default();
     for location in locations {
-        snapshot.parts[location.part]
-            .source
-            .push_metadata(location.row, &mut metadatas)?;
+        snapshot.parts[location.part].source.push_metadata(
+            location.row,
+            Keys::All,
+            &mut metadatas,
+        )?;
     }
     Ok(metadatas)
 }

@@ -13,6 +13,7 @@ use super::search::Ranked;
 use super::values::{compare_values, each_metadata, write_value};
 use crate::Result;
 use crate::model::{GroupBy, GroupKey, Value};
+use crate::segments::Keys;
 
 /// A record with the values that decide whether it is kept.
 struct Member {
@@ -30,7 +31,17 @@ pub(super) fn keep(
 ) -> Result<Vec<Ranked>> {
     let mut groups: HashMap<Vec<u8>, Vec<Member>> = HashMap::new();
     let locations = ranked.iter().map(|record| record.location);
-    each_metadata(snapshot, locations, |place, values| {
+    let of_order = group_by.order.iter().filter_map(|key| match key {
+        GroupKey::Score => None,
+        GroupKey::Metadata(key) => Some(key),
+    });
+    let keys: Vec<&str> = group_by
+        .keys
+        .iter()
+        .chain(of_order)
+        .map(|key| &**key)
+        .collect();
+    each_metadata(snapshot, locations, Keys::These(&keys), |place, values| {
         let mut name = Vec::new();
         for key in &group_by.keys {
             write_value(values.of(key), &mut name);

@@ -246,9 +246,14 @@ impl Work<'_> {
             let firsts = (0..all).step_by(few);
             tasks.extend(firsts.map(|first| Task::Indexes(first..all.min(first + few))));
         }
-        // A few for each thread, since rows differ in how many of them may answer; each has its own
-        // best rows, so that they must not be many.
-        let most = if threads == 1 { 1 } else { 4 * threads as u32 };
+        // Each part finds its own best rows, and until it has some it compares whatever comes: with many
+        // queries one part for each thread is enough; with few, parts are so long that a thread which
+        // rests would keep the others waiting.
+        let most = match threads as u32 {
+            1 => 1,
+            threads if self.queries.len() >= QUERIES_MIN => threads,
+            threads => 4 * threads,
+        };
         for (at, (number, rows)) in self.plain.iter().enumerate() {
             let source = &self.snapshot.parts[*number].source;
             let ranges = pieces(*rows, source.rows(), source.dimension(), most);

@@ -14,6 +14,7 @@ use super::plan::{Missing, choose};
 use super::values::{compare_values, each_metadata, write_value};
 use super::{Location, Snapshot};
 use crate::model::{Aggregate, Aggregated, Fetched, GetRequest, OrderBy, Survey, Value};
+use crate::segments::Keys;
 use crate::{Error, Result};
 
 /// Records beyond twice those that an order keeps that it holds before it drops some.
@@ -41,16 +42,23 @@ pub fn survey(
         members: Vec::new(),
     };
     let mut totals: Vec<Total<'_>> = survey.aggregates.iter().map(Total::of).collect();
-    each_metadata(snapshot, locations.iter().copied(), |place, values| {
-        for total in &mut totals {
-            total.note(values.of(total.aggregate.key()))?;
-        }
-        if !survey.order_by.is_empty() {
-            let values = survey.order_by.iter().map(|by| values.of(&by.key).cloned());
-            best.push(values.collect(), place);
-        }
-        Ok(())
-    })?;
+    let keys: Vec<&str> = keys_of(survey).collect();
+    let keys = Keys::These(&keys);
+    each_metadata(
+        snapshot,
+        locations.iter().copied(),
+        keys,
+        |place, values| {
+            for total in &mut totals {
+                total.note(values.of(total.aggregate.key()))?;
+            }
+            if !survey.order_by.is_empty() {
+                let values = survey.order_by.iter().map(|by| values.of(&by.key).cloned());
+                best.push(values.collect(), place);
+            }
+            Ok(())
+        },
+    )?;
     let in_order = if survey.order_by.is_empty() {
         locations
     } else {
@@ -62,6 +70,12 @@ pub fn survey(
         fetch(snapshot, &page, request.include)?,
         aggregated.collect(),
     ))
+}
+
+/// The keys whose values decide about an answer.
+fn keys_of(survey: &Survey) -> impl Iterator<Item = &str> {
+    let of_aggregates = survey.aggregates.iter().map(Aggregate::key);
+    of_aggregates.chain(survey.order_by.iter().map(|by| &*by.key))
 }
 
 /// A record by its values and its place in the `get` order.
@@ -117,6 +131,8 @@ struct Total<'a> {
     counts: HashMap<Vec<u8>, (Value, u64)>,
     missing: u64,
     extreme: Option<Value>,
+    /// Room for the bytes of a value.
+    name: Vec<u8>,
 }
 
 impl<'a> Total<'a> {
@@ -126,6 +142,7 @@ impl<'a> Total<'a> {
             counts: HashMap::new(),
             missing: 0,
             extreme: None,
+            name: Vec::new(),
         }
     }
 
@@ -144,26 +161,47 @@ impl<'a> Total<'a> {
     }
 
     fn note_extreme(&mut self, value: &Value, wanted: Ordering) {
-        for element in elements(value) {
-            let better = |held: &Value| compare_values(&element, held) == wanted;
-            if self.extreme.as_ref().is_none_or(better) {
-                self.extreme = Some(element);
-            }
+        let Some(elements) = elements(value) else {
+            self.note_if_extreme(value, wanted);
+            return;
+        };
+        for element in &elements {
+            self.note_if_extreme(element, wanted);
+        }
+    }
+
+    fn note_if_extreme(&mut self, value: &Value, wanted: Ordering) {
+        let better = |held: &Value| compare_values(value, held) == wanted;
+        if self.extreme.as_ref().is_none_or(better) {
+            self.extreme = Some(value.clone());
         }
     }
 
     fn note_counts(&mut self, value: &Value) -> Result<()> {
+        let Some(elements) = elements(value) else {
+            return self.count(value);
+        };
         let mut names: Vec<(Vec<u8>, Value)> = Vec::new();
-        for element in elements(value) {
+        for element in elements {
             let mut name = Vec::new();
             write_value(Some(&element), &mut name);
             names.push((name, element));
         }
         names.sort_by(|a, b| a.0.cmp(&b.0));
         names.dedup_by(|a, b| a.0 == b.0);
-        for (name, element) in names {
-            self.counts.entry(name).or_insert((element, 0)).1 += 1;
+        names
+            .iter()
+            .try_for_each(|(_, element)| self.count(element))
+    }
+
+    fn count(&mut self, value: &Value) -> Result<()> {
+        self.name.clear();
+        write_value(Some(value), &mut self.name);
+        if let Some((_, records)) = self.counts.get_mut(&self.name) {
+            *records += 1;
+            return Ok(());
         }
+        self.counts.insert(self.name.clone(), (value.clone(), 1));
         if self.counts.len() > DISTINCT_MAX {
             return Err(Error::invalid(format!(
                 "The key [{}] has more than {DISTINCT_MAX} different values among these records; \
@@ -206,9 +244,9 @@ fn by_value(a: &Value, b: &Value) -> Ordering {
         .then_with(|| matches!(a, Value::Float(_)).cmp(&matches!(b, Value::Float(_))))
 }
 
-/// The elements of a list, or the value itself.
-fn elements(value: &Value) -> Vec<Value> {
-    match value {
+/// The elements of a list; `None` of what is none.
+fn elements(value: &Value) -> Option<Vec<Value>> {
+    Some(match value {
         Value::Bools(list) => list.iter().copied().map(Value::Bool).collect(),
         Value::Ints(list) => list.iter().copied().map(Value::Int).collect(),
         Value::Floats(list) => list.iter().copied().map(Value::Float).collect(),
@@ -218,6 +256,6 @@ fn elements(value: &Value) -> Vec<Value> {
         }
         // A sparse vector is no value to be ordered or counted.
         Value::Sparse(_) | Value::Null => Vec::new(),
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => vec![value.clone()],
-    }
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => return None,
+    })
 }

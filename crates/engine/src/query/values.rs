@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use super::{Location, Snapshot};
 use crate::Result;
 use crate::model::{MetadataColumn, Number, Value};
-use crate::segments::compare_numbers;
+use crate::segments::{Keys, compare_numbers};
 
 /// Records whose metadata is read at a time.
 const RECORDS_AT_ONCE: usize = 1024;
@@ -33,10 +33,11 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Gives `note` the place of each of `locations` among them, and its metadata.
+/// Gives `note` the place of each of `locations` among them, and its metadata under `keys`.
 pub(super) fn each_metadata(
     snapshot: &Snapshot,
     locations: impl Iterator<Item = Location>,
+    keys: Keys<'_>,
     mut note: impl FnMut(usize, Values<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut locations = locations.enumerate().peekable();
@@ -46,7 +47,7 @@ pub(super) fn each_metadata(
         let mut rows = 0;
         for (_, Location { part, row }) in some {
             let source = &snapshot.parts[part].source;
-            source.push_metadata(row, &mut metadata)?;
+            source.push_metadata(row, keys, &mut metadata)?;
             rows += 1;
         }
         for row in 0..rows {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Chunk, Source};
+use super::{Chunk, Keys, Source};
 use crate::Result;
 use crate::model::{
     Embeddings, MetadataColumn, Operation, OptionalStrings, RecordBatch, Strings, Value,
@@ -75,7 +75,7 @@ impl ChunkBuilder {
             uri: source.uri(row)?,
             metadata: &[],
         };
-        source.push_metadata(row, &mut self.metadata)?;
+        source.push_metadata(row, Keys::All, &mut self.metadata)?;
         self.push_columns(parts);
         Ok(())
     }

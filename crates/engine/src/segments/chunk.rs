@@ -11,7 +11,7 @@ use super::documents::DocumentMatcher;
 use super::id_table::{HashedId, IdTable};
 use super::metadata::comparison;
 use super::metadata::operands::Operands;
-use super::{ChunkBuilder, RowSet, Source};
+use super::{ChunkBuilder, Keys, RowSet, Source};
 use crate::Result;
 use crate::model::{
     Comparison, DocumentTest, MetadataColumn, RecordBatch, SeqId, SparseVector, Value,
@@ -120,8 +120,9 @@ impl Chunk {
         &self.rows.metadata
     }
 
-    pub(super) fn push_metadata(&self, row: u32, to: &mut MetadataColumn) {
+    pub(super) fn push_metadata(&self, row: u32, keys: Keys<'_>, to: &mut MetadataColumn) {
         let cells = self.rows.metadata.row(row as usize);
+        let cells = cells.filter(|(key, _)| keys.has(key));
         to.push_row(cells.map(|(key, value)| (key, value.clone())));
     }
 

@@ -39,7 +39,7 @@ pub(crate) use metadata::compare_numbers;
 pub use row_set::RowSet;
 pub(crate) use row_set::set_bits;
 pub use segment::{MappedPart, Segment};
-pub use source::Source;
+pub use source::{Keys, Source};
 pub use write::{Indexes, SegmentSummary, write_segment};
 
 #[cfg(target_endian = "big")]

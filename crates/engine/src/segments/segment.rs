@@ -16,7 +16,7 @@ use super::sparse::{SPARSE_FILE, SparseIndex};
 use super::text::{self, Query, TEXT_FILE, TextIndex};
 use super::toc::Toc;
 use super::vector::{INDEX_FILE, VectorFile, index_bytes};
-use super::{AnyIndexFile, FilterCache, IndexFile, RowSet};
+use super::{AnyIndexFile, FilterCache, IndexFile, Keys, RowSet};
 use crate::model::{
     CollectionId, Comparison, DocumentTest, MetadataColumn, SegmentId, SeqId, SparseVector, Value,
 };
@@ -333,8 +333,13 @@ impl Segment {
         }
     }
 
-    pub(super) fn push_metadata(&self, row: u32, to: &mut MetadataColumn) -> Result<()> {
-        let pushed = self.push_cells(row, to);
+    pub(super) fn push_metadata(
+        &self,
+        row: u32,
+        keys: Keys<'_>,
+        to: &mut MetadataColumn,
+    ) -> Result<()> {
+        let pushed = self.push_cells(row, keys, to);
         if pushed.is_err() {
             to.discard_row();
         } else {
@@ -343,16 +348,20 @@ impl Segment {
         pushed
     }
 
-    fn push_cells(&self, row: u32, to: &mut MetadataColumn) -> Result<()> {
+    fn push_cells(&self, row: u32, keys: Keys<'_>, to: &mut MetadataColumn) -> Result<()> {
         for number in 0..self.columns().len() {
-            if let Some(cell) = self.cell(number, row)? {
+            if keys.has(&self.columns()[number].key)
+                && let Some(cell) = self.cell(number, row)?
+            {
                 let key = to.intern(&self.columns()[number].key);
                 to.push_cell(key, cell.into_value());
             }
         }
         for (key, value) in self.extra(row)? {
-            let key = to.intern(&key);
-            to.push_cell(key, value);
+            if keys.has(&key) {
+                let key = to.intern(&key);
+                to.push_cell(key, value);
+            }
         }
         Ok(())
     }

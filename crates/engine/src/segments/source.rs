@@ -24,6 +24,25 @@ pub enum Source {
 
 /// Each method answers from the chunk or the segment. Rows are numbered from 0. A segment checks
 /// the checksum of a block the first time it reads from it, and fails with `Corrupted`.
+/// Which keys of metadata are read.
+#[derive(Clone, Copy, Debug)]
+pub enum Keys<'a> {
+    /// Every key.
+    All,
+    /// These, where a record has them.
+    These(&'a [&'a str]),
+}
+
+impl Keys<'_> {
+    /// Whether `key` is one of them.
+    pub(super) fn has(self, key: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(keys) => keys.contains(&key),
+        }
+    }
+}
+
 impl Source {
     /// How many rows there are, dead ones too.
     pub fn rows(&self) -> u32 {
@@ -115,14 +134,14 @@ impl Source {
         }
     }
 
-    /// Appends the metadata of `row` to `to` as one more row.
-    pub fn push_metadata(&self, row: u32, to: &mut MetadataColumn) -> Result<()> {
+    /// Appends the metadata of `row` under `keys` to `to` as one more row.
+    pub fn push_metadata(&self, row: u32, keys: Keys<'_>, to: &mut MetadataColumn) -> Result<()> {
         match self {
             Self::Chunk(chunk) => {
-                chunk.push_metadata(row, to);
+                chunk.push_metadata(row, keys, to);
                 Ok(())
             }
-            Self::Segment(segment) => segment.push_metadata(row, to),
+            Self::Segment(segment) => segment.push_metadata(row, keys, to),
         }
     }
 

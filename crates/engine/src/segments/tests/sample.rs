@@ -8,7 +8,7 @@ use vermilion_kernels::random::split_mix;
 use super::shelf::Shelf;
 use crate::model::{MetadataColumn, Space, SparseVector, Value};
 use crate::segments::{
-    Chunk, ChunkBuilder, RowParts, Segment, SegmentSummary, Source, write_segment,
+    Chunk, ChunkBuilder, Keys, RowParts, Segment, SegmentSummary, Source, write_segment,
 };
 use crate::{Error, Result};
 
@@ -172,7 +172,7 @@ pub(super) struct Row {
 
 pub(super) fn row(source: &Source, row: u32) -> Result<Row> {
     let mut metadata = MetadataColumn::default();
-    source.push_metadata(row, &mut metadata)?;
+    source.push_metadata(row, Keys::All, &mut metadata)?;
     assert_eq!(metadata.len(), 1);
     let mut cells: Vec<(String, Value)> = metadata
         .row(0)
