@@ -111,6 +111,16 @@ impl App {
         self.blocking.run(Work::Read, move || work(&database)).await
     }
 
+    /// Runs `work`, which only looks at records and waits for nothing but memory and the disk.
+    pub(crate) async fn read_records<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Database) -> Result<T, ApiError> + Send + 'static,
+    {
+        let database = self.database.clone();
+        self.blocking.read_records(move || work(&database)).await
+    }
+
     /// Runs `work`, which decodes a large body, where it may take long.
     pub(crate) async fn decode<T, F>(&self, work: F) -> Result<T, ApiError>
     where

@@ -1,7 +1,8 @@
 //! The only bridge from requests to the engine, which is synchronous.
 //!
 //! What must stay true: nothing that can wait for a disk or compute for long runs on the threads
-//! that serve connections; how much runs at once is bounded, reads apart from writes, so that
+//! that serve connections, but for reads of records while all that came lately were brief, and then one of these
+//! threads is always left; how much runs at once is bounded, reads apart from writes, so that
 //! writes that wait for the disk never hold up reads. Large bodies are decoded by as many threads
 //! as there are processors, in the order in which they came: more would only delay each other and
 //! the reads, and each would hold a body and what is made of it. These threads stand behind those
@@ -9,11 +10,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use vermilion_engine::threads::{Priority, lower_priority};
 use vermilion_protocol::ApiError;
@@ -22,6 +25,11 @@ use vermilion_protocol::ApiError;
 const WRITES_MAX: usize = 192;
 /// Reads at once for each processor.
 const READS_PER_PROCESSOR: usize = 8;
+
+/// How long a brief read takes at most: as long as handing it to another thread and back, a few times.
+const BRIEF: Duration = Duration::from_micros(400);
+/// Brief reads in turn after which the next one is taken for one too.
+const BRIEF_IN_TURN: u32 = 32;
 
 /// What a piece of work is, which decides with what it shares its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +49,48 @@ pub(crate) struct Blocking {
     writes: Turns,
     decodes: Turns,
     decoders: Decoders,
+    brief: Arc<Brief>,
+}
+
+/// Reads that are taken for brief, which run where they are asked for: to hand them over and back takes as long
+/// as a search.
+#[derive(Debug, Default)]
+struct Brief {
+    /// How many reads in turn were brief.
+    in_turn: AtomicU32,
+    /// How many run now.
+    running: AtomicUsize,
+}
+
+/// A read that runs where it was asked for.
+struct Here<'a>(&'a Brief);
+
+impl Brief {
+    /// Leave to run a read on this thread, one of `threads` that serve connections.
+    fn enter(&self, threads: usize) -> Option<Here<'_>> {
+        if self.in_turn.load(Ordering::Relaxed) < BRIEF_IN_TURN {
+            return None;
+        }
+        let here = Here(self);
+        let others = self.running.fetch_add(1, Ordering::Relaxed);
+        // Where it may not, it is counted out again.
+        (others + 1 < threads).then_some(here)
+    }
+
+    /// Notes how long a read took.
+    fn note(&self, took: Duration) {
+        if took > BRIEF {
+            self.in_turn.store(0, Ordering::Relaxed);
+        } else if self.in_turn.load(Ordering::Relaxed) < BRIEF_IN_TURN {
+            self.in_turn.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Here<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Turns of one kind, and how many wait for one.
@@ -159,6 +209,7 @@ impl Blocking {
             writes: Turns::new(WRITES_MAX),
             decodes: Turns::new(processors),
             decoders: Decoders::start(processors)?,
+            brief: Arc::default(),
         })
     }
 
@@ -166,6 +217,25 @@ impl Blocking {
     pub(crate) fn waiting(&self) -> (u64, u64) {
         let of = |turns: &Turns| turns.waiting.load(Ordering::Relaxed);
         (of(&self.reads), of(&self.writes))
+    }
+
+    /// Runs a read of records, on this thread while such reads are brief. It must not wait for other tasks.
+    pub(crate) async fn read_records<T, F>(&self, read: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, ApiError> + Send + 'static,
+    {
+        let brief = self.brief.clone();
+        let timed = move || {
+            let begun = Instant::now();
+            let done = read();
+            brief.note(begun.elapsed());
+            done
+        };
+        match self.brief.enter(Handle::current().metrics().num_workers()) {
+            Some(_here) => timed(),
+            None => self.run(Work::Read, timed).await,
+        }
     }
 
     /// Runs `work` when its turn comes. Work that has begun runs to its end even if the client
@@ -225,6 +295,7 @@ mod tests {
             writes: Turns::new(1),
             decodes: Turns::new(1),
             decoders: Decoders::start(1).unwrap(),
+            brief: Arc::default(),
         });
         for kind in [Work::Read, Work::Decode] {
             let panicking = blocking.clone();
@@ -238,6 +309,41 @@ mod tests {
         }
         let refused = blocking.run(Work::Write, || Err::<(), _>(ApiError::invalid("no")));
         assert_eq!(refused.await.unwrap_err().status, 400);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn brief_reads_run_where_they_are_asked_for_until_one_is_long() {
+        let blocking = Blocking::new().unwrap();
+        let here = async |rest: Duration| {
+            let asking = std::thread::current().id();
+            let work = move || {
+                std::thread::sleep(rest);
+                Ok(std::thread::current().id() == asking)
+            };
+            blocking.read_records(work).await.unwrap()
+        };
+        let mut brief = 0;
+        while !here(Duration::ZERO).await {
+            brief += 1;
+            assert!(brief < 100_000, "all are brief");
+        }
+        here(2 * BRIEF).await;
+        assert!(!here(Duration::ZERO).await, "one was long");
+    }
+
+    #[test]
+    fn one_of_the_threads_runs_no_read() {
+        let brief = Brief::default();
+        assert!(brief.enter(8).is_none(), "nothing is known of reads");
+        (0..BRIEF_IN_TURN).for_each(|_| brief.note(Duration::ZERO));
+        assert!(brief.enter(1).is_none());
+        let first = brief.enter(3);
+        let second = brief.enter(3);
+        assert!(first.is_some() && second.is_some() && brief.enter(3).is_none());
+        drop(first);
+        assert!(brief.enter(3).is_some());
+        brief.note(BRIEF * 2);
+        assert!(brief.enter(3).is_none());
     }
 
     #[tokio::test]

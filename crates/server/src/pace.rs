@@ -130,7 +130,7 @@ where
         }
         Ok(Turn::Waits(asked, consistency, sight))
     };
-    let (asked, consistency, sight) = match app.read(first).await? {
+    let (asked, consistency, sight) = match app.read_records(first).await? {
         Turn::Done(answer) => return Ok(answer.into()),
         Turn::Waits(asked, consistency, sight) => (asked, consistency, sight),
     };
@@ -144,6 +144,6 @@ where
             _ => late.into(),
         });
     }
-    let answer = app.read(move |database| answer(database, &scope, asked));
+    let answer = app.read_records(move |database| answer(database, &scope, asked));
     Ok(answer.await?.into())
 }

@@ -105,13 +105,12 @@ impl Tiled {
                 let first = lane * LANES;
                 let own = first..first + products.len();
                 let least = bases[own.clone()].iter().zip(&slopes[own]);
-                let reaches = |(product, (base, slope)): (&f32, (&f32, &f32))| {
-                    // What is no number says nothing.
-                    !(*product < base + slope * measure)
+                let is_out = |(product, (base, slope)): (&f32, (&f32, &f32))| {
+                    *product < base + slope * measure
                 };
                 // Most are out, and without a branch for each several are compared at once.
-                let some = products.iter().zip(least).map(reaches);
-                if trusted && !some.fold(false, |some, one| some | one) {
+                let out = products.iter().zip(least).map(is_out);
+                if trusted && out.fold(true, |all, one| all & one) {
                     continue;
                 }
                 for (number, &product) in (first..).zip(products) {
