@@ -29,8 +29,9 @@ const SPREAD_OUT_COSINE: f32 = 0.6;
 /// What is left of it for other masks, whose rows may all be far from the query.
 const CORNER_COSINE: f32 = 0.9;
 
-/// Partitions that are searched beyond those of a search without a mask, whatever is likely: they
-/// cost little, and the fewer there are, the less their centroids tell.
+/// Partitions that are searched beyond those of a search without a mask, whatever is likely, if it admits
+/// hardly any row; fewer, the more it admits. They cost little, and the fewer rows there are, the less
+/// their centroids tell.
 const PROBES_MORE: usize = 24;
 
 /// Admitted rows for each block of a partition, up to which their levels are read at once, and no
@@ -211,7 +212,7 @@ impl<'a> AdmittedWalk<'a> {
             effort: *effort,
             mask,
             share,
-            surely: effort.reach.probes.saturating_add(PROBES_MORE),
+            surely: effort.reach.probes.saturating_add(probes_more(share)),
             searched: 0,
             passed_over: 0,
             seen: (0, 0.0),
@@ -289,6 +290,11 @@ impl VectorIndex {
             blocks,
         }
     }
+}
+
+/// See [`PROBES_MORE`], of a mask that admits this share of the rows.
+fn probes_more(share: f32) -> usize {
+    (PROBES_MORE as f32 * (1.0 - share).max(0.0).sqrt()).ceil() as usize
 }
 
 /// How many rows a partition has that has any, where `mean` would be picked by chance.
