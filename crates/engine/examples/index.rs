@@ -20,15 +20,12 @@ use vermilion_engine::model::Space;
 use vermilion_engine::segments::RowSet;
 use vermilion_engine::segments::blocks::{Blocks, checksums};
 use vermilion_engine::segments::vector::{
-    Best, BuildOptions, SearchOptions, VectorIndex, build, exact_distance,
+    BuildOptions, SearchOptions, VectorIndex, build, exact_distance,
 };
-use vermilion_kernels::prefetch;
 
 use support::{cpu_seconds, floats, nearest_rows};
 
 const K: usize = 10;
-/// Queries in one call, where they are searched for together.
-const TOGETHER: usize = 32;
 const RECALLS: [f32; 6] = [0.8, 0.9, 0.95, 0.98, 0.99, 0.999];
 
 struct Bench<'a> {
@@ -99,45 +96,6 @@ impl Bench<'_> {
     }
 }
 
-impl Bench<'_> {
-    /// As [`Self::run`] without a filter, [`TOGETHER`] queries at a time.
-    fn run_together(&self, recall: f32, truth: &[Vec<u32>]) {
-        let effort = self.index.effort(K, recall);
-        let all = self.queries.chunks_exact(self.index.dimension());
-        let all: Vec<&[f32]> = all.take(truth.len()).collect();
-        let (mut least, mut hits) = (f64::INFINITY, 0);
-        for _ in 0..3 {
-            hits = 0;
-            let begun = cpu_seconds();
-            for (few, truth) in all.chunks(TOGETHER).zip(truth.chunks(TOGETHER)) {
-                let mut bests: Vec<Best> = few.iter().map(|_| Best::new(effort.depth())).collect();
-                let found = self.index.search_each(few, &effort, None, 0, &mut bests);
-                found.expect("the queries have the right dimension");
-                for ((query, best), truth) in few.iter().zip(&bests).zip(truth) {
-                    let found = self.nearest_of(query, best);
-                    hits += truth.iter().filter(|row| found.contains(row)).count();
-                }
-            }
-            least = least.min((cpu_seconds() - begun) * 1e6 / all.len() as f64);
-        }
-        let found = hits as f64 / (truth.len() * K) as f64;
-        println!(
-            "{{\"filter\":\"none, {TOGETHER} together\",\"share\":1.0,\"asked\":{recall},\
-             \"recall\":{found:.4},\"microseconds\":{least:.1}}}"
-        );
-    }
-
-    /// The rows of `best` that are exactly the nearest to `query`.
-    fn nearest_of(&self, query: &[f32], best: &Best) -> Vec<u32> {
-        let rows = || best.rows().map(|(_, row)| row);
-        rows().for_each(|row| prefetch(bytemuck::cast_slice(self.row(row))));
-        let distance = |row| exact_distance(self.index.space(), query, self.row(row));
-        let mut found: Vec<(f32, u32)> = rows().map(|row| (distance(row), row)).collect();
-        found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        found.into_iter().take(K).map(|(_, row)| row).collect()
-    }
-}
-
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().expect("the folder with the vectors");
@@ -183,7 +141,6 @@ fn main() {
     for recall in RECALLS {
         bench.run("none", recall, None, &truth);
     }
-    bench.run_together(0.95, &truth);
     let asked = truth.len().min(200);
     for (name, every) in [("50%", 2), ("10%", 10), ("1%", 100), ("0.1%", 1000)] {
         let mut mask = RowSet::none(index.rows());

@@ -36,7 +36,7 @@ const EXACT_TOGETHER: u64 = 2 << 20;
 /// See [`EXACT_TOGETHER`].
 const RARE: u64 = 16;
 
-/// Queries that are searched for together at most.
+/// Queries at most whose rows are asked for from memory one ahead of another.
 const QUERIES_TOGETHER: usize = 32;
 /// Queries by indexes that are worth a thread: a millisecond or two.
 const QUERIES_A_THREAD: usize = 16;
@@ -294,15 +294,13 @@ fn search_indexes(
     let depth = indexed.iter().map(|one| one.effort.depth()).max();
     let depth = depth.unwrap_or(0);
     let mut bests: Vec<Best> = queries.iter().map(|_| Best::new(depth)).collect();
-    let values: Vec<&[f32]> = queries.iter().map(|query| query.values).collect();
     for (at, one) in (0..).zip(indexed) {
-        let (effort, mask) = (&one.effort, one.mask.as_deref());
-        let found = match (&values[..], &mut bests[..]) {
-            ([query], [best]) => one.index.search_into(query, effort, mask, at, best),
-            (queries, bests) => one.index.search_each(queries, effort, mask, at, bests),
-        };
-        if one.file.unless_damaged(found)?.is_none() {
-            return Ok(false);
+        for (query, best) in queries.iter().zip(&mut bests) {
+            let mask = one.mask.as_deref();
+            let found = (one.index).search_into(query.values, &one.effort, mask, at, best);
+            if one.file.unless_damaged(found)?.is_none() {
+                return Ok(false);
+            }
         }
     }
     let ask_for = |best: &Best| -> Result<()> {

@@ -1,7 +1,7 @@
 //! Ranked searches of one snapshot, several at a time.
 //!
 //! What must stay true: a filter that several searches share is planned once, and dense vectors
-//! with the same filter and limit are searched for together; neither changes an answer. Ranked
+//! with the same filter and limit are searched for in one go; neither changes an answer. Ranked
 //! records ascend by their score as it is answered, then by their first insertion; no number comes
 //! after every number. What all expressions may find together is bounded before anything is
 //! searched for.

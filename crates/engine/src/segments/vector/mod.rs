@@ -21,7 +21,6 @@ mod describe;
 mod file;
 mod filtered;
 mod layout;
-mod many;
 mod mask;
 mod mean;
 mod order;

@@ -91,38 +91,13 @@ impl<'a> Walk<'a> {
             Some(mask) if index.header.partitions > 1 => {
                 AdmittedWalk::new(index, query, effort, mask).map(Self::Admitted)
             }
-            _ => {
-                let order = Order::new(index, query, effort.reach.at_most())?;
-                Ok(Self::through(order, effort))
-            }
+            _ => Ok(Self::Nearest(NearestWalk {
+                order: Order::new(index, query, effort.reach.at_most())?,
+                reach: effort.reach,
+                given: 0,
+                nearest: None,
+            })),
         }
-    }
-
-    /// Through the partitions of `order` as far as `effort` reaches.
-    fn through(order: Order<'a>, effort: &Effort) -> Self {
-        Self::Nearest(NearestWalk {
-            order,
-            reach: effort.reach,
-            given: 0,
-            nearest: None,
-        })
-    }
-
-    /// For each of `queries` its way.
-    pub(super) fn each(
-        index: &'a VectorIndex,
-        queries: &'a [Prepared],
-        effort: &Effort,
-        mask: Option<&'a Mask>,
-    ) -> Result<Vec<Self>> {
-        if mask.is_some() && index.header.partitions > 1 {
-            let walks = queries.iter();
-            return walks
-                .map(|query| Self::new(index, query, effort, mask))
-                .collect();
-        }
-        let orders = Order::each(index, queries, effort.reach.at_most())?.into_iter();
-        Ok(orders.map(|order| Self::through(order, effort)).collect())
     }
 
     /// The next partition, where `limit` is what a row's score must be below.
@@ -138,15 +113,6 @@ impl<'a> Walk<'a> {
         match self {
             Self::Nearest(walk) => walk.order.peek(),
             Self::Admitted(walk) => walk.peek(),
-        }
-    }
-
-    /// How many partitions may be asked for before what they hold is known: where the way depends
-    /// on what was found, few.
-    pub(super) fn ahead(&self) -> usize {
-        match self {
-            Self::Nearest(walk) => walk.reach.at_most() - walk.given,
-            Self::Admitted(_) => ADMITTED_AHEAD,
         }
     }
 }
@@ -183,6 +149,3 @@ impl NearestWalk<'_> {
         }))
     }
 }
-
-/// See [`Walk::ahead`].
-const ADMITTED_AHEAD: usize = 8;
