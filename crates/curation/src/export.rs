@@ -284,7 +284,8 @@ impl Curation {
         sink: Sink<'_>,
     ) -> Result<()> {
         let space = self.space(place, name)?;
-        let dimension = space.collection.dimension.unwrap_or(0) as usize;
+        // A space without records has none yet; lists of no numbers are not to be had in every format.
+        let dimension = space.collection.dimension.unwrap_or(1) as usize;
         let mut writer = Writer::begin(format, what.columns(), dimension)?;
         let mut begun = false;
         let mut put = |rows: &[Json]| {

@@ -16,7 +16,7 @@ pub(super) const QUERIES_MIN: usize = 16;
 /// Squared lengths outside of which products in `f32` say nothing.
 const TRUSTED: std::ops::Range<f32> = 1e-20..1e30;
 
-/// Memory for one block of rows, kept from block to block.
+/// Memory for the blocks of rows of one search, and what they have shown to be out.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     pub(super) first: Vec<f32>,
@@ -71,7 +71,8 @@ impl Tiled {
 
     /// Gives `offer` the distances of `queries`, those laid out, to those of `rows` that may be near, of the
     /// `picked` ones where some are named: the number of the query, that of the row among all these, the
-    /// distance. `offer` says beyond which distance the query keeps none, once there is one.
+    /// distance. `offer` says beyond which distance the query keeps none, once there is one; `room` keeps
+    /// that from block to block, and is of one search.
     pub(super) fn compare(
         &self,
         queries: &[QueryVector<'_>],
@@ -87,14 +88,9 @@ impl Tiled {
             None => products(rows, &self.packed, &mut room.first),
         }
         let (bases, slopes) = (&mut room.second, &mut room.third);
-        for part in [&mut *bases, &mut *slopes] {
-            part.clear();
-            part.resize(count, 0.0);
-        }
-        for number in 0..count {
-            let least = self.least(number, f32::INFINITY);
-            (bases[number], slopes[number]) = (least.base, least.slope);
-        }
+        // What blocks before this one have left out stays out.
+        bases.resize(count, f32::NEG_INFINITY);
+        slopes.resize(count, 0.0);
         for (place, products) in room.first.chunks_exact(count).enumerate() {
             let at = picked.map_or(place, |picked| picked[place] as usize);
             let row = &rows[at * dimension..(at + 1) * dimension];
@@ -209,17 +205,20 @@ mod tests {
                 .collect();
             let tiled = Tiled::new(&queries).expect("they are enough");
             let mut kept = vec![Vec::<f32>::new(); queries.len()];
-            let picked: Option<Vec<u32>> =
-                some.then(|| (0..(rows.len() / dimension) as u32).step_by(3).collect());
-            let pair = (&rows[..], picked.as_deref());
-            tiled.compare(&queries, pair, &mut Room::default(), |query, at, distance| {
-                assert!(picked.is_none() || at.is_multiple_of(3));
-                let kept = &mut kept[query];
-                kept.push(distance);
-                kept.sort_unstable_by(f32::total_cmp);
-                kept.truncate(keep);
-                (kept.len() == keep).then(|| kept[keep - 1])
-            });
+            let mut room = Room::default();
+            // Blocks of a multiple of three rows, as in each one of three is picked.
+            for block in rows.chunks(12 * dimension) {
+                let picked: Option<Vec<u32>> =
+                    some.then(|| (0..(block.len() / dimension) as u32).step_by(3).collect());
+                tiled.compare(&queries, (block, picked.as_deref()), &mut room, |query, at, distance| {
+                    assert!(picked.is_none() || at.is_multiple_of(3));
+                    let kept = &mut kept[query];
+                    kept.push(distance);
+                    kept.sort_unstable_by(f32::total_cmp);
+                    kept.truncate(keep);
+                    (kept.len() == keep).then(|| kept[keep - 1])
+                });
+            }
             for (query, kept) in queries.iter().zip(kept) {
                 let mut all: Vec<f32> = rows
                     .chunks_exact(dimension)
