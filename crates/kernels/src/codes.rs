@@ -121,22 +121,6 @@ pub fn scan_blocks(
     kernels().scan_blocks(scans, blocks, admitted, &[limit], all);
 }
 
-/// As [`scan_blocks`] for several queries, each with its limit and its survivors: the blocks are
-/// read once for a few of them. Best are as many blocks as stay in the nearest cache.
-///
-/// # Panics
-/// As [`scan_blocks`], and if `scans`, `limits` and `survivors` differ in length, or the queries in
-/// dimension.
-pub fn scan_blocks_each(
-    scans: &[Scan<'_>],
-    blocks: &[u8],
-    admitted: Option<&[u32]>,
-    limits: &[f32],
-    survivors: &mut [Vec<Survivor>],
-) {
-    kernels().scan_blocks(scans, blocks, admitted, limits, survivors);
-}
-
 /// What the entries of a query's table are worth.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TableScale {

@@ -5,15 +5,13 @@
 //! the signs of a row differ from the row. Many centroids are searched as rows are, by their signs
 //! first, since a query needs few of them.
 
-use std::slice::from_ref;
-
-use vermilion_kernels::codes::{BLOCK_ROWS, LevelBits, Scan, Survivor, scan_blocks_each};
+use vermilion_kernels::codes::{BLOCK_ROWS, LevelBits, Scan, Survivor, scan_blocks};
 use vermilion_kernels::prefetch;
 
 use super::best::Best;
 use super::layout::VectorIndex;
 use super::search::{Prepared, RUN_BLOCKS};
-use crate::{Error, Result};
+use crate::Result;
 
 /// Partitions for each one expected, from which signs find them faster than the levels of
 /// all centroids do.
@@ -45,37 +43,16 @@ impl<'a> Order<'a> {
         query: &'a Prepared,
         expected: usize,
     ) -> Result<Self> {
-        let mut orders = Self::each(index, from_ref(query), expected)?;
-        orders
-            .pop()
-            .ok_or_else(|| Error::internal("a query got no order of partitions"))
-    }
-
-    /// For each of `queries` such an order; codes are read once for all.
-    pub(super) fn each(
-        index: &'a VectorIndex,
-        queries: &'a [Prepared],
-        expected: usize,
-    ) -> Result<Vec<Self>> {
-        let (count, sorted) = (index.header.partitions as usize, expected.max(1));
-        let mut found = Vec::new();
-        if by_signs(sorted.min(count), count) {
-            found = index.nearest_by_signs(queries, sorted)?;
-        }
-        found.resize_with(queries.len(), Vec::new);
-        let orders = queries.iter().zip(found).map(|(query, partitions)| {
-            let mut order = Self {
-                index,
-                query,
-                count,
-                partitions,
-                sorted,
-                given: 0,
-            };
-            order.find()?;
-            Ok(order)
-        });
-        orders.collect()
+        let mut order = Self {
+            index,
+            query,
+            count: index.header.partitions as usize,
+            partitions: Vec::new(),
+            sorted: expected.max(1),
+            given: 0,
+        };
+        order.find()?;
+        Ok(order)
     }
 
     /// The next partition, with the score of its centroid.
@@ -99,10 +76,8 @@ impl<'a> Order<'a> {
     fn find(&mut self) -> Result<()> {
         self.sorted = self.sorted.min(self.count);
         if by_signs(self.sorted, self.count) {
-            if self.given > 0 || self.partitions.is_empty() {
-                let found = (self.index).nearest_by_signs(from_ref(self.query), self.sorted)?;
-                self.add(found.into_iter().flatten());
-            }
+            let found = self.index.nearest_by_signs(self.query, self.sorted)?;
+            self.add(found);
         } else if self.partitions.len() < self.count {
             let scores = self.index.partition_scores(self.query)?;
             self.add(scores.into_iter().zip(0..));
@@ -163,39 +138,31 @@ impl VectorIndex {
         self.scan(query, deviations, (query.level_base, own))
     }
 
-    /// For each of `queries` about the `count` nearest partitions. Each run of blocks is scanned for
-    /// all queries while it is in a near cache.
-    fn nearest_by_signs(&self, queries: &[Prepared], count: usize) -> Result<Vec<Vec<(f32, u32)>>> {
-        let scans = queries.iter();
-        let scans: Vec<Scan<'_>> = scans
-            .map(|query| self.scan_of_centroids(query, DEVIATIONS))
-            .collect();
-        let mut bests: Vec<Best> = queries.iter().map(|_| Best::new(count)).collect();
-        let mut limits = vec![f32::INFINITY; queries.len()];
-        let mut survivors = vec![Vec::new(); queries.len()];
-        let mut before = vec![0; queries.len()];
+    /// About the `count` partitions that are nearest to a query.
+    fn nearest_by_signs(
+        &self,
+        query: &Prepared,
+        count: usize,
+    ) -> Result<impl Iterator<Item = (f32, u32)> + use<>> {
+        let scan = self.scan_of_centroids(query, DEVIATIONS);
+        let (mut best, mut limit) = (Best::new(count), f32::INFINITY);
+        let (mut survivors, mut before) = (Vec::new(), 0);
         let all = 0..self.header.partitions.div_ceil(BLOCK_ROWS as u32);
         for first in all.clone().step_by(RUN_BLOCKS) {
             let end = all.end.min(first + RUN_BLOCKS as u32);
             let blocks = self.centroid_blocks(first..end)?;
-            scan_blocks_each(&scans, blocks, None, &limits, &mut survivors);
-            for (at, survivors) in survivors.iter_mut().enumerate() {
-                for survivor in &mut survivors[before[at]..] {
-                    survivor.slot += first * BLOCK_ROWS as u32;
-                }
-                if survivors.len() >= CENTROIDS_WAITING || end == all.end {
-                    let (query, best) = (&queries[at], &mut bests[at]);
-                    self.look_at_centroids(query, survivors, best)?;
-                    limits[at] = best.limit() - query.level_base;
-                }
-                before[at] = survivors.len();
+            scan_blocks(&scan, blocks, None, limit, &mut survivors);
+            for survivor in &mut survivors[before..] {
+                survivor.slot += first * BLOCK_ROWS as u32;
             }
+            if survivors.len() >= CENTROIDS_WAITING || end == all.end {
+                self.look_at_centroids(query, &mut survivors, &mut best)?;
+                limit = best.limit() - query.level_base;
+            }
+            before = survivors.len();
         }
-        let nearest = bests.into_iter().map(|best| {
-            let each = best.heap.into_iter();
-            each.map(|scored| (scored.score, scored.row)).collect()
-        });
-        Ok(nearest.collect())
+        let found = best.heap.into_iter();
+        Ok(found.map(|scored| (scored.score, scored.row)))
     }
 
     /// Offers the centroids that survived a scan, those of `survivors`, to `best` by their levels.
