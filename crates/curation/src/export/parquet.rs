@@ -5,11 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{
-    BooleanBuilder, FixedSizeListBuilder, Float32Builder, Float64Builder, Int64Builder,
-    ListBuilder, StringBuilder,
-};
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, ListBuilder, StringBuilder};
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -54,8 +51,8 @@ impl Rows {
     /// Takes rows; the bytes of the file that are known with them.
     pub(super) fn put(&mut self, rows: &[Json]) -> Result<Vec<u8>> {
         let columns = self.columns.iter().map(|(name, kind)| {
-            let cells: Vec<&Json> = rows.iter().map(|row| &row[*name]).collect();
-            column(*kind, &cells, self.dimension)
+            let cells = rows.iter().map(|row| &row[*name]);
+            column(*kind, cells, self.dimension)
         });
         let batch = RecordBatch::try_new(self.schema.clone(), columns.collect());
         let batch = batch.map_err(unwritable)?;
@@ -90,22 +87,12 @@ fn data_type(kind: Kind, dimension: i32) -> DataType {
     }
 }
 
-fn column(kind: Kind, cells: &[&Json], dimension: i32) -> ArrayRef {
+fn column<'a>(kind: Kind, cells: impl Iterator<Item = &'a Json>, dimension: i32) -> ArrayRef {
     match kind {
-        Kind::Text => {
-            let mut built = StringBuilder::new();
-            cells
-                .iter()
-                .for_each(|cell| built.append_option(cell.as_str()));
-            Arc::new(built.finish())
-        }
+        Kind::Text => Arc::new(cells.map(|cell| cell.as_str()).collect::<StringArray>()),
         Kind::Object => {
-            let mut built = StringBuilder::new();
             let text = |cell: &Json| (!cell.is_null()).then(|| cell.to_string());
-            cells
-                .iter()
-                .for_each(|cell| built.append_option(text(cell)));
-            Arc::new(built.finish())
+            Arc::new(cells.map(text).collect::<StringArray>())
         }
         Kind::Texts => {
             let mut built = ListBuilder::new(StringBuilder::new());
@@ -118,27 +105,9 @@ fn column(kind: Kind, cells: &[&Json], dimension: i32) -> ArrayRef {
             }
             Arc::new(built.finish())
         }
-        Kind::Integer => {
-            let mut built = Int64Builder::new();
-            cells
-                .iter()
-                .for_each(|cell| built.append_option(cell.as_i64()));
-            Arc::new(built.finish())
-        }
-        Kind::Number => {
-            let mut built = Float64Builder::new();
-            cells
-                .iter()
-                .for_each(|cell| built.append_option(cell.as_f64()));
-            Arc::new(built.finish())
-        }
-        Kind::Flag => {
-            let mut built = BooleanBuilder::new();
-            cells
-                .iter()
-                .for_each(|cell| built.append_option(cell.as_bool()));
-            Arc::new(built.finish())
-        }
+        Kind::Integer => Arc::new(cells.map(Json::as_i64).collect::<Int64Array>()),
+        Kind::Number => Arc::new(cells.map(Json::as_f64).collect::<Float64Array>()),
+        Kind::Flag => Arc::new(cells.map(Json::as_bool).collect::<BooleanArray>()),
         Kind::Vector => {
             let mut built = FixedSizeListBuilder::new(Float32Builder::new(), dimension);
             for cell in cells {

@@ -22,8 +22,6 @@ pub enum Source {
     Segment(Arc<Segment>),
 }
 
-/// Each method answers from the chunk or the segment. Rows are numbered from 0. A segment checks
-/// the checksum of a block the first time it reads from it, and fails with `Corrupted`.
 /// Which keys of metadata are read.
 #[derive(Clone, Copy, Debug)]
 pub enum Keys<'a> {
@@ -43,6 +41,8 @@ impl Keys<'_> {
     }
 }
 
+/// Each method answers from the chunk or the segment. Rows are numbered from 0. A segment checks
+/// the checksum of a block the first time it reads from it, and fails with `Corrupted`.
 impl Source {
     /// How many rows there are, dead ones too.
     pub fn rows(&self) -> u32 {
