@@ -26,6 +26,10 @@ const LOCK_FILE: &str = "lock";
 /// Parts that one vectored write may have; the limit of Linux and macOS.
 const PARTS_MAX: usize = 1024;
 
+/// Bytes that one call to the system writes. Many systems take a processor from a thread only once
+/// its call has ended, so that a request would wait for the copy of a longer piece.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// A data folder on a disk, locked while it is open.
 #[derive(Debug)]
 pub struct DiskStorage {
@@ -275,8 +279,7 @@ impl DiskFile {
 
     fn write_slices(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
         while !slices.is_empty() {
-            let some = slices.len().min(PARTS_MAX);
-            match self.file.write_vectored(&slices[..some]) {
+            match self.file.write_vectored(&slices[..piece_of(slices)]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     self.bytes += count as u64;
@@ -291,12 +294,22 @@ impl DiskFile {
     }
 }
 
+/// How many of `slices` one call to the system writes: one, and more while all of them are short.
+fn piece_of(slices: &[IoSlice<'_>]) -> usize {
+    let mut bytes = 0;
+    let fitting = slices.iter().take(PARTS_MAX).take_while(|slice| {
+        bytes += slice.len();
+        bytes <= PIECE_BYTES
+    });
+    fitting.count().max(1)
+}
+
 impl StorageFile for DiskFile {
     fn write(&mut self, parts: &[&[u8]]) -> Result<()> {
         let mut slices: Vec<IoSlice<'_>> = parts
             .iter()
-            .filter(|part| !part.is_empty())
-            .map(|part| IoSlice::new(part))
+            .flat_map(|part| part.chunks(PIECE_BYTES))
+            .map(IoSlice::new)
             .collect();
         self.write_slices(&mut slices)
             .map_err(|cause| explain("write to", &self.place, &cause))
@@ -425,6 +438,36 @@ mod tests {
         assert!(error.message().contains("another folder"), "{error}");
         drop(first);
         DiskStorage::open(&path).unwrap();
+    }
+
+    #[test]
+    fn parts_of_any_length_are_written_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = DiskStorage::open(folder.path()).unwrap();
+        let bytes: Vec<u8> = (0..4 * PIECE_BYTES).map(|at| (at % 251) as u8).collect();
+        let (short, long) = bytes.split_at(5);
+        let (long, many) = long.split_at(PIECE_BYTES + 3);
+        let mut parts = vec![short, &[], long];
+        parts.extend(many.chunks(100));
+        storage.create("a").unwrap().write(&parts).unwrap();
+        assert_eq!(storage.read("a").unwrap(), bytes);
+    }
+
+    #[test]
+    fn one_call_writes_a_piece_or_one_part() {
+        let of = |lengths: &[usize]| {
+            let parts: Vec<Vec<u8>> = lengths.iter().map(|length| vec![0; *length]).collect();
+            piece_of(
+                &parts
+                    .iter()
+                    .map(|part| IoSlice::new(part))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(of(&[PIECE_BYTES]), 1);
+        assert_eq!(of(&[PIECE_BYTES - 1, 1, 1]), 2);
+        assert_eq!(of(&[PIECE_BYTES + 1, 1]), 1);
+        assert_eq!(of(&[1; PARTS_MAX + 1]), PARTS_MAX);
     }
 
     #[test]
