@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::layout::{ENTRY_BYTES, Entry, HEAD_BYTES, head};
-use super::{BLOCK_POSTINGS, CODES};
+use super::{BLOCK_ROWS, CODES};
 use crate::Result;
 use crate::model::SparseVector;
 use crate::segments::sink::FileSink;
@@ -62,12 +62,15 @@ fn put_index(keys: &[Vectors<'_>], put: &mut dyn FnMut(&[u8]) -> Result<()>) -> 
             postings: index.rows.len() as u64,
             dimensions_at: place(index.dimensions.len() * 4),
             starts_at: place(index.starts.len() * 8),
+            commons: index.commons.len() as u32,
+            blocks: index.blocks as u32,
+            commons_at: place(index.commons.len() * 4),
             ranges_at: place(index.ranges.len() * 8),
-            blocks_at: place(index.blocks.len() * 8),
+            lowest_at: place(index.lowest.len()),
+            highest_at: place(index.highest.len()),
+            counts_at: place(index.counts.len()),
             rows_at: place(index.rows.len() * 4),
-            codes_at: place(index.codes.len()),
             values_at: place(index.values.len() * 4),
-            bounds_at: place(index.bounds.len() * 2),
         });
     }
     put(&head(&entries))?;
@@ -80,12 +83,15 @@ struct Built {
     key: Arc<str>,
     dimensions: Vec<u32>,
     starts: Vec<u64>,
-    ranges: Vec<[f32; 2]>,
-    blocks: Vec<u64>,
     rows: Vec<u32>,
-    codes: Vec<u8>,
     values: Vec<f32>,
-    bounds: Vec<[u8; 2]>,
+    /// Blocks of rows, the last one that has a row included.
+    blocks: usize,
+    commons: Vec<u32>,
+    ranges: Vec<[f32; 2]>,
+    lowest: Vec<u8>,
+    highest: Vec<u8>,
+    counts: Vec<u8>,
 }
 
 impl Built {
@@ -111,47 +117,65 @@ impl Built {
             key: of.key.into(),
             dimensions,
             starts,
-            ranges: Vec::new(),
-            blocks: vec![0],
             rows,
-            codes: Vec::with_capacity(postings),
             values,
-            bounds: Vec::new(),
+            blocks: of
+                .rows
+                .last()
+                .map_or(0, |last| *last as usize / BLOCK_ROWS + 1),
+            commons: Vec::new(),
+            ranges: Vec::new(),
+            lowest: Vec::new(),
+            highest: Vec::new(),
+            counts: Vec::new(),
         };
-        built.encode();
+        built.bound();
         built
     }
 
-    /// Makes codes and bounds of the values.
-    fn encode(&mut self) {
-        for pair in self.starts.windows(2) {
-            let values = &self.values[pair[0] as usize..pair[1] as usize];
-            let [low, step] = range(values);
-            let first = self.codes.len();
-            let codes = values.iter().map(|&value| code(value, low, step));
-            self.codes.extend(codes);
-            for block in self.codes[first..].chunks(BLOCK_POSTINGS) {
-                let lowest = block.iter().copied().min().unwrap_or(0);
-                let highest = block.iter().copied().max().unwrap_or(0);
-                self.bounds.push([lowest, highest]);
+    /// Makes the bounds of the dimensions that have a posting for each block or more.
+    fn bound(&mut self) {
+        for (term, pair) in self.starts.windows(2).enumerate() {
+            let postings = pair[0] as usize..pair[1] as usize;
+            if postings.len() < self.blocks {
+                continue;
             }
+            let values = &self.values[postings.clone()];
+            let [low, step] = range(values);
+            let first = self.counts.len();
+            self.lowest.resize(first + self.blocks, 0);
+            self.highest.resize(first + self.blocks, 0);
+            self.counts.resize(first + self.blocks, 0);
+            for (&row, &value) in self.rows[postings].iter().zip(values) {
+                let at = first + row as usize / BLOCK_ROWS;
+                let code = code(value, low, step);
+                let only = self.counts[at] == 0;
+                self.lowest[at] = if only {
+                    code
+                } else {
+                    self.lowest[at].min(code)
+                };
+                self.highest[at] = self.highest[at].max(code);
+                self.counts[at] += 1;
+            }
+            self.commons.push(term as u32);
             self.ranges.push([low, step]);
-            self.blocks.push(self.bounds.len() as u64);
         }
     }
 
     /// The parts in the order of their places.
-    fn parts(&self) -> [&[u8]; 9] {
+    fn parts(&self) -> [&[u8]; 10] {
         [
             self.key.as_bytes(),
             bytemuck::cast_slice(&self.dimensions),
             bytemuck::cast_slice(&self.starts),
+            bytemuck::cast_slice(&self.commons),
             bytemuck::cast_slice(&self.ranges),
-            bytemuck::cast_slice(&self.blocks),
+            &self.lowest,
+            &self.highest,
+            &self.counts,
             bytemuck::cast_slice(&self.rows),
-            &self.codes,
             bytemuck::cast_slice(&self.values),
-            bytemuck::cast_slice(&self.bounds),
         ]
     }
 }

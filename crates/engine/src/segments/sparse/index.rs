@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use super::BLOCK_POSTINGS;
 use super::layout::{Entry, entries};
 use crate::segments::blocks::Blocks;
 use crate::segments::column::typed;
@@ -61,16 +60,31 @@ pub struct KeyIndex<'a> {
 pub(super) struct Term<'a> {
     /// The rows, ascending.
     pub(super) rows: &'a [u32],
-    /// The code of each value.
-    pub(super) codes: &'a [u8],
     /// The values.
     pub(super) values: &'a [f32],
-    /// For each [`BLOCK_POSTINGS`] the lowest and the highest code.
-    pub(super) bounds: &'a [[u8; 2]],
+    /// What is known of each block of rows, where many rows have the dimension.
+    pub(super) blocks: Option<RowBlocks<'a>>,
+}
+
+/// Bounds of a dimension's values by blocks of [`BLOCK_ROWS`](super::BLOCK_ROWS) rows.
+#[derive(Clone, Copy)]
+pub(super) struct RowBlocks<'a> {
+    /// The lowest code and the highest, of blocks with postings.
+    pub(super) lowest: &'a [u8],
+    pub(super) highest: &'a [u8],
+    /// How many postings a block has; together as many as there are.
+    pub(super) counts: &'a [u8],
     /// The lowest value.
     pub(super) low: f64,
     /// What a code is worth.
     pub(super) step: f64,
+}
+
+impl RowBlocks<'_> {
+    /// The most that a value with `code` can be.
+    pub(super) fn bound(&self, code: u8) -> f64 {
+        self.low + self.step * (f64::from(code) + 1.0)
+    }
 }
 
 impl<'a> KeyIndex<'a> {
@@ -82,39 +96,44 @@ impl<'a> KeyIndex<'a> {
         let Ok(at) = dimensions.binary_search(&dimension) else {
             return Ok(None);
         };
-        let pair = |from: u64| {
-            let place = from.saturating_add(at as u64 * 8);
-            let pair = typed::<u64>(self.blocks, place, 2)?;
-            match pair[1].checked_sub(pair[0]) {
-                Some(count) => Ok((pair[0], count)),
-                None => Err(Error::corrupted(
-                    self.blocks.path(),
-                    place,
-                    "it ends before it begins",
-                )),
-            }
-        };
-        let (first, count) = pair(entry.starts_at)?;
-        let (first_block, blocks) = pair(entry.blocks_at)?;
-        if blocks != count.div_ceil(BLOCK_POSTINGS as u64) {
-            let detail = format_args!("{blocks} blocks do not hold {count} postings");
-            return Err(Error::corrupted(
-                self.blocks.path(),
-                entry.blocks_at,
-                detail,
-            ));
-        }
         let place = |from: u64, at: u64, bytes: u64| from.saturating_add(at.saturating_mul(bytes));
-        let range = place(entry.ranges_at, at as u64, 8);
-        let range = typed::<f32>(self.blocks, range, 2)?;
+        let pair = typed::<u64>(self.blocks, place(entry.starts_at, at as u64, 8), 2)?;
+        let first = pair[0];
+        let count = (pair[1].checked_sub(first))
+            .ok_or_else(|| self.damaged(entry.starts_at, "postings end before they begin"))?;
         Ok(Some(Term {
             rows: typed(self.blocks, place(entry.rows_at, first, 4), count)?,
-            codes: typed(self.blocks, place(entry.codes_at, first, 1), count)?,
             values: typed(self.blocks, place(entry.values_at, first, 4), count)?,
-            bounds: typed(self.blocks, place(entry.bounds_at, first_block, 2), blocks)?,
+            blocks: self.row_blocks(at as u32, count)?,
+        }))
+    }
+
+    /// The bounds of dimension number `term`, which has `postings`, if it has any.
+    fn row_blocks(&self, term: u32, postings: u64) -> Result<Option<RowBlocks<'a>>> {
+        let entry = self.entry;
+        let commons = typed::<u32>(self.blocks, entry.commons_at, entry.commons.into())?;
+        let Ok(at) = commons.binary_search(&term) else {
+            return Ok(None);
+        };
+        let (at, blocks) = (at as u64, u64::from(entry.blocks));
+        let of_blocks = |from: u64| typed(self.blocks, from.saturating_add(at * blocks), blocks);
+        let range = typed::<f32>(self.blocks, entry.ranges_at.saturating_add(at * 8), 2)?;
+        let counts: &[u8] = of_blocks(entry.counts_at)?;
+        // Places are computed from counts without another look.
+        if counts.iter().map(|&count| u64::from(count)).sum::<u64>() != postings {
+            return Err(self.damaged(entry.counts_at, "blocks have other postings than there are"));
+        }
+        Ok(Some(RowBlocks {
+            lowest: of_blocks(entry.lowest_at)?,
+            highest: of_blocks(entry.highest_at)?,
+            counts,
             low: range[0].into(),
             step: range[1].into(),
         }))
+    }
+
+    fn damaged(&self, at: u64, what: &str) -> Error {
+        Error::corrupted(self.blocks.path(), at, what)
     }
 
     /// The rows that have `dimension`, ascending.

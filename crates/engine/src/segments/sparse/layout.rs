@@ -9,11 +9,13 @@ use crate::{Error, ErrorKind, Result};
 /// What the file begins with.
 const MAGIC: [u8; 8] = *b"VMLNSPRS";
 /// The version of the form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes before the first entry.
 pub(super) const HEAD_BYTES: u64 = 16;
+/// Words of an entry, 8 bytes each.
+const WORDS: usize = 13;
 /// Bytes of an entry.
-pub(super) const ENTRY_BYTES: u64 = 88;
+pub(super) const ENTRY_BYTES: u64 = 8 * WORDS as u64;
 
 /// Where the parts of one key's index are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,36 +31,42 @@ pub(super) struct Entry {
     pub(super) dimensions_at: u64,
     /// Where the postings of each begin, one more than there are dimensions.
     pub(super) starts_at: u64,
+    /// How many dimensions have bounds, and of how many blocks of rows each.
+    pub(super) commons: u32,
+    pub(super) blocks: u32,
+    /// The places of these dimensions among all, ascending.
+    pub(super) commons_at: u64,
     /// The lowest value of each, and what a code is worth.
     pub(super) ranges_at: u64,
-    /// Where the blocks of each begin.
-    pub(super) blocks_at: u64,
-    /// For each posting its row, its code and its value.
+    /// For each block of each its lowest code, its highest code and its number of postings.
+    pub(super) lowest_at: u64,
+    pub(super) highest_at: u64,
+    pub(super) counts_at: u64,
+    /// For each posting its row and its value.
     pub(super) rows_at: u64,
-    pub(super) codes_at: u64,
     pub(super) values_at: u64,
-    /// For each block the lowest and the highest code.
-    pub(super) bounds_at: u64,
 }
 
 impl Entry {
-    fn words(&self) -> [u64; 11] {
+    fn words(&self) -> [u64; WORDS] {
         [
             self.key_at,
             u64::from(self.key_bytes) | u64::from(self.terms) << 32,
             self.postings,
             self.dimensions_at,
             self.starts_at,
+            u64::from(self.commons) | u64::from(self.blocks) << 32,
+            self.commons_at,
             self.ranges_at,
-            self.blocks_at,
+            self.lowest_at,
+            self.highest_at,
+            self.counts_at,
             self.rows_at,
-            self.codes_at,
             self.values_at,
-            self.bounds_at,
         ]
     }
 
-    fn from_words(words: &[u64; 11]) -> Self {
+    fn from_words(words: &[u64; WORDS]) -> Self {
         Self {
             key_at: words[0],
             key_bytes: words[1] as u32,
@@ -66,12 +74,15 @@ impl Entry {
             postings: words[2],
             dimensions_at: words[3],
             starts_at: words[4],
-            ranges_at: words[5],
-            blocks_at: words[6],
-            rows_at: words[7],
-            codes_at: words[8],
-            values_at: words[9],
-            bounds_at: words[10],
+            commons: words[5] as u32,
+            blocks: (words[5] >> 32) as u32,
+            commons_at: words[6],
+            ranges_at: words[7],
+            lowest_at: words[8],
+            highest_at: words[9],
+            counts_at: words[10],
+            rows_at: words[11],
+            values_at: words[12],
         }
     }
 }
@@ -105,8 +116,8 @@ pub(super) fn entries(blocks: &Blocks) -> Result<Vec<(String, Entry)>> {
             format!("{path} has form {found}; this version reads form {VERSION}"),
         ));
     }
-    let words = typed::<[u64; 11]>(blocks, HEAD_BYTES, number(12).into())?;
-    let read = |words: &[u64; 11]| {
+    let words = typed::<[u64; WORDS]>(blocks, HEAD_BYTES, number(12).into())?;
+    let read = |words: &[u64; WORDS]| {
         let entry = Entry::from_words(words);
         let key = typed::<u8>(blocks, entry.key_at, entry.key_bytes.into())?;
         let key = std::str::from_utf8(key).map_err(|error| {

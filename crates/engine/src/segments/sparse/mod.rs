@@ -1,9 +1,9 @@
 //! The index of a segment's sparse vectors: for each dimension the rows that have it, with their
-//! values, and bounds of them in one byte.
+//! values, and for a dimension that many rows have bounds of them by blocks of rows.
 //!
-//! A search adds bounds up, window of rows by window of rows, and multiplies exactly only where the
-//! bounds leave a row in the race. What must stay true: answers are exact, whatever the bounds are;
-//! an index is made from values that are in another file too, so that damage to it costs no answer.
+//! A search reads the blocks that bounds leave in the race. What must stay true: answers are exact,
+//! whatever the bounds are; an index is made from values that are in another file too, so that
+//! damage to it costs no answer.
 //!
 //! | file | what |
 //! |---|---|
@@ -25,7 +25,7 @@ pub use index::{KeyIndex, SparseIndex};
 
 /// The name of the file in a segment's folder.
 pub(super) const SPARSE_FILE: &str = "sparse.index";
-/// Postings that share one pair of bounds.
-const BLOCK_POSTINGS: usize = 128;
+/// Rows of a block: those of one word of a set of rows.
+const BLOCK_ROWS: usize = 64;
 /// How many codes there are: each stands for so much of the range of a dimension's values.
 const CODES: u32 = 256;

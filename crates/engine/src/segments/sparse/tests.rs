@@ -127,7 +127,7 @@ proptest! {
     }
 }
 
-/// Rows enough for several windows, and dimensions that nearly all rows have beside rare ones, as
+/// Rows enough for several strides of blocks, and dimensions that nearly all rows have beside rare ones, as
 /// words of texts are.
 #[test]
 fn many_rows_with_common_and_rare_dimensions_are_found_exactly() {
