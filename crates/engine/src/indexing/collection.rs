@@ -20,6 +20,7 @@ use roaring::RoaringBitmap;
 
 use super::WorkingSet;
 use super::chunks::Chunks;
+use super::corrections::Corrections;
 use super::queue::{Gauges, Kept, Queue, Submitted};
 use super::samples::Samples;
 use super::settle::Applier;
@@ -397,6 +398,7 @@ impl LiveCollection {
             return Ok(loaded);
         }
         let info = self.info();
+        let corrections = Corrections::read(storage)?;
         let mut segments = Vec::with_capacity(published.segments.len());
         let mut count = 0;
         for row in &published.segments {
@@ -405,6 +407,7 @@ impl LiveCollection {
             let dead = read_dead(&row.dead)?;
             count += u64::from(row.rows) - dead.len();
             let source = Source::Segment(Arc::new(segment));
+            corrections.apply(row.id, &source);
             segments.push((
                 row.id,
                 Part {

@@ -13,14 +13,15 @@
 //! applies it, `handoff` is the pool of workers that do so for writers that were answered already,
 //! `published` is what the catalogue holds of it, `sight` is what a reader waits on, `apply` the
 //! working set with its `chunks`, `publish` seals and merges what is `due`, `samples` keeps some
-//! searches and `recall` makes them again exactly, `removal` takes away the files that nobody names, `unchanged` deletes what nobody has written
-//! since it was looked at, `conditional` writes where nobody has written what was read; both learn
+//! searches and `recall` makes them again exactly, whose `corrections` are kept, `removal` takes away the files that nobody names,
+//! `unchanged` deletes what nobody has written since it was looked at, `conditional` writes where nobody has written what was read; both learn
 //! from `watch` who writes what.
 
 mod apply;
 mod chunks;
 mod collection;
 mod conditional;
+mod corrections;
 mod due;
 mod handoff;
 mod publish;
@@ -41,6 +42,7 @@ mod tests;
 pub(crate) use apply::WorkingSet;
 pub(crate) use collection::{Answered, LiveCollection, missing, read_dead, wrong_dimension};
 pub(crate) use conditional::Condition;
+pub(crate) use corrections::Corrections;
 pub(crate) use handoff::Handoff;
 pub(crate) use publish::{CostlyIndexes, MergeChoice, Publisher};
 pub(crate) use queue::Gauges;

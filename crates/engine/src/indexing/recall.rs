@@ -101,6 +101,12 @@ impl LiveCollection {
             .collect()
     }
 
+    /// Segments with an index, and how far it is corrected.
+    pub(crate) fn corrections(&self) -> Vec<(SegmentId, u32)> {
+        let watched = self.watched_segments().into_iter();
+        watched.map(|(id, steps, _)| (id, steps)).collect()
+    }
+
     /// Segments whose indexes are so far off what is asked that they are worth writing anew.
     pub(crate) fn drifted_segments(&self) -> Vec<SegmentId> {
         // Without the searches that asked for it, a new index would be as far off.

@@ -12,14 +12,14 @@ use vermilion_engine::model::{
 use vermilion_engine::schedule::{Outcome, RunRequest};
 use vermilion_engine::{Config, Database};
 
-use crate::support::{Choices, create, with_scope};
+use crate::support::{Choices, create, on_disk, with_scope};
 
 const DIMENSION: usize = 16;
 const ROWS: usize = 40_000;
 const CLUMPS: usize = 300;
 const WANTED: u32 = 10;
 
-fn config(one_in: u32) -> Config {
+fn config_of_checks(one_in: u32) -> Config {
     let mut config = Config::in_memory();
     config.upkeep.background = false;
     config.upkeep.recall_check_one_in = one_in;
@@ -38,7 +38,12 @@ fn filled(one_in: u32) -> Database {
 
 /// The same, and some of the rows.
 fn filled_with(one_in: u32) -> (Database, Embeddings) {
-    let database = Database::open(config(one_in)).unwrap();
+    filled_in(config_of_checks(one_in))
+}
+
+/// The same in the database of `config`.
+fn filled_in(config: Config) -> (Database, Embeddings) {
+    let database = Database::open(config).unwrap();
     create(&database, "things").unwrap();
     let mut choices = Choices(11);
     let mut centres: Vec<f32> = (0..CLUMPS * DIMENSION)
@@ -157,6 +162,34 @@ fn searches_of_another_kind_than_the_records_are_found_out_and_corrected() {
     assert_eq!(measured.len(), 1);
     assert!((measured[0].found - before).abs() < 1e-9);
     assert!((measured[0].asked - 0.95).abs() < 1e-6);
+}
+
+#[test]
+fn a_database_that_is_opened_again_finds_as_much_as_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = || {
+        let mut config = on_disk(folder.path());
+        config.upkeep = config_of_checks(1).upkeep;
+        config
+    };
+    let database = filled_in(config()).0;
+    recall(&database, &strange(1, 60));
+    run(&database, "recall_check", false, Value::Null);
+    assert_eq!(database.statistics().indexes_corrected, 1);
+    drop(database);
+    let database = Database::open(config()).unwrap();
+    let after = recall(&database, &strange(2, 60));
+    assert!(after >= 0.95, "{after}");
+    assert_eq!(database.statistics().indexes_corrected, 1);
+
+    drop(database);
+
+    let file = folder.path().join("recall/corrections");
+    std::fs::write(file, "damaged").unwrap();
+    // That costs recall until searches are checked again, and nothing else.
+    let database = Database::open(config()).unwrap();
+    recall(&database, &strange(4, 60));
+    assert_eq!(database.statistics().indexes_corrected, 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Inner, asked_collection, told};
 use crate::Result;
-use crate::indexing::RecallReport;
+use crate::indexing::{Corrections, RecallReport};
 use crate::schedule::Run;
 
 /// Searches kept of a collection from which on a check says something.
@@ -31,7 +31,8 @@ impl Inner {
     /// Checks the searches of the collection that was named, else of those with enough of them.
     pub(super) fn check_recall(&self, run: &Run<'_>) -> Result<Value> {
         let asked = asked_collection(run)?;
-        let mut report = CheckReport::default();
+        let storage = self.config.storage.as_ref();
+        let (mut report, mut corrections) = (CheckReport::default(), Vec::new());
         for collection in self.all_collections() {
             let waiting = collection.samples().waiting();
             report.waiting += waiting;
@@ -45,8 +46,8 @@ impl Inner {
             if !run.go_on() {
                 break;
             }
-            let storage = self.config.storage.as_ref();
             let checked = collection.check_recall(storage, &|| run.go_on())?;
+            corrections.extend(collection.corrections());
             report.collections.extend(checked.map(|report| {
                 let collection = collection.info();
                 CheckedCollection {
@@ -56,6 +57,7 @@ impl Inner {
                 }
             }));
         }
+        Corrections::keep(storage, &corrections, || self.catalog.load())?;
         told(&report)
     }
 }

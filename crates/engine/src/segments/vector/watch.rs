@@ -2,8 +2,8 @@
 //! for that.
 //!
 //! What must stay true: a correction changes how much of an index a search reads, never what a
-//! distance is; each step of it reads no less than the one before. It is not on disk: an index that
-//! is written again begins without, calibrated with the queries that asked for it.
+//! distance is; each step of it reads no less than the one before. An index that is written again
+//! begins without, calibrated with the queries that asked for it.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
