@@ -398,7 +398,7 @@ impl LiveCollection {
             return Ok(loaded);
         }
         let info = self.info();
-        let corrections = Corrections::read(storage)?;
+        let corrections = Corrections::read_or_none(storage);
         let mut segments = Vec::with_capacity(published.segments.len());
         let mut count = 0;
         for row in &published.segments {

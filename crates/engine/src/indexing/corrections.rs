@@ -24,8 +24,17 @@ pub(crate) struct Corrections {
 }
 
 impl Corrections {
+    /// The corrections of a data folder; none where they cannot be read, since no reader of records
+    /// may fail for that.
+    pub(super) fn read_or_none(storage: &dyn Storage) -> Self {
+        Self::read(storage).unwrap_or_else(|error| {
+            tracing::warn!(file = FILE, %error, "searches find less until they are checked again");
+            Self::default()
+        })
+    }
+
     /// The corrections of a data folder. Damaged ones are dropped: they are found out again.
-    pub(crate) fn read(storage: &dyn Storage) -> Result<Self> {
+    fn read(storage: &dyn Storage) -> Result<Self> {
         Ok(match read_checked(storage, FILE)? {
             Kept::Sound(corrections) => corrections,
             Kept::Missing => Self::default(),
