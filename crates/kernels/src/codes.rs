@@ -14,8 +14,6 @@
 //! A row of 8-bit levels is one byte a dimension. A row of 4-bit levels has 32 bytes for each
 //! stripe of 64 dimensions: byte i has dimension i in its low half, i + 32 in its high half.
 
-use std::slice::{from_mut, from_ref};
-
 use crate::dispatch::kernels;
 use crate::random::split_mix;
 
@@ -117,8 +115,7 @@ pub fn scan_blocks(
     limit: f32,
     survivors: &mut Vec<Survivor>,
 ) {
-    let (scans, all) = (from_ref(scan), from_mut(survivors));
-    kernels().scan_blocks(scans, blocks, admitted, &[limit], all);
+    kernels().scan_blocks(scan, blocks, admitted, limit, survivors);
 }
 
 /// What the entries of a query's table are worth.

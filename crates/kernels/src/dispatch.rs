@@ -106,8 +106,8 @@ pub(crate) struct DistanceTables {
     pub(crate) i8: DistanceTable<i8>,
 }
 
-/// A scan of blocks of one-bit codes for several queries.
-type ScanBlocks = unsafe fn(&[Scan<'_>], &[u8], Option<&[u32]>, &[f32], &mut [Vec<Survivor>]);
+/// A scan of blocks of one-bit codes.
+type ScanBlocks = unsafe fn(&Scan<'_>, &[u8], Option<&[u32]>, f32, &mut Vec<Survivor>);
 
 /// The kernels over codes of one instruction set. Each may be called only where the machine has it.
 #[derive(Clone, Copy, Debug)]
@@ -351,27 +351,15 @@ impl Kernels {
 impl Kernels {
     pub(crate) fn scan_blocks(
         &self,
-        scans: &[Scan<'_>],
+        scan: &Scan<'_>,
         blocks: &[u8],
         admitted: Option<&[u32]>,
-        limits: &[f32],
-        survivors: &mut [Vec<Survivor>],
+        limit: f32,
+        survivors: &mut Vec<Survivor>,
     ) {
-        assert!(
-            scans.len() == limits.len() && scans.len() == survivors.len(),
-            "{} scans have {} limits and {} places for survivors",
-            scans.len(),
-            limits.len(),
-            survivors.len()
-        );
-        let Some(first) = scans.first() else {
-            return;
-        };
-        let dimension = first.table.len() / 4;
+        let dimension = scan.table.len() / 4;
         check_dimension(dimension);
-        for scan in scans {
-            check_bytes(line_bytes(dimension), scan.table.len());
-        }
+        check_bytes(line_bytes(dimension), scan.table.len());
         let count = blocks.len() / block_bytes(dimension);
         check_bytes(count * block_bytes(dimension), blocks.len());
         assert!(
@@ -379,7 +367,7 @@ impl Kernels {
             "the mask has fewer words than there are blocks, {count}"
         );
         // SAFETY: the machine has the instructions of every table that `available` gives.
-        unsafe { (self.codes.scan_blocks)(scans, blocks, admitted, limits, survivors) }
+        unsafe { (self.codes.scan_blocks)(scan, blocks, admitted, limit, survivors) }
     }
 
     pub(crate) fn rotate(&self, rotation: &Rotation, values: &mut [f32]) {

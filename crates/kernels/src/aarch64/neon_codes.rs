@@ -7,7 +7,7 @@ use std::arch::aarch64::{
     vpadalq_s16, vqtbl1q_u8, vreinterpretq_s8_u8, vreinterpretq_s16_u16, vshrq_n_u8, vst1q_u16,
 };
 
-use crate::codes::bodies::{code_kernels, one_by_one};
+use crate::codes::bodies::code_kernels;
 use crate::codes::{BLOCK_ROWS, FACTOR_BYTES, LEVELS_STRIPE, Scan};
 
 /// Bytes of lines whose entries, at most 255 each, are added up in 16 bits: 256 lines.
@@ -121,5 +121,4 @@ fn dot_levels4(codes: &[u8], query: &[i8]) -> i32 {
     vaddvq_s32(total)
 }
 
-one_by_one!(target_feature(enable = "neon"));
 code_kernels!(target_feature(enable = "neon"));

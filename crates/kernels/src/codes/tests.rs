@@ -1,7 +1,5 @@
 //! Every level this machine has against the scalar kernels, and those against the formulas.
 
-use std::slice::from_mut;
-
 use proptest::prelude::*;
 
 use super::{
@@ -102,7 +100,7 @@ fn check_scan(kernels: &Kernels, dimension: usize, count: usize, seed: u64, mask
         f32::NEG_INFINITY,
     ] {
         let mut found = Vec::new();
-        kernels.scan_blocks(&[scan], &blocks, admitted, &[limit], from_mut(&mut found));
+        kernels.scan_blocks(&scan, &blocks, admitted, limit, &mut found);
         let near = |bound: f64| (bound - f64::from(limit)).abs() < 1e-3 * f64::from(base);
         for &Survivor { slot, bound } in &found {
             let (allowed, expected) = rows[slot as usize];
@@ -134,39 +132,6 @@ proptest! {
         for kernels in available() {
             if count > 0 {
                 check_scan(&kernels, steps * DIMENSION_STEP, count, seed, masked);
-            }
-        }
-    }
-
-    #[test]
-    fn several_queries_at_once_find_what_each_finds_alone(
-        seed in any::<u64>(),
-        steps in 1usize..9,
-        count in 0usize..4,
-        queries in 0usize..11,
-        masked in any::<bool>(),
-    ) {
-        let dimension = steps * DIMENSION_STEP;
-        for kernels in available() {
-            let blocks = blocks(&kernels, dimension, count, seed);
-            let words: Vec<u32> = (0..count as u32).map(|at| at.wrapping_mul(0x9e37_79b9)).collect();
-            let admitted = masked.then_some(&words[..]);
-            let mut tables = vec![0; queries * line_bytes(dimension)];
-            let (mut scans, mut limits) = (Vec::new(), Vec::new());
-            for (at, table) in (1..).zip(tables.chunks_exact_mut(line_bytes(dimension))) {
-                let query = numbers(seed.wrapping_mul(at), dimension);
-                let TableScale { step, sizes: base } = kernels.scan_table(&query, table);
-                let step = 2.0 * step;
-                scans.push(Scan { table, base, step });
-                limits.push(if at % 3 == 0 { f32::INFINITY } else { query[0] * base });
-            }
-            let mut together = vec![Vec::new(); queries];
-            kernels.scan_blocks(&scans, &blocks, admitted, &limits, &mut together);
-            for (at, found) in together.iter().enumerate() {
-                let mut alone = Vec::new();
-                let own = from_mut(&mut alone);
-                kernels.scan_blocks(&scans[at..=at], &blocks, admitted, &limits[at..=at], own);
-                prop_assert_eq!(found, &alone, "{}", kernels.level);
             }
         }
     }
@@ -257,7 +222,7 @@ fn sums_of_very_long_lines_do_not_overflow() {
             step,
         };
         let mut found = Vec::new();
-        kernels.scan_blocks(&[scan], &block, None, &[-65_000.0], from_mut(&mut found));
+        kernels.scan_blocks(&scan, &block, None, -65_000.0, &mut found);
         let slots: Vec<u32> = found.iter().map(|survivor| survivor.slot).collect();
         assert_eq!(slots, [7, 23], "{}", kernels.level);
         assert!((found[0].bound + 65_536.0).abs() < 1.0);
@@ -303,13 +268,7 @@ fn a_row_with_an_infinite_offset_is_never_reported() {
     };
     for kernels in available() {
         let mut found = Vec::new();
-        kernels.scan_blocks(
-            &[scan],
-            &block,
-            None,
-            &[f32::INFINITY],
-            from_mut(&mut found),
-        );
+        kernels.scan_blocks(&scan, &block, None, f32::INFINITY, &mut found);
         assert_eq!(
             found,
             [Survivor {

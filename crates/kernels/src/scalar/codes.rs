@@ -1,6 +1,6 @@
 //! The reference kernels over codes.
 
-use crate::codes::bodies::{code_kernels, one_by_one};
+use crate::codes::bodies::code_kernels;
 use crate::codes::{BLOCK_ROWS, LEVELS_STRIPE, Scan};
 
 /// What `codes::scan_blocks` says of one block: the rows below the limit, and every bound.
@@ -45,5 +45,4 @@ fn dot_levels4(codes: &[u8], query: &[i8]) -> i32 {
     sum
 }
 
-one_by_one!();
 code_kernels!();

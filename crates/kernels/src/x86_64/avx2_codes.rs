@@ -14,7 +14,7 @@ use std::arch::x86_64::{
     _mm256_storeu_ps, _mm256_sub_epi16,
 };
 
-use crate::codes::bodies::{code_kernels, one_by_one};
+use crate::codes::bodies::code_kernels;
 use crate::codes::{BLOCK_ROWS, FACTOR_BYTES, LEVELS_STRIPE, Scan};
 
 /// Bytes of lines whose entries, at most 255 each, are added up in 16 bits: 256 lines.
@@ -159,5 +159,4 @@ fn dot_levels4(codes: &[u8], query: &[i8]) -> i32 {
     sum(total)
 }
 
-one_by_one!(target_feature(enable = "avx2,fma"));
 code_kernels!(target_feature(enable = "avx2,fma"));

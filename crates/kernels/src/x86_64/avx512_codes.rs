@@ -37,19 +37,12 @@ fn load(from: &[u8; 64]) -> __m512i {
     unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
 }
 
-/// What `codes::scan_blocks` says of one block to each of several queries: the rows below its limit,
-/// and every bound. The lines are loaded and turned once for all.
+/// What `codes::scan_blocks` says of one block: the rows below the limit, and every bound.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,fma,avx2")]
-fn block_bounds_of<const Q: usize>(
-    scans: [&Scan<'_>; Q],
-    block: &[u8],
-    limits: [f32; Q],
-    bounds: &mut [[f32; BLOCK_ROWS]; Q],
-) -> [u32; Q] {
+fn block_bounds(scan: &Scan<'_>, block: &[u8], limit: f32, bounds: &mut [f32; BLOCK_ROWS]) -> u32 {
     let lines = block.len() - FACTOR_BYTES;
-    let tables = scans.map(|scan| scan.table);
-    assert!(tables.iter().all(|table| table.len() == lines));
+    assert!(scan.table.len() == lines);
     let (codes, factors) = block.split_at(lines);
     let turn = load(&TURN);
     let halves = _mm512_set1_epi8(15);
@@ -57,34 +50,26 @@ fn block_bounds_of<const Q: usize>(
     let starts = _mm512_set1_epi32(0x3020_1000);
     let ones = _mm512_set1_epi8(1);
     // Two sums for each half: one would wait for the latency of the dot instruction.
-    let mut sums = [[[_mm512_setzero_si512(); 2]; 2]; Q];
-    for (pair, lines) in codes.as_chunks::<128>().0.iter().enumerate() {
-        for (odd, lines) in lines.as_chunks::<64>().0.iter().enumerate() {
+    let mut sums = [[_mm512_setzero_si512(); 2]; 2];
+    let pairs = codes.as_chunks::<128>().0.iter();
+    for (lines, table) in pairs.zip(scan.table.as_chunks::<128>().0) {
+        let (lines, table) = (lines.as_chunks::<64>().0, table.as_chunks::<64>().0);
+        for ((lines, table), sums) in lines.iter().zip(table).zip(&mut sums) {
             let turned = _mm512_permutexvar_epi8(turn, load(lines));
+            let table = load(table);
             let low = _mm512_ternarylogic_epi32::<AND_OR>(turned, halves, starts);
             let shifted = _mm512_srli_epi16::<4>(turned);
             let high = _mm512_ternarylogic_epi32::<AND_OR>(shifted, halves, starts);
-            for (table, sums) in tables.iter().zip(&mut sums) {
-                // SAFETY: a table is as long as the lines, by the assertion, and this is the place
-                // in it where these lines stand among theirs.
-                let table =
-                    unsafe { _mm512_loadu_si512(table.as_ptr().add(pair * 128 + odd * 64).cast()) };
-                let sums = &mut sums[odd];
-                sums[0] = _mm512_dpbusd_epi32(sums[0], _mm512_permutexvar_epi8(low, table), ones);
-                sums[1] = _mm512_dpbusd_epi32(sums[1], _mm512_permutexvar_epi8(high, table), ones);
-            }
+            sums[0] = _mm512_dpbusd_epi32(sums[0], _mm512_permutexvar_epi8(low, table), ones);
+            sums[1] = _mm512_dpbusd_epi32(sums[1], _mm512_permutexvar_epi8(high, table), ones);
         }
     }
-    let mut below = [0; Q];
-    for at in 0..Q {
-        let [first, second] = sums[at];
-        let halves = [
-            _mm512_add_epi32(first[0], second[0]),
-            _mm512_add_epi32(first[1], second[1]),
-        ];
-        below[at] = bounds_of_sums(scans[at], halves, factors, limits[at], &mut bounds[at]);
-    }
-    below
+    let [first, second] = sums;
+    let halves = [
+        _mm512_add_epi32(first[0], second[0]),
+        _mm512_add_epi32(first[1], second[1]),
+    ];
+    bounds_of_sums(scan, halves, factors, limit, bounds)
 }
 
 /// The rows below `limit`, and every bound, from the sums of both halves of the rows.
