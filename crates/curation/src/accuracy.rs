@@ -28,15 +28,13 @@ pub(crate) struct Correctness {
 impl Correctness {
     /// How likely the model is right: 0 or 1 where a label says so, `None` without signals.
     pub(crate) fn of(&self, row: &Row) -> Option<f64> {
-        if let (Some(label), Some(class)) = (row.label, row.class()) {
-            return Some(f64::from(u8::from(label == class)));
-        }
-        row.signals.map(|signals| self.model.probability(&signals))
+        let labelled = is_right(row).map(|right| f64::from(u8::from(right)));
+        labelled.or_else(|| Some(self.model.probability(&row.signals?)))
     }
 
     /// Whether there is a chance of being right to tell of a record.
     pub(crate) fn judges(row: &Row) -> bool {
-        row.signals.is_some() || row.label.zip(row.class()).is_some()
+        row.signals.is_some() || is_right(row).is_some()
     }
 
     /// The model itself.
@@ -54,6 +52,12 @@ impl Correctness {
         let pair = signals.novelty.zip(self.new_above);
         pair.is_some_and(|(novelty, limit)| novelty > limit)
     }
+}
+
+/// Whether the model is right about a record, where a label says so.
+fn is_right(row: &Row) -> Option<bool> {
+    let (label, class) = row.label.zip(row.class())?;
+    Some(label == class)
 }
 
 impl Curation {

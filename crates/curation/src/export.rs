@@ -297,7 +297,7 @@ impl Curation {
             Ok(sink(piece))
         };
         let is_whole = match what {
-            Exported::Recommendations => self.export_list(place, name, &mut put),
+            Exported::Recommendations => self.export_list(&space, &mut put),
             Exported::Issues => self.export_issues(place, name, &mut put),
             Exported::Training => self.export_training(&space, &mut put),
         }?;
@@ -310,14 +310,13 @@ impl Curation {
     }
 
     /// Whether all of it was taken, as with the others.
-    fn export_list(&self, place: &Place, name: &str, put: Put<'_>) -> Result<bool> {
-        let space = self.space(place, name)?;
-        let desk = self.ready_desk(&space)?;
+    fn export_list(&self, space: &Space, put: Put<'_>) -> Result<bool> {
+        let desk = self.ready_desk(space)?;
         if desk.state.lock().reference.is_none() {
             return Err(no_reference());
         }
         // One list, whatever is written meanwhile.
-        let Some(list) = self.list(&space, &desk, &usual()?, false)?.list else {
+        let Some(list) = self.list(space, &desk, &usual()?, false)?.list else {
             let message = "The list of this space is not made yet.";
             return Err(Refusal::new(429, "busy", message).hint("retry in a while"));
         };
@@ -325,7 +324,7 @@ impl Curation {
         loop {
             let page = list.entries.get(from..).unwrap_or_default();
             let page = page.get(..PAGE).unwrap_or(page);
-            if !put(&self.entries(&space, page, from, true)?)? {
+            if !put(&self.entries(space, page, from, true)?)? {
                 return Ok(false);
             }
             from += page.len();
