@@ -23,7 +23,7 @@ use crate::model::{
     Schema, SeqId, ValueKind,
 };
 use crate::query::{self, Part, Snapshot};
-use crate::storage::{Kept, Storage, read_checked, write_checked};
+use crate::storage::{Storage, read_checked, write_checked};
 use crate::{Error, Result};
 
 /// The metadata key of a collection for the life of its records, in seconds.
@@ -174,17 +174,7 @@ pub(crate) struct Marks {
 impl Marks {
     /// The marks of a data folder. Damaged ones are dropped: records then live longer.
     pub(crate) fn read(storage: &dyn Storage) -> Result<Self> {
-        Ok(match read_checked(storage, FILE)? {
-            Kept::Sound(marks) => marks,
-            Kept::Missing => Self::default(),
-            Kept::Damaged => {
-                tracing::warn!(
-                    file = FILE,
-                    "it is damaged; records with a life live longer"
-                );
-                Self::default()
-            }
-        })
+        Ok(read_checked(storage, FILE)?.or_default(FILE, "records with a life live longer"))
     }
 
     /// Makes the marks durable, where they changed.

@@ -12,13 +12,15 @@ use crate::Result;
 use crate::catalog::CollectionRow;
 use crate::model::SegmentId;
 use crate::segments::Source;
-use crate::storage::{Kept, Storage, read_checked, write_checked};
+use crate::storage::{Storage, read_checked, write_checked};
 
 const FILE: &str = "recall/corrections";
+/// What it costs where there are corrections that nobody can read.
+const COSTS: &str = "searches find less until they are checked again";
 
 /// The indexes that are corrected, by the segments that they are of: an index that is written again
 /// is of another segment.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Corrections {
     steps: BTreeMap<SegmentId, u32>,
 }
@@ -28,24 +30,14 @@ impl Corrections {
     /// may fail for that.
     pub(super) fn read_or_none(storage: &dyn Storage) -> Self {
         Self::read(storage).unwrap_or_else(|error| {
-            tracing::warn!(file = FILE, %error, "searches find less until they are checked again");
+            tracing::warn!(file = FILE, %error, "it cannot be read; {COSTS}");
             Self::default()
         })
     }
 
     /// The corrections of a data folder. Damaged ones are dropped: they are found out again.
     fn read(storage: &dyn Storage) -> Result<Self> {
-        Ok(match read_checked(storage, FILE)? {
-            Kept::Sound(corrections) => corrections,
-            Kept::Missing => Self::default(),
-            Kept::Damaged => {
-                tracing::warn!(
-                    file = FILE,
-                    "it is damaged; searches find less until they are checked again"
-                );
-                Self::default()
-            }
-        })
+        Ok(read_checked(storage, FILE)?.or_default(FILE, COSTS))
     }
 
     /// Corrects the index of `source`, which is segment `id`.

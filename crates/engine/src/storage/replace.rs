@@ -24,6 +24,21 @@ pub(crate) enum Kept<T> {
     Sound(T),
 }
 
+impl<T: Default> Kept<T> {
+    /// The content of `file`, for one that may be lost: nothing where there is none, and where it is
+    /// damaged, which is logged with what that `costs`.
+    pub(crate) fn or_default(self, file: &str, costs: &str) -> T {
+        match self {
+            Self::Sound(content) => content,
+            Self::Missing => T::default(),
+            Self::Damaged => {
+                tracing::warn!(file, "it is damaged; {costs}");
+                T::default()
+            }
+        }
+    }
+}
+
 /// Where the new content of `path` is until it is whole.
 pub(crate) fn new_path(path: &str) -> String {
     format!("{path}.new")

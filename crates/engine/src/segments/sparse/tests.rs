@@ -127,8 +127,8 @@ proptest! {
     }
 }
 
-/// Rows enough for several strides of blocks, and dimensions that nearly all rows have beside rare ones, as
-/// words of texts are.
+/// Rows enough for several strides of blocks, and dimensions that nearly all rows have beside rare
+/// ones, as words of texts are.
 #[test]
 fn many_rows_with_common_and_rare_dimensions_are_found_exactly() {
     let mut state = 7u64;
