@@ -81,6 +81,7 @@ def test_what_was_logged_is_in_an_ordinary_collection(cur, server, embedding_set
         probabilities=np.array([[0.25, 0.75], [0.9, 0.1]], np.float32),
         observed_at=[np.datetime64("2026-01-31T12:00:00"), "2026-01-31T12:00:01Z"],
         quality_scores=[1, None],
+        thumbnails=[b"GIF89a...", None],
     )
     saved = session.save()
     assert saved.records == 2 and not saved.torn
@@ -92,6 +93,10 @@ def test_what_was_logged_is_in_an_ordinary_collection(cur, server, embedding_set
     assert [one["observed_at"] for one in found["metadatas"]] == [1769860800.0, 1769860801.0]
     assert found["metadatas"][0]["quality_score"] == 1.0
     assert "quality_score" not in found["metadatas"][1]
+    space = cur.space(embedding_set)
+    assert space.thumbnail("one") == b"GIF89a..."
+    with pytest.raises(NotFoundError, match="no thumbnail"):
+        space.thumbnail("two")
 
 
 def test_assessments_come_with_the_log(cur, embedding_set):
@@ -276,6 +281,8 @@ def test_threads_share_a_session(cur, embedding_set):
         ({"probabilities": [[0.5, 0.5], 3.0]}, "probabilities", 1),
         ({"metadatas": [None, "x"]}, "metadatas", 1),
         ({"quality_scores": [1.0, float("inf")]}, "quality_scores", 1),
+        ({"thumbnails": [None, "picture.png"]}, "thumbnails", 1),
+        ({"thumbnails": [bytes(32 * 1024 + 1), None]}, "thumbnails", 0),
         ({"input_uris": ["a", None]}, "input_uris", 1),
         ({"input_uris": None}, "input_uris", None),
     ],

@@ -16,7 +16,7 @@ use vermilion_engine::model::{
 use crate::body::{Head, Row, Scores, TIMES, Told, Vectors};
 use crate::fields::{self, Context};
 use crate::key::record_id;
-use crate::{Refusal, Result};
+use crate::{Refusal, Result, Thumbnail};
 
 /// How far probabilities may be from a sum of 1.
 const SUM_TOLERANCE: f64 = 1e-2;
@@ -68,6 +68,7 @@ pub(crate) fn check(
         ids: Strings::default(),
         seen: HashMap::new(),
         uris: OptionalStrings::default(),
+        documents: OptionalStrings::default(),
         metadata: MetadataColumn::default(),
         datasets: Vec::new(),
     };
@@ -79,7 +80,7 @@ pub(crate) fn check(
         operations: vec![Operation::Upsert; rows],
         ids: checker.ids,
         embeddings: embeddings.expect("every vector has the dimension"),
-        documents: OptionalStrings::absent(rows),
+        documents: checker.documents,
         uris: checker.uris,
         metadata: checker.metadata,
     };
@@ -146,6 +147,7 @@ struct Checker<'a> {
     ids: Strings,
     seen: HashMap<String, usize>,
     uris: OptionalStrings,
+    documents: OptionalStrings,
     metadata: MetadataColumn,
     datasets: Vec<(String, Context)>,
 }
@@ -180,6 +182,11 @@ impl Checker<'_> {
                 .hint("records without an id are told apart by input_uri, target and context"));
         }
         self.uris.push(Some(uri));
+        if let Some(thumbnail) = &row.thumbnail {
+            thumbnail.check(at)?;
+        }
+        let document = row.thumbnail.as_ref().map(Thumbnail::document);
+        self.documents.push(document.as_deref());
         let scores = scores(row, self.head, at)?;
         let mut cells = Vec::with_capacity(8);
         let text = |text: &str| Value::Str(text.into());

@@ -26,6 +26,7 @@
 //! | `expiry` | what leaves a space, and when |
 //! | `export` | what labelling tools and training scripts take along |
 //! | `map` | records as points of a plane |
+//! | `thumbnail` | small pictures of inputs |
 //! | `jobs` | the jobs that keep scores in step, make lists, and make studies |
 //! | `retrain` | when to retrain, who does it, what became of it |
 
@@ -52,6 +53,7 @@ mod retrain;
 mod spaces;
 mod standing;
 mod status;
+mod thumbnail;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -78,6 +80,7 @@ pub use retrain::{
 };
 pub use spaces::{Place, Space, SpaceSummary};
 pub use status::Switch;
+pub use thumbnail::Thumbnail;
 
 /// What curation is to be told besides its database.
 #[derive(Clone, Copy, Debug, Default)]

@@ -236,6 +236,9 @@ fn digest(batch: &RecordBatch) -> String {
     for row in 0..batch.len() {
         part(batch.ids.get(row).as_bytes());
         part(batch.uris.get(row).unwrap_or_default().as_bytes());
+        if let Some(document) = batch.documents.get(row) {
+            part(document.as_bytes());
+        }
         for number in batch.embeddings.get(row).unwrap_or_default() {
             part(&number.to_le_bytes());
         }

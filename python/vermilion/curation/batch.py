@@ -31,8 +31,11 @@ _OTHERS = {
     "observed_at": "observed_at",
     "probabilities": "probabilities",
     "logits": "logits",
+    "thumbnails": "thumbnail",
     "metadatas": "metadata",
 }
+#: Bytes of a thumbnail at most.
+_THUMBNAIL_BYTES_MAX = 32 * 1024
 #: Digits that numbers of the model keep behind the point.
 _DIGITS = 7
 
@@ -108,7 +111,7 @@ def _or_now(given: Any, rows: int) -> Any:
 def _column(name: str, given: Any, rows: int) -> list[Any] | None:
     if given is None:
         return None
-    alone = isinstance(given, (str, dict, int, float, datetime.datetime))
+    alone = isinstance(given, (str, bytes, bytearray, memoryview, dict, int, float, datetime.datetime))
     if rows == 1 and not alone and name in ("probabilities", "logits") and not _is_nested(given):
         alone = True
     listed = [given] if alone else list(given)
@@ -123,6 +126,7 @@ def _column(name: str, given: Any, rows: int) -> list[Any] | None:
             "observed_at": _moment,
             "probabilities": _scores,
             "logits": _scores,
+            "thumbnails": _thumbnail,
             "metadatas": _metadata,
         }[name]
     column = [read(name, row, value) for row, value in enumerate(listed)]
@@ -190,6 +194,18 @@ def _scores(name: str, row: int, value: Any) -> Any:
     if any(one is None for one in numbers):
         raise wrong("A class has no number.", name, row, "finite numbers")
     return [round(one, _DIGITS) for one in numbers]  # type: ignore[arg-type]
+
+
+def _thumbnail(name: str, row: int, value: Any) -> str | None:
+    """Bytes as base64."""
+    if _is_missing(value):
+        return None
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise wrong(f"{type(value).__name__} is no thumbnail.", name, row, "bytes of a PNG, JPEG, GIF, WebP or AVIF file")
+    if not 0 < len(bytes(value)) <= _THUMBNAIL_BYTES_MAX:
+        allowed = f"1 to {_THUMBNAIL_BYTES_MAX} bytes"
+        raise wrong(f"A thumbnail has {len(bytes(value))} bytes.", name, row, allowed)
+    return base64.b64encode(value).decode()
 
 
 def _metadata(name: str, row: int, value: Any) -> dict[str, Any] | None:

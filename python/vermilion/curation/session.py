@@ -100,6 +100,7 @@ class Session:
         groups: Any = None,
         quality_scores: Any = None,
         observed_at: Any = None,
+        thumbnails: Any = None,
         metadatas: Any = None,
         assess: bool = False,
     ) -> Assessments:
@@ -119,6 +120,7 @@ class Session:
             groups: A video, a user, a document that each is a part of.
             quality_scores: Numbers of your own.
             observed_at: Seconds since 1970, datetimes or RFC 3339 texts; now unless said.
+            thumbnails: The bytes of a small picture for each, 32 KiB at most: PNG, JPEG, GIF, WebP or AVIF.
             metadatas: Dictionaries of your own: texts, numbers, booleans.
             assess: Whether to send all that is unsent and these at once, and to be told what is to be thought of these.
 
@@ -140,6 +142,7 @@ class Session:
             "groups": groups,
             "quality_scores": quality_scores,
             "observed_at": observed_at,
+            "thumbnails": thumbnails,
             "metadatas": metadatas,
         }
         if assess:

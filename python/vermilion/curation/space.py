@@ -203,6 +203,14 @@ class Space(Upkeep):
         told["assessment"] = Assessment(told["assessment"])
         return told
 
+    def thumbnail(self, id: str) -> bytes:
+        """The small picture that was logged with a record, as it was logged.
+
+        Raises:
+            NotFoundError: There is no such record, or it has none.
+        """
+        return bytes(self._ask("GET", f"/records/{quote(id, safe='')}/thumbnail"))
+
     def decide(self, ids: Any, decision: Any, snooze_seconds: float | None = None) -> Answer:
         """Notes what people did with records.
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Head, Row, Scores, Time, Told, Vectors, json};
-use crate::Refusal;
+use crate::{Refusal, Thumbnail};
 
 /// One value for all records, or one for each.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,6 +50,8 @@ struct Body {
     observed_at: Option<Vec<Option<Time>>>,
     probabilities: Option<Vec<Option<Scores>>>,
     logits: Option<Vec<Option<Scores>>>,
+    #[serde(alias = "thumbnail")]
+    thumbnails: Option<Vec<Option<Thumbnail>>>,
     #[serde(alias = "metadata")]
     metadatas: Option<Vec<Option<Map<String, Value>>>>,
 }
@@ -88,6 +90,9 @@ pub fn columns(body: &[u8]) -> Result<Told, Refusal> {
         &mut row.probabilities
     })?;
     put(&mut rows, "logits", body.logits, |row| &mut row.logits)?;
+    put(&mut rows, "thumbnails", body.thumbnails, |row| {
+        &mut row.thumbnail
+    })?;
     if let Some(metadatas) = body.metadatas {
         expect_length("metadatas", metadatas.len(), rows.len())?;
         for (row, metadata) in rows.iter_mut().zip(metadatas) {

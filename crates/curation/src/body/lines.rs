@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::vectors::Single;
 use super::{Head, Row, Scores, Time, Told, json};
-use crate::Refusal;
+use crate::{Refusal, Thumbnail};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +24,7 @@ struct Line {
     observed_at: Option<Time>,
     probabilities: Option<Scores>,
     logits: Option<Scores>,
+    thumbnail: Option<Thumbnail>,
     metadata: Option<Map<String, Value>>,
 }
 
@@ -74,6 +75,7 @@ pub fn lines(body: &[u8]) -> Result<Told, Refusal> {
             observed_at: line.observed_at,
             probabilities: line.probabilities,
             logits: line.logits,
+            thumbnail: line.thumbnail,
             metadata: line.metadata.unwrap_or_default(),
         });
     }

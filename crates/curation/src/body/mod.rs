@@ -22,6 +22,8 @@ pub use lines::lines;
 pub use stream::stream;
 pub use vectors::Vectors;
 
+use crate::Thumbnail;
+
 /// What is said of a batch as a whole; each may also stand in the query string.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Head {
@@ -127,6 +129,8 @@ pub struct Row {
     pub probabilities: Option<Scores>,
     /// The same before the softmax.
     pub logits: Option<Scores>,
+    /// A small picture of the input.
+    pub thumbnail: Option<Thumbnail>,
     /// The user's own.
     pub metadata: serde_json::Map<String, Value>,
 }

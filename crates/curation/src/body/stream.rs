@@ -7,8 +7,8 @@ use vermilion_protocol::ApiError;
 use vermilion_protocol::arrow::{Limits, decode_logged};
 
 use super::{Head, Row, Scores, Time, Told, Vectors};
-use crate::Refusal;
 use crate::fields::{self, TOLD};
+use crate::{Refusal, Thumbnail};
 
 /// Decodes an Arrow stream within `limits`.
 pub fn stream(body: Bytes, limits: Limits) -> Result<Told, Refusal> {
@@ -29,6 +29,11 @@ fn read_row(batch: &RecordBatch, at: usize) -> Result<Row, Refusal> {
     let mut row = Row {
         id: (!id.is_empty()).then(|| id.to_owned()),
         input_uri: batch.uris.get(at).map(str::to_owned),
+        thumbnail: batch
+            .documents
+            .get(at)
+            .map(|text| thumbnail(text, at))
+            .transpose()?,
         ..Row::default()
     };
     for (key, cell) in batch.metadata.row(at) {
@@ -80,6 +85,16 @@ fn read_row(batch: &RecordBatch, at: usize) -> Result<Row, Refusal> {
         }
     }
     Ok(row)
+}
+
+fn thumbnail(text: &str, at: usize) -> Result<Thumbnail, Refusal> {
+    Thumbnail::read(text).map_err(|error| {
+        let message = format!("`thumbnail` of record {at} is no base64: {error}.");
+        let refusal = Refusal::wrong("malformed_body", message).field("thumbnail");
+        refusal
+            .row(at)
+            .hint("a column of bytes, or of base64 texts")
+    })
 }
 
 fn scalar(cell: &Cell) -> Option<serde_json::Value> {

@@ -1,5 +1,7 @@
 //! What is taken, and what is refused by name.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -93,6 +95,20 @@ fn probabilities_are_kept_with_their_classes_and_tell_what_the_model_said() {
     assert_eq!(kept.indices.len(), CLASSES_KEPT);
 }
 
+#[test]
+fn a_thumbnail_is_the_document_of_its_record_and_no_larger_than_it_may_be() {
+    let of = |bytes: usize| {
+        batch(|body| body["thumbnails"] = json!([null, STANDARD.encode(vec![0xff; bytes])]))
+    };
+    let checked = judged(&of(32_768), NEW).unwrap();
+    assert_eq!(checked.batch.documents.get(0), None);
+    let kept = checked.batch.documents.get(1).unwrap();
+    assert!(kept.starts_with("data:application/octet-stream;base64,"));
+    let refusal = refused(&of(32_769));
+    let found = (refusal.code, refusal.field.as_deref(), refusal.row);
+    assert_eq!(found, ("thumbnail_too_large", Some("thumbnail"), Some(1)));
+}
+
 /// Code, field, row, and what is changed in a batch that is taken.
 const REFUSED: &str = r#"
 dimension_mismatch embeddings 1 {"embeddings": [[1, 0], [1]]}
@@ -116,7 +132,10 @@ ambiguous_scores logits 0 {"logits": [[1, 2], null], "probabilities": [[0.5, 0.5
 reserved_metadata_key metadata.context 0 {"metadatas": [{"context": 1}, null]}
 metadata_not_flat metadata.k 1 {"metadatas": [null, {"k": [1]}]}
 bad_time observed_at 0 {"observed_at": ["yesterday", 1]}
-unknown_field thumbnails - {"thumbnails": []}
+unknown_field pictures - {"pictures": []}
+length_mismatch thumbnails - {"thumbnails": []}
+malformed_body thumbnails 1 {"thumbnails": [null, "?"]}
+empty_field thumbnail 0 {"thumbnails": ["", null]}
 "#;
 
 #[test]

@@ -1,43 +1,56 @@
 //! Values of a report as text.
 //!
 //! What must stay true: [`Cell::html`] and [`Cell::markdown`] are the only ways of a text that users
-//! logged onto a page, and neither lets it be markup.
+//! logged onto a page, and neither lets it be markup. A picture is one by its bytes, told in letters of base64.
 
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
+use crate::Thumbnail;
+
 /// Letters of a text that are shown.
 const LETTERS_MAX: usize = 200;
 
-/// A text for a page.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Cell(String);
+/// A text for a page, or a picture.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Cell {
+    /// As it was logged.
+    Text(String),
+    /// A data URL that this program wrote.
+    Picture(String),
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
 
 impl Cell {
     /// A text as it is.
     pub(super) fn of(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self::Text(text.into())
     }
 
     /// A text, a number or nothing; long texts are cut.
     pub(super) fn plain(value: &Json) -> Self {
         match value {
             Json::Null => Self::default(),
-            Json::String(text) => Self(cut(text)),
-            other => Self(cut(&other.to_string())),
+            Json::String(text) => Self::Text(cut(text)),
+            other => Self::Text(cut(&other.to_string())),
         }
     }
 
     /// A number between 0 and 1 as so much of a hundred.
     pub(super) fn percent(value: &Json) -> Self {
         let number = value.as_f64();
-        Self(number.map_or_else(String::new, |number| format!("{:.1} %", number * 100.0)))
+        Self::Text(number.map_or_else(String::new, |number| format!("{:.1} %", number * 100.0)))
     }
 
     /// A number with three digits behind the point.
     pub(super) fn number(value: &Json) -> Self {
         let number = value.as_f64();
-        Self(number.map_or_else(String::new, |number| format!("{number:.3}")))
+        Self::Text(number.map_or_else(String::new, |number| format!("{number:.3}")))
     }
 
     /// Seconds since 1970 as a time, in UTC.
@@ -50,34 +63,49 @@ impl Cell {
             let whole = seconds as i64;
             Timestamp::from_second(whole).ok()
         });
-        Self(time.map_or_else(String::new, |time| time.to_string()))
+        Self::Text(time.map_or_else(String::new, |time| time.to_string()))
     }
 
     /// Texts of a list, one after the other.
     pub(super) fn list(value: &Json) -> Self {
         let texts = value.as_array().into_iter().flatten();
-        let texts: Vec<String> = texts.map(|one| Self::plain(one).0).collect();
-        Self(cut(&texts.join("; ")))
+        let texts: Vec<String> = texts
+            .map(|one| Self::plain(one).text().to_owned())
+            .collect();
+        Self::Text(cut(&texts.join("; ")))
     }
 
     /// Numbers by name.
     pub(super) fn metrics(value: &Json) -> Self {
         let numbers = value.as_object().into_iter().flatten();
         let texts: Vec<String> = numbers
-            .map(|(name, number)| format!("{name} {}", Self::number(number).0))
+            .map(|(name, number)| format!("{name} {}", Self::number(number).text()))
             .collect();
-        Self(cut(&texts.join("; ")))
+        Self::Text(cut(&texts.join("; ")))
+    }
+
+    /// The picture that a data URL is; nothing where it is none.
+    pub(super) fn picture(value: &Json) -> Self {
+        let found = value.as_str().and_then(Thumbnail::of_document);
+        let found = found.filter(Thumbnail::is_picture);
+        found.map_or_else(Self::default, |found| Self::Picture(found.document()))
     }
 
     /// As it is, for what is escaped later.
     pub(super) fn text(&self) -> &str {
-        &self.0
+        match self {
+            Self::Text(text) => text,
+            Self::Picture(_) => "",
+        }
     }
 
     /// As text of a page of HTML, or of an attribute in quotation marks.
     pub(super) fn html(&self) -> String {
-        let mut escaped = String::with_capacity(self.0.len());
-        for letter in self.0.chars() {
+        if let Self::Picture(url) = self {
+            return format!("<img src=\"{url}\" alt=\"\">");
+        }
+        let mut escaped = String::with_capacity(self.text().len());
+        for letter in self.text().chars() {
             match letter {
                 '&' => escaped.push_str("&amp;"),
                 '<' => escaped.push_str("&lt;"),
@@ -93,8 +121,8 @@ impl Cell {
 
     /// As text of a cell of a table of Markdown.
     pub(super) fn markdown(&self) -> String {
-        let mut escaped = String::with_capacity(self.0.len());
-        for letter in self.0.chars() {
+        let mut escaped = String::with_capacity(self.text().len());
+        for letter in self.text().chars() {
             match letter {
                 '&' => escaped.push_str("&amp;"),
                 '<' => escaped.push_str("&lt;"),

@@ -137,8 +137,9 @@ fn recommendations(report: &Json) -> String {
             ),
             None => "<p class=\"none\">Nothing is left to label.</p>".to_owned(),
         };
+        let shown = each(&list["recommendations"]).any(|one| !one["thumbnail"].is_null());
         let rows = each(&list["recommendations"]).map(|one| {
-            vec![
+            let mut cells = vec![
                 Cell::plain(&one["rank"]),
                 Cell::plain(&one["id"]),
                 Cell::plain(&one["input_uri"]),
@@ -146,9 +147,12 @@ fn recommendations(report: &Json) -> String {
                 Cell::number(&one["trouble"]),
                 Cell::plain(&one["inferred_class"]),
                 Cell::list(&one["reasons"]),
-            ]
+            ];
+            cells.extend(shown.then(|| Cell::picture(&one["thumbnail"])));
+            cells
         });
-        let head = ["", "Record", "Input", "Priority", "Trouble", "Class", "Why"];
+        let mut head = vec!["", "Record", "Input", "Priority", "Trouble", "Class", "Why"];
+        head.extend(shown.then_some(""));
         format!("{said}{}", table(&head, rows))
     })
 }

@@ -19,6 +19,8 @@ mod plots;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value as Json, json};
 
 use crate::drift::AskedDrift;
@@ -26,8 +28,8 @@ use crate::fields::Context;
 use crate::issues::{AskedConfusion, AskedIssues};
 use crate::recommend::Asked;
 use crate::retrain::Which;
-use crate::spaces::Place;
-use crate::{Curation, Refusal, Result};
+use crate::spaces::{Place, Space};
+use crate::{Curation, Refusal, Result, Thumbnail};
 
 /// Entries of the list that are told with their reasons.
 const TOLD_ENTRIES: usize = 25;
@@ -107,7 +109,8 @@ impl Curation {
             let message = "The list is being made.";
             Err(Refusal::new(CANNOT_BE_TOLD, "not_ready", message).hint("retry in a while"))
         };
-        report.put("recommendations", list(TOLD_ENTRIES, true))?;
+        let told = list(TOLD_ENTRIES, true).and_then(|told| self.with_thumbnails(&space, told));
+        report.put("recommendations", told)?;
         let curve = list(COVERED_ENTRIES, false).map(|told| {
             let entries = told["recommendations"].as_array();
             let entries = entries.into_iter().flatten();
@@ -148,6 +151,24 @@ impl Curation {
         };
         report.put("retrainings", self.retrainings(place, name, &runs))?;
         Ok(report.finish(self.now()))
+    }
+
+    /// A page of the list whose entries have their pictures, as data URLs, where there are any.
+    fn with_thumbnails(&self, space: &Space, mut page: Json) -> Result<Json> {
+        let Some(entries) = page["recommendations"].as_array_mut() else {
+            return Ok(page);
+        };
+        let ids = entries.iter().filter_map(|one| one["id"].as_str());
+        let ids: Vec<String> = ids.map(str::to_owned).collect();
+        let found = self.thumbnails(space, &ids)?;
+        let found: HashMap<String, Option<Thumbnail>> = found.into_iter().collect();
+        for entry in entries {
+            let found = entry["id"].as_str().and_then(|id| found.get(id)?.as_ref());
+            if let Some(found) = found.filter(|found| found.is_picture()) {
+                entry["thumbnail"] = found.document().into();
+            }
+        }
+        Ok(page)
     }
 }
 

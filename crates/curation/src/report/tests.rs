@@ -61,7 +61,9 @@ fn report() -> Json {
 
 /// Checks that every element that begins ends, in its order, and answers the names of all of them.
 fn elements(page: &str) -> Vec<String> {
-    const VOID: [&str; 6] = ["meta", "!doctype", "line", "circle", "polyline", "br"];
+    const VOID: [&str; 7] = [
+        "img", "meta", "!doctype", "line", "circle", "polyline", "br",
+    ];
     let (mut open, mut all) = (Vec::new(), Vec::new());
     // The style has no markup in it.
     let (before, rest) = page.split_once("<style>").unwrap();
@@ -113,6 +115,25 @@ fn what_users_logged_is_text_on_the_page() {
     assert_eq!(elements.iter().filter(|name| *name == "svg").count(), 3);
     assert!(page.contains("Not all records were looked at yet: label."));
     assert!(page.contains("75 % of what the model is uncertain about"));
+}
+
+#[test]
+fn a_thumbnail_is_shown_where_it_is_a_picture_and_nothing_else_is() {
+    let picture = "data:image/jpeg;base64,/9j/4A==";
+    for (thumbnail, shown) in [
+        (picture, true),
+        ("data:image/svg+xml;base64,PHN2Zy8+", false),
+        ("data:application/octet-stream;base64,PHN2Zy8+", false),
+        ("data:image/png;base64,\"onload=alert(1)", false),
+    ] {
+        let mut report = report();
+        report["recommendations"]["recommendations"][0]["thumbnail"] = thumbnail.into();
+        let page = ReportFormat::Html.write(&report);
+        let pictures = elements(&page).iter().filter(|name| *name == "img").count();
+        assert_eq!(pictures, usize::from(shown), "{thumbnail}");
+        assert!(!shown || page.contains(&format!("<img src=\"{picture}\"")));
+        assert!(!page.contains("onload"));
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use arrow_schema::{DataType, Schema};
 use vermilion_engine::model::Operation;
 
 use super::{
-    DOCUMENT, EMBEDDING, ID, INPUT_URI, METADATA, METADATA_KEY, URI, broken, cells, shown, texts,
-    vectors, wrong_column,
+    DOCUMENT, EMBEDDING, ID, INPUT_URI, METADATA, METADATA_KEY, THUMBNAIL, URI, broken, bytes,
+    cells, shown, texts, vectors, wrong_column,
 };
 use crate::ApiError;
 use crate::records::problem_of_key;
@@ -30,6 +30,8 @@ pub(super) struct Columns {
     pub(super) id: Option<usize>,
     pub(super) embedding: Option<usize>,
     pub(super) document: Option<usize>,
+    /// Bytes that become the document of their record, as base64.
+    pub(super) thumbnail: Option<usize>,
     pub(super) uri: Option<usize>,
     /// Metadata as JSON texts.
     pub(super) metadata: Option<usize>,
@@ -68,6 +70,11 @@ impl Columns {
                 EMBEDDING => {
                     vectors::check(holds)?;
                     columns.embedding = Some(number);
+                    continue;
+                }
+                THUMBNAIL if !fields.is_empty() => {
+                    bytes::check(name, holds)?;
+                    columns.thumbnail = Some(number);
                     continue;
                 }
                 DOCUMENT if fields.is_empty() => &mut columns.document,
@@ -120,7 +127,7 @@ impl Columns {
         }
         let fields = self.reserved.join("`, `");
         format!(
-            "is none of `id`, `embedding`, `{INPUT_URI}`, `{fields}`, `metadata` and `metadata.KEY`"
+            "is none of `id`, `embedding`, `{INPUT_URI}`, `{fields}`, `{THUMBNAIL}`, `metadata` and `metadata.KEY`"
         )
     }
 }

@@ -6,6 +6,7 @@
 //! are laid down in `docs/reference/arrow.md`.
 
 mod answers;
+mod bytes;
 mod cells;
 mod check;
 mod columns;
@@ -33,6 +34,8 @@ const DOCUMENT: &str = "document";
 const URI: &str = "uri";
 /// What a log calls the same.
 const INPUT_URI: &str = "input_uri";
+/// The picture of a record of a log.
+const THUMBNAIL: &str = "thumbnail";
 const METADATA: &str = "metadata";
 const METADATA_KEY: &str = "metadata.";
 

@@ -4,12 +4,13 @@ use arrow_array as arrow;
 use bytes::Bytes;
 use vermilion_engine::model::{Operation, OptionalStrings, RecordBatch, Strings};
 
+use super::bytes::as_base64;
 use super::columns::{Columns, Layout};
 use super::metadata::Metadata;
 use super::stream::Stream;
 use super::texts::texts;
 use super::vectors::Block;
-use super::{Budget, DOCUMENT, ID, Limits, URI, wrong_value};
+use super::{Budget, DOCUMENT, ID, Limits, THUMBNAIL, URI, wrong_value};
 use crate::ApiError;
 
 /// Decodes the body of `add`, `upsert` or `update`: all batches of a stream make one batch of records.
@@ -18,8 +19,8 @@ pub fn decode(body: Bytes, operation: Operation, limits: Limits) -> Result<Recor
 }
 
 /// Decodes what a log is told, as records to be upserted: its `input_uri` is their uri, and each of
-/// `fields` a column whose values stand under that metadata key. A record without an id has an empty
-/// one.
+/// `fields` a column whose values stand under that metadata key. Its `thumbnail` is their document, as
+/// base64. A record without an id has an empty one.
 pub fn decode_logged(
     body: Bytes,
     fields: &[&str],
@@ -80,12 +81,22 @@ impl Records {
             take_text(ID, first + row, self.ids.text().len(), id, budget)?;
             self.ids.push(id);
         }
+        let documents = match self.columns.thumbnail {
+            Some(number) => (THUMBNAIL, Some(as_base64(batch.column(number)))),
+            None => (
+                DOCUMENT,
+                self.columns
+                    .document
+                    .map(|number| batch.column(number).clone()),
+            ),
+        };
+        let uris = self.columns.uri.map(|number| batch.column(number).clone());
         let optional = [
-            (DOCUMENT, self.columns.document, &mut self.documents),
-            (URI, self.columns.uri, &mut self.uris),
+            (documents, &mut self.documents),
+            ((URI, uris), &mut self.uris),
         ];
-        for (name, number, column) in optional {
-            let read = number.map(|number| texts(batch.column(number)));
+        for ((name, array), column) in optional {
+            let read = array.as_ref().map(|array| texts(array));
             for row in 0..rows {
                 let text = read.as_ref().and_then(|read| read(row));
                 let held = column.values().text().len();

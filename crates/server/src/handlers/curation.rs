@@ -6,7 +6,7 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -347,6 +347,19 @@ pub(crate) async fn explain(State(app): State<App>, at: At) -> Reply {
         curation.explain(&at.place, &at.names.collection, &at.names.record)
     };
     Ok(Answer::value(&read(&app, explain).await?))
+}
+
+/// A picture as it was logged. Its kind is read from its bytes, and a browser is told to look no further.
+pub(crate) async fn thumbnail(State(app): State<App>, at: At) -> Result<Response, Refused> {
+    let look = move |curation: &Curation| {
+        curation.thumbnail(&at.place, &at.names.collection, &at.names.record)
+    };
+    let found = read(&app, look).await?;
+    let headers = [
+        (CONTENT_TYPE, found.media_type()),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((headers, found.bytes().to_vec()).into_response())
 }
 
 pub(crate) async fn assess(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {

@@ -140,6 +140,11 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         .needs(Database(Read))
         .answers(200, "Object")
     }
+    "get" "/spaces/{space}/records/{record}/thumbnail" "thumbnail"
+        "The small picture that was logged with a record." handlers::thumbnail {
+        .needs(Database(Read))
+        .answering_no_json()
+    }
     "get" "/spaces/{space}/report" "report" "All that is told of a space, on one page."
         findings::report {
         .needs(Database(Read))

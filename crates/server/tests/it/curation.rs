@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
+use arrow_array::{
+    ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray,
+};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use vermilion_engine::Config;
 
@@ -153,6 +157,58 @@ fn lines_and_arrow_tell_what_columns_tell() {
         metadata["observed_at"] = first["metadatas"][row]["observed_at"].clone();
     }
     assert_eq!(first, second);
+}
+
+#[test]
+fn a_thumbnail_comes_back_as_it_was_told_in_any_form() {
+    let server = TestServer::start();
+    let (png, unknown) = (b"\x89PNG\r\n\x1a\n...", b"<svg onload='alert(1)'/>");
+    let encoded = [BASE64.encode(png), BASE64.encode(unknown)];
+    let mut columns = batch();
+    columns["ids"] = json!(["a", "b"]);
+    columns["thumbnails"] = json!([encoded[0], null]);
+    assert_eq!(log(&server, &columns).status, 201);
+    let space = server.get("/curation/v1/spaces").json()["spaces"][0]["space"].clone();
+    let path = |id: &str| {
+        let space = space.as_str().unwrap();
+        format!("/curation/v1/spaces/{space}/records/{id}/thumbnail")
+    };
+    let shown = |id: &str, kind: &str, bytes: &[u8]| {
+        let answer = server.get(&path(id));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.header("content-type"), Some(kind));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.body, bytes);
+    };
+    shown("a", "image/png", png);
+    refused(&server.get(&path("b")), 404, "no_thumbnail", None);
+    refused(&server.get(&path("c")), 404, "record_not_found", Some("id"));
+    let ids = ("id", texts(["a", "b"]));
+    let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![Some(&unknown[..]), Some(&png[..])]));
+    let told = stream(vec![ids.clone(), ("thumbnail", bytes)]);
+    assert_eq!(send(&server, ARROW_PATH, ARROW, &told).status, 201);
+    shown("a", "application/octet-stream", unknown);
+    shown("b", "image/png", png);
+    // What is logged again without one keeps it.
+    assert_eq!(log(&server, &batch()).status, 201);
+    shown("b", "image/png", png);
+    let told = stream(vec![ids, ("thumbnail", texts([&encoded[0], "?"]))]);
+    let answer = send(&server, ARROW_PATH, ARROW, &told);
+    refused(&answer, 400, "malformed_body", Some("thumbnail"));
+    shown("a", "application/octet-stream", unknown);
+    let lines = LINES.replace("}\n", &format!(",\"thumbnail\":\"{}\"}}\n", encoded[0]));
+    let lines = lines.replacen(&format!(",\"thumbnail\":\"{}\"", encoded[0]), "", 1);
+    let lines = lines.replace("\"embedding\":[1,0]", "\"id\":\"a\",\"embedding\":[1,0]");
+    let answer = send(
+        &server,
+        "/curation/v1/log",
+        "application/x-ndjson",
+        lines.as_bytes(),
+    );
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    shown("a", "image/png", png);
+    let page = server.get(&path("a").replace("records/a/thumbnail", "report?format=html"));
+    assert_eq!(page.status, 200);
 }
 
 #[test]

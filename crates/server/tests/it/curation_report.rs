@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::curation_scores::{SPACE, fill, refused};
-use crate::harness::TestServer;
+use crate::harness::{DATABASE, TestServer};
 
 #[test]
 fn a_report_tells_all_of_a_space_in_each_format() {
@@ -11,6 +11,20 @@ fn a_report_tells_all_of_a_space_in_each_format() {
     fill(&server, 30, 3);
     let wrong = json!({"ids": ["t-003"], "label_classes": ["<b>|"]});
     assert_eq!(server.post(&format!("{SPACE}/labels"), &wrong).status, 200);
+    let report = server.get(&format!("{SPACE}/report")).json();
+    let first = &report["recommendations"]["recommendations"][0];
+    assert!(first["thumbnail"].is_null());
+    let vectors = json!({"ids": [first["id"]], "include": ["embeddings"]});
+    let id = server.get(SPACE).json()["collection_id"].clone();
+    let path = format!("{DATABASE}/collections/{}/get", id.as_str().unwrap());
+    let vector = server.post(&path, &vectors).json()["embeddings"][0].clone();
+    let picture = "/9j/4A==";
+    let again = json!({
+        "space": "digits", "context": "production", "ids": [first["id"]], "embeddings": [vector],
+        "input_uris": [first["input_uri"]], "thumbnails": [picture],
+    });
+    let answer = server.post("/curation/v1/log", &again);
+    assert_eq!(answer.status, 201, "{}", answer.text());
     let answer = server.get(&format!("{SPACE}/report"));
     assert_eq!(answer.status, 200, "{}", answer.text());
     let report = answer.json();
@@ -40,6 +54,8 @@ fn a_report_tells_all_of_a_space_in_each_format() {
         "{page}"
     );
     assert!(page.contains("<polyline"));
+    assert_eq!(page.matches("<img ").count(), 1);
+    assert!(page.contains(&format!("<img src=\"data:image/jpeg;base64,{picture}\"")));
     let page = server.get(&format!("{SPACE}/report?format=md"));
     assert_eq!(
         page.header("content-type"),
