@@ -433,3 +433,120 @@ fn drift_is_shown_and_components_are_switched() {
     assert!(refused.contains("409"), "{refused}");
     assert_eq!(server.stop().0, 0);
 }
+
+#[test]
+fn lists_and_maps_are_written_to_files_that_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, url) = begin(folder.path());
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let export = |more: &[&str]| -> Vec<String> {
+        let begin = ["curation", "export", "corners", "--url", &url];
+        let all = begin.iter().chain(more).map(|one| (*one).to_owned());
+        all.collect()
+    };
+    let run = |more: &[&str]| {
+        let all = export(more);
+        succeed(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let todo = file("todo.csv");
+    let shown = run(&[&todo]);
+    assert!(
+        shown.starts_with(&todo) && shown.ends_with(" bytes\n"),
+        "{shown}"
+    );
+    let csv = fs::read_to_string(&todo).unwrap();
+    assert!(
+        csv.starts_with("rank,") || csv.contains("priority"),
+        "{csv}"
+    );
+    let training = file("training.out");
+    run(&[&training, "--what", "training", "--format", "jsonl"]);
+    assert_eq!(fs::read_to_string(&training).unwrap().lines().count(), 24);
+    let again = export(&[&training]);
+    let again: Vec<&str> = again.iter().map(String::as_str).collect();
+    assert!(fail(1, &again).contains("--overwrite"));
+    run(&[
+        &training,
+        "--what",
+        "training",
+        "--format",
+        "jsonl",
+        "--overwrite",
+    ]);
+    let nothing = file("nothing.pdf");
+    let refused = export(&[&nothing]);
+    let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
+    assert!(fail(1, &refused).contains("pdf"));
+    let map = file("map.arrow");
+    succeed(&[
+        "curation", "map", "corners", &map, "--fields", "context", "--url", &url,
+    ]);
+    assert!(fs::metadata(&map).unwrap().len() > 500);
+    for name in ["nothing.pdf", "nothing.pdf.partial", "map.arrow.partial"] {
+        assert!(!folder.path().join(name).exists(), "{name}");
+    }
+    assert_eq!(server.stop().0, 0);
+}
+
+#[test]
+fn triggers_are_made_listed_and_ended_and_retrainings_begun_and_called_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, url) = begin(folder.path());
+    let policy = r#"{"type": "amount", "labels": 200}"#;
+    let made = answer(
+        &[
+            "trigger",
+            "add",
+            "corners",
+            "--policy",
+            policy,
+            "--name",
+            "many",
+            "--webhook",
+            "http://127.0.0.1:9/retrain",
+        ],
+        &url,
+    );
+    assert!(made["webhook"]["secret"].as_str().unwrap().len() >= 16);
+    let id = made["id"].as_str().unwrap();
+    let shown = succeed(&["curation", "trigger", "list", "corners", "--url", &url]);
+    assert!(
+        shown.contains(id) && shown.contains("many") && shown.contains("retrain"),
+        "{shown}"
+    );
+    assert!(!shown.contains(made["webhook"]["secret"].as_str().unwrap()));
+    let wrong = [
+        "curation", "trigger", "add", "corners", "--policy", "{}", "--url", &url,
+    ];
+    assert!(fail(1, &wrong).contains("policy"));
+    let broken = [
+        "curation", "trigger", "add", "corners", "--policy", "labels", "--url", &url,
+    ];
+    assert!(fail(2, &broken).contains("--policy is no JSON"));
+    let begun = answer(
+        &["retrain", "start", "corners", "--note", "ten new classes"],
+        &url,
+    );
+    let retraining = begun["id"].as_str().unwrap();
+    let shown = succeed(&["curation", "retrain", "list", "corners", "--url", &url]);
+    assert!(
+        shown.contains(retraining) && shown.contains("pending"),
+        "{shown}"
+    );
+    let called_off = answer(&["retrain", "cancel", retraining], &url);
+    assert_eq!(called_off["state"], "cancelled");
+    let listed = answer(
+        &["retrain", "list", "corners", "--state", "cancelled"],
+        &url,
+    );
+    assert_eq!(listed["total"], 1);
+    succeed(&[
+        "curation", "trigger", "remove", "corners", id, "--url", &url,
+    ]);
+    assert_eq!(answer(&["trigger", "list", "corners"], &url)["total"], 0);
+    let gone = [
+        "curation", "trigger", "remove", "corners", id, "--url", &url,
+    ];
+    assert!(fail(1, &gone).contains("404"));
+    assert_eq!(server.stop().0, 0);
+}

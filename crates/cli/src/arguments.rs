@@ -15,7 +15,8 @@ use vermilion_server::settings::DECLARATIONS;
 
 pub(crate) use backups::{Backup, Backups, Restore};
 pub(crate) use curation::{
-    Claim, Curation, CurationCommand, Drift, Head, Recommend, RetrainCommand, ShouldUpload, Upload,
+    Claim, Curation, CurationCommand, CurationExport, CurationMap, Drift, Head, NewTrigger,
+    Recommend, RetrainCommand, RetrainList, RetrainStart, ShouldUpload, TriggerCommand, Upload,
 };
 pub(crate) use embed::{Embed, ModelFlags};
 

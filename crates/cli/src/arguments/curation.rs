@@ -90,7 +90,16 @@ pub(crate) enum CurationCommand {
         #[arg(long)]
         format: Option<String>,
     },
-    /// Take retrainings.
+    /// Export the list, issues or training data to a file.
+    Export(CurationExport),
+    /// Every record as a point of a plane, as a stream of Arrow.
+    Map(CurationMap),
+    /// When a space is retrained by itself.
+    Trigger {
+        #[command(subcommand)]
+        what: TriggerCommand,
+    },
+    /// Take, begin and see retrainings.
     Retrain {
         #[command(subcommand)]
         what: RetrainCommand,
@@ -132,6 +141,116 @@ pub(crate) enum RetrainCommand {
         Example:\n  vermilion curation retrain claim digits --exec 'python train.py'"
     )]
     Claim(Claim),
+    /// Begin one now.
+    Start(RetrainStart),
+    /// Those of a space, newest first.
+    List(RetrainList),
+    /// Call one off.
+    Cancel {
+        /// The retraining.
+        retraining: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetrainStart {
+    /// The space.
+    pub(crate) space: String,
+    /// The trigger whose receiver is told.
+    #[arg(long)]
+    pub(crate) trigger: Option<String>,
+    /// Why, in words.
+    #[arg(long)]
+    pub(crate) note: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetrainList {
+    /// The space.
+    pub(crate) space: String,
+    /// pending, delivered, running, succeeded, failed, expired or cancelled [default: all].
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// How many.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TriggerCommand {
+    /// Make a trigger.
+    #[command(
+        after_help = "Example:\n  vermilion curation trigger add digits --policy '{\"type\": \"amount\", \"labels\": 200}' \\\n    \
+        --webhook https://trainer.example.com/retrain\n\ndocs/guide/curation.md has the table of policies."
+    )]
+    Add(NewTrigger),
+    /// Those of a space.
+    List {
+        /// The space.
+        space: String,
+    },
+    /// End a trigger; its retrainings stay.
+    Remove {
+        /// The space.
+        space: String,
+        /// The trigger.
+        trigger: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewTrigger {
+    /// The space.
+    pub(crate) space: String,
+    /// When it fires.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) policy: String,
+    /// What people call it.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Who is told: an address of http or https.
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<String>,
+    /// How far apart its firings are at least.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) min_interval_seconds: Option<f64>,
+    /// How long its retrainings wait to be taken.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) expires_after_seconds: Option<f64>,
+    /// Only note when it would fire.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CurationExport {
+    /// The space.
+    pub(crate) space: String,
+    /// The file to write.
+    pub(crate) file: PathBuf,
+    /// recommendations, issues or training.
+    #[arg(long, default_value = "recommendations")]
+    pub(crate) what: String,
+    /// jsonl, csv or parquet [default: as the file ends].
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CurationMap {
+    /// The space.
+    pub(crate) space: String,
+    /// The file to write.
+    pub(crate) file: PathBuf,
+    /// What is told of each record, with commas between [default: context,label_class,inference_class,trouble].
+    #[arg(long)]
+    pub(crate) fields: Option<String>,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,10 +3,12 @@
 //! What must stay true: with `--json`, standard output is the server's own answer; what is sent can be
 //! sent again, and changes nothing by it.
 
+mod download;
 mod lines;
 mod retrain;
 mod server;
 mod show;
+mod triggers;
 mod upload;
 
 use serde_json::{Map, Value, json};
@@ -14,13 +16,15 @@ use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::arguments::{Curation, CurationCommand, Drift, Recommend, RetrainCommand, ShouldUpload};
+use crate::arguments::{
+    Curation, CurationCommand, Drift, Recommend, RetrainCommand, ShouldUpload, TriggerCommand,
+};
 use crate::console::{say, write};
 use crate::failure::Failure;
 use crate::inspect::tree;
 use crate::transfer::{Progress, encoded};
 use lines::Lines;
-use server::Server;
+use server::{MADE_LATER, Server};
 
 /// Entries of a page of recommendations at most.
 const PAGE_MAX: usize = 1000;
@@ -28,12 +32,10 @@ const PAGE_MAX: usize = 1000;
 const ASSESSED_AT_ONCE: usize = 1000;
 /// How often a list is begun again that changes while it is read.
 const TRIES: usize = 3;
-/// What is answered while the first list of a large space is made, how often it is asked for then, and for
-/// how long its making may seem to stand still.
-const MADE_LATER: u16 = 202;
-/// See [`MADE_LATER`].
+/// How often the first list of a large space is asked for while it is made, and for how long its making may
+/// seem to stand still.
 const LOOK: Duration = Duration::from_millis(250);
-/// See [`MADE_LATER`].
+/// See [`LOOK`].
 const STANDS_STILL: Duration = Duration::from_mins(2);
 
 /// Runs `vermilion curation`.
@@ -91,13 +93,47 @@ pub(crate) fn curation(asked: &Curation) -> Result<(), Failure> {
             file,
             format,
         } => report(asked, &server, space, file.as_deref(), format.as_deref()),
-        CurationCommand::Retrain {
-            what: RetrainCommand::Claim(claim),
-        } => {
-            let ended = retrain::claim(&server, claim)?;
-            tell(asked, &ended, || show::retraining(&ended))
+        CurationCommand::Export(request) => {
+            let saved = download::export(&server, request)?;
+            tell(asked, &saved, || show::saved(&saved))
+        }
+        CurationCommand::Map(request) => {
+            let saved = download::map(&server, request)?;
+            tell(asked, &saved, || show::saved(&saved))
+        }
+        CurationCommand::Trigger { what } => trigger(asked, &server, what),
+        CurationCommand::Retrain { what } => retraining(asked, &server, what),
+    }
+}
+
+fn trigger(asked: &Curation, server: &Server, what: &TriggerCommand) -> Result<(), Failure> {
+    match what {
+        TriggerCommand::Add(request) => {
+            let made = triggers::add(server, request)?;
+            tell(asked, &made, || show::made_trigger(&made))
+        }
+        TriggerCommand::List { space } => {
+            let found = triggers::list(server, space)?;
+            tell(asked, &found, || show::triggers(&found))
+        }
+        TriggerCommand::Remove { space, trigger } => {
+            let ended = triggers::remove(server, space, trigger)?;
+            tell(asked, &ended, || format!("trigger {trigger} has ended\n"))
         }
     }
+}
+
+fn retraining(asked: &Curation, server: &Server, what: &RetrainCommand) -> Result<(), Failure> {
+    let one = match what {
+        RetrainCommand::List(request) => {
+            let found = triggers::retrainings(server, request)?;
+            return tell(asked, &found, || show::retrainings(&found));
+        }
+        RetrainCommand::Claim(claim) => retrain::claim(server, claim)?,
+        RetrainCommand::Start(request) => triggers::start(server, request)?,
+        RetrainCommand::Cancel { retraining } => triggers::cancel(server, retraining)?,
+    };
+    tell(asked, &one, || show::retraining(&one))
 }
 
 /// Prints an answer: as it is, or as `text` makes it readable.

@@ -3,12 +3,17 @@
 //! What must stay true: a busy server is asked again, which nothing here changes anything by; a refusal
 //! is shown in the server's own words, with the field, the record and the hint.
 
+use std::fmt::Display;
+use std::io::{self, Write};
+
 use serde_json::{Value, json};
 
 use crate::arguments::Curation;
 use crate::failure::Failure;
-use crate::transfer::{encoded, patiently, reach};
+use crate::transfer::{cannot_reach, encoded, patiently, reach};
 
+/// What is answered while something large is made for the first time.
+pub(super) const MADE_LATER: u16 = 202;
 /// The media type of lines of JSON.
 const LINES: &str = "application/x-ndjson";
 
@@ -60,6 +65,54 @@ impl Server {
         let url = format!("{}{path}", self.base);
         let (status, body) = patiently(&url, || self.agent.post(&url).send_empty())?;
         taken(status, read(&body))
+    }
+
+    /// Writes what a path answers with 200 to the file that `make` makes, piece by piece: its bytes, or the
+    /// answer that is none.
+    pub(super) fn download<W: Write>(
+        &self,
+        path: &str,
+        make: impl FnOnce() -> Result<W, Failure>,
+    ) -> Result<(u16, Result<u64, Value>), Failure> {
+        let url = format!("{}{path}", self.root);
+        let mut response = self
+            .agent
+            .get(&url)
+            .call()
+            .map_err(|error| cannot_reach(&url, &error))?;
+        let status = response.status().as_u16();
+        let broke = |error: &dyn Display| Failure::new(format!("{url} broke off: {error}"));
+        let body = response.body_mut().with_config().limit(u64::MAX);
+        if status != 200 {
+            let body = body.read_to_vec().map_err(|error| broke(&error))?;
+            return Ok((status, Err(read(&body))));
+        }
+        let mut file = make()?;
+        let bytes = io::copy(&mut body.reader(), &mut file).map_err(|error| broke(&error))?;
+        file.flush()?;
+        Ok((status, Ok(bytes)))
+    }
+
+    /// What a path answers to being deleted.
+    pub(super) fn delete(&self, path: &str) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.root);
+        let (status, body) = patiently(&url, || self.agent.delete(&url).call())?;
+        taken(status, read(&body))
+    }
+
+    /// The status and the answer to a body that is sent once, since it would do something again.
+    pub(super) fn try_post_once(&self, path: &str, body: &Value) -> Result<(u16, Value), Failure> {
+        let url = format!("{}{path}", self.root);
+        let sent = self
+            .agent
+            .post(&url)
+            .header("content-type", "application/json");
+        let mut response = sent
+            .send(body.to_string())
+            .map_err(|error| cannot_reach(&url, &error))?;
+        let answer = response.body_mut().read_to_vec();
+        let answer = answer.map_err(|error| Failure::new(format!("{url} broke off: {error}")))?;
+        Ok((response.status().as_u16(), read(&answer)))
     }
 
     fn fetch(&self, path: &str) -> Result<(u16, Vec<u8>), Failure> {

@@ -112,7 +112,65 @@ pub(super) fn issues(answer: &Value) -> String {
     shown.concat()
 }
 
-/// A retraining at its end.
+/// A file that was written.
+pub(super) fn saved(saved: &Value) -> String {
+    let bytes = grouped(saved["bytes"].as_u64().unwrap_or(0));
+    format!("{} has {bytes} bytes\n", text(&saved["file"]))
+}
+
+/// A trigger that was made. Its secret is never told again.
+pub(super) fn made_trigger(made: &Value) -> String {
+    let id = text(&made["id"]);
+    match &made["webhook"]["secret"] {
+        Value::Null => format!("trigger {id}\n"),
+        secret => {
+            let secret = text(secret);
+            format!("trigger {id}\nits events are signed with {secret}, which is shown this once\n")
+        }
+    }
+}
+
+/// Triggers, one a line.
+pub(super) fn triggers(answer: &Value) -> String {
+    let rows = each(&answer["triggers"]).map(|one| {
+        vec![
+            text(&one["id"]),
+            text(&one["name"]),
+            text(&one["policy"]),
+            if one["dry_run"] == true { "dry" } else { "" }.to_owned(),
+            text(&one["webhook"]["url"]),
+        ]
+    });
+    let head = ["TRIGGER", "NAME", "POLICY", "", "RECEIVER"];
+    table(&head, rows.collect())
+}
+
+/// Retrainings, one a line.
+pub(super) fn retrainings(answer: &Value) -> String {
+    let rows = each(&answer["retrainings"]).map(|one| {
+        vec![
+            text(&one["id"]),
+            text(&one["number"]),
+            text(&one["state"]),
+            moment(&one["fired_at"]),
+            moment(&one["finished_at"]),
+            text(&one["reason"]["text"]),
+            text(&one["message"]),
+        ]
+    });
+    let head = [
+        "RETRAINING",
+        "NUMBER",
+        "STATE",
+        "BEGAN",
+        "ENDED",
+        "WHY",
+        "MESSAGE",
+    ];
+    table(&head, rows.collect())
+}
+
+/// A retraining as it stands.
 pub(super) fn retraining(ended: &Value) -> String {
     if ended.is_null() {
         return "no retraining waits\n".to_owned();
