@@ -94,6 +94,11 @@ fn server_config(values: &Values) -> ServerConfig {
         tenant_requests_max: values.tenant_requests_max.0,
         webhook_public_only: values.webhook_public_only,
         body_bytes_max: values.body_bytes_max.0 as usize,
+        answer_bytes_max: values.answer_bytes_max.0,
+        read_timeout: values.read_timeout,
+        header_timeout: values.header_timeout,
+        body_timeout: values.body_timeout,
+        connections_max: values.connections_max,
         cors_allow_origins: values.cors_allow_origins.0.clone(),
         ..ServerConfig::default()
     }

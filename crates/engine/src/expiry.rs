@@ -33,6 +33,8 @@ pub const EXPIRES_AT: &str = "vermilion:expires_at";
 
 const FILE: &str = "expiry/marks";
 const SECOND: u64 = 1_000_000_000;
+/// How late a record may leave: readers within this time share what they found to be past its time.
+const TENTH: u64 = SECOND / 10;
 /// A mark is made at most so many times in the life of a record.
 const MARKS_PER_LIFE: u64 = 32;
 
@@ -128,7 +130,7 @@ fn ending_by(now: u64) -> RecordSelection {
         ids: None,
         filter: Some(Filter::Metadata {
             key: EXPIRES_AT.to_owned(),
-            comparison: Comparison::LessOrEqual(Number::Int((now / SECOND) as i64)),
+            comparison: Comparison::LessOrEqual(Number::Float((now / TENTH) as f64 / 10.0)),
         }),
     }
 }

@@ -4,6 +4,7 @@
 //! HTTP or wire bodies. Every byte goes through [`storage`]; every change goes through [`log`]
 //! before it reaches a segment. Start reading at [`Database`].
 
+pub mod asker;
 pub mod backup;
 pub mod catalog;
 pub mod clock;

@@ -3,18 +3,46 @@
 //! Decoding runs without noting where it is; only when it fails is it run again to find the path
 //! of the offending member, so that good requests do not pay for it.
 
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 
 use crate::ApiError;
 
+mod bounded;
+
+pub(crate) use bounded::filter;
+
 /// Decodes `body`, an object, as a `T`.
 pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    // Derived decoders would also take the members as a list in their order.
-    if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(shape_error("invalid type: sequence, expected an object"));
+    decode_seed(body, || PhantomData::<Object<T>>).map(|object| object.0)
+}
+
+/// What is an object: derived decoders would also take the members as a list in their order.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(ObjectVisitor(PhantomData))
     }
-    decode_seed(body, || std::marker::PhantomData::<T>)
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+    }
 }
 
 /// Decodes `body` by what `seed` makes. It is called again to tell where a failure is.

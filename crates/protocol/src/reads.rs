@@ -10,6 +10,7 @@ use vermilion_engine::model::{
     Survey,
 };
 
+use crate::json::Object;
 use crate::records::{PackedQueryVectors, QueryVectors, explain_overflow};
 use crate::survey::{self, RawAggregate, RawOrder};
 use crate::{ApiError, filters, json};
@@ -54,9 +55,9 @@ pub struct QueryBody {
 struct RawGet {
     #[serde(default)]
     ids: Option<Vec<String>>,
-    #[serde(default, rename = "where")]
+    #[serde(default, rename = "where", deserialize_with = "json::filter")]
     metadata: Option<Value>,
-    #[serde(default, rename = "where_document")]
+    #[serde(default, rename = "where_document", deserialize_with = "json::filter")]
     document: Option<Value>,
     #[serde(default)]
     limit: Option<u32>,
@@ -67,9 +68,9 @@ struct RawGet {
     #[serde(default)]
     read_level: Option<Value>,
     #[serde(default)]
-    order_by: Option<Vec<RawOrder>>,
+    order_by: Option<Vec<Object<RawOrder>>>,
     #[serde(default)]
-    aggregates: Option<Vec<RawAggregate>>,
+    aggregates: Option<Vec<Object<RawAggregate>>>,
 }
 
 #[derive(Deserialize)]
@@ -83,9 +84,9 @@ struct RawQuery {
     recall: Option<Value>,
     #[serde(default)]
     ids: Option<Vec<String>>,
-    #[serde(default, rename = "where")]
+    #[serde(default, rename = "where", deserialize_with = "json::filter")]
     metadata: Option<Value>,
-    #[serde(default, rename = "where_document")]
+    #[serde(default, rename = "where_document", deserialize_with = "json::filter")]
     document: Option<Value>,
     #[serde(default = "query_columns")]
     include: Vec<Column>,
@@ -97,9 +98,9 @@ struct RawQuery {
 struct RawDelete {
     #[serde(default)]
     ids: Option<Vec<String>>,
-    #[serde(default, rename = "where")]
+    #[serde(default, rename = "where", deserialize_with = "json::filter")]
     metadata: Option<Value>,
-    #[serde(default, rename = "where_document")]
+    #[serde(default, rename = "where_document", deserialize_with = "json::filter")]
     document: Option<Value>,
     #[serde(default)]
     limit: Option<u32>,
@@ -122,9 +123,9 @@ pub fn decode_count(body: &[u8]) -> Result<CountBody, ApiError> {
     struct Raw {
         #[serde(default)]
         ids: Option<Vec<String>>,
-        #[serde(default, rename = "where")]
+        #[serde(default, rename = "where", deserialize_with = "json::filter")]
         metadata: Option<Value>,
-        #[serde(default, rename = "where_document")]
+        #[serde(default, rename = "where_document", deserialize_with = "json::filter")]
         document: Option<Value>,
         #[serde(default)]
         read_level: Option<Value>,

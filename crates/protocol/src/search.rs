@@ -15,6 +15,7 @@ use vermilion_engine::model::{
     SelectMetadata, SparseVector,
 };
 
+use crate::json::Object;
 use crate::reads::consistency;
 use crate::records::explain_overflow;
 use crate::{ApiError, filters, json};
@@ -43,23 +44,23 @@ pub struct SearchBody {
 
 #[derive(Deserialize)]
 struct RawSearches {
-    searches: Vec<RawSearch>,
+    searches: Vec<Object<RawSearch>>,
     #[serde(default)]
     read_level: Option<Value>,
 }
 
 #[derive(Deserialize)]
 struct RawSearch {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::filter")]
     filter: Option<Value>,
     #[serde(default)]
     rank: Option<RawRank>,
     #[serde(default)]
-    group_by: Option<RawGroupBy>,
+    group_by: Option<Object<RawGroupBy>>,
     #[serde(default)]
-    limit: Option<RawLimit>,
+    limit: Option<Object<RawLimit>>,
     #[serde(default)]
-    select: Option<RawSelect>,
+    select: Option<Object<RawSelect>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -85,9 +86,9 @@ struct RawGroupBy {
 #[derive(Deserialize)]
 enum RawAggregate {
     #[serde(rename = "$min_k")]
-    MinK(RawKept),
+    MinK(Object<RawKept>),
     #[serde(rename = "$max_k")]
-    MaxK(RawKept),
+    MaxK(Object<RawKept>),
 }
 
 #[derive(Deserialize)]
@@ -136,13 +137,13 @@ impl<'de> Visitor<'de> for RankVisitor {
         };
         let rank = match operator.as_str() {
             "$val" => RawRank::Value(map.next_value()?),
-            "$knn" => RawRank::Knn(map.next_value()?),
+            "$knn" => RawRank::Knn(map.next_value::<Object<_>>()?.0),
             "$sum" => RawRank::Sum(map.next_value()?),
             "$mul" => RawRank::Product(map.next_value()?),
             "$max" => RawRank::Max(map.next_value()?),
             "$min" => RawRank::Min(map.next_value()?),
-            "$sub" => RawRank::Difference(map.next_value()?),
-            "$div" => RawRank::Quotient(map.next_value()?),
+            "$sub" => RawRank::Difference(map.next_value::<Object<_>>()?.0),
+            "$div" => RawRank::Quotient(map.next_value::<Object<_>>()?.0),
             "$abs" => RawRank::Absolute(map.next_value()?),
             "$exp" => RawRank::Exponential(map.next_value()?),
             "$log" => RawRank::Logarithm(map.next_value()?),
@@ -238,7 +239,7 @@ pub fn decode_search(body: &[u8]) -> Result<SearchBody, ApiError> {
         ));
     }
     let (mut searches, mut selected) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    for (number, raw) in raw.searches.into_iter().enumerate() {
+    for (number, Object(raw)) in raw.searches.into_iter().enumerate() {
         let (search, keys) = Place(number).search(raw)?;
         searches.push(search);
         selected.push(keys);
@@ -262,15 +263,15 @@ impl Place {
     }
 
     fn search(self, raw: RawSearch) -> Result<(Search, Vec<String>), ApiError> {
-        let limit = raw.limit.unwrap_or_default();
+        let Object(limit) = raw.limit.unwrap_or_default();
         let empty = |filter: &Value| filter.as_object().is_some_and(serde_json::Map::is_empty);
         let filter = raw.filter.filter(|filter| !empty(filter));
         let rank = raw.rank.map(|rank| self.rank(rank)).transpose()?;
-        let group_by = self.group_by(raw.group_by.unwrap_or_default())?;
+        let group_by = self.group_by(raw.group_by.unwrap_or_default().0)?;
         if group_by.is_some() && rank.is_none() {
             return Err(self.wrong("group_by", "groups need a rank, and the search has none"));
         }
-        let (select, keys) = self.select(raw.select.unwrap_or_default())?;
+        let (select, keys) = self.select(raw.select.unwrap_or_default().0)?;
         let search = Search {
             filter: filters::parse(filter, None)?,
             rank,
@@ -307,8 +308,8 @@ impl Place {
                     "an aggregate is given and no keys; both or neither are allowed",
                 ));
             }
-            Some(RawAggregate::MinK(kept)) => (kept, false),
-            Some(RawAggregate::MaxK(kept)) => (kept, true),
+            Some(RawAggregate::MinK(Object(kept))) => (kept, false),
+            Some(RawAggregate::MaxK(Object(kept))) => (kept, true),
         };
         if let Some(key) = keys.iter().find(|key| key.starts_with('#')) {
             return Err(self.wrong(

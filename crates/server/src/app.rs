@@ -73,6 +73,7 @@ impl App {
         let options = Options {
             webhooks_public_only: config.webhook_public_only,
         };
+        let blocking = Blocking::new(&config).map_err(ServerError::Thread)?;
         Ok(Self(Arc::new(Shared {
             curation: Curation::open(database.clone(), options)?,
             database,
@@ -82,7 +83,7 @@ impl App {
             config,
             advert: Advert::new(socket),
             metrics: Metrics::default(),
-            blocking: Blocking::new().map_err(ServerError::Thread)?,
+            blocking,
         })))
     }
 

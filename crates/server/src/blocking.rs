@@ -18,8 +18,11 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use vermilion_engine::asker::{Answers, Asker};
 use vermilion_engine::threads::{Priority, lower_priority};
 use vermilion_protocol::ApiError;
+
+use crate::config::ServerConfig;
 
 /// Writes at once. They mostly wait for one common fsync, so many together are cheap.
 const WRITES_MAX: usize = 192;
@@ -50,6 +53,8 @@ pub(crate) struct Blocking {
     decodes: Turns,
     decoders: Decoders,
     brief: Arc<Brief>,
+    answers: Answers,
+    read_timeout: Duration,
 }
 
 /// Reads that are taken for brief, which run where they are asked for: to hand them over and back takes as long
@@ -196,13 +201,31 @@ impl Drop for Decoders {
     }
 }
 
+/// Tells a read that nobody waits for it any more, when its client goes away or its time is up.
+struct Leaving(Asker);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+fn too_long(limit: Duration) -> ApiError {
+    let seconds = limit.as_secs();
+    let message = format!(
+        "The answer took longer than {seconds} s (setting read_timeout); ask for fewer records or with a filter \
+         that is easier to answer"
+    );
+    ApiError::new(504, message)
+}
+
 fn stopping() -> ApiError {
     ApiError::new(503, "the server is stopping")
 }
 
 impl Blocking {
     /// A bridge for this machine.
-    pub(crate) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new(config: &ServerConfig) -> std::io::Result<Self> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             reads: Turns::new(processors * READS_PER_PROCESSOR),
@@ -210,6 +233,8 @@ impl Blocking {
             decodes: Turns::new(processors),
             decoders: Decoders::start(processors)?,
             brief: Arc::default(),
+            answers: Answers::new(config.answer_bytes_max),
+            read_timeout: config.read_timeout,
         })
     }
 
@@ -219,23 +244,30 @@ impl Blocking {
         (of(&self.reads), of(&self.writes))
     }
 
-    /// Runs a read of records, on this thread while such reads are brief. It must not wait for other tasks.
+    /// Runs a read of records, on this thread while such reads are brief. It must not wait for other tasks. One
+    /// whose client goes away or whose time is up is left soon, and its answer is of bounded size.
     pub(crate) async fn read_records<T, F>(&self, read: F) -> Result<T, ApiError>
     where
         T: Send + 'static,
         F: FnOnce() -> Result<T, ApiError> + Send + 'static,
     {
         let brief = self.brief.clone();
+        let asker = self.answers.asker();
+        let leaving = Leaving(asker.clone());
         let timed = move || {
             let begun = Instant::now();
-            let done = read();
+            let done = asker.serve(read);
             brief.note(begun.elapsed());
             done
         };
-        match self.brief.enter(Handle::current().metrics().num_workers()) {
-            Some(_here) => timed(),
-            None => self.run(Work::Read, timed).await,
+        let here = self.brief.enter(Handle::current().metrics().num_workers());
+        if here.is_some() {
+            return timed();
         }
+        let read = self.run(Work::Read, timed);
+        let done = tokio::time::timeout(self.read_timeout, read).await;
+        drop(leaving);
+        done.unwrap_or_else(|_| Err(too_long(self.read_timeout)))
     }
 
     /// Runs `work` when its turn comes. Work that has begun runs to its end even if the client
@@ -296,6 +328,8 @@ mod tests {
             decodes: Turns::new(1),
             decoders: Decoders::start(1).unwrap(),
             brief: Arc::default(),
+            answers: Answers::new(1 << 20),
+            read_timeout: Duration::from_mins(1),
         });
         for kind in [Work::Read, Work::Decode] {
             let panicking = blocking.clone();
@@ -313,7 +347,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn brief_reads_run_where_they_are_asked_for_until_one_is_long() {
-        let blocking = Blocking::new().unwrap();
+        let blocking = Blocking::new(&ServerConfig::default()).unwrap();
         let here = async |rest: Duration| {
             let asking = std::thread::current().id();
             let work = move || {

@@ -60,6 +60,10 @@ pub struct ServerConfig {
     pub webhook_public_only: bool,
     /// The largest request body.
     pub body_bytes_max: usize,
+    /// Bytes in memory that an answer of records may take; all together may take twice as much.
+    pub answer_bytes_max: u64,
+    /// How long a read of records may take.
+    pub read_timeout: Duration,
     /// Origins whose web pages may send requests; `*` means any. Empty sends no CORS headers.
     pub cors_allow_origins: Vec<String>,
     /// Connections at a time; more wait to be accepted.
@@ -86,6 +90,8 @@ impl Default for ServerConfig {
             tenant_requests_max: None,
             webhook_public_only: false,
             body_bytes_max: 41_943_040,
+            answer_bytes_max: 1 << 30,
+            read_timeout: Duration::from_mins(10),
             cors_allow_origins: Vec::new(),
             connections_max: 4096,
             header_timeout: Duration::from_mins(1),

@@ -6,7 +6,7 @@
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::HeaderName;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
@@ -203,6 +203,11 @@ fn too_large() -> ApiError {
 
 /// Reads a body whole, within the limits of size and time.
 pub(crate) async fn read_body(request: Request, app: &App) -> Result<Bytes, ApiError> {
+    let encoding = request.headers().get(CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| encoding != "identity") {
+        let told = "Bodies are taken as they are: send the request without `Content-Encoding`";
+        return Err(ApiError::new(415, told));
+    }
     let bytes_max = app.config.body_bytes_max;
     let announced = request
         .headers()

@@ -132,6 +132,17 @@ settings! {
     webhook_public_only: bool = "false";
     /// The largest request body; larger ones get the status 413.
     body_bytes_max: ByteCount = "40MiB";
+    /// The most that an answer of records may take in memory: a request for more gets the status 400. All answers
+    /// together may take twice as much; what comes then gets the status 429.
+    answer_bytes_max: ByteCount = "1GiB";
+    /// How long a read of records may take; one that takes longer is left, and gets the status 504.
+    read_timeout: Duration = "10m";
+    /// How long a client may take to send the head of a request, or stay idle between two requests.
+    header_timeout: Duration = "1m";
+    /// How long a client may take between two parts of a body; a slower one gets the status 408.
+    body_timeout: Duration = "30s";
+    /// Connections at a time; more wait to be accepted.
+    connections_max: usize = "4096";
     /// How much is logged.
     log_level: LogLevel = "info";
     /// How a line of the log looks.
@@ -141,6 +152,16 @@ settings! {
     otel_endpoint: OptionalAddress = "";
     /// Records in one request at most; clients are told.
     batch_records_max: usize = "100000";
+    /// Numbers in a vector at most, 65,535 or fewer.
+    dimension_max: usize = "65535";
+    /// Bytes of an id at most, 64 KiB or fewer.
+    id_bytes_max: ByteCount = "64KiB";
+    /// Bytes of a metadata key at most, 4 KiB or fewer.
+    key_bytes_max: ByteCount = "4KiB";
+    /// Bytes of a document at most, 32 MiB or fewer.
+    document_bytes_max: ByteCount = "32MiB";
+    /// Keys in the metadata of a record at most, 10,000 or fewer.
+    metadata_cells_max: usize = "10000";
     /// Answers writes as soon as they are durable; searches see them a little later. A collection can
     /// have its own way: see [batch ingest](batch-ingest.md).
     batch_ingest: bool = "false";
@@ -298,6 +319,7 @@ impl Values {
                 hint: Some("more of them than processors index no faster".to_owned()),
             });
         }
+        self.check_limits()?;
         let open = !admin_key && self.access_file.0.is_none();
         if open && !self.insecure && !is_loopback(&self.host) {
             return Err(SettingsError {
@@ -333,6 +355,11 @@ impl Values {
     pub fn limits(&self) -> Limits {
         Limits {
             batch_records_max: self.batch_records_max,
+            dimension_max: self.dimension_max,
+            id_bytes_max: self.id_bytes_max.0 as usize,
+            key_bytes_max: self.key_bytes_max.0 as usize,
+            document_bytes_max: self.document_bytes_max.0 as usize,
+            metadata_cells_max: self.metadata_cells_max,
             log_bytes_max: self.log_bytes_max.0,
             free_disk_bytes_min: self.free_disk_bytes_min.0,
             backup_log_bytes_max: self.backup_log_bytes_max.0,
@@ -341,8 +368,36 @@ impl Values {
                 records: count_of(self.tenant_records_max),
                 bytes: self.tenant_bytes_max.0,
             },
-            ..Limits::default()
         }
+    }
+
+    /// Refuses limits of records beyond those that files are made for.
+    fn check_limits(&self) -> Result<(), SettingsError> {
+        let (asked, most) = (self.limits(), Limits::default());
+        for (name, asked, most) in [
+            ("dimension_max", asked.dimension_max, most.dimension_max),
+            ("id_bytes_max", asked.id_bytes_max, most.id_bytes_max),
+            ("key_bytes_max", asked.key_bytes_max, most.key_bytes_max),
+            (
+                "document_bytes_max",
+                asked.document_bytes_max,
+                most.document_bytes_max,
+            ),
+            (
+                "metadata_cells_max",
+                asked.metadata_cells_max,
+                most.metadata_cells_max,
+            ),
+            ("connections_max", self.connections_max, 1 << 20),
+        ] {
+            if !(1..=most).contains(&asked) {
+                return Err(SettingsError {
+                    message: format!("{name} is {asked}; 1 to {most} are allowed"),
+                    hint: None,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// When writers are answered, and who indexes what they wrote.

@@ -12,8 +12,8 @@ use crate::backup::Change;
 use crate::catalog::{CollectionRow, Manifest};
 use crate::indexing::{LiveCollection, remove_collection};
 use crate::model::{
-    BATCH_INGEST_KEY, BatchIngestChange, Collection, CollectionId, CollectionScope,
-    CollectionUpdate, DatabaseInfo, NewCollection, Page, Recall, Schema, Tenant,
+    BATCH_INGEST_KEY, BatchIngestChange, CURATION_PREFIX, Collection, CollectionId,
+    CollectionScope, CollectionUpdate, DatabaseInfo, NewCollection, Page, Recall, Schema, Tenant,
 };
 use crate::{Error, Result};
 
@@ -305,8 +305,8 @@ impl Inner {
     }
 }
 
-/// The metadata that a collection gets by `update`, if it changes: a setting in it stays until it
-/// is changed itself.
+/// The metadata that a collection gets by `update`, if it changes: a setting in it, and what makes it a space of
+/// curation, stay until they are changed themselves, since clients replace metadata as a whole.
 fn metadata_after(
     info: &Collection,
     update: &CollectionUpdate,
@@ -315,7 +315,12 @@ fn metadata_after(
         return None;
     }
     let old = info.metadata.clone().unwrap_or_default();
-    let mut metadata = update.metadata.clone().unwrap_or(old);
+    let mut metadata = update.metadata.clone().unwrap_or_default();
+    for (key, value) in old {
+        if update.metadata.is_none() || key.starts_with(CURATION_PREFIX) {
+            metadata.entry(key).or_insert(value);
+        }
+    }
     let own = match update.batch_ingest {
         BatchIngestChange::Keep => info.batch_ingest(),
         BatchIngestChange::Follow => None,

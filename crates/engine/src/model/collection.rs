@@ -67,6 +67,8 @@ pub struct Origin {
 /// The key of a collection's metadata that says whether its writers are answered before readers
 /// see what they wrote.
 pub const BATCH_INGEST_KEY: &str = "vermilion:batch_ingest";
+/// What the keys of a collection's metadata begin with that make it a space of curation.
+pub const CURATION_PREFIX: &str = "curation:";
 
 impl Collection {
     /// The first collection of its lineage: itself where it is no fork.

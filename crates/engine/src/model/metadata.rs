@@ -70,6 +70,19 @@ impl Value {
             }
         }
     }
+
+    /// Bytes held beside the value itself, near enough.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Str(text) => text.len(),
+            Self::Strs(list) => list.iter().map(|text| text.len() + 24).sum(),
+            Self::Ints(list) => list.len() * 8,
+            Self::Floats(list) => list.len() * 8,
+            Self::Bools(list) => list.len(),
+            Self::Sparse(sparse) => sparse.indices.len() * 8,
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) => 0,
+        }
+    }
 }
 
 /// Metadata of many records.
@@ -203,19 +216,7 @@ impl MetadataColumn {
 
     /// Bytes held, near enough.
     pub fn heap_bytes(&self) -> usize {
-        let text: usize = self
-            .cells
-            .iter()
-            .map(|(_, value)| match value {
-                Value::Str(text) => text.len(),
-                Value::Strs(list) => list.iter().map(|text| text.len() + 24).sum(),
-                Value::Ints(list) => list.len() * 8,
-                Value::Floats(list) => list.len() * 8,
-                Value::Bools(list) => list.len(),
-                Value::Sparse(sparse) => sparse.indices.len() * 8,
-                Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
-            })
-            .sum();
+        let text: usize = self.cells.iter().map(|cell| cell.1.heap_bytes()).sum();
         text + self.cells.capacity() * size_of::<(u32, Value)>()
             + self.offsets.capacity() * 4
             + self.keys.iter().map(|key| key.len() + 64).sum::<usize>()

@@ -17,8 +17,8 @@ mod search;
 mod survey;
 
 pub use collection::{
-    BATCH_INGEST_KEY, BatchIngestChange, Collection, CollectionScope, CollectionUpdate,
-    DatabaseInfo, NewCollection, Origin, Page, Tenant,
+    BATCH_INGEST_KEY, BatchIngestChange, CURATION_PREFIX, Collection, CollectionScope,
+    CollectionUpdate, DatabaseInfo, NewCollection, Origin, Page, Tenant,
 };
 pub use columns::{Embeddings, OptionalStrings, Strings};
 pub use filter::{Comparison, DocumentTest, Filter, Number, Scalar};

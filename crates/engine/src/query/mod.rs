@@ -54,3 +54,6 @@ pub use requests::{count, find, get, query, select};
 pub use search::search;
 pub use snapshot::{Location, Part, Snapshot};
 pub use survey::survey;
+
+/// Records that all queries or expressions of one request may find together.
+const FOUND_MAX: u64 = 4 << 20;

@@ -19,6 +19,7 @@ use super::tiled::QUERIES_MIN;
 use super::top::{Candidate, Top};
 use super::{Location, Part, Snapshot};
 use crate::Result;
+use crate::asker;
 use crate::helpers::{Helpers, split};
 use crate::model::{Embeddings, Recall};
 use crate::segments::vector::{Best, Effort, Mask, VectorFile, VectorIndex};
@@ -125,10 +126,14 @@ fn attempt(
         plain: plain.collect(),
     };
     let helpers = Helpers::take(work.threads() - 1);
+    let goes_on = asker::waits();
     let tasks = work.tasks(helpers.count() + 1);
-    let done = split(&helpers, THREAD_NAME, tasks, &|| true, |task, _| {
+    let done = split(&helpers, THREAD_NAME, tasks, &goes_on, |task, _| {
+        asker::still_waits()?;
         work.do_task(task)
     })?;
+    // Helpers stop where nobody waits, and leave tasks undone.
+    asker::still_waits()?;
     for done in done {
         let Some((first, found)) = done else {
             return Ok(None);

@@ -13,7 +13,7 @@ use super::normal::normal;
 use super::{Location, Part, Snapshot};
 use crate::model::{Comparison, Filter, Number, RecordSelection, Scalar, Schema, ValueKind};
 use crate::segments::{Filtered, HashedId, RowSet, Source};
-use crate::{Error, Result};
+use crate::{Error, Result, asker};
 
 /// The rows that a selection means.
 pub(super) enum Chosen {
@@ -103,7 +103,10 @@ pub(super) fn choose(
     match (&selection.ids, filter) {
         (None, None) => Ok(Chosen::Everything),
         (None, Some(filter)) => {
-            let sets = snapshot.parts.iter().map(|part| passed(&filter, part));
+            let sets = snapshot.parts.iter().map(|part| {
+                asker::still_waits()?;
+                passed(&filter, part)
+            });
             Ok(Chosen::Sets(sets.collect::<Result<_>>()?))
         }
         (Some(ids), None) => Ok(Chosen::Listed(located(snapshot, ids, missing)?)),

@@ -4,9 +4,13 @@ use super::fetch::fetch;
 use super::nearest::nearest;
 use super::order::{Window, ordered};
 use super::plan::{self, Missing, choose};
-use super::{Location, Snapshot};
+use super::{FOUND_MAX, Location, Snapshot};
+use crate::asker;
 use crate::model::{Fetched, GetRequest, Nearest, QueryRequest, Recall, RecordSelection};
 use crate::{Error, Result};
+
+/// Bytes that a query takes besides what it finds.
+const QUERY_BYTES: usize = 256;
 
 /// Finds the live record `id`.
 pub fn find(snapshot: &Snapshot, id: &str) -> Result<Option<Location>> {
@@ -76,6 +80,15 @@ pub fn query(snapshot: &Snapshot, request: &QueryRequest, recall: Recall) -> Res
     let count = u32::try_from(chosen.len(snapshot))
         .unwrap_or(u32::MAX)
         .min(request.n_results);
+    let together = u64::from(count) * queries.len() as u64;
+    if together > FOUND_MAX {
+        return Err(Error::invalid(format!(
+            "The {} queries of the request may find {together} records together; at most {FOUND_MAX} are \
+             allowed. Lower n_results, or make fewer queries at a time.",
+            queries.len()
+        )));
+    }
+    asker::take(queries.len().saturating_mul(QUERY_BYTES))?;
     nearest(snapshot, queries, &chosen, count, recall)?
         .into_iter()
         .map(|nearest| {

@@ -15,15 +15,12 @@ use super::plan::{Chosen, Missing, choose};
 use super::rank::{Scores, evaluate, knns};
 use super::sparse::{nearest_sparse, settings_of};
 use super::top::Candidate;
-use super::{Location, Snapshot, group};
+use super::{FOUND_MAX, Location, Snapshot, group};
 use crate::model::{
     EMBEDDING_KEY, Embeddings, Filter, Found, Include, Knn, KnnQuery, Rank, Recall,
     RecordSelection, Search, SelectMetadata, SparseVector,
 };
 use crate::{Error, Result};
-
-/// Records that all expressions of a request may find together.
-const FOUND_MAX: u64 = 4 << 20;
 
 /// A record with its score.
 #[derive(Clone, Copy, Debug)]

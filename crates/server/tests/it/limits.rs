@@ -70,6 +70,9 @@ fn other_content_types_and_broken_json_are_refused() {
         "Expected request with `Content-Type: application/json`",
     );
     assert_eq!(send(&[], b"{}").status, 200);
+    assert_eq!(send(&["content-encoding: identity"], b"{}").status, 200);
+    let packed = send(&["content-encoding: gzip"], b"{}");
+    packed.fails(415, "ChromaError", "without `Content-Encoding`");
     send(&[], b"{").fails(
         400,
         "InvalidArgumentError",
@@ -177,4 +180,74 @@ fn origins_are_allowed_as_configured() {
     let any = TestServer::with(|config| config.cors_allow_origins = vec!["*".into()]);
     assert_eq!(ask(&any, "http://b.org").as_deref(), Some("*"));
     assert_eq!(ask(&TestServer::start(), "http://a.org"), None);
+}
+
+/// Adds `count` records with documents of a hundred letters to a new collection.
+fn fill(server: &TestServer, count: usize) -> String {
+    let records = server.collection("many");
+    let numbers: Vec<usize> = (0..count).collect();
+    let body = json!({
+        "ids": numbers.iter().map(|n| format!("r{n}")).collect::<Vec<_>>(),
+        "embeddings": numbers.iter().map(|n| [*n as f32, 1.0]).collect::<Vec<_>>(),
+        "documents": numbers.iter().map(|n| format!("{n:0100}")).collect::<Vec<_>>(),
+        "metadatas": numbers.iter().map(|n| json!({ "n": n })).collect::<Vec<_>>(),
+    });
+    assert_eq!(server.post(&format!("{records}/add"), &body).status, 201);
+    records
+}
+
+#[test]
+fn answers_that_would_take_too_much_memory_are_refused() {
+    let server = TestServer::with(|config| config.answer_bytes_max = 100_000);
+    let records = fill(&server, 2000);
+    let (get, query) = (format!("{records}/get"), format!("{records}/query"));
+    let search = format!("{records}/search");
+    let message = "The answer would have more than 100000 bytes (setting answer_bytes_max); ask for \
+                   fewer records (limit, n_results) or fewer columns (include, select)";
+    let refused = |path: &str, body| {
+        let answer = server.post(path, &body);
+        answer.fails(400, "InvalidArgumentError", message);
+    };
+    for include in [["documents"], ["embeddings"], ["metadatas"]] {
+        let body = json!({"include": include, "limit": 2000});
+        let answer = server.post(&get, &body);
+        assert_eq!(
+            answer.status,
+            if include[0] == "embeddings" { 200 } else { 400 }
+        );
+    }
+    refused(&get, json!({"include": ["documents"]}));
+    refused(
+        &query,
+        json!({"query_embeddings": vec![[1.0, 2.0]; 10], "n_results": 300, "include": ["documents"]}),
+    );
+    refused(
+        &query,
+        json!({"query_embeddings": vec![[1.0, 2.0]; 500], "n_results": 1, "include": []}),
+    );
+    let all = json!({"select": {"keys": ["#document"]}, "limit": {"limit": 200}});
+    refused(&search, json!({ "searches": vec![all; 10] }));
+    assert_eq!(
+        server
+            .post(&get, &json!({"limit": 300, "include": ["documents"]}))
+            .status,
+        200
+    );
+    let many =
+        json!({"query_embeddings": vec![[1.0, 2.0]; 3000], "n_results": 2000, "include": []});
+    let message = "The 3000 queries of the request may find 6000000 records together; at most 4194304 are \
+                   allowed. Lower n_results, or make fewer queries at a time.";
+    server
+        .post(&query, &many)
+        .fails(400, "InvalidArgumentError", message);
+}
+
+#[test]
+fn a_read_that_takes_too_long_is_left() {
+    let server = TestServer::with(|config| config.read_timeout = Duration::from_millis(1));
+    let records = fill(&server, 20_000);
+    let long = json!({"query_embeddings": vec![[1.0, 2.0]; 200], "n_results": 20_000});
+    let answer = server.post(&format!("{records}/query"), &long);
+    assert_eq!(answer.status, 504, "{}", answer.text());
+    assert!(answer.text().contains("read_timeout"), "{}", answer.text());
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ErrorKind;
+use crate::asker::Answers;
 use crate::model::{
     Comparison, DocumentTest, Embeddings, Filter, GetRequest, Include, QueryRequest, Recall,
     RecordSelection, Scalar,
@@ -286,4 +287,20 @@ fn thousands_of_alternatives_are_one_test() {
     let filter = Filter::Or((400..10_400).map(equal).collect());
     let found = select(&world.snapshot(Space::L2), &filtered(filter), None).unwrap();
     assert_eq!(found.len(), 100);
+}
+
+#[test]
+fn a_read_whose_asker_is_gone_is_left() {
+    let snapshot = world().snapshot(Space::L2);
+    let asker = Answers::new(1 << 20).asker();
+    let asked = ask(&[1.0, 0.0], 2);
+    let look = || {
+        let found = query(&snapshot, &asked, Recall::default())?;
+        let got = get(&snapshot, &GetRequest::default())?;
+        Ok::<_, crate::Error>((found, got))
+    };
+    assert!(asker.serve(look).is_ok());
+    asker.leave();
+    assert_eq!(asker.serve(look).unwrap_err().kind(), ErrorKind::Busy);
+    assert!(look().is_ok());
 }

@@ -3,6 +3,8 @@
 use super::Case;
 
 const GET: &[&str] = &[
+    r#"{"order_by":[["n","desc"]]}"#,
+    r#"{"aggregates":[["n"]]}"#,
     "",
     "{",
     "[]",
@@ -62,6 +64,12 @@ const QUERY: &[&str] = &[
 
 /// Members of a search.
 const SEARCH: &[&str] = &[
+    r#""limit":[0,1]"#,
+    r#""select":[["n"]]"#,
+    r#""group_by":[["n"],{"$min_k":{"keys":["n"],"k":1}}],"rank":{"$val":1}"#,
+    r#""group_by":{"keys":["n"],"aggregate":{"$min_k":[["n"],1]}},"rank":{"$val":1}"#,
+    r#""rank":{"$knn":[[1,2]]}"#,
+    r#""rank":{"$div":[{"$val":1},{"$val":2}]}"#,
     r#""rank":1"#,
     r#""rank":[]"#,
     r#""rank":{}"#,
@@ -132,6 +140,7 @@ pub(super) fn cases(records: &str) -> Vec<Case> {
         r#"{"searches":{}}"#,
         r#"{"searches":[1]}"#,
         r#"{"searches":[null]}"#,
+        r#"{"searches":[[null,null,null,{"limit":1}]]}"#,
     ] {
         refuse("search", body.to_owned());
     }
