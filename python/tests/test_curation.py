@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from conftest import ROOT, Server
 
 import vermilion
 from vermilion import curation
+from vermilion.curation import values
 from vermilion.errors import ConflictError, InvalidArgumentError, NotFoundError, TransportError
 
 CLASSES = ["cat", "dog", "owl"]
@@ -209,6 +211,58 @@ def test_the_command_sends_what_a_session_left_behind_under_the_same_keys(cur, s
     assert space.about().seq == before.seq
 
 
+def labels_of(server, space):
+    found = server.client().get_collection(space, embedding_function=None).get(include=["metadatas", "uris"])
+    return {uri: one["label_class"] for uri, one in zip(found["uris"], found["metadatas"], strict=True)}
+
+
+def test_what_is_logged_again_is_changed_and_not_repeated(cur, server, embedding_set):
+    session = cur.training(embedding_set)
+    vectors = of_class(0, 4, 0)
+    session.log(vectors[:2], ["a", "b"], label_classes=["cat", "cat"])
+    session.log(vectors[2:], ["a", "c"], label_classes=["dog", "cat"])
+    saved = session.save()
+    assert saved.records == 4 and session.unsent == 0
+    assert labels_of(server, saved.space) == {"a": "dog", "b": "cat", "c": "cat"}
+    # Within a call too; and the first word counts again, though it was sent before.
+    session.log(vectors[[0, 0, 0]], ["d", "d", "d"], label_classes=["cat", "dog", "cat"], observed_at=[1.0] * 3)
+    session.log(vectors[:2], ["d", "d"], targets=["left", "right"], label_classes=["owl", "owl"])
+    assert session.save().records == 5
+    space = cur.space(embedding_set)
+    assert space.about().records == 6
+    found = server.client().get_collection(saved.space, embedding_function=None).get(where={"observed_at": 1.0})
+    assert [one["label_class"] for one in found["metadatas"]] == ["cat"]
+    # An id that the server gave is that of the record that has none.
+    (given,) = found["ids"]
+    session.log(vectors[:1], ["d"], label_classes=["owl"])
+    session.log(vectors[:1], ["d"], ids=[given], label_classes=["dog"])
+    assert session.save().records == 2
+    assert space.about().records == 6
+
+
+def test_the_command_cuts_repeated_records_as_sessions_do(cur, server, tmp_path):
+    file = tmp_path / "mine.jsonl"
+    said = [("a", None, "x"), ("a", "training", "y"), ("a", "test", "y"), ("\u00e9\"\n\x7f", None, "x"), ("a", None, "x"), ("a", None, "y")]
+    rows = [
+        {"embedding": [1.0, 2.0], "input_uri": uri, "context": context, "label_class": label, "observed_at": 5.0}
+        for uri, context, label in [*said, *said]
+    ]
+    head = {"space": f"lines-{uuid.uuid4().hex}", "context": "training"}
+    for text in (str, lambda line: line.replace(": ", ":")):
+        file.write_text("".join(text(json.dumps(one)) + "\n" for one in [head, *rows]))
+        assert cur.upload(file).records == 12
+        space = cur.space(head["space"])
+        before = space.about()
+        assert before.contexts == {"training": 2, "test": 1}
+        assert labels_of(server, head["space"])["a"] == "y"
+        binary = ROOT / os.environ.get("COMPAT_BINARY", "target/debug/vermilion")
+        command = [binary, "curation", "upload", file, "--json", "--url", f"http://{server.host}:{server.port}"]
+        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert json.loads(told.stdout)[0]["records"] == 12
+        # Every part was known: they were cut alike, and have the same keys.
+        assert space.about().seq == before.seq
+
+
 def test_a_server_that_is_gone_leaves_the_file(tmp_path, embedding_set, monkeypatch):
     monkeypatch.setenv("VERMILION_SESSIONS", str(tmp_path / "sessions"))
     monkeypatch.setattr("vermilion.curation.connection._WAITS", (0.01, 0.02))
@@ -241,12 +295,12 @@ def test_long_sessions_go_in_parts_and_a_part_that_is_refused_says_which_record(
     monkeypatch.setattr("vermilion.curation.buffer.PART_RECORDS", 7)
     session = cur.training(embedding_set)
     session.log(of_class(0, 20, 0), [f"t/{row}" for row in range(20)], label_classes=["x"] * 20)
-    # The server's own check comes when it is sent.
-    session.log(of_class(0, 1, 0), ["t/20"], label_classes=["x"], metadatas=[{"context": "mine"}])
+    # How the space compares vectors is known to the server alone.
+    session.log(np.zeros(8), ["t/20"], label_classes=["x"])
     with pytest.raises(InvalidArgumentError) as caught:
         session.save()
     error = caught.value
-    assert (error.reason, error.row, error.field, error.status) == ("reserved_metadata_key", 20, "metadata.context", 400)
+    assert (error.reason, error.row, error.field, error.status) == ("zero_vector", 20, "embeddings", 400)
     assert "14 records" in error.__notes__[0]
     assert session.unsent == 21
     session.discard()
@@ -284,7 +338,32 @@ def test_threads_share_a_session(cur, embedding_set):
         ({"thumbnails": [None, "picture.png"]}, "thumbnails", 1),
         ({"thumbnails": [bytes(32 * 1024 + 1), None]}, "thumbnails", 0),
         ({"input_uris": ["a", None]}, "input_uris", 1),
+        ({"input_uris": [None, None]}, "input_uris", 0),
         ({"input_uris": None}, "input_uris", None),
+        ({"input_uris": ["a", "\udcff.png"]}, "input_uris", 1),
+        ({"label_classes": ["a", ""]}, "label_classes", 1),
+        ({"probabilities": [[0.5, 0.5], [0.5, 0.52]]}, "probabilities", 1),
+        ({"probabilities": np.array([[0.5, 0.5], [0.5, 0.4]], np.float32)}, "probabilities", 1),
+        ({"probabilities": np.array([[0.5, 0.5], [1.2, -0.2]])}, "probabilities", 1),
+        ({"probabilities": [[0.5, 0.5], [1.2, -0.2]]}, "probabilities", 1),
+        ({"probabilities": [None, [0.5, 0.4]]}, "probabilities", 1),
+        ({"probabilities": [{"a": 0.5}, {"a": 0.7, "b": 0.4}]}, "probabilities", 1),
+        ({"probabilities": [{"a": 0.5}, {"a": 0.7, "b": -0.4}]}, "probabilities", 1),
+        ({"probabilities": [{"a": 0.5}, {"a": 0.0}]}, "probabilities", 1),
+        ({"probabilities": [{"a": 0.5}, {}]}, "probabilities", 1),
+        ({"probabilities": [{"a": 0.5}, {"a": None}]}, "probabilities", 1),
+        ({"probabilities": np.array([[0.5, 0.5], [0.5, np.nan]])}, "probabilities", 1),
+        ({"logits": np.array([[0.5, 0.5], [0.5, np.inf]])}, "logits", 1),
+        ({"probabilities": [None, {"a": 1.0}], "logits": [{"a": 1.0}, {"a": 1.0}]}, "logits", 1),
+        ({"metadatas": [{"a": 1}, {"b": [1]}]}, "metadatas.b", 1),
+        ({"metadatas": [{"a": 1}, {"b": {"c": 1}}]}, "metadatas.b", 1),
+        ({"metadatas": [{"a": 1}, {"b": float("inf")}]}, "metadatas.b", 1),
+        ({"metadatas": [{"a": 1}, {"b": 10**400}]}, "metadatas.b", 1),
+        ({"metadatas": [{"a": 1}, {"b": b"bytes"}]}, "metadatas.b", 1),
+        ({"metadatas": [{"a": 1}, {"context": "mine"}]}, "metadatas.context", 1),
+        ({"metadatas": [{"a": 1}, {("a", "b"): 1}]}, "metadatas", 1),
+        ({"observed_at": ["2026-01-31T12:00:00Z", "2026-01-31T12:00:00"]}, "observed_at", 1),
+        ({"observed_at": ["2026-01-31T12:00:00Z", "yesterday"]}, "observed_at", 1),
     ],
 )
 def test_what_is_wrong_is_refused_before_it_is_kept(cur, embedding_set, columns, field, row):
@@ -293,7 +372,69 @@ def test_what_is_wrong_is_refused_before_it_is_kept(cur, embedding_set, columns,
     with pytest.raises(InvalidArgumentError) as caught:
         session.log(**told)
     assert (caught.value.field, caught.value.row) == (field, row)
-    assert session.unsent == 0
+    assert session.unsent == 0 and session.file is None
+
+
+def test_what_a_session_says_of_all_records_is_judged_with_them(cur, embedding_set):
+    with pytest.raises(InvalidArgumentError) as caught:
+        cur.training(embedding_set, class_names=["a", "b", "a"])
+    assert caught.value.field == "class_names"
+    with pytest.raises(InvalidArgumentError) as caught:
+        cur.training(embedding_set, metric="hamming")
+    assert (caught.value.field, caught.value.reason) == ("metric", "unknown_metric")
+    session = cur.training(embedding_set, class_names=["a", "b"], metric="cosine")
+    session.log(np.eye(2), ["a", "b"], probabilities=[[0.5, 0.5], {"c": 0.25}])
+    with pytest.raises(InvalidArgumentError) as caught:
+        session.log(np.eye(2), ["c", "d"], probabilities=np.full((2, 3), 1 / 3))
+    assert (caught.value.field, caught.value.row, caught.value.reason) == ("probabilities", 0, "length_mismatch")
+    with pytest.raises(InvalidArgumentError) as caught:
+        session.log([[1, 0], [1e-50, 0]], ["c", "d"])
+    assert (caught.value.field, caught.value.row, caught.value.reason) == ("embeddings", 1, "zero_vector")
+    assert session.unsent == 2
+    assert session.save().records == 2
+
+
+def test_what_the_server_takes_is_not_refused_before(cur, embedding_set):
+    session = cur.training(embedding_set, metric="l2")
+    session.log(
+        np.zeros((4, 2)),
+        list("abcd"),
+        probabilities=[[0.5, 0.509], {"a": 1.009}, [1.009, -0.009], {"a": 0.01}],
+        metadatas=[{"i": np.int64(1), "f": np.float32(0.5), "n": np.float32("nan"), "b": np.True_}, {7: "x"}, {"t": ""}, {"big": 2**70}],
+        observed_at=[np.datetime64("NaT"), None, 1, "2026-01-31t12:00:00.5+01:00"],
+        label_classes=[None, 1, "x", 2.0],
+    )
+    session.log(np.ones((3, 2)), list("efg"), logits=[[1e300, -1e300], np.array([1, 2]), {"a": -5}])
+    assert session.save().records == 7
+
+
+def test_moments_and_keys_of_metadata_are_judged_as_by_the_server(cur):
+    space = f"judged-{uuid.uuid4().hex}"
+
+    def reason(**columns):
+        body = {"space": space, "context": "test", "embeddings": [[1, 2]], "input_uris": ["a"], **columns}
+        try:
+            cur._connection.ask("POST", "/log", body, again=True)
+        except InvalidArgumentError as error:
+            return error.reason
+        return None
+
+    days = "2026-02-29 2024-02-29 2026-13-01 2026-00-10 2026-04-31 0000-02-29 20260131 2026-0131 +002026-01-31 -000001-01-01 -000000-01-01 +010000-01-01 +2026-01-31 9999-12-30 9999-12-31 -009999-01-01 -009999-01-02 \u0662026-01-01"
+    clocks = "12 12:00 1200 12:00:00 120000 120000.5 12:0000 24:00:00 23:59:60 12:60:00 12:00:61 12:00:00.123456789 12:00:00.1234567890 12:00:00,5 12:00.5 1 12:00:00. 01:59:58 01:59:59 22:00:00.9 22:00:01"
+    offsets = "Z z +01 +0100 +01:00 -01:00:30 +010030 +01:0030 +25:59 +26:00 +1 -00:00 +01:60 Z[UTC] +01:00[Europe/Berlin] +01[!+01:00] Z[u-ca=gregory] Z[!u-ca=gregory] Z[UTC][u-ca=gregory] [UTC] Z[] ZZ"
+    moments = [f"{day}T12:00:00Z" for day in days.split()]
+    moments += [f"{day}T{clock}Z" for day in ("2026-01-31", "9999-12-30", "-009999-01-02") for clock in clocks.split()]
+    moments += [f"2026-01-31{between}12:00:00{offset}" for between in "Tt _" for offset in offsets.split()]
+    moments += ["", " 2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z\n", "2026-01-31", "now", "9999-12-30T23:00:00+01:00", "9999-12-30T23:00:00-01:00"]
+    for moment in moments:
+        told = reason(observed_at=[moment])
+        assert told in (None, "bad_time")
+        assert values.is_moment(moment) == (told is None), moment
+    for key in values.RESERVED:
+        assert reason(metadatas=[{key: "x"}]) == "reserved_metadata_key", key
+    rules = (ROOT / "crates/curation/src/fields.rs").read_text()
+    names = set(re.findall(r'pub const \w+: &str = "(\w+)";', rules))
+    assert names <= values.RESERVED, "a field of the server that the package does not know"
 
 
 def test_a_session_keeps_its_dimension_and_needs_a_name(cur, embedding_set):

@@ -179,6 +179,36 @@ fn files_that_sessions_left_behind_are_sent_and_removed() {
 }
 
 #[test]
+fn a_record_that_is_told_again_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, url) = begin(folder.path());
+    let file = folder.path().join("again.jsonl");
+    let head = json!({"space": "corners", "context": "training", "idempotency_key": "again"});
+    let told = |label: &str| lines("again", 0, 2, &json!({"label_class": label}));
+    // Its first lines are those of its end, which count all the same.
+    let (a, b) = (told("a"), told("b"));
+    fs::write(&file, format!("{head}\n{a}{b}{a}")).unwrap();
+    let upload = ["upload", file.to_str().unwrap()];
+    let sent = answer(&upload, &url);
+    assert_eq!(sent[0]["records"], 6);
+    let space = answer(&["inspect", "corners"], &url);
+    assert_eq!(space["contexts"]["training"], 26);
+    let training = folder.path().join("training.out");
+    let export = ["curation", "export", "corners", training.to_str().unwrap()];
+    let export = [&export[..], &["--what", "training", "--format", "jsonl"]].concat();
+    succeed(&[&export[..], &["--url", &url]].concat());
+    let rows = fs::read_to_string(&training).unwrap();
+    let rows = rows.lines().filter(|row| row.contains("again/0/"));
+    let labels: Vec<Value> = rows
+        .map(|row| serde_json::from_str::<Value>(row).unwrap()["label_class"].clone())
+        .collect();
+    assert_eq!(labels, ["a", "a"]);
+    assert_eq!(answer(&upload, &url)[0]["records"], 6);
+    assert_eq!(answer(&["inspect", "corners"], &url)["seq"], space["seq"]);
+    assert_eq!(server.stop().0, 0);
+}
+
+#[test]
 fn refusals_of_curation_are_one_line_that_names_the_record() {
     let folder = tempfile::tempdir().unwrap();
     let (server, url) = begin(folder.path());

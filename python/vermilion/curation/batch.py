@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import datetime
-import math
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from vermilion import records
-from vermilion.errors import InvalidArgumentError
+from vermilion.curation import scores, values
+from vermilion.curation.values import wrong
 
 #: The columns of texts, and what their fields are called in a line.
 _TEXTS = {
@@ -34,28 +34,20 @@ _OTHERS = {
     "thumbnails": "thumbnail",
     "metadatas": "metadata",
 }
-#: Bytes of a thumbnail at most.
-_THUMBNAIL_BYTES_MAX = 32 * 1024
-#: Digits that numbers of the model keep behind the point.
-_DIGITS = 7
-
-
-def wrong(message: str, field: str, row: int | None = None, hint: str | None = None) -> InvalidArgumentError:
-    """A refusal as the server words it."""
-    error = InvalidArgumentError(message)
-    error.field, error.row, error.hint = field, row, hint
-    return error
 
 
 class Batch:
     """Records in columns.
+
+    Args:
+        head: What the session says of all of them, as far as it is judged by: ``class_names`` and ``metric``.
 
     Raises:
         InvalidArgumentError: A column has another length, or a value that it cannot have; its ``field`` and
             ``row`` say which.
     """
 
-    def __init__(self, embeddings: Any, input_uris: Any, **columns: Any) -> None:
+    def __init__(self, embeddings: Any, input_uris: Any, head: dict[str, Any] | None = None, /, **columns: Any) -> None:
         import numpy as np
 
         block = records.vectors(embeddings)
@@ -63,6 +55,12 @@ class Batch:
         if not finite.all():
             row = int(np.argmin(finite))
             raise wrong("A vector has numbers that are not finite.", "embeddings", row, "finite numbers")
+        head = head or {}
+        if head.get("metric") == "cosine" and not (some := block.any(axis=1)).all():
+            row = int(np.argmin(some))
+            message = f"The vector of record {row} is zero, which has no direction."
+            hint = "a space with the metric `l2` takes zero vectors"
+            raise wrong(message, "embeddings", row, hint, "zero_vector")
         self.embeddings = block
         named = {"input_uris": input_uris, **columns}
         unknown = set(named) - set(_TEXTS) - set(_OTHERS)
@@ -74,15 +72,23 @@ class Batch:
         named["observed_at"] = _or_now(named.get("observed_at"), len(block))
         self.columns: dict[str, list[Any]] = {}
         for name, given in named.items():
-            column = _column(name, given, len(block))
+            column = _column(name, given, len(block), head.get("class_names"))
             if column is not None:
                 self.columns[name] = column
-        for row, uri in enumerate(self.columns["input_uris"]):
+        for row, uri in enumerate(self.columns.get("input_uris", [None])):
             if not uri:
                 raise wrong("A record has no input_uri.", "input_uris", row)
+        self._expect_one_of_two()
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    def _expect_one_of_two(self) -> None:
+        pairs = zip(self.columns.get("probabilities", ()), self.columns.get("logits", ()), strict=False)
+        for row, (probabilities, logits) in enumerate(pairs):
+            if probabilities is not None and logits is not None:
+                message = f"Record {row} has both probabilities and logits."
+                raise wrong(message, "logits", row, "one of the two", "ambiguous_scores")
 
     def _vectors(self) -> list[str]:
         little = self.embeddings.astype("<f4", copy=False)
@@ -108,7 +114,7 @@ def _or_now(given: Any, rows: int) -> Any:
     return [round(time.time(), 3)] * rows if given is None else given
 
 
-def _column(name: str, given: Any, rows: int) -> list[Any] | None:
+def _column(name: str, given: Any, rows: int, class_names: list[str] | None) -> list[Any] | None:
     if given is None:
         return None
     alone = isinstance(given, (str, bytes, bytearray, memoryview, dict, int, float, datetime.datetime))
@@ -118,99 +124,22 @@ def _column(name: str, given: Any, rows: int) -> list[Any] | None:
     if len(listed) != rows:
         message = f"`{name}` has {len(listed)} values, `embeddings` has {rows}."
         raise wrong(message, name, hint="one value for each record, None where there is none")
-    if name in _TEXTS:
-        read = _text
+    if name in ("probabilities", "logits"):
+        column = scores.column(name, listed, listed if alone else given, class_names)
     else:
-        read = {
-            "quality_scores": _number,
-            "observed_at": _moment,
-            "probabilities": _scores,
-            "logits": _scores,
-            "thumbnails": _thumbnail,
-            "metadatas": _metadata,
-        }[name]
-    column = [read(name, row, value) for row, value in enumerate(listed)]
+        read = values.text if name in _TEXTS else _READERS[name]
+        column = [read(name, row, value) for row, value in enumerate(listed)]
     return column if any(value is not None for value in column) else None
+
+
+#: How values of other columns are read.
+_READERS: dict[str, Any] = {
+    "quality_scores": values.number,
+    "observed_at": values.moment,
+    "thumbnails": values.thumbnail,
+    "metadatas": values.metadata,
+}
 
 
 def _is_nested(given: Any) -> bool:
     return any(hasattr(one, "__len__") or one is None for one in given)
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _text(name: str, row: int, value: Any) -> str | None:
-    """A text; numbers are the text that people write for them."""
-    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        value = value.item()
-    if isinstance(value, str):
-        return value
-    if _is_missing(value) or type(value).__name__ in ("NAType", "NaTType"):
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise wrong(f"{value!r} is no text.", name, row, "texts, or whole numbers")
-    if isinstance(value, float) and not value.is_integer():
-        raise wrong(f"{value!r} is no name.", name, row, "texts, or whole numbers")
-    return str(int(value))
-
-
-def _number(name: str, row: int, value: Any) -> float | None:
-    if _is_missing(value):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise wrong(f"{value!r} is no number.", name, row, "numbers") from None
-    if math.isnan(number):
-        return None
-    if math.isinf(number):
-        raise wrong("A number is not finite.", name, row, "finite numbers")
-    return number
-
-
-def _moment(name: str, row: int, value: Any) -> float | str | None:
-    """Seconds since 1970, or a text that the server reads."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, datetime.datetime):
-        # A time without a zone is one of this machine, as everywhere in Python.
-        return value.timestamp()
-    if type(value).__name__ == "datetime64":
-        return _number(name, row, value.astype("datetime64[ms]").astype("int64") / 1000)
-    return _number(name, row, value)
-
-
-def _scores(name: str, row: int, value: Any) -> Any:
-    """A number for each class, or some classes by name."""
-    if _is_missing(value):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _number(name, row, one) for key, one in value.items()}
-    if isinstance(value, str) or not hasattr(value, "__len__"):
-        raise wrong(f"{value!r} has no number for each class.", name, row, "lists of numbers, or dictionaries")
-    numbers = [_number(name, row, one) for one in value]
-    if any(one is None for one in numbers):
-        raise wrong("A class has no number.", name, row, "finite numbers")
-    return [round(one, _DIGITS) for one in numbers]  # type: ignore[arg-type]
-
-
-def _thumbnail(name: str, row: int, value: Any) -> str | None:
-    """Bytes as base64."""
-    if _is_missing(value):
-        return None
-    if not isinstance(value, (bytes, bytearray, memoryview)):
-        raise wrong(f"{type(value).__name__} is no thumbnail.", name, row, "bytes of a PNG, JPEG, GIF, WebP or AVIF file")
-    if not 0 < len(bytes(value)) <= _THUMBNAIL_BYTES_MAX:
-        allowed = f"1 to {_THUMBNAIL_BYTES_MAX} bytes"
-        raise wrong(f"A thumbnail has {len(bytes(value))} bytes.", name, row, allowed)
-    return base64.b64encode(value).decode()
-
-
-def _metadata(name: str, row: int, value: Any) -> dict[str, Any] | None:
-    if _is_missing(value):
-        return None
-    if not isinstance(value, dict):
-        raise wrong(f"{value!r} is no dictionary.", name, row, "dictionaries of texts, numbers and booleans")
-    return {key: one for key, one in value.items() if not _is_missing(one)} or None

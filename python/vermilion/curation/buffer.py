@@ -2,7 +2,9 @@
 line of JSON for each, as ``POST /log`` takes them.
 
 What must stay true: a record that was logged is in the file, or on the server; a file goes only after all of
-it is there; sending any of it again changes nothing, since each part has a key that is made of what is in it.
+it is there, in its order. Sending any of it again changes nothing, since each part has a key that is made of what is
+in it and before it. ``vermilion curation upload`` (``crates/cli/src/curation/upload.rs``) cuts parts and makes keys
+by the same rules, so that it does not matter who sends what twice: a change of either is made in both.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ PART_BYTES = 16 << 20
 #: The media type of lines of JSON.
 LINES = "application/x-ndjson"
 _KEY_DIGITS = 32
+#: JSON as the server writes it for a digest.
+_canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 def folder_of(told: str | os.PathLike[str] | None) -> Path:
@@ -139,11 +143,12 @@ def _send(connection: Connection, file: BinaryIO, path: str, told: dict[str, Any
     begun, sent = time.perf_counter(), 0
     head, lines, torn = _read(file, path)
     head = {**told, **head}
-    base = str(head.pop("idempotency_key", ""))
+    key = str(head.pop("idempotency_key", ""))
     answer: dict[str, Any] = {}
-    for part in _parts(lines):
+    for part in _parts(lines, head.get("context")):
         body = b"".join(part)
-        key = hashlib.sha256(base.encode() + body).hexdigest()[:_KEY_DIGITS]
+        # Of the part before too: what is logged as a, as b and as a again are three parts and not two.
+        key = hashlib.sha256(key.encode() + body).hexdigest()[:_KEY_DIGITS]
         first = encode({**head, "idempotency_key": key}) + "\n"
         whole = first.encode() + body
         try:
@@ -203,14 +208,44 @@ def _object(line: bytes, path: str, number: int) -> dict[str, Any]:
     return found
 
 
-def _parts(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
+def _parts(lines: Iterator[bytes], context: Any) -> Iterator[list[bytes]]:
+    """Cuts lines into parts of so many records and bytes, and before each record that its part already has: the
+    server takes no part that has a record twice, and the later one is to change the earlier.
+
+    Args:
+        context: That of records that have none of their own.
+    """
     part: list[bytes] = []
     size = 0
+    names: set[str] = set()
     for line in lines:
-        if part and (len(part) == PART_RECORDS or size + len(line) > PART_BYTES):
+        name = _name(line, context)
+        if part and (len(part) == PART_RECORDS or size + len(line) > PART_BYTES or name in names):
             yield part
-            part, size = [], 0
+            part, size, names = [], 0, set()
         part.append(line)
         size += len(line)
+        if name is not None:
+            names.add(name)
     if part:
         yield part
+
+
+def _name(line: bytes, context: Any) -> str | None:
+    """The id of a record, its own or the one that the server gives it; None where it refuses the line anyway.
+
+    The digest is that of ``crates/curation/src/key.rs``, since an id may be told that the server gave before.
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    said = [record.get(field) for field in ("id", "input_uri", "target", "context")]
+    if any(one is not None and not isinstance(one, str) for one in said):
+        return None
+    own, uri, target, of_its_own = said
+    context = context if of_its_own is None else of_its_own
+    if own is not None or uri is None or not isinstance(context, str):
+        return own
+    named = _canonical([uri, target, context]).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(named).hexdigest()[:_KEY_DIGITS]

@@ -6,13 +6,15 @@ import os
 import threading
 import uuid
 import warnings
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from vermilion.curation.answers import Assessment, Assessments, Saved
 from vermilion.curation.asking import said
-from vermilion.curation.batch import Batch, wrong
+from vermilion.curation.batch import Batch
 from vermilion.curation.buffer import Buffer
 from vermilion.curation.connection import patiently
+from vermilion.curation.values import wrong
 from vermilion.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -60,6 +62,11 @@ class Session:
         if embedding_set is not None and not isinstance(embedding_set, dict):
             raise wrong("An embedding set is a dictionary.", "embedding_set")
         names = None if class_names is None else [str(one) for one in class_names]
+        twice = [name for name, times in Counter(names).items() if times > 1]
+        if twice:
+            raise wrong(f"`class_names` has `{twice[0]}` twice.", "class_names", hint="each class once")
+        if metric not in (None, "cosine", "l2", "ip"):
+            raise wrong(f"`{metric}` is no metric.", "metric", hint="cosine, l2, ip", reason="unknown_metric")
         told = {
             "embedding_set": embedding_set,
             "space": space,
@@ -112,7 +119,8 @@ class Session:
             label_classes: What a person said; numbers are taken as their texts.
             inference_classes: What the model said; the likeliest class of the probabilities unless said.
             probabilities: Of shape (records, classes), in the order of the session's ``class_names``, each row with
-                the sum 1; or a dictionary of some classes for each record.
+                the sum 1; or a dictionary of some classes for each record, with the sum 1 at most. Sums may be
+                off by 0.01.
             logits: The same before the softmax, instead of probabilities.
             ids: Names of the records; digests of input, target and context unless said, so that what is logged
                 again is changed and not repeated.
@@ -121,15 +129,17 @@ class Session:
             quality_scores: Numbers of your own.
             observed_at: Seconds since 1970, datetimes or RFC 3339 texts; now unless said.
             thumbnails: The bytes of a small picture for each, 32 KiB at most: PNG, JPEG, GIF, WebP or AVIF.
-            metadatas: Dictionaries of your own: texts, numbers, booleans.
-            assess: Whether to send all that is unsent and these at once, and to be told what is to be thought of these.
+            metadatas: Dictionaries of your own: texts, numbers, booleans, under keys that are no fields.
+            assess: Whether to send all that is unsent and these at once, and to be told what is to be thought of these,
+                each of which is there once.
 
         Returns:
             With ``assess`` an assessment for each record, or none, and ``ready`` False, while the space has
             no training data; otherwise nothing.
 
         Raises:
-            InvalidArgumentError: A column is wrong; ``field`` and ``row`` say where. Nothing was logged.
+            InvalidArgumentError: A column is wrong; ``field`` and ``row`` say where, and ``reason`` is the server's code
+                where it has one for that. Nothing was logged.
             OSError: The file cannot be written. Nothing was logged.
         """
         columns = {
@@ -166,7 +176,7 @@ class Session:
         return Assessments(found, {**told, "ready": assessed is not None})
 
     def _batch(self, embeddings: Any, input_uris: Any, columns: dict[str, Any]) -> Batch:
-        batch = Batch(embeddings, input_uris, **columns)
+        batch = Batch(embeddings, input_uris, self._head, **columns)
         dimension = batch.embeddings.shape[1]
         with self._turn:
             if self._dimension not in (None, dimension):

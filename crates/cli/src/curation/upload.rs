@@ -1,13 +1,16 @@
 //! `vermilion curation log` and `upload`: files of lines go to a server, part by part.
 //!
-//! What must stay true: each part goes under a key that is made of what is in it, the same that the
-//! sessions of Python make, so that it counts once whoever sends it and however often; a file that a
+//! What must stay true: each part goes under a key that is made of what is in it and before it. Parts and
+//! keys are those that the sessions of Python make (`python/vermilion/curation/buffer.py`), so that each
+//! counts once whoever sends it and however often: a change of either is made in both. A file that a
 //! living session writes to is left to it, and none is removed before all of it is sent.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -127,14 +130,19 @@ fn send(
     said.extend(lines.head().clone());
     let base = said.remove("idempotency_key");
     let base = base.as_ref().and_then(Value::as_str).unwrap_or_default();
+    let mut last_key = base.to_owned();
+    let context = said.get("context").and_then(Value::as_str);
+    let context = context.map(str::to_owned);
     let (mut sent, mut last) = (0, Value::Null);
     let mut carried = None;
     loop {
-        let (part, records) = next_part(lines, &mut carried)?;
+        let (part, records) = next_part(lines, &mut carried, context.as_deref())?;
         if records == 0 {
             break;
         }
-        said.insert("idempotency_key".to_owned(), json!(key(base, &part)));
+        // Of the part before too: what is logged as a, as b and as a again are three parts and not two.
+        last_key = key(&last_key, &part);
+        said.insert("idempotency_key".to_owned(), json!(last_key));
         let mut body = serde_json::to_vec(&said).expect("a JSON value is always writable");
         body.push(b'\n');
         body.extend_from_slice(&part);
@@ -165,12 +173,16 @@ fn send(
     }))
 }
 
-/// The lines of the next part, and how many they are; a line too many is carried over.
+/// The lines of the next part, and how many they are; a line too many is carried over. A part ends before
+/// a record that it already has: the server takes no part that has a record twice, and the later one is
+/// to change the earlier. `context` is that of records that have none of their own.
 fn next_part(
     lines: &mut Lines,
     carried: &mut Option<Vec<u8>>,
+    context: Option<&str>,
 ) -> Result<(Vec<u8>, usize), Failure> {
     let (mut part, mut records) = (Vec::new(), 0);
+    let mut names = HashSet::new();
     loop {
         let next = match carried.take() {
             Some(line) => Some(line),
@@ -179,7 +191,10 @@ fn next_part(
         let Some(line) = next else {
             return Ok((part, records));
         };
-        if records == PART_RECORDS || (records > 0 && part.len() + line.len() > PART_BYTES) {
+        let name = name(&line, context);
+        let is_long = records == PART_RECORDS || part.len() + line.len() > PART_BYTES;
+        let is_there = name.is_some_and(|name| !names.insert(name));
+        if records > 0 && (is_long || is_there) {
             *carried = Some(line);
             return Ok((part, records));
         }
@@ -188,12 +203,35 @@ fn next_part(
     }
 }
 
-/// The key of a part of what is called `base`.
-fn key(base: &str, part: &[u8]) -> String {
-    let digest = Sha256::new()
-        .chain_update(base)
-        .chain_update(part)
-        .finalize();
+/// What tells a record from others.
+#[derive(Deserialize)]
+struct Named {
+    id: Option<String>,
+    input_uri: Option<String>,
+    target: Option<String>,
+    context: Option<String>,
+}
+
+/// The id of a record, its own or the one that the server gives it; `None` where it refuses the line anyway.
+/// The digest is that of `crates/curation/src/key.rs`, since an id may be told that the server gave before.
+fn name(line: &[u8], context: Option<&str>) -> Option<String> {
+    let told: Named = serde_json::from_slice(line).ok()?;
+    if told.id.is_some() {
+        return told.id;
+    }
+    let context = told.context.as_deref().or(context)?;
+    let named = json!([told.input_uri?, told.target, context]);
+    Some(hexadecimal(Sha256::new().chain_update(named.to_string())))
+}
+
+/// The key of a part that follows the one with the key `before`, or begins what is called so.
+fn key(before: &str, part: &[u8]) -> String {
+    hexadecimal(Sha256::new().chain_update(before).chain_update(part))
+}
+
+/// The digits of a key.
+fn hexadecimal(digest: Sha256) -> String {
+    let digest = digest.finalize();
     digest[..KEY_BYTES]
         .iter()
         .fold(String::new(), |mut text, byte| {
@@ -212,15 +250,48 @@ mod tests {
         let mut lines = Lines::of(Box::new(std::io::Cursor::new(many)), "f").unwrap();
         let mut carried = None;
         let counts: Vec<usize> = (0..3)
-            .map(|_| next_part(&mut lines, &mut carried).unwrap().1)
+            .map(|_| next_part(&mut lines, &mut carried, None).unwrap().1)
             .collect();
         assert_eq!(counts, [PART_RECORDS, 3, 0]);
         let long = format!("{{\"embedding\": \"{}\"}}\n", "A".repeat(PART_BYTES / 2));
         let mut lines = Lines::of(Box::new(std::io::Cursor::new(long.repeat(2))), "f").unwrap();
         let counts: Vec<usize> = (0..3)
-            .map(|_| next_part(&mut lines, &mut carried).unwrap().1)
+            .map(|_| next_part(&mut lines, &mut carried, None).unwrap().1)
             .collect();
         assert_eq!(counts, [1, 1, 0]);
+    }
+
+    /// Records in each part of `text`.
+    fn counts(text: String, context: Option<&str>) -> Vec<usize> {
+        let mut lines = Lines::of(Box::new(std::io::Cursor::new(text)), "f").unwrap();
+        let mut carried = None;
+        let parts = std::iter::from_fn(|| {
+            let (_, records) = next_part(&mut lines, &mut carried, context).unwrap();
+            (records > 0).then_some(records)
+        });
+        parts.collect()
+    }
+
+    #[test]
+    fn a_part_ends_before_a_record_that_it_has() {
+        let record = |more: &str| format!("{{\"embedding\": [1], {more}}}\n");
+        let a = record("\"input_uri\": \"a\"");
+        let b = record("\"input_uri\": \"b\"");
+        let target = record("\"input_uri\": \"a\", \"target\": \"t\"");
+        let test = record("\"input_uri\": \"a\", \"context\": \"test\"");
+        let own = record("\"input_uri\": \"b\", \"id\": \"a\"");
+        // hashlib.sha256(b'["a",null,"test"]').hexdigest()[:32]
+        let given = record("\"input_uri\": \"c\", \"id\": \"82af0bfecbcac325b4758b95931b7e31\"");
+        let all = [&a, &b, &target, &own].map(String::as_str).concat();
+        assert_eq!(counts(format!("{all}{all}"), Some("test")), [4, 4]);
+        assert_eq!(counts(a.repeat(3), Some("test")), [1, 1, 1]);
+        assert_eq!(counts(format!("{a}{test}"), Some("test")), [1, 1]);
+        assert_eq!(counts(format!("{a}{test}"), Some("training")), [2]);
+        assert_eq!(counts(format!("{a}{given}"), Some("test")), [1, 1]);
+        assert_eq!(counts(format!("{a}{given}"), Some("training")), [2]);
+        // The server has its say on what is no record.
+        assert_eq!(counts(a.repeat(2), None), [2]);
+        assert_eq!(counts(record("\"id\": 1").repeat(2), None), [2]);
     }
 
     #[test]
