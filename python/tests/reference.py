@@ -37,7 +37,7 @@ MODULES = {
 #: Of modules that are mostly not for users: what is.
 ONLY = {
     "ingest": ("Report",),
-    "config": ("Settings",),
+    "config": ("Settings", "TokenTransportHeader", "configure", "get_settings"),
     "curation/connection": ("Curation", "connect"),
     "curation/space": ("Space",),
 }

@@ -65,6 +65,13 @@ def test_errors_are_those_of_chromadb(client):
         collection.add(ids="b", embeddings=[1.0, 2.0, 3.0])
 
 
+def test_resetting_is_refused_as_chromadb_does(tmp_path):
+    client = chromadb.Client(vermilion.chroma.settings(str(tmp_path)))
+    with pytest.raises(chromadb.errors.AuthorizationError, match="not allowed"):
+        client.reset()
+    client.clear_system_cache()
+
+
 def test_both_clients_share_a_folder(tmp_path):
     theirs = chromadb.Client(vermilion.chroma.settings(str(tmp_path)))
     name = f"c-{uuid.uuid4().hex}"

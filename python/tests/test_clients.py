@@ -183,7 +183,7 @@ def test_admin_clients_reach_the_same_database(tmp_path):
 
 def test_reset_takes_everything_where_it_is_allowed(server, tmp_path):
     with vermilion.PersistentClient(tmp_path, settings=Settings(allow_reset=False)) as refused:
-        with pytest.raises(ValueError, match="Resetting is not allowed"):
+        with pytest.raises(errors.AuthorizationError, match="Resetting is not allowed"):
             refused.reset()
     allowed = vermilion.PersistentClient(tmp_path, settings=Settings(allow_reset=True))
     for client in (allowed, server.client()):

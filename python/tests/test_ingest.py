@@ -116,6 +116,43 @@ def test_other_columns_are_metadata(collection):
     assert collection.get()["metadatas"] == [{"year": 2020, "score": 0.5}, {"year": 2021}]
 
 
+def test_values_that_pandas_misses_are_none(collection):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {
+            "id": ["a", "b", "c"],
+            "document": ["text", None, pandas.NA],
+            "year": [2020, None, 2022],
+            "name": ["x", None, float("nan")],
+            "truth": [True, None, pandas.NaT],
+            "score": [np.float32("nan"), 0.5, 1.5],
+            "metadata": [{"k": pandas.NA, "l": 1}, pandas.NA, None],
+            "embedding": [[1.0], [2.0], [3.0]],
+        }
+    )
+    for given in (frame, frame.convert_dtypes()):
+        collection.ingest(given)
+        found = collection.get()
+        assert found["documents"] == ["text", None, None]
+        assert found["metadatas"] == [
+            {"l": 1, "year": 2020, "name": "x", "truth": True},
+            {"score": 0.5},
+            {"year": 2022, "score": 1.5},
+        ]
+        collection.delete(ids=["a", "b", "c"])
+    frame["id"] = ["a", pandas.NA, "c"]
+    with pytest.raises(InvalidArgumentError, match="has no id"):
+        collection.ingest(frame)
+
+
+def test_files_may_hold_what_programs_may_not_write(collection):
+    # Other programs write 1.0 as 1, and have empty lists, of which nothing is kept.
+    collection.ingest([{"id": "a", "embedding": [1.0], "metadata": {"l": [], "m": [1, 2.5]}}])
+    assert collection.get()["metadatas"] == [{"m": [1.0, 2.5]}]
+    with pytest.raises(TypeError, match="key to be a str, got 1"):
+        collection.ingest([{"id": "b", "embedding": [1.0], "metadata": {1: 2}}])
+
+
 def test_what_has_no_vectors_is_embedded(client):
     def lengths(input):
         return [[float(len(text)), 1.0] for text in input]
@@ -198,7 +235,9 @@ def test_exported_files_come_back_as_the_same_records(client, collection, tmp_pa
     few = tmp_path / f"few{suffix}"
     assert collection.export(few, where={"n": {"$lt": 5}}).records == 3
     empty = client.create_collection(f"empty-{collection.name}", embedding_function=None)
-    assert empty.export(few).records == 0
+    with pytest.raises(FileExistsError, match="few.* is there already"):
+        empty.export(few)
+    assert empty.export(few, overwrite=True).records == 0
     assert [each.name for each in tmp_path.glob("*.new")] == []
     client.delete_collection(again.name)
     client.delete_collection(empty.name)

@@ -136,7 +136,6 @@ def test_filters_select_records(collection):
     assert collection.get(where_document={"$contains": "ment 7"})["ids"] == ["id7"]
     assert collection.get(limit=2, offset=3)["ids"] == ["id3", "id4"]
     assert collection.get(ids=["id5", "nobody", "id4"])["ids"] == ["id4", "id5"]
-    assert collection.get(ids=[])["ids"] == []
     near = collection.query(query_embeddings=X[4], where={"even": False}, n_results=50)
     assert len(near["ids"][0]) == 25 and "id4" not in near["ids"][0]
     only = collection.query(query_embeddings=X[4], ids=["id1", "id2"], n_results=50)

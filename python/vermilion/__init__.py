@@ -26,12 +26,20 @@ if TYPE_CHECKING:
         AsyncHttpClient,
         Client,
         ClientAPI,
+        CloudClient,
         EphemeralClient,
         HttpClient,
         PersistentClient,
     )
     from vermilion.collection import Collection
-    from vermilion.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings
+    from vermilion.config import (
+        DEFAULT_DATABASE,
+        DEFAULT_TENANT,
+        Settings,
+        TokenTransportHeader,
+        configure,
+        get_settings,
+    )
     from vermilion.embedding_functions import EmbeddingFunction, SparseEmbeddingFunction
     from vermilion.schema import (
         BoolInvertedIndexConfig,
@@ -59,6 +67,7 @@ if TYPE_CHECKING:
         ReadLevel,
         SearchResult,
         SparseVector,
+        SparseVectors,
         URIs,
         Where,
         WhereDocument,
@@ -66,11 +75,12 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "client": (
-        "AdminAPI AdminClient AsyncHttpClient Client ClientAPI EphemeralClient HttpClient PersistentClient"
+        "AdminAPI AdminClient AsyncHttpClient Client ClientAPI CloudClient EphemeralClient HttpClient "
+        "PersistentClient"
     ),
     "aio": "AsyncClientAPI AsyncCollection",
     "collection": "Collection",
-    "config": "DEFAULT_DATABASE DEFAULT_TENANT Settings",
+    "config": "DEFAULT_DATABASE DEFAULT_TENANT Settings TokenTransportHeader configure get_settings",
     "embedding_functions": "EmbeddingFunction SparseEmbeddingFunction",
     "schema": (
         "BoolInvertedIndexConfig FloatInvertedIndexConfig FtsIndexConfig HnswIndexConfig "
@@ -80,10 +90,21 @@ _MODULES = {
     "search": "GroupBy K Key Knn MaxK MinK Rrf Search",
     "types": (
         "CollectionMetadata Documents Embeddings GetResult IDs Include Metadata Metadatas QueryResult "
-        "ReadLevel SearchResult SparseVector URI URIs UpdateCollectionMetadata UpdateMetadata Where "
+        "ReadLevel SearchResult SparseVector SparseVectors URI URIs UpdateCollectionMetadata UpdateMetadata Where "
         "WhereDocument"
     ),
 }
+_PARTS = (
+    "api",
+    "config",
+    "curation",
+    "embedding_functions",
+    "errors",
+    "execution",
+    "search",
+    "types",
+    "utils",
+)
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = sorted([*_HOMES, "__version__"])
@@ -95,7 +116,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"vermilion.{home}"), name)
     elif name == "__version__":
         value = importlib.import_module("vermilion._engine").__version__
-    elif name in ("config", "errors", "types", "api", "utils", "embedding_functions", "search", "curation"):
+    elif name in _PARTS:
         value = importlib.import_module(f"vermilion.{name}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

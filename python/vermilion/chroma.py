@@ -163,7 +163,7 @@ class ServerAPI(_ServerAPI):
     @_answers
     def reset(self) -> bool:
         if not self._settings.allow_reset:
-            raise ValueError("Resetting is not allowed: the setting allow_reset is off")
+            raise theirs.AuthorizationError("Resetting is not allowed: the setting allow_reset is off")
         self._call("reset")
         return True
 

@@ -7,10 +7,19 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vermilion import embedding_functions
+from vermilion import embedding_functions, records
 from vermilion.collection import Collection
 from vermilion.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings
-from vermilion.errors import ChromaAuthError, InvalidArgumentError, NotFoundError
+from vermilion.errors import (
+    AuthorizationError,
+    ChromaAuthError,
+    InvalidArgumentError,
+    NotFoundError,
+    PlaceNotFoundError,
+    TransportError,
+    UnreachableError,
+)
+from vermilion.metadata import check_collection
 from vermilion.transport import Embedded, Transport
 from vermilion.types import Database, Tenant, UserIdentity
 
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
     from vermilion.types import CollectionMetadata
 
 _DEFAULT = embedding_functions.DefaultEmbeddingFunction()
+_NO_SERVER = "Could not connect to a Chroma server. Are you sure it is running? "
 
 
 class AdminAPI:
@@ -36,7 +46,7 @@ class AdminAPI:
 
     def create_tenant(self, name: str) -> None:
         """Makes a tenant; its name has three characters at least."""
-        self._transport.call("create_tenant", body={"name": name})
+        self._transport.call("create_tenant", body={"name": records.text(name, "name")})
 
     def get_tenant(self, name: str) -> Tenant:
         """A tenant.
@@ -44,11 +54,12 @@ class AdminAPI:
         Raises:
             NotFoundError: There is none of this name.
         """
-        return Tenant(self._transport.call("get_tenant", name))
+        return Tenant(self._transport.call("get_tenant", records.text(name, "tenant")))
 
     def create_database(self, name: str, tenant: str = DEFAULT_TENANT) -> None:
         """Makes a database."""
-        self._transport.call("create_database", tenant, body={"name": name})
+        body = {"name": records.text(name, "name")}
+        self._transport.call("create_database", records.text(tenant, "tenant"), body=body)
 
     def get_database(self, name: str, tenant: str = DEFAULT_TENANT) -> Database:
         """A database.
@@ -56,11 +67,13 @@ class AdminAPI:
         Raises:
             NotFoundError: There is none of this name.
         """
-        return _database(self._transport.call("get_database", tenant, name))
+        names = records.text(tenant, "tenant"), records.text(name, "database")
+        return _database(self._transport.call("get_database", *names))
 
     def delete_database(self, name: str, tenant: str = DEFAULT_TENANT) -> None:
         """Deletes a database with all its collections."""
-        self._transport.call("delete_database", tenant, name)
+        names = records.text(tenant, "tenant"), records.text(name, "database")
+        self._transport.call("delete_database", *names)
 
     def list_databases(
         self,
@@ -69,8 +82,9 @@ class AdminAPI:
         tenant: str = DEFAULT_TENANT,
     ) -> Sequence[Database]:
         """The databases of a tenant, by name."""
-        page = {"limit": limit, "offset": offset}
-        return [_database(one) for one in self._transport.call("list_databases", tenant, body=page)]
+        records.text(tenant, "tenant")
+        found = self._transport.call("list_databases", tenant, body=_page(limit, offset))
+        return [_database(one) for one in found]
 
     def close(self) -> None:
         """Lets go of the database; one in this process closes with its last client."""
@@ -99,12 +113,19 @@ class ClientAPI(AdminAPI):
         try:
             self._adopt_identity(tenant, database)
             self._validate()
+        except TransportError as error:
+            transport.close()
+            # Without a cause the server is there, but not by the way that was asked for.
+            told = "" if error.__cause__ is None else _NO_SERVER
+            raise UnreachableError(f"{told}{error}") from error
         except BaseException:
             transport.close()
             raise
 
     def _adopt_identity(self, tenant: str, database: str) -> None:
         """Takes what the server says this client may reach, where the program named nothing else."""
+        # As chromadb does, so that numbers can name them too.
+        tenant, database = str(tenant), str(database)
         self.tenant, self.database = tenant, database
         identity = self._transport.identity()
         if tenant == DEFAULT_TENANT and identity.get("tenant") not in (None, "*"):
@@ -117,13 +138,13 @@ class ClientAPI(AdminAPI):
         try:
             self.get_tenant(self.tenant)
         except NotFoundError as error:
-            raise ValueError(
+            raise PlaceNotFoundError(
                 f"Could not connect to tenant {self.tenant}. Are you sure it exists?"
             ) from error
         try:
             self.get_database(self.database, self.tenant)
         except NotFoundError as error:
-            raise ValueError(
+            raise PlaceNotFoundError(
                 f"Could not connect to database {self.database} for tenant {self.tenant}. Are you sure "
                 f"it exists?"
             ) from error
@@ -132,7 +153,8 @@ class ClientAPI(AdminAPI):
         """Goes to a database of another tenant.
 
         Raises:
-            ValueError: There is none; the client stays where it is.
+            PlaceNotFoundError: There is none; the client stays where it is. A ``NotFoundError``, and also a
+                ``ValueError``.
         """
         before = self.tenant, self.database
         self.tenant, self.database = tenant, database
@@ -170,10 +192,10 @@ class ClientAPI(AdminAPI):
         """Deletes everything: all tenants, databases, collections and records.
 
         Raises:
-            ValueError: The setting ``allow_reset`` is off.
+            AuthorizationError: The setting ``allow_reset`` is off.
         """
         if self._transport.kind == "in process" and not self._settings.allow_reset:
-            raise ValueError(
+            raise AuthorizationError(
                 "Resetting is not allowed by this configuration (to enable it, set `allow_reset` to "
                 "`True` in your Settings() or include `ALLOW_RESET=TRUE` in your environment variables)"
             )
@@ -184,7 +206,7 @@ class ClientAPI(AdminAPI):
         self, limit: int | None = None, offset: int | None = None
     ) -> Sequence[Collection]:
         """The collections of the database, by id."""
-        page = {"limit": limit, "offset": offset}
+        page = _page(limit, offset)
         found = self._transport.call("list_collections", self.tenant, self.database, body=page)
         return [self._collection(model) for model in found]
 
@@ -226,6 +248,10 @@ class ClientAPI(AdminAPI):
                     "Multiple embedding functions provided. Please provide only one."
                 )
             function = configured
+        if function is not None and function is not _DEFAULT:
+            embedding_functions.check(function)
+        check_collection(metadata)
+        records.text(name, "name")
         body = {"name": name, "metadata": metadata, "get_or_create": get_or_create}
         if schema is not None:
             body["schema"] = schema.serialize_to_json()
@@ -235,6 +261,9 @@ class ClientAPI(AdminAPI):
             if metadata is not None and not metadata:
                 raise InvalidArgumentError("Expected metadata to be a non-empty dict, got {}")
             described = embedding_functions.describe(function)
+            if described is None and configuration:
+                # As chromadb keeps it; only a collection without any settings of its own has none.
+                described = dict(embedding_functions.UNKNOWN)
             body["configuration"] = {**(configuration or {}), "embedding_function": described}
         made = self._transport.call("create_collection", self.tenant, self.database, body=body)
         return self._collection(made, function, data_loader)
@@ -272,7 +301,8 @@ class ClientAPI(AdminAPI):
         """
         if isinstance(name, uuid.UUID):
             return self.get_collection_by_id(name, embedding_function, data_loader)
-        found = self._transport.call("get_collection", self.tenant, self.database, name)
+        names = self.tenant, self.database, records.text(name, "name")
+        found = self._transport.call("get_collection", *names)
         return self._collection(found, embedding_function, data_loader)
 
     def get_collection_by_id(
@@ -289,7 +319,8 @@ class ClientAPI(AdminAPI):
         Raises:
             NotFoundError: There is none.
         """
-        self._transport.call("delete_collection", self.tenant, self.database, name)
+        names = self.tenant, self.database, records.text(name, "name")
+        self._transport.call("delete_collection", *names)
 
     def _collection(
         self, model: dict[str, Any], function: Any = _DEFAULT, data_loader: Any = None
@@ -297,8 +328,10 @@ class ClientAPI(AdminAPI):
         if function is _DEFAULT:
             described = model["configuration_json"].get("embedding_function")
             function = embedding_functions.of_collection(described)
-            if function is None and not described:
+            if function is None and (not described or described == embedding_functions.UNKNOWN):
                 function = _DEFAULT
+        elif function is not None:
+            embedding_functions.check(function)
         return Collection(self, model, function, data_loader)
 
     @staticmethod
@@ -326,6 +359,10 @@ def _names_function(schema: Schema) -> bool:
     return schema.embedding_function is not _UNSET
 
 
+def _page(limit: Any, offset: Any) -> dict[str, int | None]:
+    return {"limit": records.whole(limit, "limit"), "offset": records.whole(offset, "offset")}
+
+
 def _database(plain: dict[str, Any]) -> Database:
     return Database({**plain, "id": uuid.UUID(plain["id"])})
 
@@ -343,7 +380,7 @@ def Client(
 
 def _transport(settings: Settings) -> Transport:
     if settings.is_persistent:
-        return Embedded.at(settings.persist_directory)
+        return Embedded.at(settings.persist_directory, settings)
     if settings.chroma_server_host:
         from vermilion.http import Http
 
@@ -356,7 +393,7 @@ def _transport(settings: Settings) -> Transport:
             settings.record_form,
             settings.server_transport,
         )
-    return Embedded.at(None)
+    return Embedded.at(None, settings)
 
 
 def _credentials(settings: Settings) -> dict[str, str]:
@@ -383,7 +420,7 @@ def EphemeralClient(
     """A client of a database in memory, which all such clients of a program share; it is gone with
     the last of them."""
     settings = settings or Settings()
-    return ClientAPI(Embedded.at(None), settings, tenant, database)
+    return ClientAPI(Embedded.at(None, settings), settings, tenant, database)
 
 
 def PersistentClient(
@@ -398,11 +435,12 @@ def PersistentClient(
 
     Raises:
         ConflictError: Another process has the folder open.
+        InvalidArgumentError: This process has it open with other settings, or it cannot be made.
         ChromaError: The folder holds data of Chroma, or cannot be opened.
     """
     place = os.fspath(path)
     settings = (settings or Settings()).changed(is_persistent=True, persist_directory=place)
-    return ClientAPI(Embedded.at(place), settings, tenant, database)
+    return ClientAPI(Embedded.at(place, settings), settings, tenant, database)
 
 
 def HttpClient(
@@ -429,8 +467,8 @@ def HttpClient(
             ``server_transport``; the fastest that there is without it.
 
     Raises:
-        TransportError: The server was not reached, or not in the way that was asked for. Also a
-            ``ConnectionError``.
+        UnreachableError: The server was not reached, or not in the way that was asked for. Also a
+            ``TransportError``, a ``ConnectionError`` and a ``ValueError``.
     """
     settings = settings or Settings()
     if transport is not None:
@@ -464,6 +502,19 @@ async def AsyncHttpClient(
         HttpClient, host, port, ssl, headers, settings, tenant, database, transport
     )
     return AsyncClientAPI(made)
+
+
+def CloudClient(*arguments: Any, **named: Any) -> ClientAPI:
+    """Chroma's cloud is not offered: this function is here to say so.
+
+    Raises:
+        InvalidArgumentError: Always. Also a ``ValueError``.
+    """
+    raise InvalidArgumentError(
+        "Clients of Chroma Cloud are not part of this package: use HttpClient(host, port, ssl=True, "
+        "headers={'Authorization': 'Bearer KEY'}) with a server of your own, which `vermilion serve` starts, or "
+        "PersistentClient(path)"
+    )
 
 
 def AdminClient(settings: Settings | None = None) -> AdminAPI:

@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from vermilion import embedding_functions, records, sparse
+from vermilion import embedding_functions, filters, records, sparse
 from vermilion.errors import BatchSizeExceededError, InvalidArgumentError
+from vermilion.metadata import check_collection
 from vermilion.types import AttachedFunction, DeleteResult, IndexingStatus, ReadLevel, SearchResult
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ class Collection:
         documents: Any,
         images: Any,
         uris: Any,
+        is_bulk: bool = False,
     ) -> None:
         listed = records.ids(ids)
         rows = len(listed)
@@ -171,11 +173,11 @@ class Collection:
             column = records.column(given, name, rows, str)
             if column is not None:
                 columns[name] = column
-        column = records.metadatas(metadatas, rows)
+        column = records.metadatas(metadatas, rows, operation, is_bulk)
         column = sparse.fill(self._sparse, rows, column, columns.get("documents"))
         if column is not None:
             columns["metadatas"] = column
-        column = records.column(images, "images", rows, object)
+        column = records.images(images, "images", rows)
         if embeddings is None:
             embeddings = self._made_of(columns.get("documents"), column, columns.get("uris"), operation)
         block = None if embeddings is None else records.vectors(embeddings)
@@ -237,6 +239,8 @@ class Collection:
             A dictionary of columns; ``embeddings`` is an array of float32 of shape (records, dimension).
         """
         asked = records.include(include, "distances")
+        if ids is not None:
+            ids = records.ids(ids)
         body = {
             **_selection(ids, where, where_document),
             "limit": records.whole(limit, "limit"),
@@ -270,7 +274,7 @@ class Collection:
 
         Args:
             query_embeddings: Vectors of shape (queries, dimension), or one of shape (dimension,).
-            query_texts: Texts to make the vectors of, instead.
+            query_texts: Texts to make the vectors of, where none are given.
             query_images: Images to make the vectors of, instead.
             query_uris: Where the data to make the vectors of is, instead.
             ids: Only these.
@@ -289,7 +293,7 @@ class Collection:
         asked = records.include(include)
         body = {
             **_selection(ids, where, where_document),
-            "n_results": records.whole(n_results, "n_results", 1),
+            "n_results": records.results(n_results),
             "include": [one for one in asked if one != "data"],
         }
         if recall is not None:
@@ -308,20 +312,25 @@ class Collection:
         return answer  # type: ignore[return-value]
 
     def _queries(self, embeddings: Any, texts: Any, images: Any, uris: Any) -> Any:
-        given = [one is not None for one in (embeddings, texts, images, uris)]
-        if sum(given) != 1:
+        if embeddings is not None:
+            block = records.vectors(embeddings, "query_embeddings")
+            # The vectors are what is searched for; what they may have been made of is checked only.
+            rows, beside = len(block), "query_embeddings"
+            records.column(texts, "query_texts", rows, str, beside=beside)
+            records.images(images, "query_images", rows, beside)
+            records.column(uris, "query_uris", rows, str, beside=beside)
+            return block
+        if sum(one is not None for one in (texts, images, uris)) != 1:
             raise InvalidArgumentError(
                 "You must provide one of query_embeddings, query_texts, query_images, or query_uris, and "
-                "one only"
+                "one only beside query_embeddings"
             )
-        if embeddings is None:
-            made_of = records.as_list(texts if texts is not None else images)
-            if made_of is None:
-                made_of = self._data(records.as_list(uris))
-            if not made_of:
-                raise InvalidArgumentError("Expected at least one query, got none")
-            embeddings = self._embed(made_of, is_query=True)
-        return records.vectors(embeddings, "query_embeddings")
+        made_of = records.as_list(texts if texts is not None else images)
+        if made_of is None:
+            made_of = self._data(records.as_list(uris))
+        if not made_of:
+            raise InvalidArgumentError("Expected at least one query, got none")
+        return records.vectors(self._embed(made_of, is_query=True), "query_embeddings")
 
     def _data(self, uris: Any) -> Any:
         if self._data_loader is None:
@@ -414,6 +423,9 @@ class Collection:
 
         How vectors are compared cannot change: metadata with ``hnsw:space`` is refused.
         """
+        if name is not None:
+            records.text(name, "name")
+        check_collection(metadata, is_change=True)
         if metadata is not None and "hnsw:space" in metadata:
             raise InvalidArgumentError(
                 "Changing the distance function of a collection once it is created is not supported "
@@ -421,13 +433,20 @@ class Collection:
             )
         function = (configuration or {}).get("embedding_function")
         if function is not None:
+            embedding_functions.check(function)
             described = embedding_functions.describe(function)
             configuration = {**(configuration or {}), "embedding_function": described}
         body = {"new_name": name, "new_metadata": metadata, "new_configuration": configuration}
         self._transport.call("update_collection", *self._names, body=body)
         if function is not None:
             self._embedding_function = function
-        self._take(self._transport.call("get_collection_by_id", *self._names))
+        model = self._transport.call("get_collection_by_id", *self._names)
+        # What chromadb shows in this object afterwards, which is not all that the database tells.
+        if configuration and model["configuration_json"].get("embedding_function") is None:
+            model["configuration_json"]["embedding_function"] = dict(embedding_functions.UNKNOWN)
+        if metadata is not None:
+            model["metadata"] = dict(metadata)
+        self._take(model)
 
     def ingest(
         self,
@@ -464,12 +483,25 @@ class Collection:
         where: Where | None = None,
         where_document: WhereDocument | None = None,
         progress: bool | Callable[[int], None] = False,
+        overwrite: bool = False,
     ) -> Report:
         """Writes the records to a ``.parquet`` or ``.jsonl`` file, which :meth:`ingest` and the command
-        ``vermilion import`` read. The file is there only when it is whole."""
+        ``vermilion import`` read. The file is there only when it is whole.
+
+        Args:
+            path: The file.
+            batch_size: Records that are read at once.
+            where: Only those whose metadata passes this filter.
+            where_document: Only those whose document passes this filter.
+            progress: True shows how far it is on standard error; a function is told the records written.
+            overwrite: Whether a file that is there already is replaced.
+
+        Raises:
+            FileThereError: The file is there already. Also a ``FileExistsError``.
+        """
         from vermilion import ingest
 
-        return ingest.export(self, path, batch_size, where, where_document, progress)
+        return ingest.export(self, path, batch_size, where, where_document, progress, overwrite)
 
     def to_arrow(self, batch_size: int = 10_000, where: Where | None = None) -> Any:
         """The records as a table of Arrow: ``id``, ``embedding``, ``document``, ``metadata`` as JSON,
@@ -557,11 +589,11 @@ def _selection(ids: Any, where: Any, where_document: Any) -> dict[str, Any]:
     """The members of a body that say which records are meant, as far as they are given."""
     body: dict[str, Any] = {}
     if ids is not None:
-        body["ids"] = records.as_list(ids)
+        body["ids"] = [records.text(one, "ID") for one in records.as_list(ids) or ()]
     if where is not None:
-        body["where"] = records.clause(where, "where")
+        body["where"] = filters.where(where)
     if where_document is not None:
-        body["where_document"] = records.clause(where_document, "where_document")
+        body["where_document"] = filters.where_document(where_document)
     return body
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from typing import Any
 
@@ -24,7 +25,29 @@ _KNOWN: dict[str, Any] = {
     "chroma_auth_token_transport_header": None,
 }
 
+_PLACE = ("is_persistent", "persist_directory")
 _TRUE = frozenset({"1", "true", "yes", "on"})
+
+
+_configured: dict[str, Any] = {}
+
+
+def configure(**settings: Any) -> None:
+    """Says what :func:`get_settings` answers; as with chromadb, clients do not read it."""
+    _configured.clear()
+    _configured.update(settings)
+
+
+def get_settings() -> Settings:
+    """The settings that :func:`configure` was told, and the default ones beside them."""
+    return Settings(**_configured)
+
+
+class TokenTransportHeader(str, enum.Enum):
+    """The header that a key goes in."""
+
+    AUTHORIZATION = "Authorization"
+    X_CHROMA_TOKEN = "X-Chroma-Token"
 
 
 class Settings:
@@ -72,6 +95,11 @@ class Settings:
     def changed(self, **settings: Any) -> Settings:
         """The same settings but for these."""
         return Settings(**{**vars(self), **settings})
+
+    def of_database(self) -> dict[str, Any]:
+        """What clients that share a database in this process have the same: what has a meaning here, but for
+        the place of the database."""
+        return {name: getattr(self, name) for name in _KNOWN if name not in _PLACE}
 
     def __repr__(self) -> str:
         told = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())

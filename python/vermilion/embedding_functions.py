@@ -12,12 +12,21 @@ import importlib.util
 import os
 from typing import Any
 
+from vermilion.errors import InvalidArgumentError
+
+#: How a collection keeps a function of which it knows nothing.
+UNKNOWN = {"type": "legacy"}
+
 #: Functions by the names under which collections keep them.
 known_embedding_functions: dict[str, Any] = {}
 
 
 class EmbeddingFunction:
     """The base of embedding functions; one that only has ``__call__`` is not kept with collections."""
+
+    def __class_getitem__(cls, _: Any) -> type:
+        # Programs for chromadb write what the input is: EmbeddingFunction[Documents].
+        return cls
 
     def __call__(self, input: Any) -> Any:
         """One vector for each member of ``input``: arrays of shape (dimension,), or lists."""
@@ -101,6 +110,25 @@ def register_embedding_function(function: Any) -> Any:
     return function
 
 
+def check(function: Any) -> None:
+    """Refuses what cannot be called as ``function(input=...)``.
+
+    Raises:
+        InvalidArgumentError: It takes other arguments, or is no function at all.
+    """
+    import inspect
+
+    try:
+        names = [] if isinstance(function, type) else list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        names = []
+    if names != ["input"]:
+        raise InvalidArgumentError(
+            f"Expected an embedding function that has one argument, input; got {function!r}"
+            + (f" with {', '.join(names)}" if names else "")
+        )
+
+
 def describe(function: Any) -> dict[str, Any] | None:
     """How a collection keeps ``function``; None for no function."""
     if function is None:
@@ -110,7 +138,7 @@ def describe(function: Any) -> dict[str, Any] | None:
     except (AttributeError, NotImplementedError):
         name = config = NotImplemented
     if not isinstance(name, str) or not isinstance(config, dict):
-        return {"type": "legacy"}
+        return dict(UNKNOWN)
     return {"type": "known", "name": name, "config": config}
 
 

@@ -1,17 +1,21 @@
 """The exceptions of the package: the classes that programs written for chromadb catch.
 
-What is wrong with an argument is also a ``ValueError``, so that both ways of catching it work.
+What is wrong with an argument is also a ``ValueError``, and a ``TypeError`` or an ``OverflowError`` where
+chromadb raises that one, so that every way of catching it works.
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "ArgumentRangeError",
+    "ArgumentTypeError",
     "AuthorizationError",
     "BatchSizeExceededError",
     "ChromaAuthError",
     "ChromaError",
     "ConflictError",
     "DuplicateIDError",
+    "FileThereError",
     "IDAlreadyExistsError",
     "InternalError",
     "InvalidArgumentError",
@@ -19,10 +23,12 @@ __all__ = [
     "InvalidHTTPVersion",
     "InvalidUUIDError",
     "NotFoundError",
+    "PlaceNotFoundError",
     "QuotaError",
     "RateLimitError",
     "TransportError",
     "UniqueConstraintError",
+    "UnreachableError",
     "VersionMismatchError",
 ]
 
@@ -66,6 +72,18 @@ class InvalidArgumentError(ChromaError, ValueError):
     """The request is wrong; change it."""
 
 
+class ArgumentTypeError(InvalidArgumentError, TypeError):
+    """An argument is of another type than those that are allowed."""
+
+
+class ArgumentRangeError(InvalidArgumentError, OverflowError):
+    """A number is out of its range."""
+
+
+class FileThereError(InvalidArgumentError, FileExistsError):
+    """The file that was to be written is there already."""
+
+
 class InvalidDimensionException(InvalidArgumentError):
     """Vectors do not have the dimension of the collection."""
 
@@ -94,6 +112,10 @@ class NotFoundError(ChromaError):
     """The thing named does not exist."""
 
     status = 404
+
+
+class PlaceNotFoundError(NotFoundError, ValueError):
+    """The tenant or the database that a client was to work in does not exist."""
 
 
 class ConflictError(ChromaError):
@@ -148,6 +170,10 @@ class TransportError(ChromaError, ConnectionError):
     """The server was not reached, or went away before it answered."""
 
     status = 503
+
+
+class UnreachableError(TransportError, ValueError):
+    """A client was not made, since its server was not reached."""
 
 
 _BY_STATUS: dict[int, type[ChromaError]] = {

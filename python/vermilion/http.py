@@ -267,6 +267,8 @@ class Http:
         answer = self._fetch(names, body)
         if isinstance(answer, (bytes, bytearray)):
             return streams.read(answer, body["include"])
+        # The server tells what was asked for, which the collection itself knows.
+        answer.pop("include", None)
         return {**answer, "embeddings": _block(answer["embeddings"]), **_metadata(answer)}
 
     def _fetch(self, names: Names, body: dict[str, Any]) -> Any:

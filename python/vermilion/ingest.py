@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vermilion.errors import InvalidArgumentError
+from vermilion.errors import FileThereError, InvalidArgumentError
 from vermilion.records import encode
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NAMES = ("id", "embedding", "document", "metadata", "uri")
 _PLURALS = {f"{name}s": name for name in NAMES}
 _EVERY_SECONDS = 0.2
+_NEVER_MISSING = frozenset({str, int, bool, list, dict})
 
 
 class Report(NamedTuple):
@@ -82,7 +83,7 @@ def ingest(
                 if passed < done:
                     batch = _rows(batch, done - passed)
                     passed, rows = done, len(batch.ids)
-                running.append((writer.submit(collection.upsert, *_arguments(batch)), rows))
+                running.append((writer.submit(collection._write, *_arguments(batch)), rows))
                 while len(running) > 1:
                     written += _finish(running, resume, collection, done + written, shown)
             while running:
@@ -99,7 +100,8 @@ def ingest(
 
 
 def _arguments(batch: Batch) -> tuple[Any, ...]:
-    return batch.ids, batch.embeddings, batch.metadatas, batch.documents, None, batch.uris
+    columns = batch.ids, batch.embeddings, batch.metadatas, batch.documents, None, batch.uris
+    return ("upsert", *columns, True)
 
 
 def _finish(
@@ -316,6 +318,8 @@ def _batch(columns: dict[str, Any], rows: int) -> Batch:
         for name in ("document", "uri")
     }
     embeddings = columns.get("embedding")
+    if any(_is_missing(one) for one in columns["id"]):
+        raise InvalidArgumentError("A record has no id")
     ids = [str(one) for one in columns["id"]]
     return Batch(ids, embeddings, texts["document"], metadatas, texts["uri"])
 
@@ -329,7 +333,16 @@ def _as_dict(value: Any) -> dict[str, Any]:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
+    """Whether a value of a table stands for none: None, NaN of any kind, and NA and NaT of pandas."""
+    kind = type(value)
+    if kind in _NEVER_MISSING or hasattr(value, "__len__"):
+        return False
+    if value is None or kind.__name__ in ("NAType", "NaTType"):
+        return True
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):
+        return False
 
 
 def _of_records(source: Iterable[Any], size: int, ids: Any) -> Iterator[Batch]:
@@ -399,11 +412,14 @@ def export(
     where: Any = None,
     where_document: Any = None,
     progress: bool | Callable[[int], None] = False,
+    overwrite: bool = False,
 ) -> Report:
     """See :meth:`vermilion.Collection.export`."""
     place = os.fspath(path)
     if not place.endswith((".parquet", ".jsonl", ".ndjson")):
         raise InvalidArgumentError(f"{place} is no file of records: .parquet, .jsonl and .ndjson are")
+    if os.path.exists(place) and not overwrite:
+        raise FileThereError(f"{place} is there already; overwrite=True replaces it")
     shown, begun = _Progress(progress), time.perf_counter()
     write = _write_parquet if place.endswith(".parquet") else _write_lines
     # Under its own name only when it is whole.

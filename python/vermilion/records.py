@@ -1,7 +1,7 @@
 """What callers give, checked and brought into columns.
 
-What must stay true: every check that needs no look at single metadata values is made here, before
-anything is sent; the values themselves are checked where they are read, once.
+What must stay true: every check is made before anything is sent. Of metadata only that is checked here
+which chromadb refuses and the database would take (:mod:`vermilion.metadata`); the rest where it is read.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from vermilion.errors import DuplicateIDError, InvalidArgumentError
+from vermilion.errors import ArgumentRangeError, ArgumentTypeError, DuplicateIDError, InvalidArgumentError
+from vermilion.metadata import check_records
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,15 +89,18 @@ def _kind_of(given: Any) -> str:
     return type(given).__name__
 
 
-def column(given: Any, name: str, rows: int, *kinds: type) -> list[Any] | None:
-    """A column of as many values as there are ids; each is None or one of ``kinds``."""
+def column(
+    given: Any, name: str, rows: int, *kinds: type, beside: str = "ids"
+) -> list[Any] | None:
+    """A column of as many values as there are ids, or whatever else is ``beside`` it; each is None or one
+    of ``kinds``."""
     listed = as_list(given)
     if listed is None:
         return None
     if len(listed) != rows:
         raise InvalidArgumentError(
-            f"Unequal lengths for fields: ids: {rows}, {name}: {len(listed)}; every column has as "
-            f"many values as there are IDs"
+            f"Unequal lengths for fields: {beside}: {rows}, {name}: {len(listed)}; every column has as "
+            f"many values as there are {beside}"
         )
     for one in listed:
         if one is not None and not isinstance(one, kinds):
@@ -105,7 +109,18 @@ def column(given: Any, name: str, rows: int, *kinds: type) -> list[Any] | None:
     return listed
 
 
-def metadatas(given: Any, rows: int) -> list[Any] | None:
+def images(given: Any, name: str, rows: int, beside: str = "ids") -> list[Any] | None:
+    """A column of images: arrays of two dimensions at least, or None."""
+    listed = column(given, name, rows, object, beside=beside)
+    for one in listed or ():
+        if one is not None and getattr(one, "ndim", 0) < 2:
+            raise InvalidArgumentError(
+                f"Expected {name} to be numpy arrays of two dimensions at least, got {one!r}"
+            )
+    return listed
+
+
+def metadatas(given: Any, rows: int, operation: str, is_bulk: bool = False) -> list[Any] | None:
     """A column of metadata: each a dictionary that is not empty, or None."""
     listed = column(given, "metadatas", rows, dict)
     for one in listed or ():
@@ -113,14 +128,13 @@ def metadatas(given: Any, rows: int) -> list[Any] | None:
             raise InvalidArgumentError(
                 "Expected metadata to be a non-empty dict, got 0 metadata attributes"
             )
+    if listed:
+        check_records(listed, operation, is_bulk)
     return listed
 
 
 def clause(given: Any, name: str) -> dict[str, Any] | None:
-    """A filter as a dictionary; an expression becomes one, and no filter is None.
-
-    What is in it is checked by the parser of the database.
-    """
+    """A filter as a dictionary; an expression becomes one, and no filter is None."""
     if given is None:
         return None
     if hasattr(given, "to_dict"):
@@ -146,6 +160,13 @@ def include(given: Any, *forbidden: str) -> list[str]:
     return names
 
 
+def text(given: Any, name: str) -> str:
+    """A string, such as a name."""
+    if not isinstance(given, str):
+        raise ArgumentTypeError(f"Expected {name} to be a str, got {given!r}")
+    return given
+
+
 def whole(given: Any, name: str, least: int = 0) -> int | None:
     """A whole number from ``least`` on, or None."""
     if given is None:
@@ -153,10 +174,20 @@ def whole(given: Any, name: str, least: int = 0) -> int | None:
     if hasattr(given, "item"):
         given = given.item()
     if not isinstance(given, int) or isinstance(given, bool):
-        raise InvalidArgumentError(f"Expected {name} to be a int, got {given!r}")
+        raise ArgumentTypeError(f"Expected {name} to be a int, got {given!r}")
     if given < least:
-        raise InvalidArgumentError(f"Expected {name} to be at least {least}, got {given}")
+        raise ArgumentRangeError(f"Expected {name} to be at least {least}, got {given}")
     return min(given, 2**32 - 1)
+
+
+def results(given: Any) -> int:
+    """How many results are asked for, from 1 on."""
+    if given is None or given == 0 or isinstance(given, int) and given < 0:
+        # chromadb takes a number that is too small for one of another type.
+        raise ArgumentTypeError(f"Expected n_results to be a int and at least 1, got {given!r}")
+    count = whole(given, "n_results")
+    assert count is not None
+    return count
 
 
 def _plain(value: Any) -> Any:

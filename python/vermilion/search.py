@@ -323,7 +323,9 @@ def Rrf(
     return -(parts[0] if len(parts) == 1 else Sum(parts))
 
 
-class _Aggregate:
+class Aggregate:
+    """What keeps some records of each group: :class:`MinK` or :class:`MaxK`."""
+
     operator = ""
 
     def __init__(self, keys: Any, k: int) -> None:
@@ -335,13 +337,13 @@ class _Aggregate:
         return {self.operator: {"keys": self.keys, "k": self.k}}
 
 
-class MinK(_Aggregate):
+class MinK(Aggregate):
     """Keeps the ``k`` records of each group with the smallest values of ``keys``."""
 
     operator = "$min_k"
 
 
-class MaxK(_Aggregate):
+class MaxK(Aggregate):
     """Keeps the ``k`` records of each group with the largest values of ``keys``."""
 
     operator = "$max_k"

@@ -12,12 +12,14 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from vermilion.errors import ChromaError, ConflictError
+from vermilion.errors import ChromaError, ConflictError, InvalidArgumentError
 from vermilion.records import encode
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from vermilion.config import Settings
 
 #: The tenant, the database, and the id of a collection.
 Names = tuple[str, str, str]
@@ -85,7 +87,10 @@ class Embedded:
         self.path = path
         self.reason = "a folder was named" if path else "nothing was named: all is in memory"
         self.users = 0
+        self.settings: dict[str, Any] | None = None
         self.process = os.getpid()
+        if path is not None and os.path.exists(path) and not os.path.isdir(path):
+            raise InvalidArgumentError(f"{path} is a file; a database is a folder: name another place for it")
         try:
             self._engine = _engine.Engine(path)
         except ConflictError as error:
@@ -93,13 +98,23 @@ class Embedded:
                 f"{error} A folder can be open in one process at a time; for several processes start "
                 f"`vermilion serve --path {path}` and use HttpClient."
             ) from None
+        except ChromaError as error:
+            if path is None or os.path.isdir(path):
+                raise
+            raise InvalidArgumentError(f"The folder {path} cannot be made: {error}") from error
 
     @classmethod
-    def at(cls, path: str | os.PathLike[str] | None) -> Embedded:
+    def at(cls, path: str | os.PathLike[str] | None, settings: Settings | None = None) -> Embedded:
         """The database in the folder ``path``, made where it is not there, or the one in memory.
+
+        Args:
+            path: The folder, or None.
+            settings: Those of the client; clients of one database have the same. Without any it takes those
+                that there are.
 
         Raises:
             ConflictError: Another process has the folder open.
+            InvalidArgumentError: A client with other settings has it open, or it cannot be made.
             ChromaError: The folder holds data of Chroma, or cannot be opened.
         """
         place = None if path is None else os.path.realpath(path)
@@ -111,8 +126,21 @@ class Embedded:
                 if not cls._open:
                     atexit.register(cls.close_all)
                 found = cls._open[place] = cls(place)
+            if settings is not None:
+                found._agree(settings)
             found.users += 1
             return found
+
+    def _agree(self, settings: Settings) -> None:
+        """Refuses other settings than those of the first client: one that may not reset would lose its
+        records to one that may."""
+        told = settings.of_database()
+        if self.settings is None:
+            self.settings = told
+        elif self.settings != told:
+            raise InvalidArgumentError(
+                f"An instance of Chroma already exists for {self.path or 'ephemeral'} with different settings"
+            )
 
     @classmethod
     def close_all(cls) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
@@ -34,7 +34,17 @@ UpdateCollectionMetadata = dict[str, Any]
 Where = dict[str, Any]
 WhereDocument = dict[str, Any]
 Include = list[Literal["documents", "embeddings", "metadatas", "distances", "uris", "data"]]
+IncludeMetadataDocuments: Include = ["metadatas", "documents"]
+IncludeMetadataDocumentsDistances: Include = ["metadatas", "documents", "distances"]
+IncludeMetadataDocumentsEmbeddings: Include = ["metadatas", "documents", "embeddings"]
 Space = Literal["l2", "cosine", "ip"]
+LiteralValue = str | int | float | bool
+PyEmbedding = Sequence[float] | Sequence[int]
+PyEmbeddings = list[PyEmbedding]
+Vector = PyEmbedding
+Embeddable = Documents | Images
+Loadable = list[Any]
+DataLoader = Callable[[URIs], Loadable]
 
 
 class ReadLevel(str, enum.Enum):
@@ -203,6 +213,10 @@ class Database(dict[str, Any]):
 
 def __getattr__(name: str) -> Any:
     # Programs for chromadb find these among the types.
+    if name == "Collection":
+        from vermilion.collection import Collection
+
+        return Collection
     if name in ("EmbeddingFunction", "SparseEmbeddingFunction", "DefaultEmbeddingFunction"):
         from vermilion import embedding_functions
 

@@ -1,0 +1,5 @@
+"""Where programs for chromadb look for the class of collections."""
+
+from vermilion.collection import Collection
+
+__all__ = ["Collection"]

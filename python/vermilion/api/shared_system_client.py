@@ -1,0 +1,5 @@
+"""Where programs for chromadb look for the class that has ``clear_system_cache()``."""
+
+from vermilion.api.client import SharedSystemClient
+
+__all__ = ["SharedSystemClient"]

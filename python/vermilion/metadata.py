@@ -1,0 +1,104 @@
+"""Metadata of records and of collections, judged as chromadb judges it.
+
+What must stay true: what chromadb refuses although the database would take it is refused here, so that a
+program gets the same answer in process and over HTTP; single values are looked at only where a record has
+one of a kind that can be wrong, since there are many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+from vermilion.errors import ArgumentTypeError, InvalidArgumentError
+
+#: A key that chromadb keeps for itself.
+RESERVED = "chroma:document"
+
+
+def check_records(
+    column: Iterable[dict[Any, Any] | None], operation: str, is_bulk: bool = False
+) -> None:
+    """Checks the metadata of records that are written.
+
+    Args:
+        column: Dictionaries, or None.
+        operation: ``add``, ``update`` or ``upsert``.
+        is_bulk: Whether the records come from a file or a table, which chromadb does not read: they may
+            have whatever the database can hold.
+
+    Raises:
+        InvalidArgumentError: A key or a value is not allowed.
+    """
+    given = [one for one in column if one]
+    keys = set().union(*given)
+    for key in keys:
+        _check_key(key)
+    kinds = set(map(type, chain.from_iterable(map(dict.values, given))))
+    if operation == "add" and type(None) in kinds:
+        raise ArgumentTypeError(
+            "Expected metadata value to be no None where a record is added: leave the key out"
+        )
+    if is_bulk:
+        return
+    _check_reserved(keys)
+    if any(issubclass(kind, (list, tuple)) for kind in kinds):
+        for members in given:
+            for key, value in members.items():
+                if isinstance(value, (list, tuple)):
+                    _check_list(key, value)
+
+
+def check_collection(given: Any, is_change: bool = False) -> None:
+    """Checks the metadata of a collection.
+
+    Args:
+        given: The metadata, or None.
+        is_change: Whether the collection is there already.
+
+    Raises:
+        InvalidArgumentError: It is no dictionary, or a key or a value is not allowed.
+    """
+    if given is None:
+        return
+    if not isinstance(given, dict):
+        raise ArgumentTypeError(f"Expected metadata to be a dict or None, got {given!r}")
+    for key, value in given.items():
+        _check_key(key)
+        if isinstance(value, (list, tuple)):
+            _check_list(key, value)
+        elif not (_is_single(value) or is_change and value is None):
+            raise ArgumentTypeError(
+                f"Expected metadata value to be a str, int, float, bool or list, got {value!r} under the key "
+                f"{key!r}"
+            )
+    if is_change:
+        _check_reserved(given)
+
+
+def _is_single(value: Any) -> bool:
+    # Numbers of NumPy and sparse vectors become plain when they are sent.
+    return isinstance(value, (str, int, float)) or hasattr(value, "tolist") or hasattr(value, "to_dict")
+
+
+def _check_key(key: Any) -> None:
+    # JSON would make a string of it, and what is read would be another key than what was written.
+    if not isinstance(key, str):
+        raise ArgumentTypeError(
+            f"Expected metadata key to be a str, got {key!r} which is a {type(key).__name__}"
+        )
+
+
+def _check_reserved(keys: Any) -> None:
+    if RESERVED in keys:
+        raise InvalidArgumentError(f"Expected metadata to not contain the reserved key {RESERVED}")
+
+
+def _check_list(key: str, value: list[Any] | tuple[Any, ...]) -> None:
+    if not value:
+        raise InvalidArgumentError(f"Expected metadata list value for key {key!r} to be non-empty")
+    if len(set(map(type, value))) > 1:
+        raise ArgumentTypeError(
+            f"Expected metadata list value for key {key!r} to have elements of the same type, got {value!r}"
+        )
