@@ -510,10 +510,7 @@ def test_keys_are_carried_over(tmp_path, embedding_set, monkeypatch):
     assert server.stop() == 0
 
 
-def test_databases_in_this_process_have_no_curation(tmp_path):
-    with vermilion.PersistentClient(tmp_path / "data") as client:
-        with pytest.raises(InvalidArgumentError, match="vermilion serve --path .*data"):
-            curation.connect(client)
+def test_what_leads_to_no_database_of_vermilion_is_refused():
     with pytest.raises(InvalidArgumentError, match="leads to no server"):
         curation.connect(7)
 

@@ -1,5 +1,6 @@
 """The native part of the package; :mod:`vermilion.transport` is what uses it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,14 @@ class Engine:
     def close(self) -> None: ...
     def heartbeat(self) -> int: ...
     def call(self, operation: str, names: list[str], body: bytes) -> bytes: ...
+    def ask(
+        self,
+        method: str,
+        path: str,
+        form: str | None = None,
+        body: bytes | None = None,
+        take: Callable[[bytes], Any] | None = None,
+    ) -> tuple[int, str, bytes]: ...
     def write(
         self,
         names: tuple[str, str, str],

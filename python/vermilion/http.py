@@ -420,7 +420,7 @@ class Http:
             plain = not root and answer.kind != "application/json"
             if answer.status < 300 and (plain or answer.kind == streams.MEDIA_TYPE):
                 return answer.body
-            return _read(answer.status, answer.body)
+            return read(answer.status, answer.body)
 
     def _keep(self, connection: _Remote | LocalConnection, answer: Answer | None) -> None:
         """Keeps a connection for the next request, after ``answer`` was read from it."""
@@ -509,7 +509,7 @@ class _Remote:
         self._connection.request("GET", path, headers=headers)
         response = self._connection.getresponse()
         if response.status >= 300:
-            _read(response.status, response.read())
+            read(response.status, response.read())
         while piece := response.read(_PIECE_BYTES):
             file.write(piece)
         # A connection that ends early looks like an end where the length was told.
@@ -540,7 +540,8 @@ def _context(verify: bool | str | None) -> tls.SSLContext:
     return context
 
 
-def _read(status: int, text: bytes) -> Any:
+def read(status: int, text: bytes) -> Any:
+    """What an answer of JSON says, or the exception that it is."""
     if status < 300:
         return json.loads(text)
     try:

@@ -173,6 +173,29 @@ class Embedded:
     def identity(self) -> dict[str, Any]:
         return {"user_id": "", "tenant": None, "databases": None}
 
+    @property
+    def url(self) -> str:
+        """Where it is, for people."""
+        return f"this process, {self.path or 'in memory'}"
+
+    def ask(
+        self, method: str, path: str, body: bytes | None, again: bool, form: dict[str, str] | None = None
+    ) -> Any:
+        """One request to any route of a server, as of :meth:`vermilion.http.Http.ask`; ``again`` means nothing here."""
+        from vermilion.http import read
+
+        kind = (form or {}).get("Content-Type") or (None if body is None else "application/json")
+        status, kind, answer = self._engine.ask(method, path, kind, body)
+        return answer if status < 300 and kind != "application/json" else read(status, answer)
+
+    def download(self, path: str, file: Any) -> None:
+        """Writes the answer to a GET of any route to a file, piece by piece."""
+        from vermilion.http import read
+
+        status, _, answer = self._engine.ask("GET", path, take=file.write)
+        if status != 200:
+            read(status, answer)
+
     def call(self, operation: str, *names: str, body: dict[str, Any] | None = None) -> Any:
         sent = encode(body or {}).encode()
         return json.loads(self._engine.call(operation, list(names), sent))

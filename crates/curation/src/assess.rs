@@ -110,6 +110,8 @@ struct Subject {
     said: Said,
     id: Option<String>,
     print: Option<u64>,
+    /// The class that the model said, where nobody has named it yet.
+    unheard: Option<String>,
 }
 
 /// The refusal of whatever needs training data.
@@ -161,6 +163,10 @@ impl Curation {
             metric: space.collection.schema.space(),
         };
         let limits = self.database.limits();
+        if told.rows.is_empty() {
+            let message = "The request has no vector.";
+            return Err(Refusal::wrong("empty_batch", message).field("embeddings"));
+        }
         if told.rows.len() > limits.batch_records_max {
             let message = format!("{} vectors are too many.", told.rows.len());
             return Err(Refusal::new(413, "too_many_records", message)
@@ -188,16 +194,16 @@ impl Curation {
                 let state = desk.state.lock();
                 let known = part.iter().map(|&row| {
                     let (inferred, top) = &said[row];
-                    let inferred = inferred.as_ref();
+                    let known = inferred.as_ref().map(|name| state.classes.known(name));
                     Subject {
                         // A class that nobody has named yet is like no class that is known.
                         said: Said {
-                            inferred: inferred
-                                .map(|name| state.classes.known(name).unwrap_or(u32::MAX)),
+                            inferred: known.map(|class| class.unwrap_or(u32::MAX)),
                             top: *top,
                         },
                         id: None,
                         print: None,
+                        unheard: inferred.clone().filter(|_| known == Some(None)),
                     }
                 });
                 known.collect()
@@ -268,6 +274,7 @@ impl Curation {
                         said: row.map_or_else(Said::default, Row::said),
                         id: Some(id.clone()),
                         print: row.filter(|_| keeps).map(|row| row.print),
+                        unheard: None,
                     }
                 };
                 ids.iter().map(subject).collect()
@@ -305,8 +312,7 @@ impl Curation {
             if let (Some(id), Some(print)) = (&subject.id, subject.print) {
                 state.score_stale(id, print, signals, reference.epoch);
             }
-            let id = subject.id.clone();
-            assessed.push(assessment(&state, id, &signals, &near, percentiles));
+            assessed.push(assessment(&state, subject, &signals, &near, percentiles));
         }
         Ok(assessed)
     }
@@ -375,7 +381,7 @@ pub(crate) fn no_record(id: &str) -> Refusal {
 
 fn assessment(
     state: &State,
-    id: Option<String>,
+    subject: &Subject,
     signals: &Signals,
     near: &Near,
     percentiles: &SignalPercentiles,
@@ -401,12 +407,12 @@ fn assessment(
         })
         .collect();
     let value = trouble.value;
-    let named = signals.inferred.filter(|class| *class != u32::MAX);
+    let named = |class: u32| state.classes.name(class).to_owned();
+    let class = subject.unheard.clone().or(signals.inferred.map(named));
     Assessment {
-        id,
+        id: subject.id.clone(),
         trouble: value,
         missing: trouble.missing().map(Signal::name).collect(),
-        inferred_class: named.map(|class| state.classes.name(class).to_owned()),
         inferred_by: signals.inferred.map(|_| {
             if signals.inferred_by_server {
                 "server"
@@ -418,7 +424,8 @@ fn assessment(
         provisional: None,
         training_recommended: value.is_some_and(|value| value >= RECOMMENDED_FROM),
         not_useful: value.is_some_and(|value| value < NOT_USEFUL_BELOW),
-        reasons: reasons(state, signals, near, &parts),
+        reasons: reasons(state, signals, class.as_deref(), near, &parts),
+        inferred_class: class,
         parts,
         nearest_training,
     }
@@ -428,14 +435,13 @@ fn assessment(
 fn reasons(
     state: &State,
     signals: &Signals,
+    class: Option<&str>,
     near: &Near,
     parts: &BTreeMap<&'static str, Part>,
 ) -> Vec<String> {
     let rank = |signal: Signal| parts.get(signal.name()).map_or(0.0, |part| part.percentile);
     let percent = |rank: f64| format!("{:.0} %", rank * 100.0);
-    let class = signals
-        .inferred
-        .map_or("", |class| state.classes.name(class));
+    let class = class.unwrap_or_default();
     let mut votes: BTreeMap<u32, usize> = BTreeMap::new();
     for label in near.iter().filter_map(|one| state.rows.get(&one.id)?.label) {
         *votes.entry(label).or_default() += 1;

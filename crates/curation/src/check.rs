@@ -4,7 +4,8 @@
 //! and the row. Probabilities are kept as a sparse vector whose tokens are the classes: so a record says
 //! by itself what it means, and is in backups, forks and exports whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use serde_json::Value as Json;
 use vermilion_engine::config::Limits;
@@ -18,6 +19,8 @@ use crate::fields::{self, Context};
 use crate::key::record_id;
 use crate::{Refusal, Result, Thumbnail};
 
+/// The years 0 to 9999, in seconds since 1970.
+const OBSERVED: Range<f64> = -62_167_219_200.0..253_402_300_800.0;
 /// How far probabilities may be from a sum of 1.
 const SUM_TOLERANCE: f64 = 1e-2;
 /// Classes that are kept of a record: those that it most likely is.
@@ -28,6 +31,8 @@ const CLASSES_KEPT: usize = 32;
 pub(crate) struct Checked {
     /// The records.
     pub(crate) batch: RecordBatch,
+    /// Of each record whether it was told when it was observed.
+    pub(crate) timed: Vec<bool>,
     /// The datasets that they are in, each with the context of its first record.
     pub(crate) datasets: Vec<(String, Context)>,
 }
@@ -62,6 +67,14 @@ pub(crate) fn check(
             .hint(format!("a batch has {most} records at most")));
     }
     let dimension = check_vectors(&told.vectors, expected, limits)?;
+    let mut classes = HashSet::new();
+    let names = head.class_names.iter().flatten();
+    if let Some(twice) = names.into_iter().find(|name| !classes.insert(*name)) {
+        let message = format!("`class_names` has `{twice}` more than once.");
+        return Err(Refusal::wrong("duplicate_class", message)
+            .field("class_names")
+            .hint("each class once, in the order of the probabilities"));
+    }
     let mut checker = Checker {
         head,
         now,
@@ -86,6 +99,11 @@ pub(crate) fn check(
     };
     Ok(Checked {
         batch,
+        timed: told
+            .rows
+            .iter()
+            .map(|row| row.observed_at.is_some())
+            .collect(),
         datasets: checker.datasets,
     })
 }
@@ -250,6 +268,15 @@ impl Checker<'_> {
                 .hint(TIMES)
         })?;
         expect_finite(seconds, fields::OBSERVED_AT, at)?;
+        if !OBSERVED.contains(&seconds) {
+            let message = format!(
+                "`observed_at` of record {at} is {seconds}, which is in no year of four digits."
+            );
+            return Err(Refusal::wrong("bad_time", message)
+                .field(fields::OBSERVED_AT)
+                .row(at)
+                .hint(format!("{TIMES}; milliseconds are divided by 1000")));
+        }
         Ok(seconds)
     }
 }
@@ -419,6 +446,12 @@ fn users_cell(key: &str, value: &Json, at: usize) -> Result<Value> {
             .field(format!("metadata.{key}"))
             .row(at)
     };
+    if key.starts_with("chroma:") {
+        let message = format!(
+            "The metadata of record {at} has the key `{key}`, which clients keep for themselves."
+        );
+        return Err(wrong("reserved_metadata_key", message).hint("rename the key"));
+    }
     if fields::is_reserved(key) {
         let message = format!("The metadata of record {at} has the key `{key}`, which is a field.");
         return Err(wrong("reserved_metadata_key", message)

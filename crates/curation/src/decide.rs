@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use vermilion_engine::model::{
     Embeddings, MetadataColumn, Operation, OptionalStrings, RecordBatch, Value,
 };
@@ -26,11 +26,28 @@ pub struct Decisions {
     /// The records.
     pub ids: Vec<String>,
     /// One for all of them.
-    pub decision: Option<String>,
+    #[serde(default)]
+    pub decision: ForAll,
     /// One for each; null takes a decision back.
     pub decisions: Option<Vec<Option<String>>>,
     /// How long a snooze lasts.
     pub snooze_seconds: Option<f64>,
+}
+
+/// What is told of all records at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ForAll {
+    /// Nothing.
+    #[default]
+    Untold,
+    /// A decision; null takes decisions back.
+    Told(Option<String>),
+}
+
+impl<'de> Deserialize<'de> for ForAll {
+    fn deserialize<D: Deserializer<'de>>(told: D) -> Result<Self, D::Error> {
+        Option::deserialize(told).map(Self::Told)
+    }
 }
 
 /// Labels as they are told.
@@ -79,8 +96,9 @@ impl Curation {
         let space = self.space(place, name)?;
         let desk = self.desk(&space);
         let each = match (&told.decision, &told.decisions) {
-            (Some(one), None) => vec![Some(one.clone()); told.ids.len()],
-            (None, Some(each)) => each.clone(),
+            (ForAll::Told(one), None) => vec![one.clone(); told.ids.len()],
+            // A client may say null of what it does not say.
+            (ForAll::Untold | ForAll::Told(None), Some(each)) => each.clone(),
             _ => {
                 let message = "Either `decision` or `decisions` is told.";
                 return Err(Refusal::wrong("missing_field", message).field("decision"));
@@ -91,6 +109,13 @@ impl Curation {
         if !(snooze.is_finite() && snooze > 0.0) {
             let message = "A snooze lasts a number of seconds above 0.";
             return Err(Refusal::wrong("bad_time", message).field("snooze_seconds"));
+        }
+        let is_snoozed = |one: &Option<String>| one.as_deref() == Some(Decision::Snoozed.name());
+        if told.snooze_seconds.is_some() && !each.iter().any(is_snoozed) {
+            let message = "`snooze_seconds` is told, and no record is snoozed.";
+            return Err(Refusal::wrong("unknown_field", message)
+                .field("snooze_seconds")
+                .hint("it stands beside the decision `snoozed` only"));
         }
         let now = self.now();
         let mut changes = Vec::with_capacity(each.len());

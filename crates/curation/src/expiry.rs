@@ -88,21 +88,29 @@ impl Curation {
     }
 
     fn run_expiry(&self, run: &Run<'_>) -> vermilion_engine::Result<Json> {
-        let mut reports = Vec::new();
+        let (mut reports, mut failure) = (Vec::new(), None);
         for id in self.spaces_that_end()? {
             let Some(space) = self.space_anywhere(id)? else {
                 continue;
             };
-            let report = self.expire_space(&space, run.dry_run, &|| run.go_on());
-            let report = report.map_err(|refusal| Error::internal(refusal.message))?;
-            if report["records"] != 0 {
-                reports.push(report);
+            match self.expire_space(&space, run.dry_run, &|| run.go_on()) {
+                Ok(report) if report["records"] == 0 => {}
+                Ok(report) => reports.push(report),
+                Err(_) if self.is_gone(id)? => {}
+                // The other spaces come first; then the run is tried again.
+                Err(refusal) => {
+                    tracing::warn!(space = %id, why = refusal.message, "nothing leaves a space");
+                    failure = Some(Error::internal(refusal.message));
+                }
             }
             if run.is_cancelled() {
                 break;
             }
         }
-        Ok(json!({ "spaces": reports, "dry_run": run.dry_run }))
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(json!({ "spaces": reports, "dry_run": run.dry_run })),
+        }
     }
 
     /// Spaces from which something may leave.

@@ -316,22 +316,22 @@ impl Curation {
             return Err(no_reference());
         }
         // One list, whatever is written meanwhile.
-        let Some(list) = self.list(space, &desk, &usual()?, false)?.list else {
+        let wanted = usual()?;
+        let found = self.list(space, &desk, &wanted, false)?;
+        let Some(list) = &found.list else {
             let message = "The list of this space is not made yet.";
             return Err(Refusal::new(429, "busy", message).hint("retry in a while"));
         };
-        let mut from = 0;
-        loop {
-            let page = list.entries.get(from..).unwrap_or_default();
-            let page = page.get(..PAGE).unwrap_or(page);
-            if !put(&self.entries(space, page, from, true)?)? {
+        let open = self.open_entries(&desk, &found, &wanted);
+        if open.is_empty() {
+            return put(&[]);
+        }
+        for page in open.chunks(PAGE) {
+            if !put(&self.entries(space, list, page, true)?)? {
                 return Ok(false);
             }
-            from += page.len();
-            if from >= list.entries.len() {
-                return Ok(true);
-            }
         }
+        Ok(true)
     }
 
     fn export_issues(&self, place: &Place, name: &str, put: Put<'_>) -> Result<bool> {

@@ -3,21 +3,24 @@
 //!
 //! What must stay true: one run goes on as long as work comes, so that a busy log makes few runs; it
 //! asks between chunks of some ten milliseconds whether to go on. A space that is left is still told as
-//! stale, and scored by the next run or by the request that needs it.
+//! stale, and scored by the next run or by the request that needs it. One that fails keeps no other
+//! waiting: it is tried again later. One that is deleted meanwhile is no failure.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use serde_json::{Value as Json, json};
-use vermilion_engine::Result;
 use vermilion_engine::model::CollectionId;
 use vermilion_engine::schedule::{JobSpec, Moment, Policy, Run, RunRequest, Trigger};
+use vermilion_engine::{Error, Result};
 
 use crate::desk::Desk;
 use crate::fields::Context;
+use crate::retries::Retries;
 use crate::spaces::Space;
 use crate::{Curation, Refusal};
 
@@ -33,6 +36,8 @@ const NEVER: Moment = Moment(32_503_679_999_000);
 const LINGER: Duration = Duration::from_secs(1);
 /// See [`LINGER`].
 const LOOK: Duration = Duration::from_millis(100);
+/// How soon a run is asked for again that could not begin, in seconds.
+const AGAIN_AFTER: f64 = 0.5;
 
 /// What a job does for a space, while it is to go on; answers how much that was.
 type Does = fn(&Curation, &Space, &Desk, &dyn Fn() -> bool) -> crate::Result<usize>;
@@ -46,6 +51,9 @@ pub(crate) struct Work {
     spaces: Mutex<BTreeSet<CollectionId>>,
     came: Condvar,
     runs: AtomicBool,
+    /// Whether a run is to begin that could not, since the last one was just ending.
+    begins_later: AtomicBool,
+    retries: Mutex<Retries>,
 }
 
 impl Work {
@@ -57,6 +65,8 @@ impl Work {
             spaces: Mutex::default(),
             came: Condvar::default(),
             runs: AtomicBool::default(),
+            begins_later: AtomicBool::default(),
+            retries: Mutex::default(),
         }
     }
 
@@ -158,13 +168,17 @@ impl Curation {
     fn hand_over(&self, work: &Work, id: CollectionId) {
         work.spaces.lock().insert(id);
         work.came.notify_all();
-        self.begin_run(work);
+        if !self.begin_run(work) {
+            work.begins_later.store(true, Ordering::SeqCst);
+            self.bell.ring();
+        }
     }
 
-    /// Begins a run unless one is under way, or the job is paused.
-    pub(crate) fn begin_run(&self, work: &Work) {
+    /// Begins a run unless one is under way, or the job is paused: then whoever resumes it does. `false`
+    /// where it could not begin and is to be asked for again.
+    pub(crate) fn begin_run(&self, work: &Work) -> bool {
         if work.runs.swap(true, Ordering::SeqCst) {
-            return;
+            return true;
         }
         let jobs = self.database.jobs();
         let paused = jobs.job(work.job).is_ok_and(|job| job.paused);
@@ -172,33 +186,64 @@ impl Curation {
         if !begun {
             work.runs.store(false, Ordering::SeqCst);
         }
+        begun || paused
+    }
+
+    /// Has spaces tried again for which a job failed and whose pause is over, and runs begun that could
+    /// not; when to look again, in seconds since 1970.
+    pub(crate) fn begin_again(&self, now: f64) -> Option<f64> {
+        let all = self.works.all().into_iter().filter_map(|work| {
+            let (due, next) = work.retries.lock().take_due(now);
+            let is_due = !due.is_empty();
+            work.spaces.lock().extend(due);
+            work.came.notify_all();
+            let wanted = work.begins_later.swap(false, Ordering::SeqCst) || is_due;
+            if wanted && !self.begin_run(work) {
+                work.begins_later.store(true, Ordering::SeqCst);
+                return Some(now + AGAIN_AFTER);
+            }
+            next
+        });
+        all.min_by(f64::total_cmp)
     }
 
     fn run_spaces(&self, work: &Work, run: &Run<'_>) -> Result<Json> {
-        work.runs.store(true, Ordering::SeqCst);
         let known: Vec<CollectionId> = self.desks.lock().keys().copied().collect();
         if run.dry_run {
             return Ok(json!({ "spaces": known.len() }));
         }
+        work.runs.store(true, Ordering::SeqCst);
         work.spaces.lock().extend(known);
-        let (mut spaces, mut done) = (0, 0);
-        let result = loop {
+        let (mut spaces, mut done, mut failure) = (0, 0, None);
+        loop {
             match next_space(work, run) {
                 Some(id) => match self.work_on(work, id, run) {
-                    Ok(count) => (spaces, done) = (spaces + 1, done + count),
-                    Err(error) => break Err(error),
+                    Ok(count) => {
+                        (spaces, done) = (spaces + 1, done + count);
+                        work.retries.lock().forget(id);
+                    }
+                    Err(error) => {
+                        tracing::warn!(job = work.job, space = %id, %error, "a space waits for its next try");
+                        work.retries.lock().note_failure(id, self.now());
+                        // So that whoever looks at the clock knows when that is.
+                        self.bell.ring();
+                        failure = Some(error);
+                    }
                 },
-                None if run.is_cancelled() || ends(work) => break Ok(()),
+                None if run.is_cancelled() || ends(work) => break,
                 None => {}
             }
-        };
-        if result.is_err() || run.is_cancelled() {
+        }
+        if run.is_cancelled() {
             work.runs.store(false, Ordering::SeqCst);
         }
-        result.map(|()| json!({ "spaces": spaces, work.done: done }))
+        match failure.filter(|_| work.retries.lock().has_some()) {
+            Some(error) => Err(error),
+            None => Ok(json!({ "spaces": spaces, work.done: done })),
+        }
     }
 
-    /// Does what a space needs of a job; how much that was.
+    /// Does what a space needs of a job; how much that was. Nothing of one that is deleted meanwhile.
     fn work_on(&self, work: &Work, id: CollectionId, run: &Run<'_>) -> Result<usize> {
         let Some(space) = self.space_anywhere(id)? else {
             self.clear_desk(id);
@@ -206,8 +251,30 @@ impl Curation {
         };
         let desk = self.desk(&space);
         let go_on = || run.go_on();
-        let done = (work.does)(self, &space, &desk, &go_on);
-        done.map_err(|refusal: Refusal| vermilion_engine::Error::internal(refusal.message))
+        let does = AssertUnwindSafe(|| (work.does)(self, &space, &desk, &go_on));
+        let done = catch_unwind(does).unwrap_or_else(|_| {
+            // What it left is not to be trusted: the desk is made anew.
+            self.clear_desk(id);
+            Err(Refusal::new(
+                500,
+                "internal",
+                "The work panicked; see the log.",
+            ))
+        });
+        match done {
+            Ok(done) => Ok(done),
+            Err(_) if self.is_gone(id)? => Ok(0),
+            Err(refusal) => Err(Error::internal(refusal.message)),
+        }
+    }
+
+    /// Whether a space is gone; then its desk is forgotten, which somebody may have made again meanwhile.
+    pub(crate) fn is_gone(&self, id: CollectionId) -> Result<bool> {
+        let is_gone = self.space_anywhere(id)?.is_none();
+        if is_gone {
+            self.clear_desk(id);
+        }
+        Ok(is_gone)
     }
 
     /// Scores what is not scored; how much that was.
@@ -271,3 +338,6 @@ fn next_space(work: &Work, run: &Run<'_>) -> Option<CollectionId> {
         waited += LOOK;
     }
 }
+
+#[cfg(test)]
+mod tests;

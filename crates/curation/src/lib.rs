@@ -28,6 +28,7 @@
 //! | `map` | records as points of a plane |
 //! | `thumbnail` | small pictures of inputs |
 //! | `jobs` | the jobs that keep scores in step, make lists, and make studies |
+//! | `retries` | spaces for which a job failed, and when they are tried again |
 //! | `retrain` | when to retrain, who does it, what became of it |
 
 mod accuracy;
@@ -50,6 +51,7 @@ mod recommend;
 mod refusal;
 mod report;
 mod retrain;
+mod retries;
 mod spaces;
 mod standing;
 mod status;
@@ -63,7 +65,7 @@ use vermilion_engine::Database;
 use vermilion_engine::model::CollectionId;
 
 pub use assess::{AsOf, Assessment, NearTraining, Part};
-pub use decide::{Decided, Decisions, Labels, Promote};
+pub use decide::{Decided, Decisions, ForAll, Labels, Promote};
 pub use drift::AskedDrift;
 pub use expiry::Retention;
 pub use export::{Exported, Format, Sink};

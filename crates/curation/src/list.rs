@@ -110,7 +110,8 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    fn get(&self, key: &str) -> Option<Arc<List>> {
+    /// The list of that key that was made last.
+    pub(crate) fn get(&self, key: &str) -> Option<Arc<List>> {
         let found = self.made.iter().find(|(known, _)| known == key);
         found.map(|(_, list)| list.clone())
     }

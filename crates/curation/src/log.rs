@@ -5,19 +5,19 @@
 //! its content: so a repeat is known even where the process died between the two, and writing it
 //! again changes nothing, since records are written by their ids.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use vermilion_engine::catalog::Document;
-use vermilion_engine::model::{RecordBatch, Space as Metric, Value};
+use vermilion_engine::model::{MetadataColumn, RecordBatch, Space as Metric, Value};
 
 use crate::assess::Assessment;
 use crate::body::{Head, Told};
-use crate::check::{Expected, check};
+use crate::check::{Checked, Expected, check};
 use crate::expiry::check_end;
-use crate::fields;
+use crate::fields::{self, Context};
 use crate::key::hexadecimal;
 use crate::spaces::{BATCHES, Place, Space, metric_named};
 use crate::{Curation, Refusal, Result};
@@ -72,8 +72,8 @@ impl Curation {
         };
         self.note_datasets(&space, &checked.datasets, &head, now)?;
         let mut logged = match key {
-            None => self.write(&space, checked.batch),
-            Some(key) => self.write_once(&space, checked.batch, key, now),
+            None => self.write(&space, checked),
+            Some(key) => self.write_once(&space, checked, key, now),
         }?;
         if head.assess == Some(true) {
             let desk = self.desk(&space);
@@ -95,7 +95,8 @@ impl Curation {
         self.database.now_nanoseconds() as f64 / 1e9
     }
 
-    fn write(&self, space: &Space, batch: RecordBatch) -> Result<Logged> {
+    fn write(&self, space: &Space, checked: Checked) -> Result<Logged> {
+        let batch = self.leave_what_stands(space, checked)?;
         let ids = batch.ids.iter().map(str::to_owned).collect();
         let seqs = self.database.write(space.scope(), batch)?;
         Ok(Logged {
@@ -109,11 +110,12 @@ impl Curation {
     }
 
     /// Writes a batch unless it was written under its key before.
-    fn write_once(&self, space: &Space, batch: RecordBatch, key: &str, now: f64) -> Result<Logged> {
+    fn write_once(&self, space: &Space, checked: Checked, key: &str, now: f64) -> Result<Logged> {
+        let batch = &checked.batch;
         let document_key = space.document_key(key);
         let _turn = self.take_turn(&document_key)?;
         self.forget_old_keys(now)?;
-        let digest = digest(&batch);
+        let digest = digest(batch);
         let known = self.database.document(BATCHES, &document_key)?;
         let known = known.filter(|known| lives(&known.body, now));
         if let Some(known) = known {
@@ -142,9 +144,51 @@ impl Curation {
             body: json!({ "digest": digest, "at": now, "seq": seq }),
         };
         self.database.put_document(note(None))?;
-        let logged = self.write(space, batch)?;
+        let logged = self.write(space, checked)?;
         self.database.put_document(note(Some(logged.seq)))?;
         Ok(logged)
+    }
+
+    /// The batch without what records that are there already keep: when they were observed, where it is not told
+    /// again; and the training data that they were promoted to, which a model that meets them again takes nothing
+    /// from.
+    fn leave_what_stands(&self, space: &Space, checked: Checked) -> Result<RecordBatch> {
+        let Checked {
+            mut batch, timed, ..
+        } = checked;
+        let is_met = |row: usize| {
+            let context = text_of(batch.metadata.row(row), fields::CONTEXT);
+            [Context::Production, Context::Triage]
+                .iter()
+                .any(|one| context == Some(one.name()))
+        };
+        let met: Vec<bool> = (0..batch.len()).map(is_met).collect();
+        let asked = (0..batch.len()).filter(|&row| met[row] || !timed[row]);
+        let asked: Vec<String> = asked.map(|row| batch.ids.get(row).to_owned()).collect();
+        let found = self.fetch_metadatas(space, &asked)?;
+        if found.ids.is_empty() {
+            return Ok(batch);
+        }
+        let metadatas = found.metadatas.unwrap_or_default();
+        let known: HashMap<&str, usize> = (0..found.ids.len())
+            .map(|at| (found.ids.get(at), at))
+            .collect();
+        let mut metadata = MetadataColumn::default();
+        for row in 0..batch.len() {
+            let there = known.get(batch.ids.get(row));
+            let has = |key| there.is_some_and(|&at| metadatas.row(at).any(|cell| cell.0 == key));
+            let is_promoted = met[row] && has(fields::PROMOTED_FROM);
+            let is_observed = !timed[row] && has(fields::OBSERVED_AT);
+            let stands = |key: &str| match key {
+                fields::CONTEXT | fields::DATASET => is_promoted,
+                fields::OBSERVED_AT => is_observed,
+                _ => false,
+            };
+            let cells = batch.metadata.row(row).filter(|cell| !stands(cell.0));
+            metadata.push_row(cells.map(|(key, value)| (key, value.clone())));
+        }
+        batch.metadata = metadata;
+        Ok(batch)
     }
 
     fn take_turn<'a>(&'a self, key: &str) -> Result<Turn<'a>> {
@@ -252,6 +296,17 @@ fn digest(batch: &RecordBatch) -> String {
         }
     }
     hexadecimal(&digest.finalize())
+}
+
+/// The text of a cell.
+fn text_of<'a>(
+    mut cells: impl Iterator<Item = (&'a str, &'a Value)>,
+    key: &str,
+) -> Option<&'a str> {
+    match cells.find(|cell| cell.0 == key)?.1 {
+        Value::Str(text) => Some(text),
+        _ => None,
+    }
 }
 
 /// A cell as text, each kind its own.

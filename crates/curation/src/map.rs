@@ -14,6 +14,7 @@ use vermilion_scores::{Graph, Matrix};
 use crate::desk::{Decision, Desk, Row, Sought, places};
 use crate::fields::{self, Context};
 use crate::issues::{Slot, Studies, Study, Version};
+use crate::recommend::usual;
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
@@ -107,6 +108,12 @@ impl Curation {
     pub fn map(&self, at: &Place, name: &str, asked: Option<&str>) -> Result<MapStream> {
         let names: Vec<&str> = asked.unwrap_or(USUAL).split(',').map(str::trim).collect();
         let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+        if let Some(own) = names.iter().find(|name| ["id", "x", "y"].contains(name)) {
+            let message = format!("`{own}` is told of every record of a map.");
+            return Err(Refusal::wrong("unknown_field", message)
+                .field("fields")
+                .hint("leave it out; `id`, `x` and `y` are always there"));
+        }
         if names.len() > FIELDS_MAX {
             let message = "The map is asked for too many fields.";
             return Err(Refusal::wrong("out_of_range", message)
@@ -135,6 +142,10 @@ impl Curation {
         ];
         let mut own = Vec::new();
         for name in names {
+            if name == "priority" {
+                columns.push((name.to_owned(), priorities(&desk, &map)?));
+                continue;
+            }
             match self.field(&desk, &map, name) {
                 Some(cells) => columns.push((name.to_owned(), cells)),
                 None => own.push(name),
@@ -338,6 +349,15 @@ impl Curation {
         }
         Ok(true)
     }
+}
+
+/// The priorities of the records that are on the list that was made last.
+fn priorities(desk: &Desk, map: &Map) -> Result<Cells> {
+    let list = desk.lists.lock().get(&usual()?.key);
+    let entries = list.iter().flat_map(|list| &list.entries);
+    let known: HashMap<&str, f64> = entries.map(|one| (&*one.id, one.priority)).collect();
+    let told = map.ids.iter().map(|id| known.get(&**id).copied());
+    Ok(Cells::Numbers(told.collect()))
 }
 
 fn cells(column: &[Option<Value>]) -> Cells {

@@ -12,9 +12,9 @@ use vermilion_protocol::filters;
 use vermilion_scores::{Objective, PriorityOptions};
 
 use crate::assess::{AsOf, no_reference};
-use crate::desk::Decision;
+use crate::desk::{Decision, Desk};
 use crate::key::{canonical, hexadecimal};
-use crate::list::{ENTRIES_MAX, Entry, Found, Wanted};
+use crate::list::{ENTRIES_MAX, Entry, Found, List, Wanted};
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
@@ -100,7 +100,7 @@ impl Curation {
         let found = self.list(&space, &desk, &wanted, asked.refresh == Some(true))?;
         let Some(list) = &found.list else {
             let as_of = AsOf::of(&desk.state.lock());
-            return Ok(found.page(&as_of, &[], &[], None));
+            return Ok(found.page(&as_of, (&[], None), 0, None));
         };
         let mark = format!(
             "{}.{}.{}.{}",
@@ -110,25 +110,47 @@ impl Curation {
             Some(cursor) => place_of(cursor, &mark)?,
             None => asked.skip.unwrap_or(0),
         };
-        let to = (from.saturating_add(n)).min(list.entries.len());
-        let page = list.entries.get(from..to).unwrap_or_default();
-        let told = self.entries(&space, page, from, asked.explain != Some(false))?;
-        let next = (to < list.entries.len() && to > from)
-            .then(|| URL_SAFE_NO_PAD.encode(format!("{mark}.{to}")));
+        let open = self.open_entries(&desk, &found, &wanted);
+        let first = open.partition_point(|at| *at < from);
+        let rest = &open[first..];
+        let page = &rest[..n.min(rest.len())];
+        let told = self.entries(&space, list, page, asked.explain != Some(false))?;
+        let next = rest.get(page.len()).filter(|_| !page.is_empty());
+        let next = next.map(|to| URL_SAFE_NO_PAD.encode(format!("{mark}.{to}")));
+        let coverage = page.last().map(|last| list.entries[*last].coverage);
         let as_of = AsOf::of(&desk.state.lock());
-        Ok(found.page(&as_of, page, &told, next.as_deref()))
+        let told = found.page(&as_of, (&told, coverage), open.len(), next.as_deref());
+        Ok(told)
     }
 
-    /// Entries of a list as they are told, from rank `from` on.
+    /// The places of those entries of a list that are still to be told: one that is not of the records as
+    /// they are may have some that were decided about or deleted since. The others keep their places, so
+    /// that cursors and ranks mean what they meant.
+    pub(crate) fn open_entries(&self, desk: &Desk, found: &Found, wanted: &Wanted) -> Vec<usize> {
+        let entries = found.list.as_ref().map_or(&[][..], |list| &list.entries);
+        let now = self.now();
+        let state = desk.state.lock();
+        let is_open = |entry: &Entry| {
+            let row = state.rows.get(&entry.id);
+            row.is_some_and(|row| wanted.with_decided || !row.is_decided(now))
+        };
+        let places = 0..entries.len();
+        places
+            .filter(|at| found.is_ready || is_open(&entries[*at]))
+            .collect()
+    }
+
+    /// The entries at some places of a list as they are told.
     pub(crate) fn entries(
         &self,
         space: &Space,
-        page: &[Entry],
-        from: usize,
+        list: &List,
+        places: &[usize],
         explain: bool,
     ) -> Result<Vec<Json>> {
         let desk = self.desk(space);
-        let ids: Vec<String> = page.iter().map(|entry| entry.id.clone()).collect();
+        let entry = |at: &usize| &list.entries[*at];
+        let ids: Vec<String> = places.iter().map(|at| entry(at).id.clone()).collect();
         let mut uris = std::collections::HashMap::new();
         let mut assessed = std::collections::HashMap::new();
         if !ids.is_empty() {
@@ -145,7 +167,8 @@ impl Curation {
         }
         let mut state = desk.state.lock();
         let percentiles = state.percentiles();
-        let told = page.iter().enumerate().map(|(at, entry)| {
+        let told = places.iter().map(|at| {
+            let entry = entry(at);
             let row = state.rows.get(&entry.id);
             let signals = row.and_then(|row| row.signals);
             let trouble = signals.and_then(|signals| percentiles.trouble(&signals).value);
@@ -162,7 +185,7 @@ impl Curation {
             let inferred = row.and_then(|row| row.inferred);
             let inferred = inferred.or(signals.and_then(|signals| signals.inferred));
             let mut told = json!({
-                "rank": from + at + 1,
+                "rank": at + 1,
                 "id": entry.id,
                 "input_uri": uris.get(&entry.id),
                 "priority": entry.priority,
@@ -189,20 +212,21 @@ impl Curation {
 }
 
 impl Found {
-    /// A page of the list with `entries`, as they are `told`; without a list it is empty.
+    /// A page of the list, with its entries as they are told and what the list covers up to there, of
+    /// `total` that are open; without a list it is empty.
     fn page(
         &self,
         as_of: &AsOf,
-        entries: &[Entry],
-        told: &[Json],
+        (told, coverage): (&[Json], Option<f64>),
+        total: usize,
         cursor: Option<&str>,
     ) -> Recommendations {
         let list = self.list.as_deref();
         let page = json!({
             "recommendations": told,
-            "total": list.map_or(0, |list| list.entries.len()),
+            "total": total,
             "entries_max": ENTRIES_MAX,
-            "coverage": entries.last().map(|last| last.coverage),
+            "coverage": coverage,
             "radius": list.map(|list| list.radius),
             "degraded": list.is_some_and(|list| list.degraded),
             "epoch": list.map_or(as_of.epoch, |list| list.epoch),
@@ -269,13 +293,19 @@ pub(crate) fn wanted(asked: &Asked) -> Result<Wanted> {
             .hint(format!("{least} to 1")))
     };
     let usual = PriorityOptions::default();
+    let random_share = share("random_share", asked.random_share, usual.random_share, 0.0)?;
+    // In any order every entry is drawn, and covers what the model is uncertain about as others do.
+    let (objective, random_share) = match objective {
+        Objective::Random => (Objective::Retrain, 1.0),
+        other => (other, random_share),
+    };
     let options = PriorityOptions {
         objective,
         candidates: share("candidates", asked.candidates, usual.candidates, 0.01)?,
         per_class_cap: asked.per_class_cap,
         per_group_cap: asked.per_group_cap,
         singletons: share("singletons", asked.singletons, usual.singletons, 0.0)?,
-        random_share: share("random_share", asked.random_share, usual.random_share, 0.0)?,
+        random_share,
         seed: asked.seed.unwrap_or(usual.seed),
         ..usual
     };

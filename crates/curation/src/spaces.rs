@@ -161,8 +161,22 @@ impl Curation {
             })
     }
 
+    /// Refuses a place that is not there.
+    fn expect_place(&self, place: &Place) -> Result<()> {
+        let found = self.database.database(&place.tenant, &place.database);
+        match found {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let refusal = Refusal::new(404, "database_not_found", error.message());
+                Err(refusal.field("database"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Spaces of a database, by name, and how many there are.
     pub fn spaces(&self, place: &Place, page: Page) -> Result<(Vec<SpaceSummary>, usize)> {
+        self.expect_place(place)?;
         let all = self.all_spaces(place)?;
         let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
         let page = all.iter().skip(page.offset as usize).take(limit);
@@ -176,6 +190,7 @@ impl Curation {
 
     /// Embedding sets with their keys and spaces, by name.
     pub fn embedding_sets(&self, place: &Place) -> Result<Json> {
+        self.expect_place(place)?;
         let sets = self.all_spaces(place)?.into_iter().map(|space| {
             json!({
                 "embedding_set": space.embedding_set,
@@ -306,12 +321,7 @@ impl Curation {
                 .field("space")
                 .hint("3 to 512 of a-z, A-Z, 0-9, `.`, `_` and `-`")
         })?;
-        self.database
-            .database(&place.tenant, &place.database)
-            .map_err(|error| {
-                let refusal = Refusal::new(404, "database_not_found", error.message());
-                refusal.field("database")
-            })?;
+        self.expect_place(place)?;
         let marks = marks(&set, &key);
         let mut schema = Schema::default();
         schema.change_vectors(|vectors| vectors.space = Some(metric));

@@ -1,5 +1,5 @@
-//! The engine for the Python package `vermilion`: values of Python to columns and back, errors to
-//! exceptions, and no logic.
+//! The engine and the routes of the server for the Python package `vermilion`: values of Python to columns
+//! and back, errors to exceptions, and no logic.
 //!
 //! What must stay true: the interpreter's lock is given back around every call of the engine; all
 //! decoding is that of the protocol; a process that was forked from the one that opened a database
@@ -12,6 +12,7 @@ mod failure;
 mod results;
 mod values;
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
@@ -21,6 +22,7 @@ use uuid::Uuid;
 use vermilion_engine::model::{CollectionId, CollectionScope, Embeddings, Operation};
 use vermilion_engine::{Config, Database};
 use vermilion_protocol::{ApiError, reads, records};
+use vermilion_server::{InProcess, ServerConfig};
 
 /// An open database, until it is closed.
 #[pyclass(frozen, module = "vermilion._engine")]
@@ -29,19 +31,59 @@ struct Engine {
     limit: usize,
 }
 
+/// An open database, and what answers requests about it once there was one.
+struct Open {
+    database: Arc<Database>,
+    server: Mutex<Option<Arc<InProcess>>>,
+}
+
+impl Deref for Open {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.database
+    }
+}
+
+impl Open {
+    /// What answers requests, which begins with the first of them.
+    fn server(&self) -> Result<Arc<InProcess>, ApiError> {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = &*server {
+            return Ok(server.clone());
+        }
+        let opened = InProcess::open(ServerConfig::default(), self.database.clone());
+        let opened = opened.map_err(|error| ApiError::new(500, error.to_string()))?;
+        Ok(server.insert(Arc::new(opened)).clone())
+    }
+
+    /// Ends what answers requests, which are left.
+    fn end_server(&self) {
+        let server = self
+            .server
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(server) = server {
+            self.database.end_waits();
+            server.close();
+        }
+    }
+}
+
 /// The database, gone once it is closed, and the process that opened it.
 struct Held {
-    database: Mutex<Option<Arc<Database>>>,
+    database: Mutex<Option<Arc<Open>>>,
     process: u32,
 }
 
 impl Held {
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Open>>> {
         // What it guards is whole at every moment, whoever panics.
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self) -> Result<Arc<Database>, ApiError> {
+    fn get(&self) -> Result<Arc<Open>, ApiError> {
         // Before the lock, which a thread that was not forked may have held.
         if self.process != std::process::id() {
             return Err(ApiError::new(
@@ -90,7 +132,10 @@ impl Engine {
         Ok(Self {
             limit: database.limits().batch_records_max,
             database: Held {
-                database: Mutex::new(Some(Arc::new(database))),
+                database: Mutex::new(Some(Arc::new(Open {
+                    database: Arc::new(database),
+                    server: Mutex::default(),
+                }))),
                 process: std::process::id(),
             },
         })
@@ -101,6 +146,7 @@ impl Engine {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.run(py, |database| {
             self.database.lock().take();
+            database.end_server();
             Ok(database.close()?)
         })
     }
@@ -128,6 +174,37 @@ impl Engine {
             calls::call(database, operation, &names, body)
         })?;
         Ok(PyBytes::new(py, &answer))
+    }
+
+    /// Asks the routes of a server, within this process: `form` is the media type of `body`. Answers the status,
+    /// the media type and the body; the pieces of an answer with 200 go to `take` instead, where it is given.
+    #[pyo3(signature = (method, path, form=None, body=None, take=None))]
+    fn ask<'py>(
+        &self,
+        py: Python<'py>,
+        method: &str,
+        path: &str,
+        form: Option<&str>,
+        body: Option<&[u8]>,
+        take: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<(u16, String, Bound<'py, PyBytes>)> {
+        let body = body.unwrap_or_default().to_vec();
+        let broken = |error: std::io::Error| ApiError::new(503, error.to_string());
+        let mut answered = self.run(py, |open| {
+            open.server()?.ask(method, path, form, body).map_err(broken)
+        })?;
+        let take = take.filter(|_| answered.status == 200);
+        let mut whole = Vec::new();
+        loop {
+            let piece = py.detach(|| answered.piece());
+            let piece = piece.map_err(|error| failure::exception(py, &broken(error)))?;
+            match (piece, &take) {
+                (None, _) => break,
+                (Some(piece), Some(take)) => drop(take.call1((PyBytes::new(py, &piece),))?),
+                (Some(piece), None) => whole.extend_from_slice(&piece),
+            }
+        }
+        Ok((answered.status, answered.kind, PyBytes::new(py, &whole)))
     }
 
     /// Writes records: `operation` is `add`, `update` or `upsert`; `columns` a dictionary with `ids`
@@ -184,7 +261,7 @@ impl Engine {
     fn run<T: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&Database) -> Result<T, ApiError> + Send,
+        work: impl FnOnce(&Open) -> Result<T, ApiError> + Send,
     ) -> PyResult<T> {
         let done = self.database.get().and_then(|database| {
             py.detach(|| {

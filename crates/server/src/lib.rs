@@ -22,7 +22,9 @@ mod pace;
 mod routes;
 pub mod settings;
 mod tls;
+mod within;
 
 pub use config::{Secret, ServerConfig, TlsFiles};
 pub use listen::{Server, ServerError, serve};
 pub use local::usual_place as usual_socket;
+pub use within::{Answered, InProcess};

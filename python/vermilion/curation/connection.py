@@ -18,6 +18,7 @@ from vermilion.curation.asking import said
 from vermilion.errors import InvalidArgumentError, RateLimitError, TransportError
 from vermilion.http import Http
 from vermilion.records import encode
+from vermilion.transport import Embedded
 
 if TYPE_CHECKING:
     from vermilion.curation.lease import Lease
@@ -49,18 +50,18 @@ def patiently(ask: Callable[[], Result]) -> Result:
 
 
 class Connection:
-    """The routes of curation of one database of a server."""
+    """The routes of curation of one database, in this process or of a server."""
 
-    def __init__(self, http: Http, tenant: str, database: str) -> None:
-        self._http = http
+    def __init__(self, way: Http | Embedded, tenant: str, database: str) -> None:
+        self._way = way
         self.tenant, self.database = tenant, database
         names = quote(tenant, safe=""), quote(database, safe="")
         self._root = "/curation/v1/tenants/{}/databases/{}".format(*names)
 
     @property
     def url(self) -> str:
-        """The address of the server."""
-        return self._http.url
+        """The address of the server, or where the database is in this process."""
+        return self._way.url
 
     def ask(
         self,
@@ -82,11 +83,11 @@ class Connection:
         sent = encode(body).encode() if isinstance(body, dict) else body
         headers = {"Content-Type": form} if form else None
         again = method == "GET" if again is None else again
-        return self._http.ask(method, target, sent, again, headers)
+        return self._way.ask(method, target, sent, again, headers)
 
     def download(self, path: str, query: dict[str, Any], file: Any) -> None:
         """Writes the answer to a GET to a file, piece by piece."""
-        self._http.download(self._target(path, query), file)
+        self._way.download(self._target(path, query), file)
 
     def _target(self, path: str, query: dict[str, Any] | None) -> str:
         told = {
@@ -358,7 +359,7 @@ def connect(
     tenant: str | None = None,
     database: str | None = None,
 ) -> Curation:
-    """Curation on the server of a client, or at an address.
+    """Curation of the database of a client, in this process or on a server, or at an address.
 
     Args:
         where: A client of ``vermilion`` or ``chromadb``, whose keys, headers, tenant and database are carried
@@ -369,7 +370,7 @@ def connect(
         database: The database, in the same way.
 
     Raises:
-        InvalidArgumentError: The client has its database in this process, where there is no curation.
+        InvalidArgumentError: The client is of chromadb and has a database in this process.
         TransportError: The server was not reached.
         ValueError: It has no such tenant or database.
     """
@@ -380,17 +381,14 @@ def connect(
     elif key or headers:
         raise InvalidArgumentError("A client has its own key and headers; give them with an address")
     where = getattr(where, "_wrapped", where)
-    http = _http_of(where)
-    return Curation(Connection(http, tenant or where.tenant, database or where.database))
+    return Curation(Connection(_way_to(where), tenant or where.tenant, database or where.database))
 
 
-def _http_of(client: Any) -> Http:
+def _way_to(client: Any) -> Http | Embedded:
     if isinstance(client, ClientAPI):
-        if isinstance(client._transport, Http):
+        if isinstance(client._transport, (Http, Embedded)):
             return client._transport
-        if client._transport.kind == "none":
-            raise RuntimeError("This client was closed; make another")
-        raise _no_server(getattr(client._transport, "path", None))
+        raise RuntimeError("This client was closed; make another")
     # The client of chromadb: what it sends to, and what it says of itself with every request.
     server = getattr(client, "_server", None)
     session = getattr(server, "_session", None)
@@ -401,14 +399,12 @@ def _http_of(client: Any) -> Http:
     if session is None:
         if hasattr(server, "_api_url"):
             raise InvalidArgumentError("An asynchronous client of chromadb is not taken; give its address")
-        raise _no_server(None)
+        embedded = getattr(server, "_embedded", None)
+        if isinstance(embedded, Embedded):
+            return embedded
+        raise InvalidArgumentError(
+            "This client of chromadb has a database of its own in this process, which is none of Vermilion: use "
+            "vermilion.PersistentClient, or `vermilion serve` and its address"
+        )
     kept = {name: text for name, text in session.headers.items() if name.lower() not in _ITS_OWN}
     return Http(server._api_url, headers=kept, ssl_verify=server._settings.chroma_server_ssl_verify)
-
-
-def _no_server(path: str | None) -> InvalidArgumentError:
-    folder = path or "FOLDER"
-    return InvalidArgumentError(
-        f"Curation runs in a server, and this client has its database in this process: start `vermilion serve "
-        f"--path {folder}`, and connect to its address"
-    )

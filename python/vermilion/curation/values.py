@@ -33,8 +33,8 @@ _TAG = r"\[[_a-z][_\-0-9a-z]*=[0-9A-Za-z]+(?:-[0-9A-Za-z]+)*\]"
 _MOMENT = re.compile(
     rf"([+-]\d{{6}}|\d{{4}})(-?)(\d\d)\2(\d\d)[Tt ]{_CLOCK}(?:{_OFFSET})(?:{_ZONE})?(?:{_TAG})*", re.ASCII
 )
-#: The first and the last second of such moments, since 1970.
-_FIRST, _LAST = -377_705_023_201, 253_402_207_200
+#: The first and the last second of such moments, since 1970, and the end of the year 9999.
+_FIRST, _LAST, _END = -62_167_219_200, 253_402_207_200, 253_402_300_800
 #: Years after which the calendar repeats, and their days.
 _CYCLE_YEARS, _CYCLE_DAYS = 400, 146_097
 
@@ -124,8 +124,12 @@ def moment(name: str, row: int, value: Any) -> float | str | None:
     if type(value).__name__ == "datetime64":
         if value != value:
             return None
-        return number(name, row, value.astype("datetime64[ms]").astype("int64") / 1000)
-    return number(name, row, value)
+        value = value.astype("datetime64[ms]").astype("int64") / 1000
+    seconds = number(name, row, value)
+    if seconds is not None and not _FIRST <= seconds < _END:
+        message = f"`{name}` of record {row} is {seconds}, which is in no year of four digits."
+        raise wrong(message, name, row, f"{_TIMES}; milliseconds are divided by 1000", "bad_time")
+    return seconds
 
 
 def is_moment(said: str) -> bool:

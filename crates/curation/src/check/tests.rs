@@ -132,6 +132,10 @@ ambiguous_scores logits 0 {"logits": [[1, 2], null], "probabilities": [[0.5, 0.5
 reserved_metadata_key metadata.context 0 {"metadatas": [{"context": 1}, null]}
 metadata_not_flat metadata.k 1 {"metadatas": [null, {"k": [1]}]}
 bad_time observed_at 0 {"observed_at": ["yesterday", 1]}
+bad_time observed_at 1 {"observed_at": [1, 1e300]}
+bad_time observed_at 0 {"observed_at": [1.7e12, 1]}
+duplicate_class class_names - {"class_names": ["a", "b", "a"]}
+reserved_metadata_key metadata.chroma:uri 1 {"metadatas": [null, {"chroma:uri": "x"}]}
 unknown_field pictures - {"pictures": []}
 length_mismatch thumbnails - {"thumbnails": []}
 malformed_body thumbnails 1 {"thumbnails": [null, "?"]}

@@ -142,6 +142,15 @@ impl Curation {
         self.fetch_as_new(space, ids, include, Consistency::everything())
     }
 
+    /// The same with nothing but their metadata.
+    pub(crate) fn fetch_metadatas(&self, space: &Space, ids: &[String]) -> Result<Fetched> {
+        let include = Include {
+            metadatas: true,
+            ..Include::default()
+        };
+        self.fetch_as_new(space, ids, include, Consistency::everything())
+    }
+
     /// The same with nothing but their documents.
     pub(crate) fn fetch_documents(&self, space: &Space, ids: &[String]) -> Result<Fetched> {
         let include = Include {

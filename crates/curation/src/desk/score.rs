@@ -87,8 +87,8 @@ impl Curation {
         Ok(())
     }
 
-    /// While production has few records, ranks are among those of the reference, each as if it were
-    /// not of it.
+    /// While few records of production have signals, however many there are, ranks are among those of the
+    /// reference, each as if it were not of it.
     pub(crate) fn score_held_out(
         &self,
         space: &Space,
@@ -97,7 +97,7 @@ impl Curation {
     ) -> Result<()> {
         let wanted = {
             let state = desk.state.lock();
-            let enough = state.count(Context::Production) as u64 >= PRODUCTION_MIN;
+            let enough = state.production.records() >= PRODUCTION_MIN;
             let known = |reference: &Arc<Reference>| state.held_out.0 == reference.epoch;
             !enough && !state.reference.as_ref().is_none_or(known)
         };

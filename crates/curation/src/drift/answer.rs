@@ -64,11 +64,13 @@ impl Curation {
             (reference, window)
         };
         enough(&reference, "The reference", "reference")?;
-        enough(&window, "The window", "from")?;
+        let begins = asked.from.is_some() || asked.to.is_none();
+        let named = if begins { "from" } else { "to" };
+        enough(&window, "The window", named)?;
         self.read_side(&space, &mut reference)?;
         self.read_side(&space, &mut window)?;
         enough(&reference, "The reference", "reference")?;
-        enough(&window, "The window", "from")?;
+        enough(&window, "The window", named)?;
         let features = RandomFeatures::fit(reference.rows(), 0);
         let compared = Compared {
             own: window.features(&features),
@@ -145,7 +147,9 @@ impl Compared {
     /// The window bucket by bucket.
     fn timeline(&self, question: &Question) -> Vec<Json> {
         let Range { start, end } = question.window;
-        let step = question.bucket;
+        let members = self.window.members.iter();
+        let times: Vec<f64> = members.map(|member| member.observed_at).collect();
+        let step = question.bucket_of(&times, RECORDS_MIN);
         let first = (start / step).floor();
         let count = ((end / step).ceil() - first).max(1.0) as usize;
         let mut places: Vec<Vec<usize>> = vec![Vec::new(); count];

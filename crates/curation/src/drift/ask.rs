@@ -1,5 +1,6 @@
 //! The question: which stretch of production is compared with what.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::body::{TIMES, Time};
@@ -10,6 +11,8 @@ use crate::{Refusal, Result};
 const ALPHA: f64 = 0.05;
 /// Lengths of a bucket that are chosen by themselves: 5 minutes to a day.
 const LENGTHS: [f64; 7] = [300.0, 900.0, 3600.0, 10_800.0, 21_600.0, 43_200.0, 86_400.0];
+/// See [`LENGTHS`].
+const DAY: f64 = 86_400.0;
 /// Buckets of a timeline that are chosen by themselves, about.
 const BUCKETS: f64 = 48.0;
 /// Buckets of a timeline at most.
@@ -58,8 +61,8 @@ pub(super) struct Question {
     pub(super) window: Range<f64>,
     pub(super) against: Against,
     pub(super) by: By,
-    /// How long a bucket of the timeline is.
-    pub(super) bucket: f64,
+    /// How long a bucket of the timeline is; `None` where that is to be chosen.
+    pub(super) bucket: Option<f64>,
     pub(super) alpha: f64,
 }
 
@@ -87,9 +90,14 @@ impl Question {
                 .field("window")
                 .hint("`from` and `to`, or `window` with or without `to`"));
         }
-        // The last observation is in the window: a window ends before `to`.
-        let to = to.unwrap_or(seen.end.next_up());
-        let from = from.unwrap_or_else(|| length.map_or(seen.start, |length| to - length));
+        // The last observation is in the window: a window ends before `to`. One that begins after it, or
+        // ends before the first, has no records, and is none that ends before it begins.
+        let to = to.unwrap_or_else(|| {
+            let after = from.map_or(f64::NEG_INFINITY, f64::next_up);
+            seen.end.next_up().max(after)
+        });
+        let first = seen.start.min(to.next_down());
+        let from = from.unwrap_or_else(|| length.map_or(first, |length| to - length));
         if from >= to {
             let message = "The window ends before it begins.";
             return Err(Refusal::wrong("bad_time", message).field("to"));
@@ -108,6 +116,21 @@ impl Question {
             bucket: bucket(asked.bucket.as_deref(), &window)?,
             window,
             alpha,
+        })
+    }
+
+    /// How long a bucket of the timeline is, of records that were observed at these times: as asked, else
+    /// the shortest that makes a timeline of few buckets, half of which have `least` records.
+    pub(super) fn bucket_of(&self, times: &[f64], least: usize) -> f64 {
+        self.bucket.unwrap_or_else(|| {
+            let whole = self.window.end - self.window.start;
+            let fits = LENGTHS.iter().filter(|length| whole / **length <= BUCKETS);
+            let days = (whole / BUCKETS / DAY).ceil() * DAY;
+            let lengths: Vec<f64> = fits.copied().collect();
+            let filled = lengths
+                .iter()
+                .find(|length| median(times, **length) >= least);
+            *filled.or(lengths.last()).unwrap_or(&days)
         })
     }
 }
@@ -151,13 +174,11 @@ fn by(asked: Option<&str>) -> Result<By> {
     Ok(by)
 }
 
-/// How long a bucket of the timeline of a window is.
-fn bucket(asked: Option<&str>, window: &Range<f64>) -> Result<f64> {
+/// How long a bucket of the timeline of a window is to be.
+fn bucket(asked: Option<&str>, window: &Range<f64>) -> Result<Option<f64>> {
     let whole = window.end - window.start;
     let Some(asked) = asked else {
-        let fits = LENGTHS.into_iter().find(|length| whole / length <= BUCKETS);
-        let days = || (whole / BUCKETS / 86_400.0).ceil() * 86_400.0;
-        return Ok(fits.unwrap_or_else(days));
+        return Ok(None);
     };
     let length = duration("bucket", asked)?;
     if whole / length > BUCKETS_MAX {
@@ -166,7 +187,18 @@ fn bucket(asked: Option<&str>, window: &Range<f64>) -> Result<f64> {
             .field("bucket")
             .hint(format!("{BUCKETS_MAX} buckets at most")));
     }
-    Ok(length)
+    Ok(Some(length))
+}
+
+/// How many of these times half of the buckets of a length have at least that have any.
+fn median(times: &[f64], length: f64) -> usize {
+    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+    for at in times {
+        *counts.entry((at / length).floor() as i64).or_default() += 1;
+    }
+    let mut counts: Vec<usize> = counts.into_values().collect();
+    counts.sort_unstable();
+    counts.get(counts.len() / 2).copied().unwrap_or(0)
 }
 
 fn moment(field: &str, text: &str) -> Result<f64> {
@@ -236,6 +268,11 @@ mod tests {
         assert_eq!(both.unwrap_err().code, "ambiguous_window");
         let turned = asked(|asked| (asked.from, asked.to) = (Some("9".into()), Some("9".into())));
         assert_eq!(turned.unwrap_err().code, "bad_time");
+        // What lies beside all observations is empty, and not turned.
+        let after = asked(|asked| asked.from = Some("200000".into())).unwrap();
+        assert!(after.window.start > 101_000.0 && after.window.start < after.window.end);
+        let before = asked(|asked| asked.to = Some("999".into())).unwrap();
+        assert!(before.window.start < 999.0 && before.window.end <= 999.0);
         for wrong in ["", "d", "-1d", "1y", "infd", "0s"] {
             let refused = asked(|asked| asked.window = Some(wrong.into())).unwrap_err();
             assert_eq!(
@@ -268,7 +305,7 @@ mod tests {
                 asked.window = Some(window.into());
                 asked.bucket = bucket.map(str::to_owned);
             });
-            told.map(|told| told.bucket)
+            told.map(|told| told.bucket_of(&[], 0))
         };
         for (window, expected) in [
             ("1h", 300.0),
@@ -282,6 +319,27 @@ mod tests {
             );
         }
         assert!((length("1d", Some("2h")).unwrap() - 7200.0).abs() < 1e-6);
+        let of_records = |count: u32, whole: f64| {
+            let times: Vec<f64> = (0..count)
+                .map(|n| 1000.0 + whole * f64::from(n) / f64::from(count))
+                .collect();
+            let told = Question::of(&AskedDrift::default(), 1000.0..1000.0 + whole);
+            told.unwrap().bucket_of(&times, 20)
+        };
+        for (count, hours, expected) in [
+            (4000, 46.0, 3600.0),
+            (800, 46.0, 10_800.0),
+            (250, 46.0, 21_600.0),
+            (20, 46.0, 86_400.0),
+            (20, 720.0, 86_400.0),
+            (20, 24_000.0, 21.0 * 86_400.0),
+        ] {
+            let found = of_records(count, hours * 3600.0);
+            assert!(
+                (found - expected).abs() < 1e-6,
+                "{count} in {hours}: {found}"
+            );
+        }
         assert_eq!(length("1d", Some("1s")).unwrap_err().code, "out_of_range");
     }
 }

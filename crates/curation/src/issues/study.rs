@@ -175,9 +175,12 @@ impl Curation {
         desk: &Desk,
         go_on: &dyn Fn() -> bool,
     ) -> Result<usize> {
-        let wanted = std::mem::take(&mut *T::slot(&desk.studies).wanted.lock());
-        if wanted {
-            self.make_study::<T>(space, desk, go_on)?;
+        let slot = T::slot(&desk.studies);
+        let wanted = std::mem::take(&mut *slot.wanted.lock());
+        if wanted && let Err(refusal) = self.make_study::<T>(space, desk, go_on) {
+            // So that the next try makes it.
+            *slot.wanted.lock() = true;
+            return Err(refusal);
         }
         Ok(usize::from(wanted))
     }

@@ -6,10 +6,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use vermilion_scores::{
-    Graph, Pick, PriorityOptions, Signal, SignalPercentiles, Signals, Undecided,
+    Graph, Objective, Pick, PriorityOptions, Selection, Signal, SignalPercentiles, Signals,
+    Undecided,
 };
 
-use super::{Entry, Wanted};
+use super::{ENTRIES_MAX, Entry, Wanted};
 use crate::desk::{Decision, Row, State};
 use crate::fields::Context;
 
@@ -194,8 +195,8 @@ impl Columns {
         }
     }
 
-    /// The records whose neighbours are needed, ascending: those that may be picked, those that cover
-    /// or were rejected, and a sample by which similarity is measured.
+    /// The records whose neighbours are needed, ascending: those that may be picked or drawn, those that
+    /// cover or were rejected, and a sample by which similarity is measured.
     pub(super) fn sought(&self, options: &PriorityOptions) -> Vec<u32> {
         let rows = self.ids.len() as u32;
         let open = (0..rows).filter(|&row| !self.decided[row as usize]);
@@ -204,9 +205,30 @@ impl Columns {
         let step = self.ids.len().div_ceil(RADIUS_SAMPLE).max(1);
         let mut sought: BTreeSet<u32> = (0..rows).step_by(step).collect();
         sought.extend(open);
+        sought.extend(self.drawn(options));
         sought.extend(&self.covering);
         sought.extend(&self.junk);
         sought.into_iter().collect()
+    }
+
+    /// Those that may be drawn: as many as a list has entries come first in the draws, unless caps pass
+    /// some over.
+    fn drawn(&self, options: &PriorityOptions) -> Vec<u32> {
+        if options.random_share <= 0.0 {
+            return Vec::new();
+        }
+        let is_capped = options.per_class_cap.is_some() || options.per_group_cap.is_some();
+        let most = if is_capped { usize::MAX } else { ENTRIES_MAX };
+        let bare = Graph::new(vec![0; self.ids.len() + 1], Vec::new(), Vec::new());
+        let draws = PriorityOptions {
+            objective: Objective::Random,
+            radius: Some(0.0),
+            per_class_cap: None,
+            per_group_cap: None,
+            ..options.clone()
+        };
+        let picks = Selection::new(self.undecided(&bare), draws).take(most);
+        picks.map(|pick| pick.row).collect()
     }
 
     /// Notes what decided records cover, and how near rejected ones are.

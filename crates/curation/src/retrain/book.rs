@@ -33,6 +33,8 @@ pub(crate) struct Book {
     triggers: BTreeMap<(CollectionId, String), Trigger>,
     /// Whether receivers are told nothing for now.
     is_silent: bool,
+    /// Retrainings whose receivers are told once all the same; in memory only.
+    hurried: BTreeSet<(CollectionId, u64)>,
 }
 
 impl Book {
@@ -81,7 +83,25 @@ impl Book {
             database.delete_document(kind, key)?;
         }
         self.is_silent = silent;
+        self.hurried.clear();
         Ok(())
+    }
+
+    /// Has the receiver of a retraining told once although others are told nothing.
+    pub(super) fn hurry(&mut self, key: (CollectionId, u64)) {
+        if self.is_silent {
+            self.hurried.insert(key);
+        }
+    }
+
+    /// Whether the receiver of a retraining may be told for now.
+    pub(super) fn may_tell(&self, key: &(CollectionId, u64)) -> bool {
+        !self.is_silent || self.hurried.contains(key)
+    }
+
+    /// Notes that the receiver of a retraining is being told.
+    pub(super) fn note_told(&mut self, key: &(CollectionId, u64)) {
+        self.hurried.remove(key);
     }
 
     /// A retraining.

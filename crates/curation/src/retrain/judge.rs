@@ -90,8 +90,15 @@ impl Curation {
             if let Some(&space) = ready {
                 left.remove(&space);
                 match self.judge_space(space) {
-                    Ok((of_it, new)) => (judged, fired) = (judged + of_it, fired + new),
-                    Err(error) => failure = Some(error),
+                    Ok((of_it, new)) => {
+                        (judged, fired) = (judged + of_it, fired + new);
+                        self.bell.note_judged(space);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%space, %error, "triggers of a space are not judged");
+                        self.bell.note_failure(space, self.now());
+                        failure = Some(error);
+                    }
                 }
                 let took = (self.now() - now).max(0.0);
                 rests.insert(space, self.now() + REST_SECONDS.max(took * REST_TIMES));
@@ -110,17 +117,26 @@ impl Curation {
     /// Judges the triggers of a space; how many were judged, and how many fired.
     fn judge_space(&self, id: CollectionId) -> EngineResult<(usize, usize)> {
         let Some(space) = self.space_anywhere(id)? else {
+            self.bell.overlook(id);
             return Ok((0, 0));
         };
         let triggers: Vec<Trigger> = self.book.lock().triggers(id).cloned().collect();
-        let (mut judged, mut fired) = (0, 0);
+        let (mut judged, mut fired, mut failure) = (0, 0, None);
         for trigger in triggers {
-            let outcome = self.judge_trigger(&space, &trigger);
-            let outcome = outcome.map_err(|refusal| Error::internal(refusal.message))?;
-            judged += usize::from(outcome.is_some());
-            fired += usize::from(outcome == Some(true));
+            match self.judge_trigger(&space, &trigger) {
+                Ok(outcome) => {
+                    judged += usize::from(outcome.is_some());
+                    fired += usize::from(outcome == Some(true));
+                }
+                // A deleted space is no error.
+                Err(_) if self.is_gone(id)? => return Ok((judged, fired)),
+                Err(refusal) => failure = Some(Error::internal(refusal.message)),
+            }
         }
-        Ok((judged, fired))
+        match failure {
+            Some(error) => Err(error),
+            None => Ok((judged, fired)),
+        }
     }
 
     /// Judges a trigger, and fires it where its policy holds; `None` where it is not its time.

@@ -18,10 +18,12 @@
 //! | `conditions` | what no label covers, accuracy, drift |
 //! | `judge` | whether policies hold, and the job that asks |
 //! | `webhook` | how a receiver is told: one signed request |
-//! | `watch` | the thread that tells receivers and looks at the clock |
+//! | `couriers` | the threads that tell receivers |
+//! | `watch` | the thread that looks at the clock, and sends couriers |
 
 mod book;
 mod conditions;
+mod couriers;
 mod delivery;
 mod event;
 mod fire;

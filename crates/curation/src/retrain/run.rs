@@ -182,6 +182,11 @@ impl Run {
         self.delivery.as_ref().filter(|_| waits)?.due_at()
     }
 
+    /// Where its receiver is.
+    pub(super) fn url(&self) -> Option<&str> {
+        self.delivery.as_ref().map(|delivery| &*delivery.url)
+    }
+
     /// Gives it to a worker; answers the token of the lease.
     pub(super) fn claim(
         &mut self,

@@ -1,9 +1,9 @@
-//! The thread that looks at the clock: it ends leases and waits that ran out, tells receivers, and has
-//! triggers judged when it is time.
+//! The thread that looks at the clock: it ends leases and waits that ran out, has couriers tell receivers,
+//! and has triggers judged when it is time.
 //!
-//! What must stay true: it holds nothing while it sends, so that no request waits for a receiver; what
-//! came of an attempt is noted before the next; it ends soon after it is told to, and what it was sending
-//! then is sent again at the next start, as the same event.
+//! What must stay true: nothing is held while a receiver is told, so that no request waits for one; what
+//! came of an attempt is noted before the next; the thread ends soon after it is told to, and what was
+//! being told then is told again at the next start, as the same event.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
@@ -15,10 +15,12 @@ use vermilion_engine::model::CollectionId;
 use vermilion_engine::{Error, ErrorKind, Result};
 
 use super::book::Book;
+use super::couriers::{Attempted, Couriers, Key};
 use super::event::event;
 use super::policy::Policy;
 use super::run::{Run, State};
 use super::webhook::{Message, Sender};
+use crate::retries::Retries;
 use crate::{Curation, Refusal};
 
 /// The clock is looked at so often, since it can be set while nobody waits for a moment near.
@@ -27,7 +29,7 @@ const LOOK_AFTER_MAX: f64 = 30.0;
 const LOOK_AFTER_MIN: f64 = 0.1;
 /// How soon the job is asked for again that could not begin.
 const AGAIN_AFTER: f64 = 0.5;
-/// How long whoever ends the thread waits for what it sends.
+/// How long whoever ends the thread waits for receivers that are being told.
 const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// What wakes the thread.
@@ -47,6 +49,10 @@ struct Rung {
     watched: BTreeSet<CollectionId>,
     /// Spaces whose triggers are to be judged.
     spaces: BTreeSet<CollectionId>,
+    /// Spaces whose triggers could not be judged.
+    retries: Retries,
+    /// What came of attempts to tell receivers, not noted yet.
+    attempted: Vec<Attempted>,
 }
 
 impl Bell {
@@ -83,6 +89,40 @@ impl Bell {
         std::mem::take(&mut self.state.lock().spaces)
     }
 
+    /// Says that the triggers of a space were judged.
+    pub(super) fn note_judged(&self, space: CollectionId) {
+        self.state.lock().retries.forget(space);
+    }
+
+    /// Says that the triggers of a space could not be judged: that is tried again later.
+    pub(super) fn note_failure(&self, space: CollectionId, now: f64) {
+        let mut state = self.state.lock();
+        state.retries.note_failure(space, now);
+        state.looks = true;
+        self.changed.notify_all();
+    }
+
+    /// Has triggers judged again that could not be; when to look again.
+    fn judge_again(&self, now: f64) -> Option<f64> {
+        let mut state = self.state.lock();
+        let (due, next) = state.retries.take_due(now);
+        state.spaces.extend(due);
+        next
+    }
+
+    /// Says what came of an attempt to tell a receiver.
+    pub(super) fn attempted(&self, attempted: Attempted) {
+        let mut state = self.state.lock();
+        state.attempted.push(attempted);
+        state.looks = true;
+        self.changed.notify_all();
+    }
+
+    /// What came of attempts since this was asked last.
+    pub(super) fn take_attempted(&self) -> Vec<Attempted> {
+        std::mem::take(&mut self.state.lock().attempted)
+    }
+
     pub(super) fn has_spaces(&self) -> bool {
         !self.state.lock().spaces.is_empty()
     }
@@ -102,10 +142,6 @@ impl Bell {
     pub(super) fn nap(&self, pause: Duration) {
         self.changed.wait_for(&mut self.state.lock(), pause);
     }
-
-    fn stops(&self) -> bool {
-        self.state.lock().stops
-    }
 }
 
 /// The thread, from outside.
@@ -123,7 +159,7 @@ impl Watch {
         let thread = std::thread::Builder::new()
             .name("vermilion-retrain".to_owned())
             .spawn(move || {
-                watch(&weak, &bell, &sender);
+                watch(&weak, &bell, Couriers::new(sender));
                 bell.state.lock().ended = true;
                 bell.changed.notify_all();
             })
@@ -156,28 +192,27 @@ impl Watch {
 }
 
 /// What the thread does.
-fn watch(weak: &Weak<Curation>, bell: &Bell, sender: &Sender) {
-    loop {
-        let Some(curation) = weak.upgrade() else {
-            return;
-        };
-        let (due, pause) = curation.look_at_clock();
-        drop(curation);
-        let Some(due) = due else {
-            if bell.wait(pause) {
-                continue;
-            }
-            return;
-        };
-        let came = sender.send(&due.message);
-        if bell.stops() {
-            return;
+fn watch(weak: &Weak<Curation>, bell: &Arc<Bell>, mut couriers: Couriers) {
+    while let Some(curation) = weak.upgrade() {
+        for attempted in bell.take_attempted() {
+            curation.note_attempt(&attempted);
+            couriers.is_back(&attempted.key);
         }
-        let Some(curation) = weak.upgrade() else {
-            return;
-        };
-        curation.note_attempt(&due, came);
+        let (due, pause) = curation.look_at_clock();
+        // What is due and has no place waits for the ring of a courier that is back.
+        for one in due {
+            if couriers.has_room(&one.key, &one.url)
+                && let Some(message) = curation.message(one.key)
+            {
+                couriers.send(bell, one.key, message);
+            }
+        }
+        drop(curation);
+        if !bell.wait(pause) {
+            break;
+        }
     }
+    couriers.join();
 }
 
 /// What is to be known of the telling of receivers.
@@ -192,31 +227,39 @@ pub(crate) struct Notifier {
 
 /// A receiver that is to be told now.
 #[derive(Debug)]
-struct DueMessage {
-    space: CollectionId,
-    number: u64,
-    message: Message,
+struct Due {
+    /// Since when.
+    at: f64,
+    key: Key,
+    url: String,
 }
 
 impl Curation {
-    /// Does what is due. Answers the receiver that has waited longest, and how many seconds to wait
-    /// where there is none.
-    fn look_at_clock(&self) -> (Option<DueMessage>, f64) {
+    /// Does what is due. Answers the receivers that are to be told, the one first that has waited longest,
+    /// and how many seconds to wait until something else is due.
+    fn look_at_clock(&self) -> (Vec<Due>, f64) {
         let now = self.now();
         let mut book = self.book.lock();
         self.settle_all(&mut book, now);
         let mut next = now + LOOK_AFTER_MAX;
-        let mut due: Option<(f64, CollectionId, u64)> = None;
+        let mut due = Vec::new();
         for (space, run) in book.open() {
             next = run.changes_at().map_or(next, |at| next.min(at));
-            let Some(at) = run.told_at().filter(|_| !book.is_silent()) else {
+            let key = (space, run.number);
+            let (Some(at), Some(url)) = (run.told_at(), run.url()) else {
                 continue;
             };
-            next = next.min(at);
-            if at <= now && due.is_none_or(|(other, ..)| at < other) {
-                due = Some((at, space, run.number));
+            if !book.may_tell(&key) {
+                continue;
             }
+            if at > now {
+                next = next.min(at);
+                continue;
+            }
+            let url = url.to_owned();
+            due.push(Due { at, key, url });
         }
+        due.sort_by(|a, b| a.at.total_cmp(&b.at));
         for space in book.spaces() {
             for trigger in book.triggers(space) {
                 let Some(at) = trigger
@@ -233,13 +276,13 @@ impl Curation {
                 }
             }
         }
-        let message =
-            due.and_then(|(_, space, number)| self.message(&mut book, space, number, now));
         drop(book);
+        let again = [self.bell.judge_again(now), self.begin_again(now)];
+        next = again.into_iter().flatten().fold(next, f64::min);
         if self.bell.has_spaces() && !self.begin_judging() {
             next = next.min(now + AGAIN_AFTER);
         }
-        (message, (next - now).max(LOOK_AFTER_MIN))
+        (due, (next - now).max(LOOK_AFTER_MIN))
     }
 
     /// What is to be known of the telling of receivers.
@@ -260,7 +303,7 @@ impl Curation {
         Ok(())
     }
 
-    /// Has every receiver that waits told at once.
+    /// Has every receiver that waits told at once; while others are told nothing, once.
     pub(crate) fn hurry_notifier(&self) {
         let now = self.now();
         let mut book = self.book.lock();
@@ -268,6 +311,7 @@ impl Curation {
         for (space, mut run) in open.collect::<Vec<_>>() {
             if let Some(delivery) = &mut run.delivery {
                 delivery.hurry(now);
+                book.hurry((space, run.number));
                 book.put_or_keep(&self.database, space, run);
             }
         }
@@ -302,15 +346,13 @@ impl Curation {
         }
     }
 
-    /// What a receiver is to be told; one whose trigger is gone is told nothing.
-    fn message(
-        &self,
-        book: &mut Book,
-        space: CollectionId,
-        number: u64,
-        now: f64,
-    ) -> Option<DueMessage> {
-        let run = book.run(space, number)?;
+    /// What a receiver is to be told now; one whose trigger is gone is told nothing.
+    fn message(&self, key: Key) -> Option<Message> {
+        let (space, number) = key;
+        let mut book = self.book.lock();
+        let run = book
+            .run(space, number)
+            .filter(|run| run.told_at().is_some())?;
         let trigger = run
             .trigger
             .as_deref()
@@ -322,38 +364,36 @@ impl Curation {
             return None;
         };
         let found = self.space_anywhere(space).ok()??;
-        let body = event(run, &found.collection, &found.embedding_set).to_string();
         let message = Message {
             webhook,
             event_id: run.event_id.clone(),
-            body,
-            at: now,
+            body: event(run, &found.collection, &found.embedding_set).to_string(),
+            at: self.now(),
         };
-        Some(DueMessage {
-            space,
-            number,
-            message,
-        })
+        book.note_told(&key);
+        Some(message)
     }
 
     /// Notes what came of an attempt.
-    fn note_attempt(&self, due: &DueMessage, came: Result<u16, String>) {
+    fn note_attempt(&self, attempted: &Attempted) {
         let mut chance = [0];
         // Without randomness attempts are spread less, which harms nobody.
         let _ = getrandom::fill(&mut chance);
+        let (space, number) = attempted.key;
         let mut book = self.book.lock();
-        let Some(mut run) = book.run(due.space, due.number).cloned() else {
+        let Some(mut run) = book.run(space, number).cloned() else {
             return;
         };
         let now = self.now();
         let Some(delivery) = &mut run.delivery else {
             return;
         };
-        let is_told = delivery.note(due.message.at, came, now, f64::from(chance[0]) / 256.0);
+        let chance = f64::from(chance[0]) / 256.0;
+        let is_told = delivery.note(attempted.at, attempted.came.clone(), now, chance);
         if is_told && run.state == State::Pending {
             run.state = State::Delivered;
         }
-        book.put_or_keep(&self.database, due.space, run);
+        book.put_or_keep(&self.database, space, run);
     }
 }
 

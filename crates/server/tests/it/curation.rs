@@ -406,3 +406,97 @@ fn tenants_and_databases_are_named_by_path_or_header_and_kept_apart() {
     let nowhere = "/curation/v1/tenants/default_tenant/databases/nowhere/log";
     assert_eq!(server.post(nowhere, &batch()).status, 404);
 }
+
+#[test]
+fn a_database_that_is_not_there_is_refused_wherever_spaces_are_listed() {
+    let server = TestServer::start();
+    for place in [
+        "tenants/none/databases/default_database",
+        "tenants/default_tenant/databases/none",
+    ] {
+        for route in ["spaces", "embeddingsets"] {
+            let answer = server.get(&format!("/curation/v1/{place}/{route}"));
+            refused(&answer, 404, "database_not_found", Some("database"));
+        }
+    }
+    let here = "/curation/v1/tenants/default_tenant/databases/default_database";
+    assert_eq!(server.get(&format!("{here}/spaces")).json()["total"], 0);
+    assert_eq!(
+        server.get(&format!("{here}/embeddingsets")).json(),
+        json!([])
+    );
+}
+
+/// The metadata of the record `a` of the space.
+fn of_a(server: &TestServer) -> Value {
+    records(server, &json!({"ids": ["a"]}))["metadatas"][0].clone()
+}
+
+#[test]
+fn an_input_that_the_model_meets_again_stays_in_the_training_data_it_was_promoted_to() {
+    let server = TestServer::start();
+    let met = json!({
+        "embedding_set": {"version": "7", "model": "m"}, "context": "production", "ids": ["a"],
+        "embeddings": [[1.0, 0.0]], "input_uris": ["file:///a"], "inference_classes": ["cat"],
+    });
+    assert_eq!(log(&server, &met).status, 201);
+    let space = server.get("/curation/v1/spaces").json()["spaces"][0]["space"].clone();
+    let labels = format!("/curation/v1/spaces/{}/labels", space.as_str().unwrap());
+    let label = json!({"ids": ["a"], "label_classes": ["dog"], "promote": "v2"});
+    assert_eq!(server.post(&labels, &label).status, 200);
+    for context in ["production", "triage"] {
+        let mut again = met.clone();
+        again["context"] = json!(context);
+        again["inference_classes"] = json!(["cow"]);
+        again["idempotency_key"] = json!(context);
+        assert_eq!(log(&server, &again).status, 201);
+        let kept = of_a(&server);
+        assert_eq!(kept["context"], "training", "{kept}");
+        assert_eq!(
+            (&kept["dataset"], &kept["label_class"]),
+            (&json!("v2"), &json!("dog"))
+        );
+        assert_eq!(kept["inference_class"], "cow");
+        // A repeat is known by what was told, not by what was left of it.
+        assert_eq!(log(&server, &again).status, 201);
+    }
+}
+
+#[test]
+fn when_a_record_was_observed_stands_until_it_is_told_anew() {
+    let server = TestServer::start();
+    let mut told = batch();
+    told["ids"] = json!(["a", "b"]);
+    told["observed_at"] = json!([1e9, null]);
+    assert_eq!(log(&server, &told).status, 201);
+    told.as_object_mut().unwrap().remove("observed_at");
+    told["label_classes"] = json!(["cow", "dog"]);
+    assert_eq!(log(&server, &told).status, 201);
+    let kept = of_a(&server);
+    assert_eq!(
+        (&kept["observed_at"], &kept["label_class"]),
+        (&json!(1e9), &json!("cow"))
+    );
+    told["observed_at"] = json!([2e9, null]);
+    assert_eq!(log(&server, &told).status, 201);
+    assert_eq!(of_a(&server)["observed_at"], json!(2e9));
+}
+
+#[test]
+fn a_space_whose_metadata_a_client_replaces_is_one_still() {
+    let server = TestServer::start();
+    assert_eq!(log(&server, &batch()).status, 201);
+    let space = server.get("/curation/v1/spaces").json()["spaces"][0].clone();
+    let path = format!(
+        "{DATABASE}/collections/{}",
+        space["collection_id"].as_str().unwrap()
+    );
+    let body = json!({"new_metadata": {"owner": "me"}});
+    assert_eq!(server.send("PUT", &path, Some(&body)).status, 200);
+    assert_eq!(log(&server, &batch()).json()["space"], space["space"]);
+    let collection = format!(
+        "{DATABASE}/collections/{}",
+        space["space"].as_str().unwrap()
+    );
+    assert_eq!(server.get(&collection).json()["metadata"]["owner"], "me");
+}

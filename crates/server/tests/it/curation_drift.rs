@@ -212,6 +212,8 @@ fn questions_about_drift_that_make_no_sense_are_refused() {
     log_hours(&server, 2, 2);
     for (query, status, code, field) in [
         ("from=7000", 422, "too_few_records", "from"),
+        ("from=9000000", 422, "too_few_records", "from"),
+        ("to=-5", 422, "too_few_records", "to"),
         (
             "reference=previous&from=0",
             422,
@@ -230,4 +232,28 @@ fn questions_about_drift_that_make_no_sense_are_refused() {
     ] {
         refused(&server.get(&path(query)), status, code, Some(field));
     }
+}
+
+#[test]
+fn a_timeline_has_buckets_that_are_long_enough_to_be_compared() {
+    let server = TestServer::start();
+    fill(&server, 0, 0);
+    let mut noise = Noise(5);
+    let ids: Vec<String> = (0..800).map(|n| format!("p-{n}")).collect();
+    let body = json!({
+        "space": "digits", "context": "production", "ids": ids, "input_uris": ids,
+        "embeddings": (0..800).map(|n| noise.near(n % 3, 0.2)).collect::<Vec<_>>(),
+        "observed_at": (0..800).map(|n| f64::from(n) * 46.0 * HOUR / 800.0).collect::<Vec<_>>(),
+    });
+    let answer = server.post("/curation/v1/log", &body);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let told = drift(&server, "");
+    let timeline = told["timeline"].as_array().unwrap();
+    assert_eq!(timeline.len(), 16, "{told}");
+    assert!(
+        timeline.iter().filter(|one| one["p"].is_number()).count() >= 15,
+        "{told}"
+    );
+    let asked = drift(&server, "bucket=1h");
+    assert_eq!(asked["timeline"].as_array().unwrap().len(), 46);
 }

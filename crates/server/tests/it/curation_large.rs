@@ -32,6 +32,36 @@ fn ready(server: &TestServer, asked: &Value) -> Value {
     })
 }
 
+/// Decides about two entries of a list that stands, whose first page is `old`: the others keep their places.
+fn decided_entries_are_told_no_more(server: &TestServer, old: &Value) {
+    let decided = [0, 6].map(|at| {
+        let page = ask(server, &json!({"n": 1, "skip": at})).json();
+        page["recommendations"][0]["id"].clone()
+    });
+    let body = json!({"ids": decided, "decision": "duplicate"});
+    let answer = server.post(&format!("{SPACE}/decisions"), &body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let page = |asked: &Value| {
+        let told = ask(server, asked).json();
+        let all = told["recommendations"].as_array().unwrap().iter();
+        let ranks: Vec<u64> = all.map(|one| one["rank"].as_u64().unwrap()).collect();
+        (ranks, told)
+    };
+    let (ranks, first) = page(&json!({"n": 5}));
+    assert_eq!(
+        (&ranks[..], &first["ready"]),
+        (&[2, 3, 4, 5, 6][..], &json!(false))
+    );
+    assert_eq!(
+        first["total"].as_u64(),
+        old["total"].as_u64().map(|total| total - 2)
+    );
+    let (ranks, _) = page(&json!({"n": 3, "cursor": first["cursor"]}));
+    assert_eq!(ranks, [8, 9, 10]);
+    let (ranks, _) = page(&json!({"n": 3, "cursor": old["cursor"]}));
+    assert_eq!(ranks, [6, 8, 9]);
+}
+
 #[test]
 fn list_of_a_large_space_is_made_by_the_job_and_told_with_what_it_is_of() {
     let server = TestServer::start();
@@ -83,6 +113,7 @@ fn list_of_a_large_space_is_made_by_the_job_and_told_with_what_it_is_of() {
     let next = ask(&server, &json!({"n": 5, "cursor": old["cursor"]}));
     assert_eq!(next.status, 200, "{}", next.text());
     assert_eq!(next.json()["recommendations"][0]["rank"], 6);
+    decided_entries_are_told_no_more(&server, &old);
     switch(&server, "lists/resume");
     let new = ready(&server, &json!({"n": 5}));
     assert!(seen(&new) > seen(&made));

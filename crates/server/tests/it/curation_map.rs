@@ -126,6 +126,27 @@ fn a_map_tells_the_fields_that_are_asked_for() {
         ("north", 1)
     );
     assert_eq!(batch.num_columns(), 7);
+    for own in ["id", "trouble,x", "y"] {
+        let answer = server.get(&format!("{SPACE}/map?fields={own}"));
+        refused(&answer, 400, "unknown_field", Some("fields"));
+    }
+    let listed = server.post(&format!("{SPACE}/recommendations"), &json!({"n": 1}));
+    assert_eq!(listed.status, 200, "{}", listed.text());
+    let first = &listed.json()["recommendations"][0];
+    let (_, batch) = map(&server, "fields=priority");
+    let ids = batch.column_by_name("id").unwrap().clone();
+    let ids = ids.as_string::<i32>();
+    let priority = batch.column_by_name("priority").unwrap().clone();
+    let priority = priority.as_primitive::<Float64Type>();
+    for at in 0..batch.num_rows() {
+        if first["id"] == ids.value(at) {
+            assert_eq!(json!(priority.value(at)), first["priority"]);
+        }
+        if ids.value(at).starts_with("t-") {
+            assert!(priority.is_null(at), "training is on no list");
+        }
+    }
+    assert!(priority.iter().flatten().count() > 0);
     let many: Vec<String> = (0..21).map(|n| format!("f{n}")).collect();
     let answer = server.get(&format!("{SPACE}/map?fields={}", many.join(",")));
     refused(&answer, 400, "out_of_range", Some("fields"));

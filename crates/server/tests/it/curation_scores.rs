@@ -513,3 +513,146 @@ fn records(server: &TestServer) -> u64 {
     let told = server.get("/curation/v1/status").json();
     told["spaces"][0]["records"].as_u64().unwrap()
 }
+
+#[test]
+fn a_first_batch_of_production_is_ranked_among_training_until_it_is_scored() {
+    let server = TestServer::start();
+    let paused = server.post("/curation/v1/service/scorer/pause", &json!({}));
+    assert_eq!(paused.status, 200, "{}", paused.text());
+    let mut noise = Noise(11);
+    let training: Vec<_> = (0..711)
+        .map(|n| {
+            (
+                format!("t-{n}"),
+                noise.near(n % 3, 0.2),
+                Some(CLASSES[n % 3]),
+            )
+        })
+        .collect();
+    log(&server, "training", &training);
+    let odd = |n: usize| n.is_multiple_of(10);
+    let rows: Vec<_> = (0..250)
+        .map(|n| {
+            (
+                format!("p-{n}"),
+                noise.near(if odd(n) { 5 } else { 0 }, 0.2),
+            )
+        })
+        .collect();
+    let told = assessed(&server, &rows);
+    let troubles: Vec<f64> = told
+        .iter()
+        .map(|one| one["trouble"].as_f64().unwrap())
+        .collect();
+    let of = |is_odd: bool| (0..250).filter(move |n| odd(*n) == is_odd);
+    let least = of(true).map(|n| troubles[n]).fold(1.0, f64::min);
+    let usual = of(false).map(|n| troubles[n]).sum::<f64>() / 225.0;
+    let above = of(false).filter(|n| troubles[*n] >= least).count();
+    assert!(
+        least > 0.8 && usual < 0.65 && above <= 5,
+        "{least} {usual} {above}"
+    );
+    let differ: std::collections::BTreeSet<u64> = troubles.iter().map(|t| t.to_bits()).collect();
+    assert!(differ.len() > 100, "{}", differ.len());
+}
+
+#[test]
+fn a_class_that_nobody_has_named_is_told_back_and_nothing_at_all_is_refused() {
+    let server = TestServer::start();
+    fill(&server, 30, 0);
+    let path = format!("{SPACE}/assess");
+    let vectors = json!({
+        "embeddings": [[0, 0, 0, 0, 0, 3, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]],
+        "inference_classes": ["zebra", null],
+    });
+    let told = server.post(&path, &vectors).json();
+    let [one, other] = [0, 1].map(|at| &told["assessments"][at]);
+    assert_eq!(
+        (&one["inferred_class"], &one["inferred_by"]),
+        (&json!("zebra"), &json!("model"))
+    );
+    let reasons = one["reasons"].to_string();
+    assert!(
+        reasons.contains("other examples of `zebra`") || reasons.contains("not `zebra`"),
+        "{reasons}"
+    );
+    assert_eq!(
+        (&other["inferred_class"], &other["inferred_by"]),
+        (&json!("a"), &json!("server"))
+    );
+    for nothing in [json!({}), json!({"embeddings": []})] {
+        refused(
+            &server.post(&path, &nothing),
+            400,
+            "empty_batch",
+            Some("embeddings"),
+        );
+    }
+}
+
+#[test]
+fn lists_in_any_order_tell_what_their_entries_cover_of_what_is_uncertain() {
+    let server = TestServer::start();
+    fill(&server, 200, 60);
+    let entries = |asked: Value| {
+        let told = recommend(&server, &asked);
+        told["recommendations"].as_array().unwrap().clone()
+    };
+    let coverage = |entry: &Value| entry["coverage"].as_f64().unwrap();
+    let best = entries(json!({"n": 20, "candidates": 1.0, "explain": false}));
+    let random = entries(json!({"n": 300, "objective": "random", "explain": false}));
+    assert_eq!(random.len(), 260);
+    assert!(
+        random
+            .iter()
+            .all(|one| one["drawn"] == true && one["priority"] == 0.0)
+    );
+    assert!(random.iter().map(coverage).is_sorted());
+    assert!(coverage(&random[0]) < 0.3, "{}", random[0]);
+    assert!(
+        coverage(&random[19]) < coverage(&best[19]),
+        "{} {}",
+        random[19],
+        best[19]
+    );
+    assert!(coverage(&random[259]) > 0.99, "{}", random[259]);
+    let other = entries(json!({"n": 300, "objective": "random", "seed": 7, "explain": false}));
+    assert_ne!(other[0]["id"], random[0]["id"]);
+    // What is drawn among others covers what is like it too, be it a candidate or not.
+    let asked = |candidates: f64| {
+        let asked =
+            json!({"n": 10, "random_share": 1.0, "candidates": candidates, "explain": false});
+        entries(asked)
+    };
+    let (few, all) = (asked(0.01), asked(1.0));
+    assert_eq!(few, all);
+    assert_eq!(few[9]["coverage"], random[9]["coverage"]);
+}
+
+#[test]
+fn decisions_are_taken_back_by_null_and_only_a_snooze_has_a_length() {
+    let server = TestServer::start();
+    fill(&server, 30, 0);
+    let decide = |body: Value| server.post(&format!("{SPACE}/decisions"), &body);
+    let decision = || explain(&server, "p-001")["decision"].clone();
+    assert_eq!(
+        decide(json!({"ids": ["p-001"], "decision": "junk"})).status,
+        200
+    );
+    assert_eq!(decision(), "junk");
+    let none = decide(json!({"ids": ["p-001"]}));
+    refused(&none, 400, "missing_field", Some("decision"));
+    assert_eq!(
+        decide(json!({"ids": ["p-001"], "decision": null})).status,
+        200
+    );
+    assert_eq!(decision(), Value::Null);
+    let both = json!({"ids": ["p-001"], "decision": null, "decisions": ["duplicate"]});
+    assert_eq!(decide(both).status, 200);
+    assert_eq!(decision(), "duplicate");
+    let long = json!({"ids": ["p-001"], "decision": "junk", "snooze_seconds": 60});
+    refused(&decide(long), 400, "unknown_field", Some("snooze_seconds"));
+    let some =
+        json!({"ids": ["p-001", "p-002"], "decisions": ["junk", "snoozed"], "snooze_seconds": 60});
+    assert_eq!(decide(some).status, 200);
+}

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vermilion_engine::Config;
 
-use crate::curation_scores::{fill, refused};
-use crate::harness::TestServer;
+use crate::curation_scores::{Noise, fill, refused};
+use crate::harness::{TestServer, wait_for};
 
 fn component(told: &Value, name: &str) -> Value {
     let all = told["components"].as_array().unwrap().iter();
@@ -148,4 +148,62 @@ fn what_has_no_switch_or_is_not_there_is_refused_by_name() {
         Some("job"),
     );
     refused(&post("jobs/none/cancel"), 404, "job_not_found", Some("job"));
+}
+
+/// Logs so many records of production, and training of three classes, into a space.
+fn fill_space(server: &TestServer, space: &str, production: usize) {
+    let mut noise = Noise(3);
+    for (context, count) in [("training", 30), ("production", production)] {
+        let ids: Vec<String> = (0..count).map(|n| format!("{context}-{n}")).collect();
+        let classes: Vec<&str> = (0..count).map(|n| ["a", "b", "c"][n % 3]).collect();
+        let vectors: Vec<_> = (0..count).map(|n| noise.near(n % 3, 0.2)).collect();
+        let body = json!({
+            "space": space, "context": context, "ids": ids, "input_uris": ids,
+            "embeddings": vectors,
+            "label_classes": (context == "training").then_some(&classes),
+            "inference_classes": (context == "production").then_some(&classes),
+        });
+        let answer = server.post("/curation/v1/log", &body);
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+}
+
+#[test]
+fn a_space_that_is_deleted_while_it_is_scored_is_no_failure_and_keeps_no_other_waiting() {
+    const RECORDS: usize = 4000;
+    let server = TestServer::start();
+    switch(&server, "scorer/pause");
+    for n in 0..3 {
+        fill_space(&server, &format!("large-{n}"), RECORDS);
+        fill_space(&server, &format!("small-{n}"), 20);
+    }
+    switch(&server, "scorer/resume");
+    // Each is deleted while the job is at it, or before it is.
+    for _ in 0..3 {
+        let name = wait_for("a large space that is being scored", || {
+            let told = status(&server);
+            let mut spaces = told["spaces"].as_array().unwrap().iter();
+            let begun = spaces.find(|space| {
+                let is_large = space["space"].as_str().unwrap().starts_with("large");
+                is_large && (1..RECORDS as u64).contains(&space["stale_records"].as_u64().unwrap())
+            });
+            begun.map(|space| space["space"].as_str().unwrap().to_owned())
+        });
+        let path = format!("/curation/v1/spaces/{name}");
+        assert_eq!(server.send("DELETE", &path, None).status, 200);
+    }
+    wait(&server, |told| {
+        let spaces = told["spaces"].as_array().unwrap();
+        let behind = |space: &Value| {
+            space["operations_behind"].as_u64().unwrap() + space["stale_records"].as_u64().unwrap()
+        };
+        spaces.len() == 3
+            && spaces.iter().all(|space| behind(space) == 0)
+            && component(told, "scorer")["running"] == 0
+    });
+    let told = status(&server);
+    for name in ["scorer", "lists", "triggers"] {
+        let one = component(&told, name);
+        assert_eq!(one["state"], "running", "{one}");
+    }
 }

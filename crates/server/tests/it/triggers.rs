@@ -263,6 +263,69 @@ fn a_paused_notifier_tells_nobody_until_it_is_resumed_also_after_a_restart() {
     assert_eq!(switch(&server, "run")["queue"], 0);
 }
 
+/// Begins a retraining of a new trigger with this receiver.
+fn fire(server: &TestServer, url: &str) -> Value {
+    let manual = json!({"type": "manual"});
+    let trigger = add(server, &json!({"policy": manual, "webhook": {"url": url}}));
+    let asked = json!({"trigger": trigger["id"]});
+    told(&server.post(&format!("{SPACE}/retrainings"), &asked), 201)
+}
+
+#[test]
+fn receivers_that_say_nothing_keep_waiting_nobody_but_each_other() {
+    let server = TestServer::start();
+    fill(&server);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = format!("http://{}/", silent.local_addr().unwrap());
+    for _ in 0..4 {
+        fire(&server, &dead);
+    }
+    let (url, seen) = receiver(&[500, 200]);
+    let begun = Instant::now();
+    let answered = fire(&server, &url);
+    seen.recv_timeout(Duration::from_secs(5)).unwrap();
+    seen.recv_timeout(Duration::from_secs(5)).unwrap();
+    wait_for("the note of it", || {
+        let all = retrainings(&server);
+        let of_it = all.iter().find(|one| one["id"] == answered["id"]).unwrap();
+        (of_it["state"] == "delivered").then_some(())
+    });
+    // Those that say nothing have 10 seconds each.
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
+    // Two were told there, none of them twice.
+    silent.set_nonblocking(true).unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| silent.accept().ok()).collect();
+    assert_eq!(told.len(), 2);
+}
+
+#[test]
+fn a_paused_notifier_tells_those_that_wait_once_when_it_is_run() {
+    let server = TestServer::start();
+    fill(&server);
+    let switch = |what: &str| {
+        let path = format!("/curation/v1/service/notifier/{what}");
+        told(&server.post(&path, &json!({})), 200)
+    };
+    switch("pause");
+    let (url, seen) = receiver(&[500, 200]);
+    fire(&server, &url);
+    assert!(seen.recv_timeout(Duration::from_millis(500)).is_err());
+    switch("run");
+    seen.recv_timeout(Duration::from_secs(5)).unwrap();
+    // It stays paused: what failed is tried again when somebody says so.
+    assert!(seen.recv_timeout(Duration::from_millis(2500)).is_err());
+    assert_eq!(retrainings(&server)[0]["delivery"]["attempts"], 1);
+    switch("run");
+    seen.recv_timeout(Duration::from_secs(5)).unwrap();
+    wait_for("the note of it", || {
+        (retrainings(&server)[0]["state"] == "delivered").then_some(())
+    });
+}
+
 #[test]
 fn a_server_stops_soon_although_a_receiver_says_nothing() {
     let mut server = TestServer::start();
