@@ -59,7 +59,11 @@ fn read_row(batch: &RecordBatch, at: usize) -> Result<Row, Refusal> {
                 let numbers = numbers.iter().map(|&number| number as f64);
                 Ok(Some(Scores::Dense(numbers.collect())))
             }
-            _ => Err(wrong("a column of lists of numbers")),
+            Cell::Str(text) => {
+                let some = serde_json::from_str(text).map(Some);
+                some.map_err(|_| wrong(r#"lists of numbers, or texts such as {"cat": 0.9}"#))
+            }
+            _ => Err(wrong("a column of lists of numbers, or of texts as JSON")),
         };
         match key {
             fields::CONTEXT => row.context = text()?,

@@ -2,11 +2,12 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use vermilion_engine::model::Value;
 
 use super::texts::{are_texts, texts};
@@ -18,10 +19,12 @@ use crate::records::{Cell, list_of};
 /// Reads the value of a row that is not null, or says what is wrong with it.
 pub(super) type Cells<'a> = Box<dyn Fn(usize) -> Result<Cell, &'static str> + 'a>;
 
-/// Refuses a column that metadata cannot hold.
-pub(super) fn check(column: &str, holds: &DataType) -> Result<(), ApiError> {
+/// Refuses a column that metadata cannot hold. One of a field of a log may be of moments, which are seconds
+/// since 1970 then.
+pub(super) fn check(column: &str, holds: &DataType, of_field: bool) -> Result<(), ApiError> {
     let allowed = match holds {
         DataType::Null => true,
+        DataType::Timestamp(..) => of_field,
         DataType::List(items) | DataType::LargeList(items) => is_scalar(items.data_type()),
         DataType::FixedSizeList(items, size) => *size >= 0 && is_scalar(items.data_type()),
         other => is_scalar(other),
@@ -35,6 +38,11 @@ pub(super) fn check(column: &str, holds: &DataType) -> Result<(), ApiError> {
         shown(holds)
     );
     Err(wrong_column(column, problem))
+}
+
+/// Seconds since 1970, from so many parts of a second.
+fn moment(parts: i64, in_a_second: f64) -> Value {
+    Value::Float(parts as f64 / in_a_second)
 }
 
 fn is_scalar(holds: &DataType) -> bool {
@@ -94,6 +102,18 @@ fn scalars(array: &ArrayRef) -> Cells<'_> {
         }
         DataType::Float32 => numbers!(Float32Type, |value| Value::Float(f64::from(value))),
         DataType::Float64 => numbers!(Float64Type, Value::Float),
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            numbers!(TimestampSecondType, |value: i64| moment(value, 1e0))
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            numbers!(TimestampMillisecondType, |value: i64| moment(value, 1e3))
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            numbers!(TimestampMicrosecondType, |value: i64| moment(value, 1e6))
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            numbers!(TimestampNanosecondType, |value: i64| moment(value, 1e9))
+        }
         _ => {
             let text = texts(array);
             Box::new(move |row| match text(row) {

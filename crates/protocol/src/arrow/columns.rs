@@ -111,7 +111,8 @@ impl Columns {
             let problem = format!("has a key that metadata cannot have: {}", shown(&problem));
             return Err(wrong_column(name, problem));
         }
-        cells::check(name, holds)?;
+        let is_field = is_field(name);
+        cells::check(name, holds, is_field)?;
         self.keys.push(KeyColumn {
             number,
             key: key.to_owned(),

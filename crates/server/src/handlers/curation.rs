@@ -155,12 +155,14 @@ impl FromRequest<App> for LogBody {
 
 /// What the query string of a log may say.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct OfABatch {
     space: Option<String>,
     embedding_set: Option<String>,
     context: Option<String>,
     dataset: Option<String>,
     metric: Option<String>,
+    class_names: Option<String>,
     idempotency_key: Option<String>,
     assess: Option<bool>,
 }
@@ -173,7 +175,17 @@ impl OfABatch {
                 Refusal::wrong("bad_embedding_set", message).field("embedding_set")
             })
         });
+        let names = self.class_names.map(|text| {
+            serde_json::from_str(&text).map_err(|error| {
+                let message =
+                    format!("The names of the classes are no list of texts as JSON: {error}.");
+                Refusal::wrong("wrong_type", message)
+                    .field("class_names")
+                    .hint(r#"such as ["cat","dog"]"#)
+            })
+        });
         Ok(body::Head {
+            class_names: names.transpose()?,
             space: self.space,
             embedding_set: set.transpose()?,
             context: self.context,

@@ -14,6 +14,7 @@ const OF_A_BATCH: &[&str] = &[
     "context",
     "dataset",
     "metric",
+    "class_names",
     "idempotency_key",
     "assess",
 ];

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray,
+    TimestampMillisecondArray,
 };
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema};
@@ -209,6 +210,34 @@ fn a_thumbnail_comes_back_as_it_was_told_in_any_form() {
     shown("a", "image/png", png);
     let page = server.get(&path("a").replace("records/a/thumbnail", "report?format=html"));
     assert_eq!(page.status, 200);
+}
+
+#[test]
+fn streams_tell_moments_and_the_classes_of_probabilities() {
+    let server = TestServer::start();
+    let columns = |probabilities: [&str; 2]| {
+        let times = TimestampMillisecondArray::from(vec![Some(1_500), None]).with_timezone("UTC");
+        stream(vec![
+            ("id", texts(["a", "b"])),
+            ("observed_at", Arc::new(times) as ArrayRef),
+            ("probabilities", texts(probabilities)),
+        ])
+    };
+    let path = format!("{ARROW_PATH}&class_names=%5B%22cat%22,%22dog%22%5D");
+    let told = columns([r#"{"dog": 0.75}"#, "[0.75, 0.25]"]);
+    let answer = send(&server, &path, ARROW, &told);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let found = records(&server, &json!({}))["metadatas"].clone();
+    assert_eq!(found[0]["observed_at"], 1.5);
+    assert_eq!(found[0]["inference_class"], "dog");
+    assert_eq!(found[1]["inference_class"], "cat");
+    assert_eq!(found[1]["probabilities"]["tokens"], json!(["cat", "dog"]));
+    for wrong in ["&class_names=cat", "&class_name=cat"] {
+        let answer = send(&server, &format!("{ARROW_PATH}{wrong}"), ARROW, &told);
+        assert_eq!(answer.status, 400, "{}", answer.text());
+    }
+    let answer = send(&server, &path, ARROW, &columns(["dog", "[1]"]));
+    refused(&answer, 400, "wrong_type", Some("probabilities"));
 }
 
 #[test]
