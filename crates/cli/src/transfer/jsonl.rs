@@ -17,6 +17,8 @@ use super::Record;
 use crate::failure::Failure;
 use crate::files;
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads records line by line.
 pub(crate) struct JsonlReader {
     input: Box<dyn BufRead>,
@@ -146,6 +148,10 @@ impl JsonlReader {
             self.line += 1;
             if count == 0 {
                 return Ok(false);
+            }
+            // Programs of Windows mark a file as UTF-8 by its first bytes.
+            if self.line == 1 && self.text.starts_with(BYTE_ORDER_MARK) {
+                self.text.drain(..BYTE_ORDER_MARK.len());
             }
             if !self.text.trim_ascii().is_empty() {
                 return Ok(true);

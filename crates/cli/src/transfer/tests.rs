@@ -148,6 +148,14 @@ fn formats_are_told_by_name() {
 }
 
 #[test]
+fn a_mark_of_the_byte_order_is_passed_over_at_the_beginning_alone() {
+    let line = r#"{"id":"a","embedding":[1]}"#;
+    assert_eq!(read(&format!("\u{feff}{line}\n")).unwrap().len(), 1);
+    let later = read(&format!("{line}\n\u{feff}{line}\n")).unwrap_err();
+    assert!(later.to_string().contains("line 2"), "{later}");
+}
+
+#[test]
 fn a_torn_line_is_no_record() {
     assert_eq!(
         id_of_line(b"{\"id\":\"a\",\"embedding\":[1]}"),
