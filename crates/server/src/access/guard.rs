@@ -14,7 +14,7 @@ use vermilion_protocol::ApiError;
 use super::{Identity, Need, Role, Scope};
 use crate::answer::Failure;
 use crate::app::App;
-use crate::handlers::curation::place_of;
+use crate::handlers::curation::{Refused, place_of};
 use crate::listen::Peer;
 use crate::observe::RequestId;
 use crate::routes::{CURATION, Route};
@@ -73,7 +73,9 @@ pub(crate) async fn guard(
     let id = request.extensions().get::<RequestId>().cloned();
     let peer = request.extensions().get::<Peer>().copied();
     let name = identity.as_ref().map(|identity| identity.name.clone());
-    let refused = refuse(&app, route.needs, identity.as_ref(), &place);
+    let of_curation = route.path.starts_with(CURATION);
+    let answer = move |error| answer(error, of_curation);
+    let refused = refuse(&app, route.needs, identity.as_ref(), &place, answer);
     let response = if let Some(refusal) = refused {
         refusal
     } else {
@@ -103,8 +105,22 @@ pub(crate) async fn guard(
     response
 }
 
+/// An error in the form that its routes have.
+fn answer(error: ApiError, of_curation: bool) -> Response {
+    if of_curation {
+        return Refused::from(error).into_response();
+    }
+    Failure(error).into_response()
+}
+
 /// The answer to a request that may not go on.
-fn refuse(app: &App, need: Need, identity: Option<&Identity>, place: &Place) -> Option<Response> {
+fn refuse(
+    app: &App,
+    need: Need,
+    identity: Option<&Identity>,
+    place: &Place,
+    answer: impl Fn(ApiError) -> Response,
+) -> Option<Response> {
     if need == Need::Nothing {
         return None;
     }
@@ -114,13 +130,13 @@ fn refuse(app: &App, need: Need, identity: Option<&Identity>, place: &Place) -> 
             "This server asks for an API key; send it as `Authorization: Bearer KEY`, as \
              `X-Chroma-Token: KEY`, or as the password of basic authentication",
         );
-        let mut response = Failure(error).into_response();
+        let mut response = answer(error);
         let ways = HeaderValue::from_static("Bearer, Basic realm=\"vermilion\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, ways);
         return Some(response);
     };
     if !need.is_met_by(identity, &place.tenant, &place.database) {
-        return Some(Failure(ApiError::new(403, forbidden(need, identity))).into_response());
+        return Some(answer(ApiError::new(403, forbidden(need, identity))));
     }
     let over = app
         .rates
@@ -131,7 +147,7 @@ fn refuse(app: &App, need: Need, identity: Option<&Identity>, place: &Place) -> 
             429,
             "This tenant has sent as many requests as it may send in a second; retry later",
         );
-        let mut response = Failure(error).into_response();
+        let mut response = answer(error);
         let second = HeaderValue::from_static("1");
         response.headers_mut().insert(RETRY_AFTER, second);
         response

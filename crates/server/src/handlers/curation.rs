@@ -40,6 +40,8 @@ impl From<Refusal> for Refused {
 impl From<ApiError> for Refused {
     fn from(error: ApiError) -> Self {
         let code = match error.status {
+            401 => "no_key",
+            403 => "forbidden",
             408 => "timeout",
             413 => "too_large",
             415 => "unsupported_media_type",

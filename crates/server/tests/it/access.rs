@@ -221,8 +221,21 @@ fn names_in_headers_reach_no_farther_than_names_in_the_path() {
         let answer = server
             .connect()
             .request("GET", "/curation/v1/spaces", &headers, b"");
+        if answer.status == 403 {
+            // In the form of all refusals of curation.
+            let told = answer.json();
+            assert_eq!(
+                (&told["error"], &told["field"]),
+                (&json!("forbidden"), &json!(null))
+            );
+        }
         answer.status
     };
+    let nobody = server.get("/curation/v1/spaces");
+    assert_eq!(
+        (nobody.status, &nobody.json()["error"]),
+        (401, &json!("no_key"))
+    );
     assert_eq!(ask(&[]), 200);
     assert_eq!(ask(&["x-vermilion-database: other"]), 403);
     assert_eq!(ask(&["x-vermilion-tenant: other"]), 403);
