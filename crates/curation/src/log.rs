@@ -165,6 +165,9 @@ impl Curation {
         let met: Vec<bool> = (0..batch.len()).map(is_met).collect();
         let asked = (0..batch.len()).filter(|&row| met[row] || !timed[row]);
         let asked: Vec<String> = asked.map(|row| batch.ids.get(row).to_owned()).collect();
+        if asked.is_empty() {
+            return Ok(batch);
+        }
         let found = self.fetch_metadatas(space, &asked)?;
         if found.ids.is_empty() {
             return Ok(batch);

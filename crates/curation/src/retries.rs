@@ -13,6 +13,13 @@ const PAUSE_SECONDS: f64 = 10.0;
 /// The longest pause.
 const PAUSE_MAX: f64 = 3600.0;
 
+/// How long to wait after so many attempts, from 1 on: `first` seconds after the first, then twice as long each
+/// time, up to an hour.
+pub(crate) fn pause(first: f64, attempts: u32) -> f64 {
+    let doublings = attempts.saturating_sub(1).min(30);
+    (first * f64::from(1_u32 << doublings)).min(PAUSE_MAX)
+}
+
 /// How often a space failed, and when it is tried again: seconds since 1970.
 #[derive(Clone, Copy, Debug, Default)]
 struct Failure {
@@ -30,9 +37,8 @@ impl Retries {
     /// Notes that a space failed.
     pub(crate) fn note_failure(&mut self, space: CollectionId, now: f64) {
         let failure = self.failures.entry(space).or_default();
-        let doublings = failure.attempts.min(30);
         failure.attempts += 1;
-        failure.at = now + (PAUSE_SECONDS * f64::from(1_u32 << doublings)).min(PAUSE_MAX);
+        failure.at = now + pause(PAUSE_SECONDS, failure.attempts);
     }
 
     /// Forgets the failures of a space.

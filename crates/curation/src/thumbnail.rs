@@ -4,6 +4,8 @@
 //! wherever the record goes and any client shows it. What it is a picture of is read from its first bytes
 //! and never taken from who sent it: nothing that a browser would run is ever answered as what it is.
 
+use std::collections::HashMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, Error};
@@ -133,19 +135,19 @@ impl Curation {
     pub fn thumbnail(&self, place: &Place, name: &str, id: &str) -> Result<Thumbnail> {
         let space = self.space(place, name)?;
         let mut found = self.thumbnails(&space, &[id.to_owned()])?;
-        let (_, found) = found.pop().ok_or_else(|| no_record(id))?;
+        let found = found.remove(id).ok_or_else(|| no_record(id))?;
         found.ok_or_else(|| {
             let message = format!("The record `{id}` has no thumbnail.");
             Refusal::new(404, "no_thumbnail", message).hint("log it again with `thumbnail`")
         })
     }
 
-    /// Those of `ids` that are records of the space, each with its thumbnail, in no order.
+    /// Those of `ids` that are records of the space, each with its thumbnail.
     pub(crate) fn thumbnails(
         &self,
         space: &Space,
         ids: &[String],
-    ) -> Result<Vec<(String, Option<Thumbnail>)>> {
+    ) -> Result<HashMap<String, Option<Thumbnail>>> {
         let found = self.fetch_documents(space, ids)?;
         let documents = found.documents.unwrap_or_default();
         let ids = found.ids.iter().map(str::to_owned).enumerate();

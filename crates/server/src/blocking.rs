@@ -253,7 +253,7 @@ impl Blocking {
     {
         let brief = self.brief.clone();
         let asker = self.answers.asker();
-        let leaving = Leaving(asker.clone());
+        let _leaving = Leaving(asker.clone());
         let timed = move || {
             let begun = Instant::now();
             let done = asker.serve(read);
@@ -266,7 +266,6 @@ impl Blocking {
         }
         let read = self.run(Work::Read, timed);
         let done = tokio::time::timeout(self.read_timeout, read).await;
-        drop(leaving);
         done.unwrap_or_else(|_| Err(too_long(self.read_timeout)))
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::transfer::{cannot_reach, encoded, reach, refusal};
+use crate::transfer::{broke_off, cannot_reach, encoded, reach, refusal};
 
 /// The longest pause between two looks at a run.
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(2);
@@ -97,7 +97,7 @@ fn read(url: &str, response: Response) -> Result<Value, Failure> {
     let mut response = response.map_err(|error| cannot_reach(url, &error))?;
     let status = response.status().as_u16();
     let body = response.body_mut().read_to_vec();
-    let body = body.map_err(|error| Failure::new(format!("{url} broke off: {error}")))?;
+    let body = body.map_err(|error| broke_off(url, &error))?;
     if !(200..300).contains(&status) {
         return Err(refusal(status, &body));
     }

@@ -55,7 +55,7 @@ pub(crate) fn curation(asked: &Curation) -> Result<(), Failure> {
             tell(asked, &told, || show::assessments(&told))
         }
         CurationCommand::Spaces => {
-            let spaces = spaces(&server)?;
+            let spaces = all(&server, "/spaces", "spaces")?;
             tell(asked, &spaces, || show::spaces(&spaces))
         }
         CurationCommand::Inspect { space } => {
@@ -113,7 +113,7 @@ fn trigger(asked: &Curation, server: &Server, what: &TriggerCommand) -> Result<(
             tell(asked, &made, || show::made_trigger(&made))
         }
         TriggerCommand::List { space } => {
-            let found = triggers::list(server, space)?;
+            let found = all(server, &path(space, "/triggers"), "triggers")?;
             tell(asked, &found, || show::triggers(&found))
         }
         TriggerCommand::Remove { space, trigger } => {
@@ -197,16 +197,16 @@ fn report(
         .map_err(|error| Failure::from(error).context(format!("cannot write {}", file.display())))
 }
 
-/// Every space, page by page.
-fn spaces(server: &Server) -> Result<Value, Failure> {
+/// Every entry of a listing, page by page, as its `member`.
+fn all(server: &Server, listing: &str, member: &str) -> Result<Value, Failure> {
     let mut found: Vec<Value> = Vec::new();
     loop {
-        let page = server.get(&format!("/spaces?limit=100&offset={}", found.len()))?;
-        let spaces = page["spaces"].as_array().cloned().unwrap_or_default();
-        let is_last = spaces.is_empty();
-        found.extend(spaces);
+        let page = server.get(&format!("{listing}?limit=100&offset={}", found.len()))?;
+        let entries = page[member].as_array().cloned().unwrap_or_default();
+        let is_last = entries.is_empty();
+        found.extend(entries);
         if is_last || found.len() as u64 >= page["total"].as_u64().unwrap_or(0) {
-            return Ok(json!({"total": found.len(), "spaces": found}));
+            return Ok(json!({"total": found.len(), member: found}));
         }
     }
 }

@@ -3,14 +3,13 @@
 //! What must stay true: a busy server is asked again, which nothing here changes anything by; a refusal
 //! is shown in the server's own words, with the field, the record and the hint.
 
-use std::fmt::Display;
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
 use crate::arguments::Curation;
 use crate::failure::Failure;
-use crate::transfer::{cannot_reach, encoded, patiently, reach};
+use crate::transfer::{broke_off, cannot_reach, encoded, patiently, reach};
 
 /// What is answered while something large is made for the first time.
 pub(super) const MADE_LATER: u16 = 202;
@@ -81,14 +80,16 @@ impl Server {
             .call()
             .map_err(|error| cannot_reach(&url, &error))?;
         let status = response.status().as_u16();
-        let broke = |error: &dyn Display| Failure::new(format!("{url} broke off: {error}"));
         let body = response.body_mut().with_config().limit(u64::MAX);
         if status != 200 {
-            let body = body.read_to_vec().map_err(|error| broke(&error))?;
+            let body = body
+                .read_to_vec()
+                .map_err(|error| broke_off(&url, &error))?;
             return Ok((status, Err(read(&body))));
         }
         let mut file = make()?;
-        let bytes = io::copy(&mut body.reader(), &mut file).map_err(|error| broke(&error))?;
+        let copied = io::copy(&mut body.reader(), &mut file);
+        let bytes = copied.map_err(|error| broke_off(&url, &error))?;
         file.flush()?;
         Ok((status, Ok(bytes)))
     }
@@ -111,7 +112,7 @@ impl Server {
             .send(body.to_string())
             .map_err(|error| cannot_reach(&url, &error))?;
         let answer = response.body_mut().read_to_vec();
-        let answer = answer.map_err(|error| Failure::new(format!("{url} broke off: {error}")))?;
+        let answer = answer.map_err(|error| broke_off(&url, &error))?;
         Ok((response.status().as_u16(), read(&answer)))
     }
 

@@ -8,9 +8,6 @@ use crate::arguments::{NewTrigger, RetrainList, RetrainStart};
 use crate::failure::Failure;
 use crate::transfer::encoded;
 
-/// Entries of a page.
-const PAGE: usize = 100;
-
 /// Makes a trigger.
 pub(super) fn add(server: &Server, asked: &NewTrigger) -> Result<Value, Failure> {
     let policy: Value = serde_json::from_str(&asked.policy).map_err(|error| {
@@ -29,21 +26,6 @@ pub(super) fn add(server: &Server, asked: &NewTrigger) -> Result<Value, Failure>
     }
     let (status, answer) = server.try_post_once(&path(&asked.space, "/triggers"), &body)?;
     server::taken(status, answer)
-}
-
-/// Every trigger of a space.
-pub(super) fn list(server: &Server, space: &str) -> Result<Value, Failure> {
-    let mut found: Vec<Value> = Vec::new();
-    loop {
-        let query = format!("/triggers?limit={PAGE}&offset={}", found.len());
-        let page = server.get(&path(space, &query))?;
-        let triggers = page["triggers"].as_array().cloned().unwrap_or_default();
-        let is_last = triggers.len() < PAGE;
-        found.extend(triggers);
-        if is_last {
-            return Ok(json!({"triggers": found, "total": found.len()}));
-        }
-    }
 }
 
 /// Ends a trigger; its retrainings stay.

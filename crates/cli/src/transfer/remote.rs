@@ -337,7 +337,7 @@ pub(crate) fn patiently(
             .with_config()
             .limit(u64::MAX)
             .read_to_vec();
-        let body = body.map_err(|error| Failure::new(format!("{url} broke off: {error}")))?;
+        let body = body.map_err(|error| broke_off(url, &error))?;
         if !matches!(status, 429 | 503 | 504) || attempt == ATTEMPTS {
             return Ok((status, body));
         }
@@ -351,6 +351,11 @@ pub(crate) fn patiently(
 pub(crate) fn cannot_reach(url: &str, error: &ureq::Error) -> Failure {
     Failure::new(format!("cannot reach {url}: {error}"))
         .hint("is the server running? `vermilion serve` starts one")
+}
+
+/// The failure where an answer began and did not end.
+pub(crate) fn broke_off(url: &str, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format!("{url} broke off: {error}"))
 }
 
 /// What a server refused, in its own words.

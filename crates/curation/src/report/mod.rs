@@ -19,8 +19,6 @@ mod plots;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-
 use serde_json::{Map, Value as Json, json};
 
 use crate::drift::AskedDrift;
@@ -29,7 +27,7 @@ use crate::issues::{AskedConfusion, AskedIssues};
 use crate::recommend::Asked;
 use crate::retrain::Which;
 use crate::spaces::{Place, Space};
-use crate::{Curation, Refusal, Result, Thumbnail};
+use crate::{Curation, Refusal, Result};
 
 /// Entries of the list that are told with their reasons.
 const TOLD_ENTRIES: usize = 25;
@@ -161,7 +159,6 @@ impl Curation {
         let ids = entries.iter().filter_map(|one| one["id"].as_str());
         let ids: Vec<String> = ids.map(str::to_owned).collect();
         let found = self.thumbnails(space, &ids)?;
-        let found: HashMap<String, Option<Thumbnail>> = found.into_iter().collect();
         for entry in entries {
             let found = entry["id"].as_str().and_then(|id| found.get(id)?.as_ref());
             if let Some(found) = found.filter(|found| found.is_picture()) {

@@ -5,12 +5,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use crate::retries::pause;
+
 /// Attempts that are shown.
 const SHOWN: usize = 10;
 /// The pause after the first attempt; each further one is twice as long.
 const PAUSE_SECONDS: f64 = 1.0;
-/// The longest pause.
-const PAUSE_MAX: f64 = 3600.0;
 
 /// See the head of this file. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,8 +101,7 @@ impl Delivery {
             self.state = Progress::Delivered;
             self.delivered_at = Some(now);
         } else {
-            let doublings = self.attempts.saturating_sub(1).min(30);
-            let pause = (PAUSE_SECONDS * f64::from(1_u32 << doublings)).min(PAUSE_MAX);
+            let pause = pause(PAUSE_SECONDS, self.attempts);
             self.next_at = now + pause * (0.5 + chance / 2.0);
         }
         is_told

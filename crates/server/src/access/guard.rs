@@ -66,14 +66,14 @@ pub(crate) async fn guard(
 ) -> Response {
     let Guarded { app, route } = guarded;
     let mut place = Place::of(&params);
-    if route.path.starts_with(CURATION) {
+    let of_curation = route.path.starts_with(CURATION);
+    if of_curation {
         place = place.or_named_by(request.headers());
     }
     let identity = app.identify(request.headers());
     let id = request.extensions().get::<RequestId>().cloned();
     let peer = request.extensions().get::<Peer>().copied();
     let name = identity.as_ref().map(|identity| identity.name.clone());
-    let of_curation = route.path.starts_with(CURATION);
     let answer = move |error| answer(error, of_curation);
     let refused = refuse(&app, route.needs, identity.as_ref(), &place, answer);
     let response = if let Some(refusal) = refused {
