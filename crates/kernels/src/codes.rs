@@ -8,7 +8,7 @@
 //! row i in its low half and those of row i + 16 in its high half, the first dimension lowest, a
 //! bit set where the number is not negative. After the lines come 32 offsets and 32 slopes, `f32`,
 //! little-endian. A row's bound for a query is
-//! `offset + slope * (base - step * (sum of the table's entries for its lines))`; a row whose
+//! `times * offset + slope * (base - step * (sum of the table's entries for its lines))`; a row whose
 //! offset is infinite is never reported.
 //!
 //! A row of 8-bit levels is one byte a dimension. A row of 4-bit levels has 32 bytes for each
@@ -92,6 +92,8 @@ pub struct Scan<'a> {
     pub base: f32,
     /// See the bound in the module's text.
     pub step: f32,
+    /// See the bound in the module's text; not below 0.
+    pub times: f32,
 }
 
 /// A row that [`scan_blocks`] reports.

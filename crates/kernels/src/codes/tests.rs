@@ -41,6 +41,7 @@ fn expected(
     table: &[u8],
     base: f32,
     step: f32,
+    times: f32,
     blocks: &[u8],
     admitted: Option<&[u32]>,
 ) -> Vec<(bool, f64)> {
@@ -60,7 +61,7 @@ fn expected(
                 f64::from(f32::from_le_bytes(bytes))
             };
             let terms = f64::from(base) - f64::from(step) * f64::from(sum);
-            let bound = factor(slot) + factor(slot + BLOCK_ROWS) * terms;
+            let bound = f64::from(times) * factor(slot) + factor(slot + BLOCK_ROWS) * terms;
             rows.push((
                 admitted.is_none_or(|words| words[at] >> slot & 1 == 1),
                 bound,
@@ -86,13 +87,15 @@ fn check_scan(kernels: &Kernels, dimension: usize, count: usize, seed: u64, mask
         })
         .collect();
     let admitted = masked.then_some(&words[..]);
-    let rows = expected(&table, base, 2.0 * step, &blocks, admitted);
+    let times = [1.0, 0.25, 0.0][seed as usize % 3];
+    let rows = expected(&table, base, 2.0 * step, times, &blocks, admitted);
     let mut sorted: Vec<f64> = rows.iter().map(|row| row.1).collect();
     sorted.sort_by(f64::total_cmp);
     let scan = Scan {
         table: &table,
         base,
         step: 2.0 * step,
+        times,
     };
     for limit in [
         f32::INFINITY,
@@ -220,6 +223,7 @@ fn sums_of_very_long_lines_do_not_overflow() {
             table: &table,
             base: 0.0,
             step,
+            times: 1.0,
         };
         let mut found = Vec::new();
         kernels.scan_blocks(&scan, &block, None, -65_000.0, &mut found);
@@ -261,20 +265,19 @@ fn a_row_with_an_infinite_offset_is_never_reported() {
         );
     }
     let table = vec![1; line_bytes(64)];
-    let scan = Scan {
-        table: &table,
-        base: 1.0,
-        step: 1.0,
-    };
-    for kernels in available() {
+    for (kernels, times) in available()
+        .into_iter()
+        .flat_map(|one| [(one, 0.0), (one, 1.0)])
+    {
+        let scan = Scan {
+            table: &table,
+            base: 1.0,
+            step: 1.0,
+            times,
+        };
         let mut found = Vec::new();
         kernels.scan_blocks(&scan, &block, None, f32::INFINITY, &mut found);
-        assert_eq!(
-            found,
-            [Survivor {
-                slot: 3,
-                bound: 1.0
-            }]
-        );
+        let bound = times;
+        assert_eq!(found, [Survivor { slot: 3, bound }]);
     }
 }

@@ -20,7 +20,7 @@ fn block_bounds(scan: &Scan<'_>, record: &[u8], limit: f32, bounds: &mut [f32; B
     for (at, bound) in bounds.iter_mut().enumerate() {
         let offset = f32::from_le_bytes(offsets[at]);
         let slope = f32::from_le_bytes(slopes[at]);
-        *bound = offset + slope * (scan.base - scan.step * sums[at] as f32);
+        *bound = scan.times * offset + slope * (scan.base - scan.step * sums[at] as f32);
         below |= u32::from(*bound < limit) << at;
     }
     below

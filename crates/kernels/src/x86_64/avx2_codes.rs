@@ -9,9 +9,9 @@ use std::arch::x86_64::{
     _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cvtepi8_epi16,
     _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtepu16_epi32, _mm256_extracti128_si256,
     _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_maddubs_epi16, _mm256_movemask_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16,
-    _mm256_storeu_ps, _mm256_sub_epi16,
+    _mm256_maddubs_epi16, _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
+    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_sub_epi16,
 };
 
 use crate::codes::bodies::code_kernels;
@@ -91,6 +91,7 @@ fn block_bounds(scan: &Scan<'_>, block: &[u8], limit: f32, bounds: &mut [f32; BL
     }
     let base = _mm256_set1_ps(scan.base);
     let step = _mm256_set1_ps(scan.step);
+    let times = _mm256_set1_ps(scan.times);
     let limit = _mm256_set1_ps(limit);
     let mut below = 0;
     for (at, total) in totals.into_iter().enumerate() {
@@ -102,7 +103,7 @@ fn block_bounds(scan: &Scan<'_>, block: &[u8], limit: f32, bounds: &mut [f32; BL
             let offsets = _mm256_loadu_ps(factors.as_ptr().cast());
             let slopes = _mm256_loadu_ps(factors.as_ptr().add(FACTOR_BYTES / 2).cast());
             let terms = _mm256_fnmadd_ps(step, _mm256_cvtepi32_ps(total), base);
-            let values = _mm256_fmadd_ps(slopes, terms, offsets);
+            let values = _mm256_fmadd_ps(slopes, terms, _mm256_mul_ps(times, offsets));
             _mm256_storeu_ps(bounds.as_mut_ptr().add(at * 8), values);
             let mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(values, limit));
             mask.cast_unsigned() << (at * 8)

@@ -8,9 +8,9 @@ use std::arch::x86_64::{
     __m512i, _CMP_LT_OQ, _mm256_and_si256, _mm256_dpbusd_epi32, _mm256_loadu_si256,
     _mm256_set1_epi8, _mm256_setzero_si256, _mm256_srli_epi16, _mm512_add_epi32,
     _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_permutexvar_epi8, _mm512_reduce_add_epi32,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_srli_epi16,
-    _mm512_storeu_ps, _mm512_ternarylogic_epi32,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_permutexvar_epi8,
+    _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_si512, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_ternarylogic_epi32,
 };
 
 use crate::codes::bodies::code_kernels;
@@ -84,6 +84,7 @@ fn bounds_of_sums(
 ) -> u32 {
     let base = _mm512_set1_ps(scan.base);
     let step = _mm512_set1_ps(scan.step);
+    let times = _mm512_set1_ps(scan.times);
     let limit = _mm512_set1_ps(limit);
     let mut below = 0;
     for (half, sums) in halves.into_iter().enumerate() {
@@ -95,7 +96,7 @@ fn bounds_of_sums(
             let offsets = _mm512_loadu_ps(factors.as_ptr().cast());
             let slopes = _mm512_loadu_ps(factors.as_ptr().add(FACTOR_BYTES / 2).cast());
             let terms = _mm512_fnmadd_ps(step, _mm512_cvtepi32_ps(sums), base);
-            let values = _mm512_fmadd_ps(slopes, terms, offsets);
+            let values = _mm512_fmadd_ps(slopes, terms, _mm512_mul_ps(times, offsets));
             _mm512_storeu_ps(bounds.as_mut_ptr().add(half * 16), values);
             u32::from(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(values, limit)) << (half * 16)
         };

@@ -12,7 +12,7 @@ use vermilion_kernels::codes::{
 };
 
 use bytes::Bytes;
-use vermilion_kernels::{prefetch, squared_norm};
+use vermilion_kernels::{inner_product, prefetch, squared_norm};
 
 use super::layout::{Header, Knobs, LEVEL_FACTOR_BYTES, NO_ROW, RECALLS, Sections, VectorIndex};
 use super::mean::usual_mean;
@@ -230,6 +230,7 @@ impl<'a> Coder<'a> {
         let mut header = Header {
             dimension: self.dimension,
             space: self.options.space,
+            has_mean_products: self.options.space == Space::Ip,
             bits: self.options.bits,
             rows: self.count() as u32,
             partitions: parting.rows.len() as u32,
@@ -330,7 +331,7 @@ impl<'a> Coder<'a> {
         } else {
             0.0
         };
-        put_floats(factors, &[self.offset(squared, zero), slope]);
+        put_floats(factors, &[self.offset(residual, squared, zero), slope]);
     }
 
     /// Writes signs and factors of a vector relative to `centroid`, which is itself relative to the
@@ -346,7 +347,7 @@ impl<'a> Coder<'a> {
         let squared = squared_norm(residual);
         let sizes = encode_signs(residual, block, slot);
         let slope = if sizes > 0.0 { squared / sizes } else { 0.0 };
-        let mut offset = self.offset(squared, zero);
+        let mut offset = self.offset(residual, squared, zero);
         if let Some(centroid) = centroid
             && self.options.space != Space::Ip
         {
@@ -360,12 +361,13 @@ impl<'a> Coder<'a> {
         }
     }
 
-    /// What a row's score begins with, from its squared distance to the centre of its code.
+    /// What a row's score begins with: its squared distance to the centre of its code, or by inner
+    /// product what of it the mean tells.
     /// Between a vector of zeros and one of length 1 the cosine is 0, as for a squared distance
     /// of 2; the code says 1.
-    fn offset(&self, squared: f32, zero: bool) -> f32 {
+    fn offset(&self, residual: &[f32], squared: f32, zero: bool) -> f32 {
         match self.options.space {
-            Space::Ip => 0.0,
+            Space::Ip => -2.0 * inner_product(residual, &self.mean),
             Space::L2 | Space::Cosine => squared + if zero { 1.0 } else { 0.0 },
         }
     }

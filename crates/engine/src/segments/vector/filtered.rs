@@ -11,12 +11,8 @@ use super::best::Best;
 use super::layout::VectorIndex;
 use super::mask::{Mask, bits};
 use super::search::{BlockRun, Effort, Prepared};
-use super::walk::Visit;
+use super::walk::{PASSED_OVER_MAX, Visit};
 use crate::Result;
-
-/// Partitions in turn that are not worth a search, after which none is looked for: they come by
-/// the distances of their centroids, and their radii differ.
-const PASSED_OVER_MAX: usize = 8;
 
 /// A mask whose rows are at most so many times as dense in the partitions that have some, as rows
 /// picked by chance would be, has little to do with the vectors.

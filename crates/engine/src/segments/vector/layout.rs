@@ -78,6 +78,8 @@ const NO_GAP: f32 = 0.0;
 pub(super) struct Header {
     pub(super) dimension: usize,
     pub(super) space: Space,
+    /// Whether offsets say what a row's product with the mean is, in inner product space.
+    pub(super) has_mean_products: bool,
     pub(super) bits: LevelBits,
     pub(super) rows: u32,
     pub(super) partitions: u32,
@@ -155,7 +157,7 @@ impl Header {
         let space = match self.space {
             Space::L2 => 0,
             Space::Cosine => 1,
-            Space::Ip => 2,
+            Space::Ip => 2 + u32::from(self.has_mean_products),
         };
         let bits = match self.bits {
             LevelBits::Four => 4,
@@ -218,7 +220,7 @@ impl Header {
         let space = match word(2) {
             0 => Space::L2,
             1 => Space::Cosine,
-            2 => Space::Ip,
+            2 | 3 => Space::Ip,
             other => return Err(corrupted(format!("there is no space with number {other}"))),
         };
         let bits = match word(3) {
@@ -230,6 +232,7 @@ impl Header {
         let header = Self {
             dimension: word(1) as usize,
             space,
+            has_mean_products: word(2) == 3,
             bits,
             rows: word(4),
             partitions: word(5),

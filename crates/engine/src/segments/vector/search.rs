@@ -65,6 +65,8 @@ pub struct Effort {
     pub(super) reach: Reach,
     /// See [`Knobs::cosine`].
     pub(super) cosine: f32,
+    /// Whether more rows are wanted than the reach was calibrated for.
+    pub(super) is_wide: bool,
 }
 
 impl Effort {
@@ -82,6 +84,10 @@ pub(super) struct Prepared {
     quantised: Quantised,
     /// What the score of levels begins with: the score of the mean.
     pub(super) level_base: f32,
+    /// What offsets count: 1, but by inner product how often the mean is in the query.
+    offset_times: f32,
+    /// The length of what codes are multiplied with, by inner product.
+    length: f32,
 }
 
 impl Prepared {
@@ -92,7 +98,8 @@ impl Prepared {
         let [offset, slope] = [0, 1].map(|at| f32::from_le_bytes(factors[at]));
         let dot = dot_levels(codes, bits, &self.whole) as f32;
         let middle = (bits.half() - 0.5) * self.quantised.sum as f32;
-        offset + self.level_base - 2.0 * self.quantised.scale * slope * (dot - middle)
+        self.offset_times * offset + self.level_base
+            - 2.0 * self.quantised.scale * slope * (dot - middle)
     }
 }
 
@@ -197,6 +204,7 @@ impl VectorIndex {
             depth: k.saturating_add(extra).min(self.header.rows as usize),
             reach: Reach::new(&knobs),
             cosine: knobs.cosine,
+            is_wide: k > NEIGHBOURS,
         }
     }
 
@@ -229,15 +237,7 @@ impl VectorIndex {
         }
         relative.resize(padded, 0.0);
         self.rotation.apply(&mut relative);
-        let level_base = if self.header.space == Space::Ip {
-            -2.0 * inner_product(&relative, &self.mean)
-        } else {
-            relative
-                .iter_mut()
-                .zip(&self.mean)
-                .for_each(|(number, mean)| *number -= mean);
-            squared_norm(&relative)
-        };
+        let (level_base, offset_times) = self.part_from_mean(&mut relative);
         let mut table = vec![0; line_bytes(padded)];
         let table_scale = scan_table(&relative, &mut table);
         let mut whole = vec![0; padded];
@@ -247,7 +247,33 @@ impl VectorIndex {
             table_scale,
             whole,
             level_base,
+            offset_times,
+            length: squared_norm(&relative).sqrt(),
         }
+    }
+
+    /// Takes from `query`, turned, what a row's product with the mean tells exactly, and leaves what
+    /// codes estimate: the less that is, the better they do. Gives the score of the mean, and what
+    /// offsets count.
+    fn part_from_mean(&self, query: &mut [f32]) -> (f32, f32) {
+        let take = |times: f32, query: &mut [f32]| {
+            let numbers = query.iter_mut().zip(&self.mean);
+            numbers.for_each(|(number, mean)| *number -= times * mean);
+        };
+        if self.header.space != Space::Ip {
+            take(1.0, query);
+            return (squared_norm(query), 1.0);
+        }
+        let product = inner_product(query, &self.mean);
+        let times = product / squared_norm(&self.mean);
+        // An offset that counts less than nothing would turn that of a place without a row around.
+        let times = if self.header.has_mean_products && times.is_finite() {
+            times.max(0.0)
+        } else {
+            0.0
+        };
+        take(times, query);
+        (-2.0 * product, times)
     }
 
     /// The score of the row in `slot` by its levels.
@@ -341,7 +367,7 @@ impl VectorIndex {
     ) -> Scan<'q> {
         let padded = self.header.padded() as f32;
         let radius = match self.header.space {
-            Space::Ip => 1.0,
+            Space::Ip => query.length,
             Space::L2 | Space::Cosine => farness(score),
         };
         let spread = self.spreads[partition] * radius / (padded - 1.0).sqrt();
@@ -349,6 +375,7 @@ impl VectorIndex {
             table: &query.table,
             base: 2.0 * query.table_scale.sizes - 2.0 * deviations * spread,
             step: 4.0 * query.table_scale.step,
+            times: query.offset_times,
         }
     }
 

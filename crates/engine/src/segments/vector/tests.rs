@@ -179,7 +179,7 @@ proptest! {
             }
         }
         let reach = Reach { probes: 1, gap: f32::INFINITY };
-        let effort = Effort { deviations: 1e4, depth, reach, cosine: f32::INFINITY };
+        let effort = Effort { deviations: 1e4, depth, reach, cosine: f32::INFINITY, is_wide: false };
         let mask = index.mask(&mask).unwrap();
         let (mut found, mut expected) = (Best::new(depth), Best::new(depth));
         index.search_partitions(&prepared, &effort, Some(&mask), &mut found).unwrap();
@@ -247,6 +247,87 @@ fn a_mask_of_rows_far_from_the_query_keeps_its_recall() {
         let found = recall(&index, &rows, 0.95, Some(&mask));
         assert!(found >= 0.95, "{partitions} partitions, clumps: {found}");
     }
+}
+
+#[test]
+fn many_rows_are_found_in_full_number_and_with_their_recall() {
+    let waves = waves(20_000, 24);
+    let clumps = clumps(3, 12_000, 24, 40);
+    for (rows, space) in [
+        (&waves, Space::L2),
+        (&clumps, Space::L2),
+        (&clumps, Space::Cosine),
+        (&clumps, Space::Ip),
+    ] {
+        let index = built(rows, 24, &BuildOptions::new(space));
+        for k in [30, 100, 700] {
+            let (mut hits, mut wanted) = (0, 0);
+            for at in Random::new(6).sample(12, index.rows() as usize) {
+                let query: Vec<f32> = rows[at * 24..(at + 1) * 24]
+                    .iter()
+                    .map(|number| number + 0.001)
+                    .collect();
+                let truth = exact(rows, &query, space, None);
+                let options = SearchOptions {
+                    k,
+                    recall: 0.95,
+                    mask: None,
+                };
+                let found = search(&index, rows, &query, &options);
+                assert_eq!(found.len(), k, "{space:?}");
+                let near = |one: &&Candidate| one.distance <= truth[k - 1].distance;
+                hits += found.iter().filter(near).count();
+                wanted += k;
+            }
+            let recall = hits as f64 / wanted as f64;
+            assert!(recall >= 0.95, "{space:?} {k}: {recall}");
+        }
+    }
+}
+
+/// Points of waves: where one is tells in which of many narrow partitions the next are.
+fn waves(rows: usize, dimension: usize) -> Vec<f32> {
+    let mut random = Random::new(8);
+    let mut number = || random.below(1_000_001) as f32 / 1e6;
+    let wave = |length: f32, from: f32| {
+        (0..dimension).map(move |at| {
+            (std::f32::consts::TAU * length * at as f32 / dimension as f32 + from).sin()
+        })
+    };
+    let each = (0..rows).flat_map(|_| wave(1.0 + 3.0 * number(), std::f32::consts::TAU * number()));
+    each.collect()
+}
+
+#[test]
+fn products_with_vectors_that_are_mostly_the_same_keep_their_recall() {
+    // Of 64 numbers four differ; what they have in common is far longer.
+    let mut rows = clumps(9, 9_000, 64, 9_000);
+    for (at, number) in rows.iter_mut().enumerate() {
+        if at % 64 >= 4 {
+            *number = 7.0;
+        }
+    }
+    let index = built(&rows, 64, &BuildOptions::new(Space::Ip));
+    assert!(recall(&index, &rows, 0.95, None) >= 0.95);
+    let depth = index.effort(10, 0.95).depth();
+    assert!(depth < 60, "{depth} candidates for ten rows");
+    // An index made before offsets said what the mean tells goes without.
+    let bytes = build(&rows, 64, &BuildOptions::new(Space::Ip), &|| true);
+    let mut bytes = bytes.unwrap().unwrap();
+    assert_eq!(bytes[16], 3);
+    bytes[16] = 2;
+    let index = opened(bytes.clone(), &bytes).unwrap();
+    let found = search(
+        &index,
+        &rows,
+        &rows[..64],
+        &SearchOptions {
+            k: 10,
+            recall: 0.999,
+            mask: None,
+        },
+    );
+    assert_eq!(found.len(), 10);
 }
 
 #[test]
