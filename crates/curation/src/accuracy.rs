@@ -1,7 +1,8 @@
 //! How likely the model is right about a record, by its signals.
 //!
 //! What must stay true: it is fitted on records of the reference, each as if it were not of it, once for
-//! each epoch; where a person has said what a record is, that counts.
+//! each epoch; what a model says that knows their labels by heart is left out; where a person has said
+//! what a record is, that counts.
 
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ pub(crate) struct Correctness {
     model: CorrectnessModel,
     /// The share of the records that it was fitted on about which the model is right.
     accuracy: f64,
+    /// Whether the model knows the labels of the reference by heart, so that what it said of them does not count.
+    is_by_heart: bool,
     /// The novelty above which a record is newer than 99 % of the reference.
     new_above: Option<f32>,
 }
@@ -45,6 +48,11 @@ impl Correctness {
     /// How often the model is right about records of the reference.
     pub(crate) fn accuracy_of_training(&self) -> f64 {
         self.accuracy
+    }
+
+    /// Whether what the model said of the reference does not count.
+    pub(crate) fn is_by_heart(&self) -> bool {
+        self.is_by_heart
     }
 
     /// Whether a record is newer than 99 % of the reference.
@@ -89,6 +97,7 @@ impl Curation {
                 epoch: held_out.epoch,
                 model,
                 accuracy: right.iter().filter(|right| **right).count() as f64 / right.len() as f64,
+                is_by_heart: held_out.is_by_heart,
                 new_above: sketches
                     .sketch(Signal::Novelty)
                     .percentiles()

@@ -4,6 +4,7 @@
 //! and the epoch that it is as of, and what could not be computed is named.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -114,6 +115,28 @@ struct Subject {
     unheard: Option<String>,
 }
 
+/// A desk as a request finds it.
+pub(crate) struct InStep {
+    pub(crate) desk: Arc<Desk>,
+    /// Whether it has seen everything that the log had when it was asked for.
+    pub(crate) is_read: bool,
+    /// Whether all of that is scored that has scores.
+    pub(crate) is_scored: bool,
+}
+
+impl InStep {
+    /// Whether what is made of it is of the records as they are.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_read && self.is_scored
+    }
+}
+
+/// The refusal of what is asked of a space that is being read, so many records of it so far.
+pub(crate) fn being_read(rows: usize) -> Refusal {
+    let message = format!("The space is being read, {rows} records so far.");
+    Refusal::new(503, "not_ready", message).hint("retry in a second")
+}
+
 /// The refusal of whatever needs training data.
 pub(crate) fn no_reference() -> Refusal {
     let message = "The space has no labelled training records yet.";
@@ -125,7 +148,7 @@ pub(crate) fn no_reference() -> Refusal {
 impl Curation {
     /// The desk of a space, in step with all that is acknowledged and scored as far as one request
     /// may take; the job does the rest. Refused while a large space is read for the first time.
-    pub(crate) fn ready_desk(&self, space: &Space) -> Result<std::sync::Arc<Desk>> {
+    pub(crate) fn ready_desk(&self, space: &Space) -> Result<InStep> {
         let desk = self.desk(space);
         if !self.follow_at_once(space, &desk)? {
             let (seen, rows) = {
@@ -133,26 +156,33 @@ impl Curation {
                 (state.as_of, state.rows.len())
             };
             if seen == 0 {
-                let message = format!("The space is being read, {rows} records so far.");
-                return Err(Refusal::new(503, "not_ready", message).hint("retry in a second"));
+                return Err(being_read(rows));
             }
-            return Ok(desk);
+            return Ok(InStep {
+                desk,
+                is_read: false,
+                is_scored: false,
+            });
         }
-        let stale = {
+        let (stale, epoch) = {
             let state = desk.state.lock();
-            if state.reference.is_some() {
-                state.stale()
-            } else {
-                0
-            }
+            let stale = state.reference.as_ref().map_or(0, |_| state.stale());
+            (stale, state.epoch)
         };
-        if stale <= SCORED_AT_ONCE {
+        let is_scored = if stale <= SCORED_AT_ONCE {
             self.score(space, &desk, &|| true)?;
+            // What came since then is none of the request's, unless all is to be scored anew.
+            desk.state.lock().epoch == epoch
         } else {
             self.score_held_out(space, &desk, &|| true)?;
             self.wake(space);
-        }
-        Ok(desk)
+            false
+        };
+        Ok(InStep {
+            desk,
+            is_read: true,
+            is_scored,
+        })
     }
 
     /// Assesses vectors that are not stored. `told` has `embeddings`, and what the model said of them.
@@ -179,7 +209,7 @@ impl Curation {
             .enumerate()
             .map(|(at, row)| said_of(row, &told.head, at))
             .collect::<Result<Vec<_>>>()?;
-        let desk = self.ready_desk(&space)?;
+        let desk = self.ready_desk(&space)?.desk;
         if desk.state.lock().reference.is_none() {
             return Err(no_reference());
         }
@@ -320,7 +350,7 @@ impl Curation {
     /// Everything that is known of one record.
     pub fn explain(&self, place: &Place, name: &str, id: &str) -> Result<Json> {
         let space = self.space(place, name)?;
-        let desk = self.ready_desk(&space)?;
+        let desk = self.ready_desk(&space)?.desk;
         let found = self.fetch(&space, &[id.to_owned()])?;
         if found.ids.is_empty() {
             return Err(no_record(id));
@@ -369,6 +399,14 @@ impl Curation {
     }
 }
 
+/// The refusal of a dataset that no record has.
+pub(crate) fn no_dataset(name: &str, field: &str) -> Refusal {
+    let message = format!("There is no dataset `{name}`.");
+    Refusal::new(404, "dataset_not_found", message)
+        .field(field)
+        .hint("GET /spaces/{space} tells the datasets of a space")
+}
+
 /// The refusal of a record that is not there.
 pub(crate) fn no_record(id: &str) -> Refusal {
     Refusal::new(
@@ -406,6 +444,11 @@ fn assessment(
             }
         })
         .collect();
+    let among = if percentiles.from_training() {
+        "of training"
+    } else {
+        "of what production sees"
+    };
     let value = trouble.value;
     let named = |class: u32| state.classes.name(class).to_owned();
     let class = subject.unheard.clone().or(signals.inferred.map(named));
@@ -424,20 +467,20 @@ fn assessment(
         provisional: None,
         training_recommended: value.is_some_and(|value| value >= RECOMMENDED_FROM),
         not_useful: value.is_some_and(|value| value < NOT_USEFUL_BELOW),
-        reasons: reasons(state, signals, class.as_deref(), near, &parts),
+        reasons: reasons(state, signals, class.as_deref(), near, (&parts, among)),
         inferred_class: class,
         parts,
         nearest_training,
     }
 }
 
-/// Why a record is where it is, in words.
+/// Why a record is where it is, in words; `among` says of what its ranks are.
 fn reasons(
     state: &State,
     signals: &Signals,
     class: Option<&str>,
     near: &Near,
-    parts: &BTreeMap<&'static str, Part>,
+    (parts, among): (&BTreeMap<&'static str, Part>, &str),
 ) -> Vec<String> {
     let rank = |signal: Signal| parts.get(signal.name()).map_or(0.0, |part| part.percentile);
     let percent = |rank: f64| format!("{:.0} %", rank * 100.0);
@@ -468,13 +511,13 @@ fn reasons(
     }
     if rank(Signal::Novelty) >= STRIKING {
         reasons.push(format!(
-            "farther from all training records than {} of what production sees",
+            "farther from all training records than {} {among}",
             percent(rank(Signal::Novelty))
         ));
     }
     if rank(Signal::ClassDistance) >= STRIKING {
         reasons.push(format!(
-            "less like other examples of `{class}` than {} of what production sees",
+            "less like other examples of `{class}` than {} {among}",
             percent(rank(Signal::ClassDistance))
         ));
     }

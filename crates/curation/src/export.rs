@@ -311,18 +311,28 @@ impl Curation {
 
     /// Whether all of it was taken, as with the others.
     fn export_list(&self, space: &Space, put: Put<'_>) -> Result<bool> {
-        let desk = self.ready_desk(space)?;
-        if desk.state.lock().reference.is_none() {
+        let ready = self.ready_desk(space)?;
+        let desk = &ready.desk;
+        let (has_reference, stale) = {
+            let state = desk.state.lock();
+            (state.reference.is_some(), state.stale())
+        };
+        if has_reference && !ready.is_whole() {
+            let message =
+                format!("The list waits for records to be read and {stale} to be scored.");
+            return Err(Refusal::new(429, "busy", message).hint("retry in a while"));
+        }
+        if !has_reference {
             return Err(no_reference());
         }
         // One list, whatever is written meanwhile.
         let wanted = usual()?;
-        let found = self.list(space, &desk, &wanted, false)?;
+        let found = self.list(space, &ready, &wanted, false)?;
         let Some(list) = &found.list else {
             let message = "The list of this space is not made yet.";
             return Err(Refusal::new(429, "busy", message).hint("retry in a while"));
         };
-        let open = self.open_entries(&desk, &found, &wanted);
+        let open = self.open_entries(desk, &found, &wanted);
         if open.is_empty() {
             return put(&[]);
         }

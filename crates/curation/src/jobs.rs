@@ -289,8 +289,11 @@ impl Curation {
         if scored > 0 {
             self.bell.wrote(space.collection.id);
         }
-        if self.is_list_due(desk) {
+        if self.is_list_due(desk) || desk.lists.lock().wants() {
             self.wake_lists(space);
+        }
+        if desk.studies.wants() {
+            self.wake_studies(space);
         }
         Ok(scored)
     }

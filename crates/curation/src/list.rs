@@ -16,6 +16,7 @@ use vermilion_engine::model::{Consistency, Filter, GetRequest, RecordSelection};
 use vermilion_scores::{Coverage, PriorityOptions, Selection, radius};
 
 use self::columns::{Columns, Sight};
+use crate::assess::InStep;
 use crate::desk::{CHUNK, Desk, Sought, of_context};
 use crate::fields::Context;
 use crate::recommend::usual;
@@ -122,6 +123,11 @@ impl Lists {
         self.made.truncate(LISTS_MAX);
     }
 
+    /// Whether the job is to make one.
+    pub(crate) fn wants(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
     /// Has the job make a list.
     fn want(&mut self, wanted: &Wanted) {
         self.wanted.retain(|known| known.key != wanted.key);
@@ -138,15 +144,18 @@ impl Lists {
 
 impl Curation {
     /// The list of a space that is wanted: the one that was made last if nothing has moved since, else a new
-    /// one. Of a large space the job makes that, unless the last one is to stand a while and nobody insists.
+    /// one. Of a large space the job makes that, unless the last one is to stand a while and nobody insists;
+    /// of one that is not read or scored to the end, nobody does yet.
     pub(crate) fn list(
         &self,
         space: &Space,
-        desk: &Desk,
+        ready: &InStep,
         wanted: &Wanted,
         insists: bool,
     ) -> Result<Found> {
-        if desk.state.lock().count(Context::Production) <= LISTED_AT_ONCE {
+        let desk = &*ready.desk;
+        let is_small = desk.state.lock().count(Context::Production) <= LISTED_AT_ONCE;
+        if is_small && ready.is_whole() {
             return Ok(Found {
                 list: self.list_while(space, desk, wanted, &|| true)?,
                 is_ready: true,
@@ -155,9 +164,10 @@ impl Curation {
         }
         let now = self.now();
         let known = desk.lists.lock().get(&wanted.key);
-        let is_ready = known.as_ref().is_some_and(|list| list.holds(desk, now));
+        let holds = |list: &Arc<List>| list.holds(desk, now);
+        let is_ready = ready.is_whole() && known.as_ref().is_some_and(holds);
         let stands = |list: &Arc<List>| !insists && now - list.made.0 < STANDS * list.made.1;
-        if !is_ready && !known.as_ref().is_some_and(stands) {
+        if !is_small && !is_ready && !known.as_ref().is_some_and(stands) {
             desk.lists.lock().want(wanted);
             self.wake_lists(space);
         }
@@ -177,6 +187,10 @@ impl Curation {
         desk: &Desk,
         go_on: &dyn Fn() -> bool,
     ) -> Result<usize> {
+        // The scorer wakes it again.
+        if !desk.state.lock().is_mostly_scored() {
+            return Ok(0);
+        }
         let mut made = usize::from(self.keep_list(space, desk, go_on)?);
         while go_on() {
             let wanted = desk.lists.lock().wanted.last().cloned();

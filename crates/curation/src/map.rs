@@ -121,8 +121,9 @@ impl Curation {
                 .hint(format!("{FIELDS_MAX} at most")));
         }
         let space = self.space(at, name)?;
-        let desk = self.ready_desk(&space)?;
-        let studied = self.study::<Map>(&space, &desk)?;
+        let ready = self.ready_desk(&space)?;
+        let desk = &ready.desk;
+        let studied = self.study::<Map>(&space, &ready)?;
         let Some((version, map)) = studied.found else {
             return Ok(MapStream { stream: None });
         };
@@ -143,10 +144,10 @@ impl Curation {
         let mut own = Vec::new();
         for name in names {
             if name == "priority" {
-                columns.push((name.to_owned(), priorities(&desk, &map)?));
+                columns.push((name.to_owned(), priorities(desk, &map)?));
                 continue;
             }
-            match self.field(&desk, &map, name) {
+            match self.field(desk, &map, name) {
                 Some(cells) => columns.push((name.to_owned(), cells)),
                 None => own.push(name),
             }
@@ -155,7 +156,7 @@ impl Curation {
         let notes = [
             ("epoch", version.epoch.to_string()),
             ("as_of_seq", version.as_of.to_string()),
-            ("ready", studied.is_ready.to_string()),
+            ("ready", (studied.is_ready && ready.is_whole()).to_string()),
         ];
         let stream = write_columns(columns, &notes)
             .map_err(|error| Refusal::new(error.status, "internal", error.message))?;

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use vermilion_protocol::filters;
 use vermilion_scores::{Objective, PriorityOptions};
 
-use crate::assess::{AsOf, no_reference};
-use crate::desk::{Decision, Desk};
+use crate::assess::{AsOf, no_dataset, no_reference};
+use crate::desk::{Decision, Desk, State};
 use crate::key::{canonical, hexadecimal};
 use crate::list::{ENTRIES_MAX, Entry, Found, List, Wanted};
 use crate::spaces::{Place, Space};
@@ -90,14 +90,18 @@ impl Curation {
                 .field("n")
                 .hint(format!("{PAGE_MAX} at most; `cursor` leads on")));
         }
-        let desk = self.ready_desk(&space)?;
+        let ready = self.ready_desk(&space)?;
+        let desk = &ready.desk;
         let degraded = desk.state.lock().reference.is_none();
         if degraded && asked.allow_degraded != Some(true) {
             let refusal = no_reference();
             let hint = "log labelled training records, or set `allow_degraded`";
             return Err(refusal.hint(hint));
         }
-        let found = self.list(&space, &desk, &wanted, asked.refresh == Some(true))?;
+        if ready.is_read {
+            known_datasets(&desk.state.lock(), &wanted)?;
+        }
+        let found = self.list(&space, &ready, &wanted, asked.refresh == Some(true))?;
         let Some(list) = &found.list else {
             let as_of = AsOf::of(&desk.state.lock());
             return Ok(found.page(&as_of, (&[], None), 0, None));
@@ -110,7 +114,7 @@ impl Curation {
             Some(cursor) => place_of(cursor, &mark)?,
             None => asked.skip.unwrap_or(0),
         };
-        let open = self.open_entries(&desk, &found, &wanted);
+        let open = self.open_entries(desk, &found, &wanted);
         let first = open.partition_point(|at| *at < from);
         let rest = &open[first..];
         let page = &rest[..n.min(rest.len())];
@@ -241,6 +245,13 @@ impl Found {
             is_made: list.is_some(),
         }
     }
+}
+
+/// Refuses datasets that no record has.
+fn known_datasets(state: &State, wanted: &Wanted) -> Result<()> {
+    let mut named = wanted.datasets.iter().flatten();
+    let unknown = named.find(|name| !state.has_dataset(name));
+    unknown.map_or(Ok(()), |name| Err(no_dataset(name, "datasets")))
 }
 
 /// Where a cursor leads, if it is of the list marked `mark`.

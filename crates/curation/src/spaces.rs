@@ -2,7 +2,7 @@
 //!
 //! What must stay true: what makes a collection a space is in the metadata of the collection, so that
 //! it goes where the collection goes and ends where it ends. A fork of a space is a space of its own
-//! name; the embedding set leads to the first.
+//! name; the embedding set leads to the one that is no fork, and to none where that does not tell.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,9 +17,11 @@ use vermilion_engine::{Database, ErrorKind, Result as EngineResult};
 use vermilion_protocol::names::check_collection_name;
 
 use crate::body::Head;
+use crate::desk::EPOCHS;
 use crate::expiry::RETENTION;
 use crate::fields::{self, Context};
 use crate::key::{canonical, embedding_set_key};
+use crate::retrain::{Listed, PAGE_MAX, page};
 use crate::{Curation, Refusal, Result};
 
 /// The key of a collection's metadata that holds its embedding set as canonical JSON.
@@ -147,18 +149,18 @@ impl Curation {
         let named = self
             .database
             .collection(&place.tenant, &place.database, name);
-        let named = named.ok().and_then(Space::of);
-        named
-            .or_else(|| self.space_of_key(place, name))
-            .ok_or_else(|| {
-                Refusal::new(
-                    404,
-                    "space_not_found",
-                    format!("There is no space `{name}`."),
-                )
-                .field("space")
-                .hint("the name of a space or its embedding_set_key; GET /spaces lists them")
-            })
+        if let Some(space) = named.ok().and_then(Space::of) {
+            return Ok(space);
+        }
+        self.space_of_key(place, name)?.ok_or_else(|| {
+            Refusal::new(
+                404,
+                "space_not_found",
+                format!("There is no space `{name}`."),
+            )
+            .field("space")
+            .hint("the name of a space or its embedding_set_key; GET /spaces lists them")
+        })
     }
 
     /// Refuses a place that is not there.
@@ -175,7 +177,8 @@ impl Curation {
     }
 
     /// Spaces of a database, by name, and how many there are.
-    pub fn spaces(&self, place: &Place, page: Page) -> Result<(Vec<SpaceSummary>, usize)> {
+    pub fn spaces(&self, place: &Place, asked: Listed) -> Result<(Vec<SpaceSummary>, usize)> {
+        let page = page(asked.limit, asked.offset)?;
         self.expect_place(place)?;
         let all = self.all_spaces(place)?;
         let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
@@ -188,10 +191,14 @@ impl Curation {
         Ok((told?, all.len()))
     }
 
-    /// Embedding sets with their keys and spaces, by name.
-    pub fn embedding_sets(&self, place: &Place) -> Result<Json> {
+    /// Embedding sets with their keys and spaces, by name; as many as a page may have unless fewer are asked for.
+    pub fn embedding_sets(&self, place: &Place, asked: Listed) -> Result<Json> {
+        let page = page(asked.limit.or(Some(PAGE_MAX)), asked.offset)?;
         self.expect_place(place)?;
-        let sets = self.all_spaces(place)?.into_iter().map(|space| {
+        let all = self.all_spaces(place)?.into_iter();
+        let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
+        let all = all.skip(page.offset as usize).take(limit);
+        let sets = all.map(|space| {
             json!({
                 "embedding_set": space.embedding_set,
                 "embedding_set_key": space.embedding_set_key,
@@ -208,7 +215,7 @@ impl Curation {
         self.database
             .delete_collection(&place.tenant, &place.database, name)?;
         self.clear_desk(space.collection.id);
-        for kind in [DATASETS, BATCHES, RETENTION] {
+        for kind in [DATASETS, BATCHES, RETENTION, EPOCHS] {
             for document in self.database.documents(kind, &space.document_key(""))? {
                 self.database.delete_document(kind, &document.key)?;
             }
@@ -227,8 +234,8 @@ impl Curation {
         Ok(spaces)
     }
 
-    /// The space of a key: of several, which forks make, the one that is no fork, else the first.
-    fn space_of_key(&self, place: &Place, key: &str) -> Option<Space> {
+    /// The space of a key: of several, which forks make, the one that is no fork. Refused where that does not tell.
+    fn space_of_key(&self, place: &Place, key: &str) -> Result<Option<Space>> {
         let known = (place.clone(), key.to_owned());
         let id = self.found.lock().get(&known).copied();
         if let Some(id) = id {
@@ -240,23 +247,23 @@ impl Curation {
             let found = self.database.collection_by_id(scope);
             let found = found.ok().and_then(Space::of);
             if let Some(space) = found.filter(|space| space.embedding_set_key == key) {
-                return Some(space);
+                return Ok(Some(space));
             }
         }
-        let all = self.all_spaces(place).ok()?;
-        let mut of_key = all
-            .into_iter()
-            .filter(|space| space.embedding_set_key == key);
-        let first = of_key.next()?;
-        let space = if first.collection.origins.is_empty() {
-            first
-        } else {
-            of_key
-                .find(|space| space.collection.origins.is_empty())
-                .unwrap_or(first)
-        };
-        self.found.lock().insert(known, space.collection.id);
-        Some(space)
+        // Where the place is not there, whoever makes a space says so.
+        let all = self.all_spaces(place).unwrap_or_default().into_iter();
+        let of_key: Vec<Space> = all.filter(|one| one.embedding_set_key == key).collect();
+        let is_first = |space: &&Space| space.collection.origins.is_empty();
+        let firsts: Vec<&Space> = of_key.iter().filter(is_first).collect();
+        match (&firsts[..], &of_key[..]) {
+            (_, []) => Ok(None),
+            ([first], _) => {
+                self.found.lock().insert(known, first.collection.id);
+                Ok(Some((*first).clone()))
+            }
+            ([], [fork]) => Ok(Some(fork.clone())),
+            _ => Err(ambiguous(key, &of_key)),
+        }
     }
 
     /// The space that the head of a log means, where it is there already.
@@ -278,16 +285,18 @@ impl Curation {
                     .field("embedding_set")
                     .hint("`embedding_set`, any JSON object, or `space`, a name"));
             };
-            return Ok(self.space_of_key(place, &key));
+            return self.space_of_key(place, &key);
         };
-        let found = self.space(place, name).ok();
-        let elsewhere = key
-            .as_ref()
-            .and_then(|key| self.space_of_key(place, key))
-            .filter(|other| {
-                let same = |space: &Space| space.embedding_set_key == other.embedding_set_key;
-                !found.as_ref().is_some_and(same)
-            });
+        let found = match self.space(place, name) {
+            Ok(space) => Some(space),
+            Err(refusal) if refusal.status == 404 => None,
+            Err(refusal) => return Err(refusal),
+        };
+        let is_of = |space: &Space| Some(&space.embedding_set_key) == key.as_ref();
+        let elsewhere = match &key {
+            Some(key) if !found.as_ref().is_some_and(is_of) => self.space_of_key(place, key)?,
+            _ => None,
+        };
         let changed = match (&found, &key) {
             (Some(space), Some(key)) => space.embedding_set_key != *key,
             _ => false,
@@ -309,8 +318,10 @@ impl Curation {
 
     /// Makes the space that the head of a log means.
     pub(crate) fn make_space(&self, place: &Place, head: &Head, metric: Metric) -> Result<Space> {
-        let named = || json!({ "space": head.space });
-        let set = head.embedding_set.clone().unwrap_or_else(named);
+        let set = match &head.embedding_set {
+            Some(set) => set.clone(),
+            None => self.free_set(place, head),
+        };
         let key = embedding_set_key(&set);
         let name = match &head.space {
             Some(name) => name.clone(),
@@ -350,6 +361,19 @@ impl Curation {
         };
         self.database.update_collection(scope, update)?;
         self.space(place, &name)
+    }
+
+    /// An embedding set that says no more than the name of its space, and that no other space has: one that was
+    /// renamed still has that of its first name.
+    fn free_set(&self, place: &Place, head: &Head) -> Json {
+        let mut set = json!({ "space": head.space });
+        let all = self.all_spaces(place).unwrap_or_default();
+        let mut number = 1;
+        while all.iter().any(|other| other.embedding_set == set) {
+            number += 1;
+            set["number"] = number.into();
+        }
+        set
     }
 
     /// Notes datasets that are not known yet, and what the user says of the one of the batch.
@@ -459,6 +483,21 @@ impl Curation {
         });
         Ok(told.collect())
     }
+}
+
+/// The refusal of a key that several spaces have, none of which comes before the others.
+fn ambiguous(key: &str, of_key: &[Space]) -> Refusal {
+    let names = of_key
+        .iter()
+        .map(|one| format!("`{}`", one.collection.name));
+    let names: Vec<String> = names.collect();
+    let message = format!(
+        "The embedding set `{key}` is that of several spaces: {}.",
+        names.join(", ")
+    );
+    Refusal::new(409, "ambiguous_embedding_set", message)
+        .field("embedding_set")
+        .hint("name the one that is meant as `space`")
 }
 
 /// What the metadata of a collection says of a space.

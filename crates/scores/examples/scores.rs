@@ -17,9 +17,9 @@ use std::path::Path;
 use support::{Array, counts, floats, write};
 use vermilion_scores::layout::{Layout, LayoutOptions, place, principal_start};
 use vermilion_scores::{
-    ClassStatistics, DriftBucket, Evidence, FEATURES, Graph, HeldOut, LabelEvidence, Matrix,
-    Observed, PriorityOptions, RandomFeatures, Reduction, Selection, Signal, SignalSketches,
-    Signals, Trouble, Undecided, VOTERS, drift, label_issues, nearest, witness,
+    ClassStatistics, Contradictions, DriftBucket, Evidence, FEATURES, Graph, HeldOut,
+    LabelEvidence, Matrix, Observed, PriorityOptions, RandomFeatures, Reduction, Selection, Signal,
+    SignalSketches, Signals, Trouble, Undecided, VOTERS, drift, label_issues, nearest, witness,
 };
 
 /// Neighbours within production.
@@ -190,6 +190,7 @@ fn labels(folder: &Path) {
         held_out: &HeldOut::new(&statistics),
         graph: &nearest(matrix(&rows), matrix(&rows), 10, true),
         probabilities: probabilities.as_ref().map(matrix),
+        elsewhere: Contradictions::default(),
     });
     let verdicts = report.verdicts.iter();
     let verdicts: Vec<f64> = verdicts

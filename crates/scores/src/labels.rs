@@ -5,9 +5,12 @@
 //! An expert weighs 1 / err^2, err being how often it disagrees with the given labels; p is their weighted mean.
 //!
 //! What must stay true: an expert that cannot speak of a record takes no part there; verdicts are in the order of rows.
+//! A client whose model was trained on the labels it is to judge has no voice, and one that nobody vouches for has no
+//! more than the best of the others; a label of which there are hardly any other examples is not called wrong.
 
 use crate::Matrix;
 use crate::algebra::highest;
+use crate::by_heart::{Contradictions, is_by_heart};
 use crate::graph::Graph;
 use crate::parallel;
 use crate::signals::add_vote;
@@ -15,6 +18,12 @@ use crate::statistics::HeldOut;
 
 /// Neighbours that vote on a label.
 const VOTERS: usize = 10;
+/// The expert that is the client.
+const CLIENT: usize = 3;
+
+/// Examples that a class has at least, the record itself among them, for its label to be judged: with fewer, whoever
+/// leaves the record out knows next to nothing of the class.
+pub const EXAMPLES_MIN: u64 = 4;
 
 /// A training set whose labels are judged.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +38,8 @@ pub struct LabelEvidence<'a> {
     pub graph: &'a Graph,
     /// Out-of-sample probabilities of each class for each row, row after row, if the client logged them.
     pub probabilities: Option<Matrix<'a>>,
+    /// How often the client contradicts labels of records that are no training data, if there are any.
+    pub elsewhere: Contradictions,
 }
 
 /// What is thought of one label.
@@ -42,6 +53,8 @@ pub struct LabelVerdict {
     pub confidence: f32,
     /// The probability of the given label.
     pub given: f32,
+    /// Whether there are fewer than [`EXAMPLES_MIN`] examples of the given label, so that it is not judged.
+    pub is_rare: bool,
 }
 
 /// How many records of one label are confidently of another.
@@ -62,6 +75,8 @@ pub struct LabelReport {
     pub verdicts: Vec<LabelVerdict>,
     /// The share of each expert in p: neighbours, posterior, posterior with each class's covariance, client.
     pub weights: [f64; 4],
+    /// Whether the client knows the labels by heart, and so has no voice.
+    pub is_by_heart: bool,
     /// Pairs of labels that are confused, the most frequent first (Northcutt, Jiang, Chuang, "Confident Learning",
     /// JAIR 2021).
     pub confident: Vec<ConfidentCount>,
@@ -107,26 +122,54 @@ impl LabelEvidence<'_> {
         (said.iter().sum::<f64>() > 0.0).then_some(said)
     }
 
-    /// The weight of each expert: 1 / err^2, of which they have 1 in all.
-    fn weights(&self, classes: usize) -> [f64; 4] {
-        let mut weights = std::array::from_fn(|expert| {
-            let agrees = parallel::map(self.labels.len(), |row| {
-                let said = self.ask(expert, row, classes);
-                said.map(|said| highest(&said) == Some(self.labels[row] as usize))
-            });
-            let spoke = agrees.iter().flatten().count() as f64;
-            let wrong = agrees.iter().flatten().filter(|agrees| !**agrees).count() as f64;
-            if spoke == 0.0 {
+    /// How often each label is given.
+    fn counts(&self, classes: usize) -> Vec<u64> {
+        let mut counts = vec![0; classes];
+        for &label in self.labels {
+            counts[label as usize] += 1;
+        }
+        counts
+    }
+
+    /// The weight of each expert: 1 / err^2, of which they have 1 in all; and whether the client knows labels by heart.
+    fn weights(&self, counts: &[u64]) -> ([f64; 4], bool) {
+        let agrees: [Vec<Option<bool>>; 4] = std::array::from_fn(|expert| {
+            parallel::map(self.labels.len(), |row| {
+                let label = self.labels[row] as usize;
+                if counts[label] < EXAMPLES_MIN {
+                    return None;
+                }
+                let said = self.ask(expert, row, counts.len())?;
+                Some(highest(&said) == Some(label))
+            })
+        });
+        let mut weights = [0, 1, 2, CLIENT].map(|expert| {
+            let all = Contradictions::of(agrees[expert].iter().copied().flatten());
+            let wrong = (all.count + 1) as f64;
+            if all.of == 0 {
                 0.0
             } else {
-                ((spoke + 2.0) / (wrong + 1.0)).powi(2)
+                ((all.of + 2) as f64 / wrong).powi(2)
             }
         });
+        // Of the labels that the client speaks of.
+        let of = |expert: usize| {
+            let pairs = agrees[expert].iter().zip(&agrees[CLIENT]);
+            Contradictions::of(pairs.filter_map(|(own, client)| client.and(*own)))
+        };
+        let others = [of(0), of(1), of(2), self.elsewhere];
+        let is_by_heart = is_by_heart(of(CLIENT), &others);
+        if is_by_heart {
+            weights[CLIENT] = 0.0;
+        } else if !self.elsewhere.is_enough() {
+            let best = weights[..CLIENT].iter().copied().fold(0.0, f64::max);
+            weights[CLIENT] = weights[CLIENT].min(best);
+        }
         let sum: f64 = weights.iter().sum();
         weights
             .iter_mut()
             .for_each(|weight| *weight /= sum.max(f64::MIN_POSITIVE));
-        weights
+        (weights, is_by_heart)
     }
 
     fn combined(&self, weights: &[f64; 4], row: usize, classes: usize) -> Vec<f64> {
@@ -166,18 +209,39 @@ pub fn label_issues(evidence: &LabelEvidence<'_>) -> LabelReport {
         "labels, neighbours and probabilities are of {rows} rows"
     );
     let classes = evidence.classes();
-    let weights = evidence.weights(classes);
+    let counts = evidence.counts(classes);
+    let (weights, is_by_heart) = evidence.weights(&counts);
     let verdicts = parallel::map(rows, |row| {
-        verdict(
-            &evidence.combined(&weights, row, classes),
+        let (label, combined) = (
             evidence.labels[row],
-        )
+            evidence.combined(&weights, row, classes),
+        );
+        let found = verdict(&combined, label);
+        if counts[label as usize] < EXAMPLES_MIN {
+            found.of_a_rare_label(label)
+        } else {
+            found
+        }
     });
     let confident = confident(evidence.labels, &verdicts, classes);
     LabelReport {
         verdicts,
         weights,
+        is_by_heart,
         confident,
+    }
+}
+
+impl LabelVerdict {
+    /// The same of a label that is not judged.
+    fn of_a_rare_label(self, label: u32) -> Self {
+        Self {
+            score: self.score.min(0.0),
+            suggested: label,
+            confidence: self.given,
+            is_rare: true,
+            ..self
+        }
     }
 }
 
@@ -199,6 +263,7 @@ fn verdict(probabilities: &[f64], given: u32) -> LabelVerdict {
         suggested: suggested as u32,
         confidence: probabilities[suggested] as f32,
         given: own as f32,
+        is_rare: false,
     }
 }
 

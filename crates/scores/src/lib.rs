@@ -21,6 +21,7 @@
 
 mod accuracy;
 mod algebra;
+mod by_heart;
 mod clusters;
 mod drift;
 mod graph;
@@ -37,13 +38,16 @@ mod sketch;
 mod statistics;
 
 pub use accuracy::{AccuracyEstimate, CorrectnessModel, counted_interval};
+pub use by_heart::{Contradictions, is_by_heart};
 pub use clusters::weighted_clusters;
 pub use drift::{
     Drift, DriftBucket, FEATURES, Observed, RandomFeatures, Sampled, WitnessCluster, drift,
     witness, witness_clusters,
 };
 pub use graph::{Graph, nearest};
-pub use labels::{ConfidentCount, LabelEvidence, LabelReport, LabelVerdict, label_issues};
+pub use labels::{
+    ConfidentCount, EXAMPLES_MIN, LabelEvidence, LabelReport, LabelVerdict, label_issues,
+};
 pub use matrix::Matrix;
 pub use priority::{Coverage, Objective, Pick, PriorityOptions, Selection, Undecided, radius};
 pub use reduction::{DIMENSIONS_MAX, Reduction};

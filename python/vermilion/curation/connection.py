@@ -31,6 +31,8 @@ DEFAULT_SPACE = "default_scope"
 _ITS_OWN = frozenset(
     "accept accept-encoding connection content-length content-type host user-agent".split()
 )
+#: Embedding sets of a page.
+_SETS = 1000
 #: Seconds between the tries of a request that may be repeated.
 _WAITS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -84,6 +86,15 @@ class Connection:
         headers = {"Content-Type": form} if form else None
         again = method == "GET" if again is None else again
         return self._way.ask(method, target, sent, again, headers)
+
+    def embedding_sets(self) -> list[dict[str, Any]]:
+        """The embedding sets of the database, with their keys and spaces, page by page."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.ask("GET", "/embeddingsets", query={"limit": _SETS, "offset": len(found)})
+            found.extend(page)
+            if len(page) < _SETS:
+                return found
 
     def download(self, path: str, query: dict[str, Any], file: Any) -> None:
         """Writes the answer to a GET to a file, piece by piece."""
@@ -152,7 +163,7 @@ class Curation:
 
     def embedding_sets(self) -> list[Answer]:
         """The embedding sets, with their keys and spaces."""
-        return [Answer(one) for one in self._connection.ask("GET", "/embeddingsets")]
+        return [Answer(one) for one in self._connection.embedding_sets()]
 
     def retraining(self, id: str) -> Answer:
         """All that is known of a retraining: its state, why it began, who has it, what came of it.

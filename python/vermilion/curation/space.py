@@ -530,7 +530,7 @@ def key_of(connection: Connection, embedding_set: dict[str, Any]) -> str:
     if not _has_floats(embedding_set):
         text = json.dumps(embedding_set, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
-    for one in connection.ask("GET", "/embeddingsets"):
+    for one in connection.embedding_sets():
         if one["embedding_set"] == embedding_set:
             return str(one["embedding_set_key"])
     raise NotFoundError(f"There is no space of the embedding set {embedding_set}")

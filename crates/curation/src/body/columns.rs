@@ -47,6 +47,7 @@ struct Body {
     groups: Texts,
     #[serde(alias = "quality_score")]
     quality_scores: Option<Vec<Option<f64>>>,
+    #[serde(alias = "observed_ats")]
     observed_at: Option<Vec<Option<Time>>>,
     probabilities: Option<Vec<Option<Scores>>>,
     logits: Option<Vec<Option<Scores>>>,

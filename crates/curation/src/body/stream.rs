@@ -117,19 +117,25 @@ fn explain(error: &ApiError) -> Refusal {
     let column = message
         .strip_prefix("Arrow column `")
         .and_then(|rest| rest.split('`').next());
+    let missing = message
+        .split_once("it has no column `")
+        .and_then(|(_, rest)| rest.split('`').next());
     let row = message
         .split_once(", row ")
         .and_then(|(_, rest)| rest.split(':').next()?.parse().ok());
     let code = match column {
         _ if error.status == 413 => "too_large",
         Some("embedding") if message.contains("NaN") => "not_finite",
-        Some("embedding") if message.contains("dimension") => "dimension_mismatch",
+        Some("embedding") if message.contains("dimension") || message.contains("before it") => {
+            "dimension_mismatch"
+        }
         Some(_) if message.contains("is none of") => "unknown_field",
         Some(_) if message.contains("field of the log") => "reserved_metadata_key",
+        None if missing.is_some() => "missing_field",
         _ => "malformed_body",
     };
     let mut refusal = Refusal::new(error.status, code, message);
-    refusal.field = column.map(str::to_owned);
+    refusal.field = column.or(missing).map(str::to_owned);
     refusal.row = row;
     refusal
 }

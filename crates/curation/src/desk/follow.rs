@@ -6,14 +6,18 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use serde_json::{Value as Json, json};
+use vermilion_engine::catalog::Document;
 use vermilion_engine::model::{
     Consistency, Fetched, GetRequest, Include, RecordSelection, SeqId, Strings,
 };
 
-use super::{Desk, Row};
+use super::{Desk, Mark, Row};
 use crate::spaces::Space;
 use crate::{Curation, Result};
 
+/// Documents that tell the epochs of references, so that a restart does not move them.
+pub(crate) const EPOCHS: &str = "curation_epoch";
 /// Records that are read at once.
 const PAGE: usize = 1000;
 /// Operations after which a desk that is far behind is as of a later position.
@@ -45,6 +49,8 @@ impl Curation {
                 return Ok(());
             }
             let written = if seen == 0 {
+                let known = self.known_epoch(space)?;
+                desk.state.lock().remember(known);
                 None
             } else {
                 let until = head.min(seen + SPAN);
@@ -64,7 +70,41 @@ impl Curation {
                 self.read_all(space, desk, as_new_as(head))?;
                 head
             };
-            desk.state.lock().settle(until);
+            let (before, now) = {
+                let mut state = desk.state.lock();
+                let before = state.epoch;
+                state.settle(until);
+                (before, state.mark())
+            };
+            if now.epoch != before {
+                self.note_epoch(space, now);
+            }
+        }
+    }
+
+    /// What is known of the reference of a space since before a restart.
+    fn known_epoch(&self, space: &Space) -> Result<Option<Mark>> {
+        let known = self.database.document(EPOCHS, &space.document_key(""))?;
+        let known = known.and_then(|known| {
+            let print = known.body["print"].as_str()?;
+            Some(Mark {
+                epoch: known.body["epoch"].as_u64()?,
+                print: u64::from_str_radix(print, 16).ok()?,
+            })
+        });
+        Ok(known)
+    }
+
+    /// Notes the epoch of the reference. Where it cannot be stored, as on a full disk, a restart moves it.
+    fn note_epoch(&self, space: &Space, mark: Mark) {
+        let body: Json = json!({ "epoch": mark.epoch, "print": format!("{:016x}", mark.print) });
+        let noted = self.database.put_document(Document {
+            kind: EPOCHS.to_owned(),
+            key: space.document_key(""),
+            body,
+        });
+        if let Err(error) = noted {
+            tracing::warn!(space = space.collection.name, %error, "an epoch cannot be stored");
         }
     }
 

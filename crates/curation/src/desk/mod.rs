@@ -26,11 +26,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use vermilion_engine::model::CollectionId;
 
-pub(crate) use follow::places;
+pub(crate) use follow::{EPOCHS, places};
 pub(crate) use neighbours::{Near, Sought, having, of_context};
 pub(crate) use row::{Decision, Row, Said, most_frequent};
 pub(crate) use score::{CHUNK, signals};
-pub(crate) use state::{Names, Reference, State};
+pub(crate) use state::{Mark, Names, Reference, State};
 
 use crate::Curation;
 use crate::accuracy::Correctness;

@@ -1,11 +1,15 @@
 //! Signals of records that have none yet, or those of an earlier reference.
 //!
 //! What must stay true: neighbours are read without a lock; what moved meanwhile takes no signals that
-//! were made for something else.
+//! were made for something else. What a model says of the reference counts only where it was not learned
+//! by heart.
 
 use std::sync::Arc;
 
-use vermilion_scores::{Evidence, HeldOut, PRODUCTION_MIN, SignalSketches, Signals, VOTERS};
+use vermilion_scores::{
+    Contradictions, EXAMPLES_MIN, Evidence, HeldOut, PRODUCTION_MIN, SignalSketches, Signals,
+    VOTERS, is_by_heart,
+};
 
 use super::state::Reference;
 use super::{Desk, Near, Row, Said, State, of_context};
@@ -26,6 +30,19 @@ pub(crate) struct HeldOutSignals {
     pub(crate) epoch: u64,
     /// Each with its label.
     pub(crate) records: Vec<(Signals, u32)>,
+    /// Whether the model knows the labels by heart, so that what it says of them does not count.
+    pub(crate) is_by_heart: bool,
+}
+
+/// Signals of a record of the reference as if it were not of it.
+struct Judged {
+    /// By what the model said.
+    told: Signals,
+    /// As if the model had said nothing.
+    untold: Signals,
+    label: u32,
+    /// Whether the model said which class it is, and there are enough examples of the label to judge that.
+    counts: bool,
 }
 
 impl Curation {
@@ -141,7 +158,7 @@ impl Curation {
         };
         let held_out = HeldOut::new(&reference.statistics);
         let among = of_context(Context::Training);
-        let mut records = Vec::with_capacity(sample.len());
+        let mut judged = Vec::with_capacity(sample.len());
         for part in sample.chunks(CHUNK) {
             if !go_on() {
                 return Ok(None);
@@ -155,15 +172,53 @@ impl Curation {
             for ((row, (id, _, label, said)), near) in rows.zip(part).zip(near) {
                 let others: Near = near.into_iter().filter(|one| one.id != *id).collect();
                 let (labels, distances) = labels_of(&state, &others);
-                let evidence = evidence(row, said, &labels, &distances);
-                let signals = Signals::held_out(&held_out, &reference.classes, *label, &evidence);
-                records.push((signals, *label));
+                let signals = |said: &Said| {
+                    let evidence = evidence(row, said, &labels, &distances);
+                    Signals::held_out(&held_out, &reference.classes, *label, &evidence)
+                };
+                let untold = signals(&Said::default());
+                let has_said = said.inferred.is_some() || said.top.is_some();
+                let examples = reference.statistics.classes()[*label as usize].count();
+                judged.push(Judged {
+                    told: if has_said { signals(said) } else { untold },
+                    untold,
+                    label: *label,
+                    counts: said.inferred.is_some() && examples >= EXAMPLES_MIN,
+                });
             }
         }
-        Ok(Some(HeldOutSignals {
-            epoch: reference.epoch,
-            records,
-        }))
+        let elsewhere = desk.state.lock().contradictions_elsewhere();
+        Ok(Some(HeldOutSignals::of(
+            reference.epoch,
+            &judged,
+            elsewhere,
+        )))
+    }
+}
+
+impl HeldOutSignals {
+    /// What the model said counts unless it knows the labels by heart.
+    fn of(epoch: u64, judged: &[Judged], elsewhere: Contradictions) -> Self {
+        let contradicts = |of: fn(&Judged) -> &Signals| {
+            let counted = judged.iter().filter(|one| one.counts);
+            Contradictions::of(counted.map(|one| of(one).inferred == Some(one.label)))
+        };
+        let told = contradicts(|one| &one.told);
+        let is_by_heart = is_by_heart(told, &[contradicts(|one| &one.untold), elsewhere]);
+        let record = |one: &Judged| {
+            // How sure a model is that knows them by heart, and how sure class statistics are, are different things.
+            let untold = Signals {
+                uncertainty: None,
+                ..one.untold
+            };
+            let signals = if is_by_heart { untold } else { one.told };
+            (signals, one.label)
+        };
+        Self {
+            epoch,
+            records: judged.iter().map(record).collect(),
+            is_by_heart,
+        }
     }
 }
 
@@ -204,5 +259,45 @@ fn evidence<'a>(
         probabilities: said.top.as_ref().map(|top| &top[..]),
         neighbour_labels: labels,
         neighbour_distances: distances,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many records of the reference, of which the model and the server contradict some.
+    fn judged(all: usize, wrong: usize, by_server: usize) -> Vec<Judged> {
+        let signals = |class: u32, uncertainty: f32| Signals {
+            inferred: Some(class),
+            uncertainty: Some(uncertainty),
+            ..Signals::default()
+        };
+        let one = |at: usize| Judged {
+            told: signals(u32::from(at < wrong), 0.1),
+            untold: signals(u32::from(at < by_server), 0.3),
+            label: 0,
+            counts: true,
+        };
+        (0..all).map(one).collect()
+    }
+
+    #[test]
+    fn what_a_model_says_that_knows_labels_by_heart_does_not_count() {
+        let nothing = Contradictions::default();
+        let found = HeldOutSignals::of(1, &judged(200, 0, 40), nothing);
+        assert!(found.is_by_heart && found.records.len() == 200);
+        let wrong = |found: &HeldOutSignals| {
+            let wrong = |one: &&(Signals, u32)| one.0.inferred != Some(one.1);
+            found.records.iter().filter(wrong).count()
+        };
+        assert_eq!(wrong(&found), 40);
+        assert!(found.records.iter().all(|one| one.0.uncertainty.is_none()));
+        let believed = HeldOutSignals::of(1, &judged(200, 30, 40), nothing);
+        assert!(!believed.is_by_heart && wrong(&believed) == 30);
+        assert_eq!(believed.records[0].0.uncertainty, Some(0.1));
+        // Labelled records that are no training data vouch for it.
+        let vouched = Contradictions { count: 0, of: 500 };
+        assert!(!HeldOutSignals::of(1, &judged(200, 0, 40), vouched).is_by_heart);
     }
 }

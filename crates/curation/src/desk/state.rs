@@ -2,15 +2,16 @@
 //!
 //! What must stay true: whatever changes a row changes the sums and counts with it, so that nobody has to
 //! look at all rows to know them; the epoch moves whenever the reference does, and is the position of the
-//! log at which it was seen to.
+//! log at which it was seen to. A reference that is read again after a restart keeps its epoch.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use vermilion_scores::{
-    ClassStatistics, DIMENSIONS_MAX, FittedClasses, Matrix, Reduction, SignalPercentiles,
-    SignalSketches, Signals,
+    ClassStatistics, Contradictions, DIMENSIONS_MAX, FittedClasses, Matrix, Reduction,
+    SignalPercentiles, SignalSketches, Signals,
 };
 
 use super::Row;
@@ -70,6 +71,16 @@ impl Reference {
     }
 }
 
+/// A reference and the epoch that it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) epoch: u64,
+    /// Of the ids, the labels, the vectors and what the model said of them, in any order.
+    pub(crate) print: u64,
+}
+
+/// What is made of scores is made while at most one in so many records waits for them.
+const MOSTLY: usize = 20;
 /// Signals may change by one in so many before ranks that need not be exact are taken anew.
 const ABOUT: u64 = 200;
 
@@ -83,6 +94,10 @@ pub(crate) struct State {
     /// Sums of the reference, where vectors are short enough to be summed as they are.
     statistics: Option<ClassStatistics>,
     reference_moved: bool,
+    /// See [`Mark`].
+    reference_print: u64,
+    /// What was known of the reference before a restart, until the first records are settled.
+    remembered: Option<Mark>,
     pub(crate) reference: Option<Arc<Reference>>,
     /// The position of the log that all of this is as of.
     pub(crate) as_of: u64,
@@ -118,7 +133,7 @@ impl State {
             return;
         }
         if let Some(old) = old {
-            self.take_back(&old);
+            self.take_back(id, &old);
             let same = old.print == row.print && old.is_scored() && row.is_scored();
             if let Some(signals) = old.signals.filter(|_| same) {
                 row.signals = Some(signals);
@@ -131,7 +146,7 @@ impl State {
             self.production.add(signals);
             self.moved += 1;
         }
-        self.count_reference(&row, true);
+        self.count_reference(id, &row, true);
         if let Some(context) = row.context {
             self.counts[context as usize] += 1;
         }
@@ -148,7 +163,7 @@ impl State {
         if let Some(old) = self.rows.remove(id) {
             self.changes += 1;
             self.stale.remove(id);
-            self.take_back(&old);
+            self.take_back(id, &old);
         }
     }
 
@@ -184,7 +199,7 @@ impl State {
         self.stale.remove(id);
     }
 
-    fn take_back(&mut self, old: &Row) {
+    fn take_back(&mut self, id: &str, old: &Row) {
         if old.is_production()
             && let Some(signals) = &old.signals
         {
@@ -194,15 +209,22 @@ impl State {
         if let Some(context) = old.context {
             self.counts[context as usize] -= 1;
         }
-        self.count_reference(old, false);
+        self.count_reference(id, old, false);
     }
 
     /// Adds a row to the sums of the reference, or takes it back.
-    fn count_reference(&mut self, row: &Row, add: bool) {
+    fn count_reference(&mut self, id: &str, row: &Row, add: bool) {
         let (Some(vector), Some(label), true) = (&row.vector, row.label, row.is_reference()) else {
             return;
         };
         self.reference_moved = true;
+        let mut hasher = DefaultHasher::new();
+        (id, self.classes.name(label), row.print).hash(&mut hasher);
+        self.reference_print = if add {
+            self.reference_print.wrapping_add(hasher.finish())
+        } else {
+            self.reference_print.wrapping_sub(hasher.finish())
+        };
         if vector.len() > DIMENSIONS_MAX {
             return;
         }
@@ -219,12 +241,15 @@ impl State {
     /// Says that all rows are as of `seq`; fits the reference where it moved.
     pub(crate) fn settle(&mut self, seq: u64) {
         self.as_of = seq;
+        let same = |known: &Mark| known.print == self.reference_print && known.epoch <= seq;
+        let remembered = self.remembered.take().filter(same);
         if !self.reference_moved {
+            self.epoch = remembered.map_or(self.epoch, |known| known.epoch);
             return;
         }
         self.reference_moved = false;
         self.changes += 1;
-        self.epoch = seq;
+        self.epoch = remembered.map_or(seq, |known| known.epoch);
         let scored = self.rows.iter().filter(|(_, row)| row.is_scored());
         self.stale = scored.map(|(id, _)| id.clone()).collect();
         let references = self.rows.values().filter(|row| row.is_reference());
@@ -256,9 +281,38 @@ impl State {
                 reduction,
                 classes: statistics.fit(),
                 statistics,
-                epoch: seq,
+                epoch: self.epoch,
             })
         });
+    }
+
+    /// Says what was known of the reference before anything is read.
+    pub(crate) fn remember(&mut self, known: Option<Mark>) {
+        self.remembered = known;
+    }
+
+    /// The reference and its epoch.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            epoch: self.epoch,
+            print: self.reference_print,
+        }
+    }
+
+    /// Whether so few records have no signals of this epoch that what is made of signals need not wait for them.
+    pub(crate) fn is_mostly_scored(&self) -> bool {
+        let scored = self.count(Context::Production) + self.count(Context::Triage);
+        self.reference.is_none() || self.stale.len() * MOSTLY <= scored
+    }
+
+    /// How often what the model said of labelled records that are no training data contradicts the label.
+    pub(crate) fn contradictions_elsewhere(&self) -> Contradictions {
+        let elsewhere = [Some(Context::Production), Some(Context::Test)];
+        let rows = self
+            .rows
+            .values()
+            .filter(|row| elsewhere.contains(&row.context));
+        Contradictions::of(rows.filter_map(|row| Some(row.label? == row.inferred?)))
     }
 
     /// What ranks of signals are taken among.
@@ -290,6 +344,11 @@ impl State {
         self.changes += 1;
         self.held_out = (epoch, sketches);
         self.percentiles = None;
+    }
+
+    /// Whether a row is of this dataset.
+    pub(crate) fn has_dataset(&self, name: &str) -> bool {
+        self.rows.values().any(|row| row.dataset == name)
     }
 
     /// How many rows have signals that are missing or of an earlier reference.

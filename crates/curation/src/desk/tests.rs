@@ -3,6 +3,7 @@
 use vermilion_engine::model::Value;
 use vermilion_scores::{Signal, SignalPercentiles, Signals};
 
+use super::state::Mark;
 use super::{Row, State};
 use crate::fields::{self, Context};
 
@@ -107,5 +108,103 @@ fn ranks_that_are_taken_about_miss_few_signals_and_exact_ones_none() {
         if n % 50 == 0 {
             assert_eq!(known(&state.percentiles()), n + 1);
         }
+    }
+}
+
+/// A record of the reference or of production.
+fn put(state: &mut State, id: &str, context: &str, label: &str, number: f32) {
+    let cells = [
+        (fields::CONTEXT, Value::Str(context.into())),
+        (fields::LABEL_CLASS, Value::Str(label.into())),
+        (fields::INFERENCE_CLASS, Value::Str("a".into())),
+    ];
+    let cells = cells.iter().map(|(key, value)| (*key, value));
+    let vector = [number, 1.0];
+    let row = Row::read(cells, &vector, &mut state.classes, &mut state.groups);
+    state.put(id, row);
+}
+
+#[test]
+fn a_reference_that_is_read_again_keeps_its_epoch_and_another_does_not() {
+    let rows = [("t1", "a", 1.0), ("t2", "b", 2.0), ("t3", "a", 3.0)];
+    let mut state = State::default();
+    for (id, label, number) in rows {
+        put(&mut state, id, "training", label, number);
+    }
+    state.settle(3);
+    put(&mut state, "p1", "production", "b", 4.0);
+    state.settle(4);
+    let known = state.mark();
+    assert_eq!((state.epoch, known.epoch), (3, 3));
+    let again = |known: Mark, labels: [&str; 3], head: u64| {
+        let mut state = State::default();
+        state.remember(Some(known));
+        // In another order, so that classes have other numbers.
+        for ((id, _, number), label) in rows.iter().zip(labels).rev() {
+            put(&mut state, id, "training", label, *number);
+        }
+        state.settle(head);
+        assert_eq!(state.reference.as_ref().unwrap().epoch, state.epoch);
+        let first = state.epoch;
+        // From then on it moves as ever.
+        put(&mut state, "t4", "training", "a", 5.0);
+        state.settle(head + 1);
+        assert_eq!(state.epoch, head + 1);
+        first
+    };
+    assert_eq!(again(known, ["a", "b", "a"], 9), 3);
+    assert_eq!(again(known, ["a", "b", "b"], 9), 9);
+    // A log that is shorter than the epoch is another one.
+    let later = Mark { epoch: 50, ..known };
+    assert_eq!(again(later, ["a", "b", "a"], 9), 9);
+    // Without a reference there is an epoch too: that at which the last record left it.
+    for (id, ..) in rows {
+        state.remove(id);
+    }
+    state.settle(7);
+    let known = state.mark();
+    let mut empty = State::default();
+    empty.remember(Some(known));
+    empty.settle(12);
+    assert_eq!((empty.epoch, empty.as_of), (7, 12));
+}
+
+#[test]
+fn labelled_records_besides_training_tell_how_often_the_model_is_wrong() {
+    let mut state = State::default();
+    for (id, context, label) in [
+        ("r1", "test", "a"),
+        ("r2", "test", "b"),
+        ("r3", "production", "a"),
+        ("r4", "training", "b"),
+        ("r5", "triage", "b"),
+    ] {
+        put(&mut state, id, context, label, 1.0);
+    }
+    let counted = state.contradictions_elsewhere();
+    assert_eq!((counted.count, counted.of), (1, 3));
+}
+
+#[test]
+fn what_is_made_of_scores_waits_until_nearly_all_records_have_them() {
+    let mut state = State::default();
+    put(&mut state, "t", "training", "a", 1.0);
+    for at in 0..100 {
+        put(
+            &mut state,
+            &format!("p{at:03}"),
+            "production",
+            "a",
+            at as f32,
+        );
+    }
+    assert!(state.is_mostly_scored(), "there is no reference yet");
+    state.settle(1);
+    assert!(!state.is_mostly_scored());
+    for at in 0..95 {
+        let id = format!("p{at:03}");
+        let print = state.rows[&id].print;
+        state.score(&id, print, Signals::default(), 1);
+        assert_eq!(state.is_mostly_scored(), at == 94, "{at}");
     }
 }

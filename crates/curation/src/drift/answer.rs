@@ -12,7 +12,7 @@ use super::ask::{Against, AskedDrift, Question};
 use super::shares;
 use super::side::Side;
 use crate::accuracy::Correctness;
-use crate::assess::AsOf;
+use crate::assess::{AsOf, InStep, being_read};
 use crate::desk::{Desk, Names, Row, State, most_frequent};
 use crate::fields::Context;
 use crate::spaces::Place;
@@ -22,7 +22,8 @@ use crate::{Curation, Refusal, Result};
 const READ_MAX: usize = 10_000;
 /// Records of a side from which on it is compared.
 const RECORDS_MIN: usize = 20;
-/// Deals by which chance is judged, for the window and for each bucket of the timeline.
+/// Deals by which chance is judged, for the window and for each bucket of the timeline, unless `alpha` asks
+/// for more.
 const DEALS: [usize; 2] = [199, 99];
 /// Records that are dealt, for the window and for each bucket.
 const DEALT: [usize; 2] = [1000, 500];
@@ -51,8 +52,9 @@ impl Curation {
     /// How production of a window differs from a reference.
     pub fn drift(&self, place: &Place, name: &str, asked: &AskedDrift) -> Result<Json> {
         let space = self.space(place, name)?;
-        let desk = self.ready_desk(&space)?;
-        let question = Question::of(asked, observed(&desk)?)?;
+        let ready = self.ready_desk(&space)?;
+        let desk = &*ready.desk;
+        let question = self.question(asked, &ready)?;
         let (mut reference, mut window) = {
             let mut state = desk.state.lock();
             known_dataset(&state, &question.against)?;
@@ -75,7 +77,7 @@ impl Curation {
         let compared = Compared {
             own: window.features(&features),
             others: reference.features(&features),
-            correctness: self.correctness(&space, &desk, &|| true)?,
+            correctness: self.correctness(&space, desk, &|| true)?,
             reference,
             window,
             features,
@@ -84,14 +86,40 @@ impl Curation {
             let state = desk.state.lock();
             (state.classes.clone(), AsOf::of(&state))
         };
-        Ok(compared.tell(&question, &classes, &as_of))
+        let mut told = compared.tell(&question, &classes, &as_of);
+        told["ready"] = json!(ready.is_whole());
+        Ok(told)
+    }
+
+    /// What is asked, understood. What is wrong with it is told before what the space lacks.
+    fn question(&self, asked: &AskedDrift, ready: &InStep) -> Result<Question> {
+        let seen = match observed(&ready.desk) {
+            Ok(seen) => seen,
+            Err(few) => {
+                let now = self.now();
+                let question = Question::of(asked, now..now)?;
+                let state = ready.desk.state.lock();
+                if !ready.is_read {
+                    return Err(being_read(state.rows.len()));
+                }
+                known_dataset(&state, &question.against)?;
+                return Err(few);
+            }
+        };
+        Question::of(asked, seen)
     }
 }
 
 impl Compared {
     fn tell(&self, question: &Question, names: &Names, as_of: &AsOf) -> Json {
         let [before, now] = self.buckets(DEALT[0]);
-        let found = drift(&self.features, &before, &now, DEALS[0], 0);
+        let found = drift(
+            &self.features,
+            &before,
+            &now,
+            deals(DEALS[0], question.alpha),
+            0,
+        );
         let values = witness(&self.features, &before, &now, self.window.rows());
         let by = question.by;
         let classes = by
@@ -169,7 +197,10 @@ impl Compared {
             let all = places.iter().copied();
             let bucket = self.window.bucket(all, &self.own, known, DEALT[1]);
             let is_enough = places.len() >= RECORDS_MIN;
-            let found = is_enough.then(|| drift(&self.features, &reference, &bucket, DEALS[1], 0));
+            let found = is_enough.then(|| {
+                let deals = deals(DEALS[1], question.alpha);
+                drift(&self.features, &reference, &bucket, deals, 0)
+            });
             let p = found.as_ref().and_then(|found| found.p);
             json!({
                 "from": from,
@@ -241,12 +272,15 @@ impl Compared {
         let Some(estimate) = known.model().estimate(&signals) else {
             return Json::Null;
         };
+        let bounds = bounds(known, &signals, estimate.standard_error);
         let (low, high) = counted_interval(right, labelled);
         json!({
             "accuracy": estimate.accuracy,
             "standard_error": estimate.standard_error,
+            "bounds": bounds,
             "records": estimate.records,
             "accuracy_of_training": known.accuracy_of_training(),
+            "training_by_heart": known.is_by_heart(),
             "assumes": ASSUMES,
             "counted": (labelled != 0).then(|| json!({
                 "accuracy": right as f64 / labelled as f64,
@@ -256,6 +290,25 @@ impl Compared {
             })),
         })
     }
+}
+
+/// As many deals as tell whether chance is below `alpha`, at least so many: of n deals no p is below 1 in n + 1.
+fn deals(least: usize, alpha: f64) -> usize {
+    least.max((1.0 / alpha).ceil() as usize)
+}
+
+/// Between what the accuracy is if nothing is taken for granted of records that are newer than 99 % of
+/// training: the model may be wrong on all of them, or right. Two standard errors are on either side.
+fn bounds(known: &Correctness, signals: &[Signals], standard_error: f64) -> [f64; 2] {
+    let (new, others): (Vec<&Signals>, Vec<&Signals>) =
+        signals.iter().partition(|signals| known.is_new(signals));
+    let right = others
+        .iter()
+        .map(|signals| known.model().probability(signals));
+    let all = signals.len().max(1) as f64;
+    let (least, error) = (right.sum::<f64>() / all, 2.0 * standard_error);
+    let most = least + new.len() as f64 / all;
+    [(least - error).max(0.0), (most + error).min(1.0)]
 }
 
 /// When production was observed first and last.
@@ -295,7 +348,7 @@ fn known_dataset(state: &State, against: &Against) -> Result<()> {
     let Against::Dataset(name) = against else {
         return Ok(());
     };
-    if state.rows.values().any(|row| row.dataset == *name) {
+    if state.has_dataset(name) {
         return Ok(());
     }
     let message = format!("There is no dataset `{name}`.");

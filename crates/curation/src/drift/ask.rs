@@ -9,6 +9,10 @@ use crate::{Refusal, Result};
 
 /// Chance at which production is called moved, unless said otherwise.
 const ALPHA: f64 = 0.05;
+/// The least chance and the most that may be asked: as in a trigger.
+const ALPHA_MIN: f64 = 0.002;
+/// See [`ALPHA_MIN`].
+const ALPHA_MAX: f64 = 0.5;
 /// Lengths of a bucket that are chosen by themselves: 5 minutes to a day.
 const LENGTHS: [f64; 7] = [300.0, 900.0, 3600.0, 10_800.0, 21_600.0, 43_200.0, 86_400.0];
 /// See [`LENGTHS`].
@@ -104,11 +108,11 @@ impl Question {
         }
         let window = from..to;
         let alpha = asked.alpha.unwrap_or(ALPHA);
-        if !(alpha > 0.0 && alpha < 1.0) {
+        if !(ALPHA_MIN..=ALPHA_MAX).contains(&alpha) {
             let message = format!("`alpha` is {alpha}.");
             return Err(Refusal::wrong("out_of_range", message)
                 .field("alpha")
-                .hint("above 0 and below 1"));
+                .hint(format!("{ALPHA_MIN} to {ALPHA_MAX}")));
         }
         Ok(Self {
             against: against(asked.reference.as_deref(), &window)?,

@@ -23,7 +23,8 @@ pub(crate) struct Member {
     pub(super) id: String,
     pub(super) observed_at: f64,
     pub(super) class: Option<u32>,
-    pub(super) group: Option<u32>,
+    /// A number that stands for the name of its group.
+    pub(super) group: Option<u64>,
     pub(super) trouble: Option<f64>,
     pub(super) signals: Option<Signals>,
     /// Whether the model was right, where a label says so.
@@ -64,7 +65,8 @@ impl Side {
                 id: id.clone(),
                 observed_at: row.observed_at,
                 class: row.class().or(row.label),
-                group: row.group,
+                // Numbers of groups are in the order in which they came; deals are not to depend on that.
+                group: row.group.map(|group| number(state.groups.name(group))),
                 trouble,
                 signals: row.signals,
                 is_right: row
@@ -103,7 +105,7 @@ impl Side {
                 id: number(&member.id),
                 row: self.rows().row(at),
                 features: &own[at * FEATURES..(at + 1) * FEATURES],
-                group: member.group.map(u64::from),
+                group: member.group,
                 class: member.class,
                 trouble: member.trouble,
                 is_new: member.signals.as_ref().is_some_and(is_new),

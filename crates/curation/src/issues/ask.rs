@@ -4,6 +4,7 @@
 //! pages lead through all of them; what cannot be told of this space says why.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
@@ -13,7 +14,7 @@ use super::labels::Labels;
 use super::near::NearRecords;
 use super::shape::Shape;
 use super::study::{Study, Version};
-use crate::assess::no_reference;
+use crate::assess::{InStep, no_reference};
 use crate::desk::Desk;
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
@@ -22,6 +23,8 @@ use crate::{Curation, Refusal, Result};
 const PAGE: usize = 100;
 /// See [`PAGE`].
 pub const PAGE_MAX: usize = 10_000;
+/// Records of a cluster that are named, unless more or fewer are asked for.
+const NAMED: usize = 20;
 /// The largest distance of vectors of length 1.
 const DISTANCE_MAX: f32 = 2.0;
 
@@ -52,6 +55,18 @@ pub struct AskedIssues {
     pub all: bool,
     /// How near duplicates are at most, between vectors of length 1.
     pub threshold: Option<f32>,
+    /// Records that are named of each cluster of near ones: 20 unless said.
+    pub ids_limit: Option<usize>,
+    /// Records of a cluster to pass over.
+    pub ids_offset: usize,
+}
+
+impl AskedIssues {
+    /// The places of the records of a cluster that are named.
+    fn named(&self) -> Range<usize> {
+        let count = self.ids_limit.unwrap_or(NAMED);
+        self.ids_offset..self.ids_offset.saturating_add(count)
+    }
 }
 
 /// A page that is filled type by type.
@@ -96,7 +111,8 @@ impl Curation {
         let kinds = kinds(asked.kind.as_deref())?;
         check(asked)?;
         let space = self.space(place, name)?;
-        let desk = self.ready_desk(&space)?;
+        let ready = self.ready_desk(&space)?;
+        let desk = &*ready.desk;
         let has_reference = desk.state.lock().reference.is_some();
         if kinds == ["label"] && !has_reference {
             return Err(no_reference());
@@ -107,25 +123,28 @@ impl Curation {
             issues: Vec::new(),
             totals: BTreeMap::new(),
             version: Version::of(&desk.state.lock()),
-            not_ready: Vec::new(),
+            not_ready: not_ready(&ready),
         };
         let wants = |names: &[&str]| kinds.iter().any(|kind| names.contains(kind));
         let mut found = Found::default();
         if has_reference && wants(&["label"]) {
-            found.labels = self.look(&space, &desk, &mut page, &["label"])?;
+            found.labels = self.look(&space, &ready, &mut page, &["label"])?;
         }
         let near = ["leak", "near_duplicate", "outlier"];
         if wants(&near) {
-            found.near = self.look(&space, &desk, &mut page, &near)?;
+            found.near = self.look(&space, &ready, &mut page, &near)?;
         }
         let shape = ["underperforming_cluster", "norm_shift", "dead_dimension"];
         if wants(&shape) {
-            found.shape = self.look(&space, &desk, &mut page, &shape)?;
+            found.shape = self.look(&space, &ready, &mut page, &shape)?;
         }
         for kind in &kinds {
-            tell(kind, &found, asked, &desk, &mut page);
+            tell(kind, &found, asked, desk, &mut page);
         }
-        page.not_ready.retain(|kind| kinds.contains(kind));
+        let not_ready = TYPES
+            .into_iter()
+            .filter(|kind| page.not_ready.contains(kind));
+        page.not_ready = not_ready.filter(|kind| kinds.contains(kind)).collect();
         let missing = !has_reference && wants(&["label", "underperforming_cluster"]);
         let labels = found.labels.filter(|_| wants(&["label"]));
         let state = desk.state.lock();
@@ -138,6 +157,7 @@ impl Curation {
             "no_reference": missing,
             "estimated_errors": labels.as_ref().map(|labels| labels.estimated_errors(&state)),
             "experts": labels.as_ref().map(|labels| labels.experts()),
+            "client_by_heart": labels.as_ref().map(|labels| labels.is_by_heart()),
             "epoch": page.version.epoch,
             "as_of_seq": page.version.as_of,
             "stale_records": state.stale(),
@@ -148,11 +168,11 @@ impl Curation {
     fn look<T: Study>(
         &self,
         space: &Space,
-        desk: &Desk,
+        ready: &InStep,
         page: &mut Page,
         kinds: &[&'static str],
     ) -> Result<Option<Arc<T>>> {
-        let studied = self.study::<T>(space, desk)?;
+        let studied = self.study::<T>(space, ready)?;
         if !studied.is_ready {
             page.not_ready.extend(kinds);
             if let Some((then, _)) = &studied.found {
@@ -172,11 +192,15 @@ fn tell(kind: &'static str, found: &Found, asked: &AskedIssues, desk: &Desk, pag
         }
         ("leak", _, Some(near), _) => {
             let clusters = near.leaks(asked.threshold);
-            page.offer(kind, clusters.len(), |at| near.tell_cluster(&clusters, at));
+            page.offer(kind, clusters.len(), |at| {
+                near.tell_cluster(&clusters, at, asked.named())
+            });
         }
         ("near_duplicate", _, Some(near), _) => {
             let clusters = near.duplicates(asked.threshold);
-            page.offer(kind, clusters.len(), |at| near.tell_cluster(&clusters, at));
+            page.offer(kind, clusters.len(), |at| {
+                near.tell_cluster(&clusters, at, asked.named())
+            });
         }
         ("outlier", _, Some(near), _) => {
             page.offer(kind, near.outliers(), |at| near.tell_outlier(at));
@@ -190,6 +214,16 @@ fn tell(kind: &'static str, found: &Found, asked: &AskedIssues, desk: &Desk, pag
             page.offer_all(kind, &counts::without_probabilities(&desk.state.lock()));
         }
         _ => {}
+    }
+}
+
+/// The types that cannot be told of the records as they are, whatever was found: where records are not read yet all of
+/// them, where some are not scored those that need scores.
+fn not_ready(ready: &InStep) -> Vec<&'static str> {
+    match (ready.is_read, ready.is_scored) {
+        (false, _) => TYPES.to_vec(),
+        (true, false) => vec!["underperforming_cluster"],
+        (true, true) => Vec::new(),
     }
 }
 
@@ -208,11 +242,16 @@ fn kinds(asked: Option<&str>) -> Result<Vec<&'static str>> {
 }
 
 fn check(asked: &AskedIssues) -> Result<()> {
-    if asked.limit.is_some_and(|limit| limit > PAGE_MAX) {
+    let pages = [
+        ("limit", asked.limit, "`offset`"),
+        ("ids_limit", asked.ids_limit, "`ids_offset`"),
+    ];
+    let too_long = |limit: &Option<usize>| limit.is_some_and(|limit| limit > PAGE_MAX);
+    if let Some((field, _, next)) = pages.iter().find(|page| too_long(&page.1)) {
         let message = "The page is too long.";
         return Err(Refusal::wrong("too_many_records", message)
-            .field("limit")
-            .hint(format!("{PAGE_MAX} at most; `offset` leads on")));
+            .field(*field)
+            .hint(format!("{PAGE_MAX} at most; {next} leads on")));
     }
     let sound = |threshold: f32| (0.0..=DISTANCE_MAX).contains(&threshold);
     if asked.threshold.is_some_and(|threshold| !sound(threshold)) {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 use vermilion_protocol::filters;
 
-use crate::assess::AsOf;
+use crate::assess::{AsOf, no_dataset};
+use crate::desk::State;
 use crate::fields::{self, Context};
 use crate::spaces::Place;
 use crate::{Curation, Refusal, Result};
@@ -22,6 +23,15 @@ pub struct AskedConfusion {
     pub context: Option<String>,
     /// Only those that this filter means.
     pub filter: Option<Json>,
+}
+
+impl AskedConfusion {
+    /// Refuses a dataset that no record has, where all records were read.
+    fn check_dataset(&self, state: &State, is_read: bool) -> Result<()> {
+        let unknown = |name: &&String| is_read && !state.has_dataset(name);
+        let unknown = self.dataset.as_ref().filter(unknown);
+        unknown.map_or(Ok(()), |name| Err(no_dataset(name, "dataset")))
+    }
 }
 
 /// A class in a confusion: how often it is the label, the inference, and both.
@@ -41,9 +51,11 @@ impl Curation {
             Refusal::new(error.status, "bad_filter", error.message).field("where")
         })?;
         let space = self.space(place, name)?;
-        let desk = self.ready_desk(&space)?;
+        let ready = self.ready_desk(&space)?;
+        let desk = &ready.desk;
         let meant = self.meant(&space, filter.as_ref())?;
         let state = desk.state.lock();
+        asked.check_dataset(&state, ready.is_read)?;
         let mut cells: BTreeMap<(&str, &str), (u64, Vec<&str>)> = BTreeMap::new();
         let mut classes: BTreeMap<&str, Tally> = BTreeMap::new();
         let (mut agreed, mut total, mut by_server) = (0_u64, 0_u64, 0_u64);
@@ -102,6 +114,7 @@ impl Curation {
             "epoch": as_of.epoch,
             "as_of_seq": as_of.as_of_seq,
             "stale_records": as_of.stale_records,
+            "ready": ready.is_whole(),
         }))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 use vermilion_engine::model::Value;
-use vermilion_scores::{HeldOut, LabelEvidence, LabelReport, Matrix, label_issues};
+use vermilion_scores::{EXAMPLES_MIN, HeldOut, LabelEvidence, LabelReport, Matrix, label_issues};
 
 use super::study::{Slot, Studies, Study, Version};
 use crate::desk::{Desk, Sought, State, of_context, places};
@@ -81,12 +81,14 @@ impl Study for Labels {
         };
         let reduced = rows.reference.reduced(&rows.vectors, rows.dimension);
         let held_out = HeldOut::new(&rows.reference.statistics);
+        let elsewhere = desk.state.lock().contradictions_elsewhere();
         let report = label_issues(&LabelEvidence {
             rows: Matrix::new(&reduced, rows.reference.classes.dimension()),
             labels: &rows.labels,
             held_out: &held_out,
             graph: &graph,
             probabilities: (!said.0.is_empty()).then(|| Matrix::new(&said.0, said.1)),
+            elsewhere,
         });
         let mut order: Vec<usize> = (0..rows.ids.len()).collect();
         let score = |row: usize| report.verdicts[row].score;
@@ -114,7 +116,11 @@ impl Labels {
         let verdict = self.report.verdicts[row];
         let given = state.classes.name(self.given[row]);
         let suggested = state.classes.name(verdict.suggested);
-        let explanation = if verdict.score > 0.0 {
+        let explanation = if verdict.is_rare {
+            format!(
+                "there are too few other examples of `{given}` to tell: {EXAMPLES_MIN} at least are needed"
+            )
+        } else if verdict.score > 0.0 {
             format!(
                 "labelled `{given}`, to which what is like it gives {:.0} %; `{suggested}` gets {:.0} %",
                 verdict.given * 100.0,
@@ -149,6 +155,11 @@ impl Labels {
             })
         });
         pairs.collect()
+    }
+
+    /// Whether the model was trained on the labels as they are, and so has no voice.
+    pub(super) fn is_by_heart(&self) -> bool {
+        self.report.is_by_heart
     }
 
     /// The share of each expert.

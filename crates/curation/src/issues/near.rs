@@ -2,6 +2,7 @@
 //! that are near to none of their dataset.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
@@ -15,8 +16,6 @@ use crate::{Curation, Result};
 
 /// Neighbours of each record: as many as tell how far similarity reaches.
 const NEIGHBOURS: usize = 10;
-/// Records of a cluster that are named.
-const NAMED: usize = 20;
 /// Records of a dataset from which on one of them can be called far from the others.
 const DATASET_MIN: usize = 20;
 
@@ -138,7 +137,7 @@ impl Study for NearRecords {
 }
 
 impl NearRecords {
-    /// Clusters of near duplicates: of records as near as the nearest hundredth of all, or as `threshold`
+    /// Clusters of near duplicates: of records much nearer than records typically are, or as near as `threshold`
     /// says.
     pub(super) fn duplicates(&self, threshold: Option<f32>) -> Arc<Clusters> {
         let [duplicates, _] = self.by(threshold);
@@ -189,17 +188,15 @@ impl NearRecords {
     }
 
     /// The cluster at a place.
-    pub(super) fn tell_cluster(&self, clusters: &Clusters, at: usize) -> Json {
+    pub(super) fn tell_cluster(&self, clusters: &Clusters, at: usize, named: Range<usize>) -> Json {
         let (rows, distance) = &clusters.found[at];
-        let ids: Vec<&str> = rows
-            .iter()
-            .take(NAMED)
-            .map(|&row| &*self.ids[row as usize])
-            .collect();
+        let id = |row: &u32| &*self.ids[*row as usize];
+        let ids = rows.iter().skip(named.start).take(named.len()).map(id);
+        let ids: Vec<&str> = ids.collect();
         let explanation = if clusters.kind == "leak" {
             format!(
-                "{} records of training and of test that are almost the same: what is measured on the \
-                 test is partly learned by heart",
+                "{} records of training and of test that are almost the same, the nearest two {distance:.4} \
+                 apart: what is measured on the test is partly learned by heart",
                 rows.len()
             )
         } else {
@@ -210,7 +207,7 @@ impl NearRecords {
         };
         json!({
             "type": clusters.kind,
-            "id": ids.first(),
+            "id": rows.first().map(id),
             "ids": ids,
             "records": rows.len(),
             "score": similarity(*distance, self.radius),

@@ -10,7 +10,7 @@ use vermilion_scores::issues::{
 
 use super::study::{Slot, Studies, Study, Version};
 use crate::accuracy::Correctness;
-use crate::desk::{Desk, most_frequent, places};
+use crate::desk::{Desk, State, most_frequent, places};
 use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -40,6 +40,10 @@ pub(crate) struct Shape {
 impl Study for Shape {
     fn slot(studies: &Studies) -> &Slot<Self> {
         &studies.shape
+    }
+
+    fn waits(state: &State) -> bool {
+        !state.is_mostly_scored()
     }
 
     fn holds(then: Version, now: Version) -> bool {

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::labels::Labels;
 use super::near::NearRecords;
 use super::shape::Shape;
+use crate::assess::InStep;
 use crate::desk::{Desk, State};
 use crate::list::STANDS;
 use crate::map::Map;
@@ -22,6 +23,8 @@ use crate::{Curation, Result};
 pub(crate) struct Version {
     pub(crate) epoch: u64,
     pub(crate) as_of: u64,
+    /// Records whose scores are missing or of an earlier epoch.
+    pub(crate) stale: usize,
 }
 
 impl Version {
@@ -29,6 +32,7 @@ impl Version {
         Self {
             epoch: state.epoch,
             as_of: state.as_of,
+            stale: state.stale(),
         }
     }
 }
@@ -77,6 +81,13 @@ pub(crate) struct Studies {
     pub(crate) map: Slot<Map>,
 }
 
+impl Studies {
+    /// Whether the job is to make one that may have waited for scores.
+    pub(crate) fn wants(&self) -> bool {
+        *self.shape.wanted.lock()
+    }
+}
+
 /// A kind of study.
 pub(crate) trait Study: Sized {
     /// Records that one request looks at itself.
@@ -87,6 +98,10 @@ pub(crate) trait Study: Sized {
     /// How many records it looks at: all, unless said otherwise.
     fn size(state: &State) -> usize {
         state.rows.len()
+    }
+    /// Whether it cannot be made before more records are scored.
+    fn waits(_state: &State) -> bool {
+        false
     }
     /// Whether what was found at `then` still holds `now`.
     fn holds(then: Version, now: Version) -> bool;
@@ -106,10 +121,14 @@ pub(crate) struct Studied<T> {
 }
 
 impl Curation {
-    /// A study of a space, made now where that takes not too long.
-    pub(crate) fn study<T: Study>(&self, space: &Space, desk: &Desk) -> Result<Studied<T>> {
-        let size = T::size(&desk.state.lock());
-        if size <= T::AT_ONCE {
+    /// A study of a space, made now where that takes not too long and all of the space is read.
+    pub(crate) fn study<T: Study>(&self, space: &Space, ready: &InStep) -> Result<Studied<T>> {
+        let desk = &*ready.desk;
+        let is_quick = {
+            let state = desk.state.lock();
+            T::size(&state) <= T::AT_ONCE && !T::waits(&state)
+        };
+        if is_quick && ready.is_read {
             self.make_study::<T>(space, desk, &|| true)?;
         }
         let slot = T::slot(&desk.studies);
@@ -121,10 +140,11 @@ impl Curation {
             let found = made.as_ref().map(|made| (made.version, made.found.clone()));
             (found, made.as_ref().is_some_and(stands))
         };
-        let is_ready = found
+        let holds = found
             .as_ref()
             .is_some_and(|(then, _)| T::holds(*then, version));
-        if !is_ready && !stands {
+        let is_ready = holds && ready.is_read;
+        if !holds && !stands {
             *slot.wanted.lock() = true;
             self.wake_studies(space);
         }
@@ -176,6 +196,9 @@ impl Curation {
         go_on: &dyn Fn() -> bool,
     ) -> Result<usize> {
         let slot = T::slot(&desk.studies);
+        if T::waits(&desk.state.lock()) {
+            return Ok(0);
+        }
         let wanted = std::mem::take(&mut *slot.wanted.lock());
         if wanted && let Err(refusal) = self.make_study::<T>(space, desk, go_on) {
             // So that the next try makes it.

@@ -142,6 +142,15 @@ impl Curation {
         let confusions: Result<Map<String, Json>> = confusions.into_iter().collect();
         report.put("confusion", confusions.map(Json::Object))?;
         let drift = self.drift(place, name, &AskedDrift::default());
+        let drift = drift.map_err(|refusal| Refusal {
+            // The rest is told meanwhile.
+            status: if refusal.code == "not_ready" {
+                CANNOT_BE_TOLD
+            } else {
+                refusal.status
+            },
+            ..refusal
+        });
         report.put("drift", drift)?;
         let runs = Which {
             limit: Some(TOLD_RUNS),

@@ -27,7 +27,8 @@ impl Curation {
             let numbers = json!({ "above": above, "share": null });
             Ok(verdict("coverage", false, text, numbers))
         };
-        let desk = self.ready_desk(facts.space)?;
+        let ready = self.ready_desk(facts.space)?;
+        let desk = &ready.desk;
         let (has_reference, stale, epoch) = {
             let state = desk.state.lock();
             (state.reference.is_some(), state.stale(), state.epoch)
@@ -35,14 +36,14 @@ impl Curation {
         if !has_reference {
             return unmet("There is no labelled training data yet.");
         }
-        if stale > 0 {
+        if !ready.is_whole() {
             return unmet(&format!("{stale} records have no scores yet."));
         }
         if facts.fired_epoch == Some(epoch) {
             return unmet(FIRED_ALREADY);
         }
         let wanted = crate::recommend::wanted(&Asked::default())?;
-        let list = self.list(facts.space, &desk, &wanted, false)?.list;
+        let list = self.list(facts.space, &ready, &wanted, false)?.list;
         let Some(list) = list.filter(|list| list.epoch == epoch) else {
             return unmet("The list is being made.");
         };
@@ -73,14 +74,15 @@ impl Curation {
             window_seconds,
             records_min,
         } = asked;
-        let desk = self.ready_desk(facts.space)?;
+        let ready = self.ready_desk(facts.space)?;
+        let desk = &ready.desk;
         let since = window_seconds.map_or(f64::NEG_INFINITY, |window| facts.now - window);
         let model = if is_measured {
             None
         } else {
-            self.correctness(facts.space, &desk, &|| true)?
+            self.correctness(facts.space, desk, &|| true)?
         };
-        let (found, epoch): (Vec<f64>, u64) = {
+        let (found, epoch, stale): (Vec<f64>, u64, usize) = {
             let state = desk.state.lock();
             let rows = state.rows.values().filter(|row| row.observed_at >= since);
             let right = |row: &Row| {
@@ -90,11 +92,16 @@ impl Curation {
                 let model = model.as_ref().filter(|_| row.is_production())?;
                 model.of(row)
             };
-            (rows.filter_map(right).collect(), state.epoch)
+            (rows.filter_map(right).collect(), state.epoch, state.stale())
         };
         let by = if is_measured { "measured" } else { "estimated" };
         let mut numbers =
             json!({ "below": below, "by": by, "records": found.len(), "accuracy": null });
+        // Those that are scored already are no even part of all.
+        if !is_measured && !ready.is_whole() {
+            let text = format!("{stale} records have no scores yet.");
+            return Ok(verdict("performance", false, &text, numbers));
+        }
         if (found.len() as u64) < records_min {
             let text = format!(
                 "The accuracy is known of {} records; {records_min} are asked for.",

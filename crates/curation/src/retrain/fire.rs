@@ -26,7 +26,7 @@ const EXPIRES_MAX: f64 = 30.0 * 86_400.0;
 /// Entries of a page, unless more or fewer are asked for.
 const PAGE: u32 = 100;
 /// Entries of a page at most.
-const PAGE_MAX: u32 = 1000;
+pub(crate) const PAGE_MAX: u32 = 1000;
 
 /// What somebody who begins a retraining says.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -44,6 +44,7 @@ pub struct Fire {
 
 /// Which retrainings of a space are meant.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Which {
     /// Those in this state.
     pub state: Option<String>,
@@ -294,7 +295,7 @@ pub(super) fn expires_after(asked: Option<f64>) -> Result<f64> {
 }
 
 /// A page of a list, checked.
-pub(super) fn page(limit: Option<u32>, offset: Option<u32>) -> Result<Page> {
+pub(crate) fn page(limit: Option<u32>, offset: Option<u32>) -> Result<Page> {
     let limit = limit.unwrap_or(PAGE);
     if limit > PAGE_MAX {
         let message = format!("A page of {limit} entries is too long.");

@@ -43,6 +43,7 @@ use serde::Deserialize;
 
 pub(crate) use book::Book;
 pub use fire::{Fire, Which};
+pub(crate) use fire::{PAGE_MAX, page};
 pub(crate) use judge::TRIGGERS;
 pub use run::State as RetrainingState;
 pub use trigger::{NewTrigger, NewWebhook};
@@ -51,6 +52,7 @@ pub use work::{Claim, Completion, Failure, Heartbeat};
 
 /// Which part of a list is meant.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Listed {
     /// Entries of the page.
     pub limit: Option<u32>,

@@ -66,6 +66,11 @@ impl RandomFeatures {
             let count = part.len() / FEATURES;
             let mut angles = vec![0.0; count * FREQUENCIES];
             products(rows.slice(first, count).numbers(), &packed, &mut angles);
+            for (at, angles) in angles.chunks_exact_mut(FREQUENCIES).enumerate() {
+                if angles.iter().any(|angle| !angle.is_finite()) {
+                    self.wide_angles(rows.row(first + at), angles);
+                }
+            }
             for (features, angles) in part
                 .chunks_exact_mut(FEATURES)
                 .zip(angles.chunks_exact(FREQUENCIES))
@@ -77,6 +82,16 @@ impl RandomFeatures {
             }
         });
         out
+    }
+
+    /// The angles of a row whose numbers are so large that products of 32 bits overflow.
+    fn wide_angles(&self, row: &[f32], angles: &mut [f32]) {
+        let frequencies = self.frequencies.chunks_exact(self.dimension);
+        for (angle, frequency) in angles.iter_mut().zip(frequencies) {
+            let pairs = row.iter().zip(frequency);
+            let product: f64 = pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+            *angle = (product % std::f64::consts::TAU) as f32;
+        }
     }
 }
 
@@ -95,7 +110,7 @@ fn median_distance(rows: Matrix<'_>, dice: &mut Dice) -> f64 {
         };
         distances = (0..PAIRS)
             .map(&mut pair)
-            .filter(|&distance| distance > 0.0)
+            .filter(|&distance| distance > 0.0 && distance.is_finite())
             .collect();
     }
     if distances.is_empty() {

@@ -188,3 +188,24 @@ fn a_window_of_nothing_has_no_p() {
     assert!(drift(&features, &one_group, &same, 99, 1).p.unwrap() <= 1.0);
     assert!(witness_clusters(Matrix::new(&[], DIMENSION), &[], 3, 1).is_empty());
 }
+
+#[test]
+fn a_record_with_numbers_near_the_largest_tells_nothing_of_the_others() {
+    let mut dice = Dice::new(5);
+    let reference = rows(&mut dice, 300, 0.0);
+    let mut window = rows(&mut dice, 200, 0.0);
+    let features = RandomFeatures::fit(Matrix::new(&reference, DIMENSION), 0);
+    window.extend([3e38, -3e38, 3e38, 3e38]);
+    let own = features.of(Matrix::new(&window, DIMENSION));
+    assert!(own.iter().all(|value| value.is_finite()));
+    let before = bucket(&features, &reference, 0, alone);
+    let now = bucket(&features, &window, 1000, alone);
+    let found = drift(&features, &before, &now, 199, 0);
+    assert!(
+        found.statistic.is_finite() && found.p.unwrap() > 0.05,
+        "{found:?}"
+    );
+    // Distances that overflow are no bandwidth.
+    let fitted = RandomFeatures::fit(Matrix::new(&window, DIMENSION), 0);
+    assert!(fitted.bandwidth().is_finite());
+}

@@ -6,19 +6,59 @@
 use crate::graph::Graph;
 use crate::priority::radius;
 
-/// Share of records whose nearest neighbour is as near as the threshold.
-const THRESHOLD_SHARE: f64 = 0.01;
+/// How near duplicates are at most, by how near the nearest neighbour typically is.
+const THRESHOLD_SHARE: f64 = 0.13;
+/// Records that chance may bring so near to another, of all.
+const BY_CHANCE: f64 = 0.05;
+/// Neighbours that tell how far the nearest would be if there were no duplicates, with the median number of records
+/// that independent ones have within the distance of that neighbour.
+const FIFTH: (usize, f64) = (5, 4.671);
+/// See [`FIFTH`].
+const TENTH: (usize, f64) = (10, 9.669);
+/// The same of the nearest.
+const NEAREST: f64 = std::f64::consts::LN_2;
+/// Dimensions that records are thought to lie in, at most.
+const DIMENSIONS_MAX: f64 = 100.0;
+/// How far apart equal vectors of 32-bit numbers seem by rounding.
+const ROUNDING: f64 = 5e-4;
+
 /// Rank of the distance to the nearest neighbour from which on a record may be an outlier.
 const OUTLIER_RANK: f64 = 0.99;
 
-/// The distance below which records are duplicates if nobody said otherwise: the 1st percentile of the distances to the
-/// nearest neighbour; `None` where no record has one.
+/// The distance below which records are duplicates if nobody said otherwise: a share of the typical distance to the
+/// nearest neighbour, less where records lie in few dimensions, so that chance brings hardly any so near. `None` where
+/// no record has a neighbour.
 pub fn duplicate_threshold(graph: &Graph) -> Option<f32> {
-    let nearest = |row| graph.distances(row).first().copied();
-    let mut distances: Vec<f32> = (0..graph.len()).filter_map(nearest).collect();
-    let last = distances.len().checked_sub(1)?;
-    let at = (THRESHOLD_SHARE * last as f64).floor() as usize;
-    Some(*distances.select_nth_unstable_by(at, f32::total_cmp).1)
+    let (typical, dimensions) = typical_nearest(graph)?;
+    // Of independent records a share 1 - 2^-(t^dimensions) has a neighbour within t times the median distance.
+    let by_chance = (BY_CHANCE / (NEAREST * graph.len() as f64)).powf(1.0 / dimensions);
+    let threshold = typical * THRESHOLD_SHARE.min(by_chance);
+    Some(threshold.max(ROUNDING.min(typical / 2.0)) as f32)
+}
+
+/// How far the nearest neighbour of most records is, and in how many dimensions they lie. The fifth and the tenth
+/// neighbour tell, so that it does not matter how many records have a few duplicates; where there are fewer, the nearest.
+fn typical_nearest(graph: &Graph) -> Option<(f64, f64)> {
+    let median = |neighbour: usize| {
+        let of = |row| graph.distances(row).get(neighbour - 1).copied();
+        let mut all: Vec<f32> = (0..graph.len()).filter_map(of).collect();
+        let middle = all.len().checked_sub(1)? / 2;
+        Some(f64::from(
+            *all.select_nth_unstable_by(middle, f32::total_cmp).1,
+        ))
+    };
+    if let (Some(fifth), Some(tenth)) = (median(FIFTH.0), median(TENTH.0))
+        && 0.0 < fifth
+        && fifth < tenth
+    {
+        let dimensions = (TENTH.1 / FIFTH.1).ln() / (tenth / fifth).ln();
+        let dimensions = dimensions.clamp(1.0, DIMENSIONS_MAX);
+        return Some((
+            tenth * (NEAREST / TENTH.1).powf(1.0 / dimensions),
+            dimensions,
+        ));
+    }
+    Some((median(1)?, DIMENSIONS_MAX))
 }
 
 /// Clusters of records that are joined by distances of at most `threshold`.

@@ -35,8 +35,9 @@ fn duplicates_are_joined_over_others_and_leaks_are_those_across_contexts() {
     }
     let graph = graph(&rows, 6);
     let threshold = duplicate_threshold(&graph).unwrap();
-    assert!(threshold < 1e-3, "{threshold}");
-    let clusters = near_duplicates(&graph, 1e-3);
+    assert!(threshold > 1e-3, "{threshold}");
+    let clusters = near_duplicates(&graph, threshold);
+    assert_eq!(clusters, near_duplicates(&graph, 1e-3));
     assert_eq!(clusters, [vec![3, 50, 120], vec![77, 180]]);
     let is_test: Vec<bool> = (0..200).map(|row| row == 120).collect();
     let is_training: Vec<bool> = is_test.iter().map(|test| !test).collect();
@@ -46,6 +47,53 @@ fn duplicates_are_joined_over_others_and_leaks_are_those_across_contexts() {
         duplicate_threshold(&Graph::new(vec![0, 0], vec![], vec![])),
         None
     );
+}
+
+/// How many of the first `copied` rows have a copy with some noise among the last ones, and are joined with it; and how
+/// many clusters there are besides.
+fn found(
+    seed: u64,
+    (rows, dimension): (usize, usize),
+    copied: usize,
+    noise: f64,
+) -> (usize, usize) {
+    let mut numbers = normal(seed, rows, dimension);
+    let mut dice = Dice::new(seed + 1);
+    for at in 0..copied * dimension {
+        numbers.push((f64::from(numbers[at]) + noise * dice.normal()) as f32);
+    }
+    let graph = graph(&numbers, dimension);
+    let clusters = near_duplicates(&graph, duplicate_threshold(&graph).unwrap());
+    let is_pair = |cluster: &&Vec<u32>| {
+        cluster.len() == 2
+            && (cluster[1] - cluster[0]) as usize == rows
+            && (cluster[0] as usize) < copied
+    };
+    let pairs = clusters.iter().filter(is_pair).count();
+    (pairs, clusters.len() - pairs)
+}
+
+#[test]
+fn copies_with_a_little_noise_are_found_however_many_there_are() {
+    for (dimension, noise) in [(8, 0.005), (32, 0.02), (64, 0.03)] {
+        for copied in [5, 100, 400] {
+            let (pairs, others) = found(7, (400, dimension), copied, noise);
+            assert!(
+                pairs * 20 >= copied * 19 && others == 0,
+                "{pairs} of {copied} in {dimension} dimensions, {others} besides"
+            );
+        }
+    }
+}
+
+#[test]
+fn records_that_are_independent_are_no_duplicates() {
+    for (dimension, rows) in [(3, 1000), (5, 1000), (32, 500), (32, 2000)] {
+        let others: usize = (0..5)
+            .map(|seed| found(seed, (rows, dimension), 0, 0.0).1)
+            .sum();
+        assert!(others <= 1, "{others} in {dimension} dimensions of {rows}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{LabelEvidence, LabelReport, VOTERS, label_issues};
 use crate::random::Dice;
 use crate::signals::add_vote;
-use crate::{ClassStatistics, HeldOut, Matrix, nearest};
+use crate::{ClassStatistics, Contradictions, HeldOut, Matrix, nearest};
 
 struct World {
     numbers: Vec<f32>,
@@ -47,6 +47,7 @@ fn judge(world: &World, softmax: bool) -> LabelReport {
         held_out: &HeldOut::new(&statistics),
         graph: &nearest(rows, rows, VOTERS, true),
         probabilities: softmax.then(|| Matrix::new(&world.probabilities, CLASSES)),
+        elsewhere: Contradictions::default(),
     })
 }
 
@@ -116,6 +117,8 @@ fn the_mixture_is_what_its_definition_says() {
             .count();
         *weight = (62.0 / (wrong as f64 + 1.0)).powi(2);
     }
+    // Nobody vouches for the client.
+    weights[3] = weights[3].min(weights[..3].iter().copied().fold(0.0, f64::max));
     let sum: f64 = weights.iter().sum();
     for row in 0..60 {
         let said = experts(row);
@@ -154,6 +157,7 @@ fn one_record_and_one_class_are_no_trouble() {
             held_out: &HeldOut::new(&statistics),
             graph: &nearest(rows, rows, VOTERS, true),
             probabilities: None,
+            elsewhere: Contradictions::default(),
         });
         assert!(
             report
@@ -170,4 +174,74 @@ fn one_record_and_one_class_are_no_trouble() {
         );
         assert_eq!(report.confident, []);
     }
+}
+
+/// Labels as the world gives them, which a model learned by heart.
+fn learned(world: &World) -> Vec<f32> {
+    let mut probabilities = vec![0.0; world.labels.len() * CLASSES];
+    for (row, label) in world.labels.iter().enumerate() {
+        probabilities[row * CLASSES + *label as usize] = 1.0;
+    }
+    probabilities
+}
+
+#[test]
+fn a_client_that_was_trained_on_the_labels_hides_no_wrong_one() {
+    let mut world = world(400);
+    let alone = judge(&world, false);
+    world.probabilities = learned(&world);
+    let report = judge(&world, true);
+    assert!(report.is_by_heart && !alone.is_by_heart);
+    assert_eq!(
+        report.weights.map(f64::to_bits),
+        alone.weights.map(f64::to_bits)
+    );
+    assert_eq!(report.verdicts, alone.verdicts);
+}
+
+#[test]
+fn a_client_is_believed_where_it_is_as_good_on_other_records() {
+    // It is right of nearly all, and contradicts the wrong labels.
+    let world = world(400);
+    let rows = Matrix::new(&world.numbers, 5);
+    let statistics = ClassStatistics::of(rows, &world.labels);
+    let with = |elsewhere| {
+        label_issues(&LabelEvidence {
+            rows,
+            labels: &world.labels,
+            held_out: &HeldOut::new(&statistics),
+            graph: &nearest(rows, rows, VOTERS, true),
+            probabilities: Some(Matrix::new(&world.probabilities, CLASSES)),
+            elsewhere,
+        })
+    };
+    let vouched = with(Contradictions { count: 2, of: 100 });
+    let alone = with(Contradictions::default());
+    assert!(!vouched.is_by_heart && !alone.is_by_heart);
+    assert!(vouched.weights[3] >= alone.weights[3]);
+    let best = alone.weights[..3].iter().copied().fold(0.0, f64::max);
+    assert!(alone.weights[3] > 0.0 && alone.weights[3] <= best);
+}
+
+#[test]
+fn a_label_with_hardly_any_other_example_is_not_called_wrong() {
+    let mut world = world(200);
+    let centre = |at: usize| [3.0, 1.0, 1.0, 1.0, 3.0 + 0.1 * at as f32];
+    for (class, examples) in [(4, 1), (5, 3), (6, 4)] {
+        for at in 0..examples {
+            world.labels.push(class);
+            world.numbers.extend(centre(at));
+        }
+    }
+    let report = judge(&world, false);
+    for (verdict, label) in report.verdicts.iter().zip(&world.labels) {
+        assert_eq!(verdict.is_rare, [4, 5].contains(label));
+        assert!(!verdict.is_rare || (verdict.score <= 0.0 && verdict.suggested == *label));
+    }
+    assert!(
+        report
+            .confident
+            .iter()
+            .all(|pair| ![4, 5].contains(&pair.given))
+    );
 }

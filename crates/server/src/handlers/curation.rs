@@ -5,19 +5,22 @@
 //! field and the row.
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
-use vermilion_curation::{Asked as Recommended, Curation, Place, Recommendations, Refusal, body};
+use vermilion_curation::{
+    Asked as Recommended, Curation, Listed, Place, Recommendations, Refusal, body,
+};
 use vermilion_protocol::{ApiError, arrow};
 
 use crate::answer::{Answer, Failure, FailureMessage};
 use crate::app::App;
-use crate::extract::{Asked, Names, Paging, read_body};
+use crate::extract::{Names, read_body};
 use crate::media::Form;
 
 /// The headers that name the tenant and the database where the path does not.
@@ -104,6 +107,41 @@ impl<S: Send + Sync> FromRequestParts<S> for At {
         let (tenant, database) = place_of(&names.tenant, &names.database, &parts.headers);
         let place = Place { tenant, database };
         Ok(Self { place, names })
+    }
+}
+
+/// The query string as a `T`. What is wrong with it is told with the parameter at fault.
+#[derive(Debug)]
+pub(crate) struct Asked<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(error) => Err(wrong_query(&error.body_text()).into()),
+        }
+    }
+}
+
+/// The refusal of a query string, by what axum says of it: the parameter, a colon and what is wrong, or that there is
+/// no such parameter.
+fn wrong_query(said: &str) -> Refusal {
+    let problem = said.split_once(": ").map_or(said, |(_, problem)| problem);
+    if let Some((_, rest)) = problem.split_once("unknown field `")
+        && let Some((name, others)) = rest.split_once('`')
+    {
+        let message = format!("There is no parameter `{name}`.");
+        let others = others.trim_start_matches(", expected ").replace('`', "");
+        return Refusal::wrong("unknown_field", message)
+            .field(name)
+            .hint(others.trim_start_matches("one of ").to_owned());
+    }
+    let refusal = Refusal::wrong("invalid_argument", format!("The query string: {problem}."));
+    match problem.split_once(": ") {
+        Some((name, _)) => refusal.field(name),
+        None => refusal,
     }
 }
 
@@ -221,10 +259,9 @@ pub(super) async fn read<T: Send + 'static>(
 pub(crate) async fn log(
     State(app): State<App>,
     at: At,
-    asked: Result<Asked<OfABatch>, Failure>,
+    Asked(asked): Asked<OfABatch>,
     body: LogBody,
 ) -> Reply {
-    let Asked(asked) = asked?;
     let limits = arrow::Limits {
         records_max: app.database.limits().batch_records_max,
         bytes_max: app.config.body_bytes_max,
@@ -251,10 +288,9 @@ pub(crate) async fn log(
 pub(crate) async fn list_spaces(
     State(app): State<App>,
     at: At,
-    paging: Result<Asked<Paging>, Failure>,
+    Asked(page): Asked<Listed>,
 ) -> Reply {
-    let Asked(paging) = paging?;
-    let list = move |curation: &Curation| curation.spaces(&at.place, paging.into());
+    let list = move |curation: &Curation| curation.spaces(&at.place, page);
     let (spaces, total) = read(&app, list).await?;
     Ok(Answer::value(&json!({ "spaces": spaces, "total": total })))
 }
@@ -273,8 +309,12 @@ pub(crate) async fn delete_space(State(app): State<App>, at: At) -> Reply {
     Ok(Answer::empty())
 }
 
-pub(crate) async fn embedding_sets(State(app): State<App>, at: At) -> Reply {
-    let list = move |curation: &Curation| curation.embedding_sets(&at.place);
+pub(crate) async fn embedding_sets(
+    State(app): State<App>,
+    at: At,
+    Asked(page): Asked<Listed>,
+) -> Reply {
+    let list = move |curation: &Curation| curation.embedding_sets(&at.place, page);
     Ok(Answer::value(&read(&app, list).await?))
 }
 
@@ -321,6 +361,7 @@ fn answer_list(told: &Recommendations) -> Answer {
 
 /// What the query string of the simple form says.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SimpleForm {
     space: Option<String>,
     filter: Option<String>,
@@ -331,9 +372,8 @@ pub(crate) struct SimpleForm {
 pub(crate) async fn recommend_simply(
     State(app): State<App>,
     at: At,
-    asked: Result<Asked<SimpleForm>, Failure>,
+    Asked(asked): Asked<SimpleForm>,
 ) -> Reply {
-    let Asked(asked) = asked?;
     let list = move |curation: &Curation| {
         let Some(space) = &asked.space else {
             let message = "The query string names no space.";

@@ -19,10 +19,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, channel};
 use vermilion_curation::{Exported, Format, Refusal};
 
-use super::curation::{At, Refused};
-use crate::answer::Failure;
+use super::curation::{Asked, At, Refused};
 use crate::app::App;
-use crate::extract::Asked;
 
 /// Pieces that wait for the client.
 const PIECES: usize = 2;
@@ -34,6 +32,7 @@ type Piece = Result<Bytes, Refusal>;
 
 /// What the query string of an export says.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct OfAnExport {
     what: Option<String>,
     format: Option<String>,
@@ -67,9 +66,8 @@ impl HttpBody for Pieces {
 pub(crate) async fn export(
     State(app): State<App>,
     at: At,
-    asked: Result<Asked<OfAnExport>, Failure>,
+    Asked(asked): Asked<OfAnExport>,
 ) -> Result<Response, Refused> {
-    let Asked(asked) = asked?;
     let what = Exported::named(asked.what.as_deref())?;
     let format = Format::named(asked.format.as_deref())?;
     let (pieces, mut rest) = channel::<Piece>(PIECES);

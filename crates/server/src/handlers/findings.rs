@@ -9,13 +9,13 @@ use vermilion_curation::{
     AskedConfusion, AskedDrift, AskedIssues, Curation, Refusal, ReportFormat,
 };
 
-use super::curation::{At, Refused, Reply, read};
-use crate::answer::{Answer, Failure};
+use super::curation::{Asked, At, Refused, Reply, read};
+use crate::answer::Answer;
 use crate::app::App;
-use crate::extract::Asked;
 
 /// What the query string of issues says.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct OfIssues {
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -23,14 +23,11 @@ pub(crate) struct OfIssues {
     limit: Option<usize>,
     all: Option<bool>,
     threshold: Option<f32>,
+    ids_limit: Option<usize>,
+    ids_offset: Option<usize>,
 }
 
-pub(crate) async fn issues(
-    State(app): State<App>,
-    at: At,
-    asked: Result<Asked<OfIssues>, Failure>,
-) -> Reply {
-    let Asked(asked) = asked?;
+pub(crate) async fn issues(State(app): State<App>, at: At, Asked(asked): Asked<OfIssues>) -> Reply {
     let look = move |curation: &Curation| {
         let asked = AskedIssues {
             kind: asked.kind,
@@ -38,6 +35,8 @@ pub(crate) async fn issues(
             limit: asked.limit,
             all: asked.all == Some(true),
             threshold: asked.threshold,
+            ids_limit: asked.ids_limit,
+            ids_offset: asked.ids_offset.unwrap_or(0),
         };
         curation.issues(&at.place, &at.names.collection, &asked)
     };
@@ -46,6 +45,7 @@ pub(crate) async fn issues(
 
 /// What the query string of a confusion says.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct OfConfusion {
     dataset: Option<String>,
     context: Option<String>,
@@ -56,9 +56,8 @@ pub(crate) struct OfConfusion {
 pub(crate) async fn confusion(
     State(app): State<App>,
     at: At,
-    asked: Result<Asked<OfConfusion>, Failure>,
+    Asked(asked): Asked<OfConfusion>,
 ) -> Reply {
-    let Asked(asked) = asked?;
     let look = move |curation: &Curation| {
         let asked = AskedConfusion {
             dataset: asked.dataset,
@@ -72,6 +71,7 @@ pub(crate) async fn confusion(
 
 /// What the query string of a report says.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct OfReport {
     format: Option<String>,
 }
@@ -79,9 +79,8 @@ pub(crate) struct OfReport {
 pub(crate) async fn report(
     State(app): State<App>,
     at: At,
-    asked: Result<Asked<OfReport>, Failure>,
+    Asked(asked): Asked<OfReport>,
 ) -> Result<impl IntoResponse, Refused> {
-    let Asked(asked) = asked?;
     let tell = move |curation: &Curation| {
         let format = ReportFormat::named(asked.format.as_deref())?;
         let report = curation.report(&at.place, &at.names.collection)?;
@@ -93,6 +92,7 @@ pub(crate) async fn report(
 
 /// What the query string of drift says.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct OfDrift {
     from: Option<String>,
     to: Option<String>,
@@ -103,12 +103,7 @@ pub(crate) struct OfDrift {
     alpha: Option<f64>,
 }
 
-pub(crate) async fn drift(
-    State(app): State<App>,
-    at: At,
-    asked: Result<Asked<OfDrift>, Failure>,
-) -> Reply {
-    let Asked(asked) = asked?;
+pub(crate) async fn drift(State(app): State<App>, at: At, Asked(asked): Asked<OfDrift>) -> Reply {
     let look = move |curation: &Curation| {
         let asked = AskedDrift {
             from: asked.from,
@@ -126,16 +121,12 @@ pub(crate) async fn drift(
 
 /// What the query string of a map says.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct OfMap {
     fields: Option<String>,
 }
 
-pub(crate) async fn map(
-    State(app): State<App>,
-    at: At,
-    asked: Result<Asked<OfMap>, Failure>,
-) -> Reply {
-    let Asked(asked) = asked?;
+pub(crate) async fn map(State(app): State<App>, at: At, Asked(asked): Asked<OfMap>) -> Reply {
     let look = move |curation: &Curation| {
         curation.map(&at.place, &at.names.collection, asked.fields.as_deref())
     };

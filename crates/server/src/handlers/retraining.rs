@@ -6,10 +6,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use vermilion_curation::{Curation, Fire, Listed, Which, body};
 
-use super::curation::{At, Json, Reply, read, write};
-use crate::answer::{Answer, Failure};
+use super::curation::{Asked, At, Json, Reply, read, write};
+use crate::answer::Answer;
 use crate::app::App;
-use crate::extract::Asked;
 
 pub(crate) async fn fire(State(app): State<App>, at: At, Json(bytes): Json) -> Reply {
     let fire = move |curation: &Curation| {
@@ -24,12 +23,7 @@ pub(crate) async fn fire(State(app): State<App>, at: At, Json(bytes): Json) -> R
     Ok(Answer::with_status(StatusCode::CREATED, told))
 }
 
-pub(crate) async fn list(
-    State(app): State<App>,
-    at: At,
-    asked: Result<Asked<Which>, Failure>,
-) -> Reply {
-    let Asked(which) = asked?;
+pub(crate) async fn list(State(app): State<App>, at: At, Asked(which): Asked<Which>) -> Reply {
     let list =
         move |curation: &Curation| curation.retrainings(&at.place, &at.names.collection, &which);
     Ok(Answer::value(&read(&app, list).await?))
@@ -43,9 +37,8 @@ pub(crate) async fn get(State(app): State<App>, at: At) -> Reply {
 pub(crate) async fn overrides(
     State(app): State<App>,
     at: At,
-    asked: Result<Asked<Listed>, Failure>,
+    Asked(asked): Asked<Listed>,
 ) -> Reply {
-    let Asked(asked) = asked?;
     let look =
         move |curation: &Curation| curation.label_overrides(&at.place, &at.names.target, asked);
     Ok(Answer::value(&read(&app, look).await?))
@@ -103,9 +96,8 @@ pub(crate) async fn add_trigger(State(app): State<App>, at: At, Json(bytes): Jso
 pub(crate) async fn list_triggers(
     State(app): State<App>,
     at: At,
-    asked: Result<Asked<Listed>, Failure>,
+    Asked(asked): Asked<Listed>,
 ) -> Reply {
-    let Asked(asked) = asked?;
     let list = move |curation: &Curation| curation.triggers(&at.place, &at.names.collection, asked);
     Ok(Answer::value(&read(&app, list).await?))
 }

@@ -19,6 +19,17 @@ const OF_A_BATCH: &[&str] = &[
     "assess",
 ];
 
+/// What may stand in the query string of issues.
+const OF_ISSUES: &[&str] = &[
+    "type",
+    "offset",
+    "limit",
+    "all",
+    "threshold",
+    "ids_limit",
+    "ids_offset",
+];
+
 macro_rules! both_forms {
     ($($method:literal $rest:literal $operation:literal $summary:literal $handler:path
         { $($more:tt)* })*) => {
@@ -256,7 +267,7 @@ pub(super) const ROUTES: &[Route] = both_forms! {
     "get" "/spaces/{space}/issues" "list_issues" "What is wrong with the data, worst first."
         findings::issues {
         .needs(Database(Read))
-        .with_query(&["type", "offset", "limit", "all", "threshold"])
+        .with_query(OF_ISSUES)
         .answers(200, "CurationIssues")
     }
     "get" "/spaces/{space}/confusion" "confusion" "How often labels go with inferences."
@@ -315,6 +326,7 @@ pub(super) const ROUTES: &[Route] = both_forms! {
     "get" "/embeddingsets" "list_embedding_sets" "Embedding sets, with their keys and spaces."
         handlers::embedding_sets {
         .needs(Database(Read))
+        .with_query(PAGES)
         .answers(200, "EmbeddingSets")
     }
 };

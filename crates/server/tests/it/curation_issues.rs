@@ -232,8 +232,15 @@ fn labels_and_inferences_are_counted_with_examples() {
     );
     let some = confusion("dataset=production&where=%7B%22label_class%22%3A%22c%22%7D");
     assert_eq!(some["cells"], json!([expected[1]]));
-    assert_eq!(confusion("dataset=none")["accuracy"], Value::Null);
+    let nothing = confusion("dataset=training&context=production");
+    assert_eq!(nothing["accuracy"], Value::Null);
     let path = |query: &str| format!("{SPACE}/confusion?{query}");
+    refused(
+        &server.get(&path("dataset=none")),
+        404,
+        "dataset_not_found",
+        Some("dataset"),
+    );
     refused(
         &server.get(&path("where=x")),
         400,
@@ -295,7 +302,7 @@ fn issues_that_cannot_be_told_say_why() {
         &server.get(&path("threshold=near")),
         400,
         "invalid_argument",
-        None,
+        Some("threshold"),
     );
 }
 

@@ -9,7 +9,11 @@ use crate::harness::{DATABASE, TestServer};
 fn a_report_tells_all_of_a_space_in_each_format() {
     let server = TestServer::start();
     fill(&server, 30, 3);
-    let wrong = json!({"ids": ["t-003"], "label_classes": ["<b>|"]});
+    // As many as a class has at least for its labels to be judged.
+    let label = "<b>|";
+    let wrong = json!({
+        "ids": ["t-003", "t-006", "t-009", "t-012"], "label_classes": [label, label, label, label],
+    });
     assert_eq!(server.post(&format!("{SPACE}/labels"), &wrong).status, 200);
     let report = server.get(&format!("{SPACE}/report")).json();
     let first = &report["recommendations"]["recommendations"][0];

@@ -1,0 +1,288 @@
+"""What curation finds in data whose faults are known, and what it refuses."""
+
+import base64
+import json
+import urllib.error
+import urllib.request
+import uuid
+
+import numpy as np
+import pytest
+
+from test_curation_restarts import ask, told
+
+
+class Space:
+    """A space of its own on a server that others use too."""
+
+    def __init__(self, server):
+        self.server, self.name = server, f"space-{uuid.uuid4().hex}"
+
+    def log(self, context, prefix, vectors, **columns):
+        rows = np.asarray(vectors, "<f4")
+        ids = [f"{prefix}{at:04}" for at in range(len(rows))]
+        body = {"space": self.name, "context": context, "ids": ids, "input_uris": ids}
+        body["embeddings"] = [base64.b64encode(row.tobytes()).decode() for row in rows]
+        return told(self.server, "POST", "log", body | columns)
+
+    def get(self, path):
+        return told(self.server, "GET", f"spaces/{self.name}/{path}".rstrip("/"))
+
+    def refused(self, method, path, body=None):
+        """The status, the code and the field of a refusal."""
+        status, text = ask(self.server, method, f"spaces/{self.name}/{path}", body)
+        found = json.loads(text)
+        return status, found["error"], found["field"]
+
+
+@pytest.fixture
+def space(server):
+    return Space(server)
+
+
+def classes(rows, seed, spread=0.5, count=4, dimension=8):
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, count, rows)
+    vectors = spread * random.normal(size=(rows, dimension))
+    vectors[np.arange(rows), truth] += 1.0
+    return vectors, truth
+
+
+def learned(labels, count=4):
+    """What a model says of labels that it knows by heart."""
+    return (0.996 * np.eye(count) + 0.001)[labels].tolist()
+
+
+def softmax(vectors, count=4):
+    """What a model says that looks at the vectors."""
+    raised = np.exp(3 * vectors[:, :count])
+    return (raised / raised.sum(1, keepdims=True)).tolist()
+
+
+def texts(labels):
+    return [str(label) for label in labels]
+
+
+NAMES = texts(range(4))
+
+
+def test_probabilities_that_a_model_learned_by_heart_hide_no_wrong_label(space):
+    vectors, truth = classes(600, 1, 0.4)
+    labels = truth.copy()
+    labels[:30] = (truth[:30] + 1) % 4
+    told = {"label_classes": texts(labels), "class_names": NAMES}
+    space.log("training", "t", vectors, probabilities=learned(labels), **told)
+    seen, right = classes(1000, 2, 0.4)
+    space.log("production", "p", seen, probabilities=softmax(seen), class_names=NAMES)
+    issues = space.get("issues?type=label&limit=60")
+    assert issues["client_by_heart"] is True and issues["experts"]["client"] == 0
+    found = {one["id"] for one in issues["issues"]}
+    assert len(found & {f"t{at:04}" for at in range(30)}) >= 24
+    accuracy = (seen[:, :4].argmax(1) == right).mean()
+    estimated = space.get("drift")["estimated_accuracy"]
+    assert estimated["training_by_heart"] is True
+    assert abs(estimated["accuracy"] - accuracy) < 0.08
+    # Out of its training data the model has a voice.
+    space.log("training", "t", vectors, probabilities=softmax(vectors), **told)
+    issues = space.get("issues?type=label")
+    assert issues["client_by_heart"] is False and issues["experts"]["client"] > 0.1
+    assert space.get("drift")["estimated_accuracy"]["training_by_heart"] is False
+
+
+def test_inferences_that_a_model_learned_by_heart_make_no_accuracy(space):
+    vectors, truth = classes(600, 1, 0.7)
+    space.log("training", "t", vectors, label_classes=texts(truth), inference_classes=texts(truth))
+    seen, right = classes(1000, 2, 0.7)
+    said = seen[:, :4].argmax(1)
+    space.log("production", "p", seen, inference_classes=texts(said))
+    estimated = space.get("drift")["estimated_accuracy"]
+    assert estimated["training_by_heart"] is True
+    assert abs(estimated["accuracy"] - (said == right).mean()) < 0.08
+
+
+def test_the_accuracy_is_bounded_where_records_are_new(space):
+    vectors, truth = classes(400, 1, 0.3)
+    space.log("training", "t", vectors, label_classes=texts(truth))
+    seen, _ = classes(300, 2, 0.3)
+    # A class that training does not have.
+    seen[:60, :] = -1.0 + 0.1 * np.random.default_rng(3).normal(size=(60, 8))
+    space.log("production", "p", seen)
+    moved = space.get("drift")
+    low, high = moved["estimated_accuracy"]["bounds"]
+    assert moved["share_new"] >= 0.2
+    assert low <= 0.8 and high - low >= 0.2
+    assert low <= moved["estimated_accuracy"]["accuracy"] <= high
+
+
+def test_copies_with_a_little_noise_leak_and_independent_records_do_not(space):
+    random = np.random.default_rng(5)
+    vectors = random.normal(size=(900, 32))
+    space.log("training", "t", vectors[:500])
+    fresh = vectors[500:].copy()
+    space.log("test", "x", fresh)
+    assert space.get("issues?type=leak")["total"] == 0
+    assert space.get("issues?type=near_duplicate")["total"] == 0
+    fresh[:100] = vectors[:100] + 0.02 * random.normal(size=(100, 32))
+    space.log("test", "x", fresh)
+    issues = space.get("issues?type=leak&limit=1000")
+    found = {id for one in issues["issues"] for id in one["ids"] if id.startswith("x")}
+    assert found == {f"x{at:04}" for at in range(100)}
+
+
+def test_all_records_of_a_large_cluster_are_told_page_by_page(space):
+    space.log("training", "t", np.vstack([np.ones((45, 8)), np.random.default_rng(1).normal(size=(60, 8))]))
+    one = space.get("issues?type=near_duplicate")["issues"][0]
+    assert (one["records"], len(one["ids"])) == (45, 20)
+    rest = space.get("issues?type=near_duplicate&ids_limit=40&ids_offset=20")["issues"][0]
+    assert sorted(one["ids"] + rest["ids"]) == [f"t{at:04}" for at in range(45)]
+    assert rest["id"] == one["id"] == "t0000"
+    assert space.refused("GET", "issues?ids_limit=10001") == (400, "too_many_records", "ids_limit")
+
+
+def test_the_only_example_of_a_class_is_not_called_wrong(space):
+    vectors, truth = classes(200, 1, 0.2)
+    labels = texts(truth)
+    labels[:5] = [f"only {at}" for at in range(5)]
+    space.log("training", "t", vectors, label_classes=labels)
+    issues = space.get("issues?type=label&all=true&limit=1000")
+    rare = [one for one in issues["issues"] if one["given_class"].startswith("only")]
+    assert len(rare) == 5
+    for one in rare:
+        assert one["score"] <= 0 and "too few" in one["explanation"]
+
+
+def test_reasons_say_whether_ranks_are_among_training_or_production(space):
+    vectors, truth = classes(300, 1, 0.3)
+    space.log("training", "t", vectors, label_classes=texts(truth))
+    far = -3.0 * np.eye(8)[:2]
+    few = space.log("production", "f", far, assess=True)["assessments"][0]["reasons"]
+    assert any("of training" in one for one in few) and not any("production" in one for one in few)
+    space.log("production", "p", classes(300, 2, 0.3)[0])
+    explained = space.get("records/f0000/explain")["assessment"]["reasons"]
+    assert any("of what production sees" in one for one in explained)
+
+
+def test_one_record_of_huge_numbers_is_no_drift(space):
+    vectors, _ = classes(600, 1, 1.0)
+    space.log("training", "t", vectors[:300], label_classes=["a"] * 300)
+    space.log("production", "p", vectors[300:])
+    space.log("production", "b", np.full((1, 8), 3e38))
+    moved = space.get("drift")
+    assert moved["statistic"] is not None and not moved["drifted"]
+
+
+def test_chance_is_the_same_in_whatever_order_records_of_groups_came(server):
+    vectors = np.random.default_rng(4).normal(size=(400, 8))
+    vectors[250:] += 0.06
+    found = set()
+    for seed in range(5):
+        space, order = Space(server), np.random.default_rng(seed).permutation(400)
+        for context, part in (("training", order[order < 250]), ("production", order[order >= 250])):
+            ids, groups = texts(part), [f"g{at % 37}" for at in part]
+            space.log(context, "", vectors[part], ids=ids, groups=groups)
+        found.add(space.get("drift")["p"])
+    assert len(found) == 1
+
+
+def test_a_chance_that_can_never_alarm_is_refused(space):
+    vectors, _ = classes(400, 1)
+    space.log("training", "t", vectors[:200])
+    space.log("production", "p", vectors[200:] + 3.0)
+    assert space.refused("GET", "drift?alpha=0.001") == (400, "out_of_range", "alpha")
+    moved = space.get("drift?alpha=0.002")
+    assert moved["drifted"] and moved["p"] <= 0.002
+    assert all(one["drifted"] for one in moved["timeline"] if not one["too_few"])
+
+
+def test_what_is_wrong_with_a_query_string_is_told_with_the_parameter(space):
+    space.log("training", "t", np.eye(8))
+    for path, code, field in [
+        ("issues?bogus=1", "unknown_field", "bogus"),
+        ("drift?foo=1", "unknown_field", "foo"),
+        ("issues?limit=abc", "invalid_argument", "limit"),
+        ("issues?offset=-1", "invalid_argument", "offset"),
+        ("confusion?what=1", "unknown_field", "what"),
+        ("export?fromat=csv", "unknown_field", "fromat"),
+        ("map?field=x", "unknown_field", "field"),
+        ("report?form=md", "unknown_field", "form"),
+        ("retrainings?sate=x", "unknown_field", "sate"),
+        ("triggers?limit=many", "invalid_argument", "limit"),
+        # What is wrong with the question comes before what the space lacks.
+        ("drift?by=foo", "unknown_breakdown", "by"),
+        ("drift?alpha=2", "out_of_range", "alpha"),
+    ]:
+        assert space.refused("GET", path) == (400, code, field), path
+    assert space.refused("GET", "drift")[:2] == (422, "too_few_records")
+
+
+def test_datasets_that_no_record_has_are_refused(space):
+    space.log("training", "t", np.eye(8), label_classes=list("abababab"))
+    space.log("production", "p", np.eye(8))
+    nope = {"datasets": ["production", "nope"]}
+    assert space.refused("POST", "recommendations", nope) == (404, "dataset_not_found", "datasets")
+    assert space.refused("GET", "confusion?dataset=nope") == (404, "dataset_not_found", "dataset")
+    assert space.refused("GET", "drift?reference=nope") == (404, "dataset_not_found", "reference")
+
+
+def test_pages_of_spaces_and_embedding_sets_are_no_longer_than_allowed(server, space):
+    space.log("training", "t", np.eye(8))
+    for path in ("spaces", "embeddingsets"):
+        status, text = ask(server, "GET", f"{path}?limit=1001")
+        assert (status, json.loads(text)["field"]) == (400, "limit")
+    everything = told(server, "GET", "embeddingsets")
+    assert told(server, "GET", "embeddingsets?limit=1&offset=0") == everything[:1]
+
+
+def test_moments_of_a_column_are_taken_under_its_plural(space):
+    space.log("production", "p", np.eye(8), observed_ats=list(range(100, 108)))
+    assert space.get("")["first_observed_at"] == 100
+
+
+def test_what_is_wrong_with_the_vectors_of_a_stream_is_told_as_of_other_forms(server, space):
+    arrow = pytest.importorskip("pyarrow")
+
+    def refused(columns):
+        table, sink = arrow.table(columns), arrow.BufferOutputStream()
+        with arrow.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        url = f"http://{server.host}:{server.port}/curation/v1/log?space={space.name}&context=test"
+        kind = {"Content-Type": "application/vnd.apache.arrow.stream"}
+        request = urllib.request.Request(url, sink.getvalue().to_pybytes(), kind, method="POST")
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            urllib.request.urlopen(request)
+        found = json.loads(raised.value.read())
+        return found["error"], found["field"], found["row"]
+
+    uris = arrow.array(["a", "b"])
+    ragged = arrow.array([[1.0, 2.0], [1.0]], arrow.list_(arrow.float32()))
+    assert refused({"input_uri": uris, "embedding": ragged}) == ("dimension_mismatch", "embedding", 1)
+    assert refused({"input_uri": uris}) == ("missing_field", "embedding", None)
+
+
+def test_a_space_that_takes_a_name_which_was_given_up_has_a_key_of_its_own(server, space):
+    space.log("training", "t", np.eye(8))
+    renamed = f"renamed-{uuid.uuid4().hex}"
+    server.client().get_collection(space.name).modify(name=renamed)
+    space.log("training", "u", np.eye(8))
+    old, new = space.get(""), told(server, "GET", f"spaces/{renamed}")
+    assert old["embedding_set_key"] != new["embedding_set_key"]
+    assert old["records"] == new["records"] == 8
+
+
+def test_an_embedding_set_that_only_forks_have_is_ambiguous(server, space):
+    mark = {"model": uuid.uuid4().hex}
+    space.log("training", "t", np.eye(8), embedding_set=mark)
+    collection = server.client().get_collection(space.name)
+    forks = [f"fork-{at}-{uuid.uuid4().hex}" for at in range(2)]
+    for name in forks:
+        collection.fork(name)
+    body = {"embedding_set": mark, "context": "test", "embeddings": [[1.0] * 8], "input_uris": ["a"]}
+    assert told(server, "POST", "log", body)["space"] == space.name
+    server.client().delete_collection(space.name)
+    status, text = ask(server, "POST", "log", body)
+    refusal = json.loads(text)
+    assert (status, refusal["error"]) == (409, "ambiguous_embedding_set")
+    assert all(name in refusal["message"] for name in forks)
+    assert told(server, "POST", "log", body | {"space": forks[1]})["space"] == forks[1]
+    server.client().delete_collection(forks[0])
+    assert told(server, "POST", "log", body)["space"] == forks[1]
