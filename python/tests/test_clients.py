@@ -133,6 +133,54 @@ def test_documents_are_embedded_by_the_function_of_the_collection(client):
         made.add(ids=["c", "d"], documents=["x", None])
 
 
+class Other(Lengths):
+    @staticmethod
+    def name():
+        return "other"
+
+
+def test_another_function_than_that_of_the_collection_is_refused(client):
+    name, plain, unnamed = fresh(), fresh(), fresh()
+    made = client.create_collection(name, embedding_function=Lengths(2.0))
+    client.create_collection(plain)
+    client.create_collection(unnamed, embedding_function=lambda input: [[1.0] for _ in input])
+    none = client.create_collection(fresh(), embedding_function=None)
+    gets = (
+        client.get_collection,
+        client.get_or_create_collection,
+        lambda name, **more: client.get_collection(made.id if name == made.name else name, **more),
+    )
+    for get in gets:
+        with pytest.raises(ValueError, match="Embedding function conflict: new: other vs persisted: lengths"):
+            get(name, embedding_function=Other(2.0))
+        with pytest.raises(ValueError, match="conflict: new: NotImplemented vs persisted: lengths"):
+            get(name, embedding_function=lambda input: input)
+        with pytest.raises(ValueError, match="conflict: new: other vs persisted: default"):
+            get(plain, embedding_function=Other(2.0))
+        # One of the same name may be made in another way, and the default one gives way.
+        assert get(name, embedding_function=Lengths(3.0)).configuration["embedding_function"].factor == 3.0
+        default = functions.DefaultEmbeddingFunction()
+        assert get(name, embedding_function=default).configuration["embedding_function"].factor == 2.0
+        assert get(name, embedding_function=None).configuration["embedding_function"] is None
+        for free in (unnamed, none.name):
+            other = Other(2.0)
+            assert get(free, embedding_function=other).configuration["embedding_function"] is other
+
+
+def test_a_configuration_names_the_function_of_a_new_collection_alone(client):
+    name = fresh()
+    configured = {"embedding_function": Lengths(2.0)}
+    made = client.get_or_create_collection(name, configuration=configured)
+    assert made.configuration["embedding_function"] is configured["embedding_function"]
+    other = client.get_or_create_collection(name, configuration={"embedding_function": Other(5.0)})
+    assert other.configuration["embedding_function"].factor == 2.0
+    with pytest.raises(ValueError, match="provide only one. Embedding function conflict: other vs lengths"):
+        client.create_collection(fresh(), configuration=configured, embedding_function=Other(1.0))
+    one = client.create_collection(fresh(), configuration=configured, embedding_function=Lengths(9.0))
+    assert one.configuration["embedding_function"].factor == 9.0
+    assert one.configuration_json["embedding_function"]["config"] == {"factor": 2.0}
+
+
 def test_images_and_uris_are_embedded_too(client):
     images = {"u1": np.full((2, 2), 1), "u2": np.full((2, 2), 5)}
 
@@ -232,6 +280,16 @@ def test_addresses_may_be_whole(server):
     settings = Settings(chroma_server_host=server.host, chroma_server_http_port=server.port)
     with vermilion.Client(settings) as client:
         assert "http://" in client.transport
+
+
+def test_an_async_client_closes_at_the_end_of_its_block(server):
+    async def run():
+        async with await vermilion.AsyncHttpClient(server.host, server.port) as client:
+            assert await client.heartbeat() > 0
+        with pytest.raises(RuntimeError, match="client was closed"):
+            await client.heartbeat()
+
+    asyncio.run(run())
 
 
 def test_async_client_does_the_same(server):

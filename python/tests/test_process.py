@@ -63,6 +63,30 @@ def test_other_threads_run_while_the_engine_works(tmp_path):
         assert len(during) > 10 * rounds
 
 
+def test_a_long_search_ends_soon_after_a_signal():
+    code = """if True:
+        import signal, time
+        import numpy as np, vermilion
+        block = np.random.default_rng(1).standard_normal((10_000, 256), dtype=np.float32)
+        client = vermilion.EphemeralClient()
+        collection = client.create_collection("records", embedding_function=None)
+        collection.add(ids=[str(row) for row in range(len(block))], embeddings=block)
+        queries = np.concatenate([block] * 3)
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        begun = time.perf_counter()
+        try:
+            collection.query(query_embeddings=queries, recall="exact", include=[])
+        except KeyboardInterrupt:
+            print(time.perf_counter() - begun)
+        assert collection.query(query_embeddings=block[:1], n_results=1)["ids"] == [["0"]]
+        client.close()
+    """
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+    assert 0.2 < float(done.stdout) < 3, done
+
+
 def test_many_threads_write_and_read_one_collection(client, collection):
     def work(number):
         for batch in range(5):

@@ -203,10 +203,15 @@ WRONG = [
     (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas=[{}]), "non-empty dict"),
     (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas=["m"]), "list of dict"),
     (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"#k": 1}), "metadata"),
-    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"k": {"a": 1}}), "MetadataValue"),
-    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"k": object()}), "type object"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"k": {"a": 1}}), "key 'k' .record 0"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"k": [["a"]]}), "type list, under the key 'k'"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"k": object()}), "type object, under the key 'k'"),
     (lambda c: c.get(where={}), "exactly one operator"),
-    (lambda c: c.get(where={"a": {"$foo": 1}}), "Invalid where clause"),
+    (lambda c: c.get(where={"a": {"$foo": 1}}), "Invalid where clause: .foo is no operator here; .eq, "),
+    (lambda c: c.get(where={"a": {"$gt": 1, "$lt": 3}}), "one key, got 2: .gt, .lt"),
+    (lambda c: c.get(where={"a": {"$in": []}}), "in takes a list with at least one value"),
+    (lambda c: c.get(where={"a": None}), "got null .key a"),
+    (lambda c: c.get(where_document={"$foo": "x"}), "clause: .foo is no operator here; .contains, "),
     (lambda c: c.get(where_document={"$contains": 1}), "Invalid where document clause"),
     (lambda c: c.get(where_document={"$regex": "("}), "Regex syntax"),
     (lambda c: c.get(include=["nothing"]), "Expected include item"),
@@ -217,6 +222,9 @@ WRONG = [
     (lambda c: c.query(), "You must provide one of"),
     (lambda c: c.query(query_texts="x"), "embedding function"),
     (lambda c: c.query(query_embeddings=[[1.0]], recall=0.1), "from 0.8 to 0.999"),
+    (lambda c: c.query(query_embeddings=[[1.0]], recall=float("nan")), "recall is nan; allowed are"),
+    (lambda c: c.query(query_embeddings=[[1.0], [float("inf")]]), "NaN.*query_embeddings, record 1"),
+    (lambda c: c.search({"foo": 1}), "Expected searches to be a Search or a list of them, got {'foo': 1}"),
     (lambda c: c.modify(metadata={"hnsw:space": "ip"}), "distance function"),
 ]
 
@@ -227,6 +235,51 @@ def test_wrong_arguments_are_told_and_change_nothing(collection, call, message):
         call(collection)
     assert isinstance(caught.value, (ChromaError, ValueError)) and caught.value.code() >= 400
     assert collection.count() == 0 and collection.get()["ids"] == []
+
+
+def test_arrays_that_begin_anywhere_in_memory_are_read(collection):
+    file = b"head!" + np.eye(4, dtype=np.float32).tobytes()
+    block = np.frombuffer(file, np.uint8)[5:].view(np.float32).reshape(4, 4)
+    assert not block.flags.aligned
+    collection.add(ids=list("abcd"), embeddings=block)
+    found = collection.query(query_embeddings=block, n_results=1)
+    assert found["ids"] == [["a"], ["b"], ["c"], ["d"]]
+    collection.upsert(ids=["a"], embeddings=block[1:2])
+    assert collection.get(ids="a", include=["embeddings"])["embeddings"].tolist() == [[0, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("-inf"), 1e39])
+def test_the_vector_with_a_number_that_is_none_is_named(collection, wrong):
+    block = [[1.0, 2.0], [3.0, 4.0], [wrong, 5.0]]
+    for call in (
+        lambda: collection.add(ids=["a", "b", "c"], embeddings=block),
+        lambda: collection.update(ids=["a", "b", "c"], embeddings=np.array(block)),
+        lambda: collection.query(query_embeddings=block),
+    ):
+        with pytest.raises(InvalidArgumentError, match="NaN or Infinity") as caught:
+            call()
+        assert caught.value.row == 2 and caught.value.field.endswith("embeddings")
+    assert collection.count() == 0
+
+
+def test_the_record_with_metadata_that_cannot_be_held_is_named(collection):
+    for value in ({"b": 1}, [{"b": 1}], object()):
+        with pytest.raises(ValueError, match="under the key 'k'") as caught:
+            collection.add(ids=["a", "b"], embeddings=[[1.0], [2.0]], metadatas=[None, {"j": 1, "k": value}])
+        assert caught.value.row == 1
+    sparse = {"#type": "sparse_vector", "indices": [1], "values": [0.5]}
+    collection.add(ids=["a"], embeddings=[[1.0]], metadatas=[{"k": sparse, "n": np.int64(3)}])
+    assert collection.get()["metadatas"][0]["n"] == 3
+
+
+def test_where_nothing_is_found_vectors_have_the_dimension_of_the_others(client, collection):
+    collection.add(ids=["a"], embeddings=[[1.0, 2.0, 3.0]])
+    include = ["embeddings"]
+    for one in (collection, client.get_collection(collection.name, embedding_function=None)):
+        assert one.get(ids=["none"], include=include)["embeddings"].shape == (0, 3)
+        found = one.query(query_embeddings=[1.0, 2.0, 3.0], where={"k": 1}, include=include)
+        assert found["embeddings"][0].shape == (0, 3)
+        assert found["ids"] == [[]]
 
 
 def test_other_dimensions_are_refused(collection):

@@ -104,3 +104,9 @@ class AsyncClientAPI(_Wrapper):
     get_collection_by_id = _awaited(ClientAPI.get_collection_by_id)
     delete_collection = _awaited(ClientAPI.delete_collection)
     close = _awaited(AdminAPI.close)
+
+    async def __aenter__(self) -> AsyncClientAPI:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.close()

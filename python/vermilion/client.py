@@ -240,16 +240,32 @@ class ClientAPI(AdminAPI):
             UniqueConstraintError: The name is taken.
             InvalidArgumentError: An argument is wrong. Also a ``ValueError``.
         """
-        function = embedding_function
-        configured = (configuration or {}).get("embedding_function")
+        made, function = self._create(
+            name, schema, configuration, metadata, embedding_function, get_or_create
+        )
+        return self._collection(made, function, data_loader)
+
+    def _create(
+        self,
+        name: str,
+        schema: Schema | None,
+        configuration: dict[str, Any] | None,
+        metadata: CollectionMetadata | None,
+        function: Any,
+        get_or_create: bool,
+    ) -> tuple[dict[str, Any], Any]:
+        """The collection as the database tells it, and the function that was asked for."""
+        configured = kept = (configuration or {}).get("embedding_function")
         if configured is not None:
-            if function is not None and function is not _DEFAULT and function is not configured:
-                raise InvalidArgumentError(
-                    "Multiple embedding functions provided. Please provide only one."
-                )
-            function = configured
-        if function is not None and function is not _DEFAULT:
-            embedding_functions.check(function)
+            if function is not None:
+                embedding_functions.check_one(function, configured)
+            if function is None or embedding_functions.name_of(function) == embedding_functions.DEFAULT:
+                function = configured
+        else:
+            kept = function
+        for one in (function, kept):
+            if one is not None and one is not _DEFAULT:
+                embedding_functions.check(one)
         check_collection(metadata)
         records.text(name, "name")
         body = {"name": name, "metadata": metadata, "get_or_create": get_or_create}
@@ -260,13 +276,13 @@ class ClientAPI(AdminAPI):
         else:
             if metadata is not None and not metadata:
                 raise InvalidArgumentError("Expected metadata to be a non-empty dict, got {}")
-            described = embedding_functions.describe(function)
+            described = embedding_functions.describe(kept)
             if described is None and configuration:
                 # As chromadb keeps it; only a collection without any settings of its own has none.
                 described = dict(embedding_functions.UNKNOWN)
             body["configuration"] = {**(configuration or {}), "embedding_function": described}
         made = self._transport.call("create_collection", self.tenant, self.database, body=body)
-        return self._collection(made, function, data_loader)
+        return made, function
 
     def get_or_create_collection(
         self,
@@ -277,10 +293,21 @@ class ClientAPI(AdminAPI):
         embedding_function: Any = _DEFAULT,
         data_loader: Any = None,
     ) -> Collection:
-        """The collection of this name as it is, or a new one. As :meth:`create_collection`."""
-        return self.create_collection(
-            name, schema, configuration, metadata, embedding_function, data_loader, True
-        )
+        """The collection of this name as it is, or a new one. As :meth:`create_collection`.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong, or the collection was made with an embedding function
+                of another name than the one that is given. Also a ``ValueError``.
+        """
+        made, function = self._create(name, schema, configuration, metadata, embedding_function, True)
+        described = made["configuration_json"].get("embedding_function")
+        if embedding_function is not None:
+            embedding_functions.check_same(embedding_function, described)
+        known = (described or {}).get("name")
+        if function is not None and known not in (None, embedding_functions.name_of(function)):
+            # What a configuration or a schema names is for a new collection; this one has its own.
+            function = _DEFAULT
+        return self._collection(made, function, data_loader)
 
     def get_collection(
         self,
@@ -298,12 +325,13 @@ class ClientAPI(AdminAPI):
 
         Raises:
             NotFoundError: There is none.
+            InvalidArgumentError: The collection was made with an embedding function of another name. Also a
+                ``ValueError``.
         """
         if isinstance(name, uuid.UUID):
             return self.get_collection_by_id(name, embedding_function, data_loader)
         names = self.tenant, self.database, records.text(name, "name")
-        found = self._transport.call("get_collection", *names)
-        return self._collection(found, embedding_function, data_loader)
+        return self._found(self._transport.call("get_collection", *names), embedding_function, data_loader)
 
     def get_collection_by_id(
         self, id: uuid.UUID | str, embedding_function: Any = _DEFAULT, data_loader: Any = None
@@ -311,7 +339,7 @@ class ClientAPI(AdminAPI):
         """The collection with this id. As :meth:`get_collection`."""
         names = self.tenant, self.database, str(id)
         found = self._transport.call("get_collection_by_id", *names)
-        return self._collection(found, embedding_function, data_loader)
+        return self._found(found, embedding_function, data_loader)
 
     def delete_collection(self, name: str) -> None:
         """Deletes the collection of this name with all its records.
@@ -322,11 +350,21 @@ class ClientAPI(AdminAPI):
         names = self.tenant, self.database, records.text(name, "name")
         self._transport.call("delete_collection", *names)
 
+    def _found(self, model: dict[str, Any], function: Any, data_loader: Any) -> Collection:
+        """A collection that was there, with a function that must be the one that it was made with."""
+        if function is not None and function is not _DEFAULT:
+            embedding_functions.check(function)
+            described = model["configuration_json"].get("embedding_function")
+            embedding_functions.check_same(function, described)
+        return self._collection(model, function, data_loader)
+
     def _collection(
         self, model: dict[str, Any], function: Any = _DEFAULT, data_loader: Any = None
     ) -> Collection:
+        described = model["configuration_json"].get("embedding_function")
+        if function is not None and embedding_functions.gives_way(function, described):
+            function = _DEFAULT
         if function is _DEFAULT:
-            described = model["configuration_json"].get("embedding_function")
             function = embedding_functions.of_collection(described)
             if function is None and (not described or described == embedding_functions.UNKNOWN):
                 function = _DEFAULT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import uuid
 from collections.abc import Callable, Iterable
@@ -42,6 +43,9 @@ class Collection:
         database: Its database.
     """
 
+    #: That of the vectors, as far as this object has seen it.
+    _dimension: int | None = None
+
     def __init__(
         self,
         client: ClientAPI,
@@ -64,6 +68,7 @@ class Collection:
         self.database: str = model["database"]
         self._names = (self.tenant, self.database, model["id"])
         self._sparse = sparse.targets(model.get("schema"))
+        self._dimension = model.get("dimension") or self._dimension
 
     @property
     def configuration_json(self) -> dict[str, Any]:
@@ -161,7 +166,7 @@ class Collection:
         uris: Any,
         is_bulk: bool = False,
     ) -> None:
-        listed = records.ids(ids)
+        listed = records.ids(ids, is_bulk)
         rows = len(listed)
         limit = self._transport.max_batch_size()
         if rows > limit:
@@ -187,6 +192,8 @@ class Collection:
                 f"for each ID"
             )
         self._transport.write(self._names, operation, columns, block)
+        if block is not None:
+            self._dimension = block.shape[1]
 
     def _made_of(
         self, documents: list[Any] | None, images: list[Any] | None, uris: Any, operation: str
@@ -236,7 +243,8 @@ class Collection:
             include: The columns: ``documents``, ``metadatas``, ``embeddings``, ``uris``, ``data``.
 
         Returns:
-            A dictionary of columns; ``embeddings`` is an array of float32 of shape (records, dimension).
+            A dictionary of columns; ``embeddings`` is an array of float32 of shape (records, dimension). The
+            dimension is 0 where nothing was found and this object has not seen a vector.
         """
         asked = records.include(include, "distances")
         if ids is not None:
@@ -250,6 +258,7 @@ class Collection:
         if "data" in asked and "uris" not in asked:
             body["include"].append("uris")
         found = self._transport.get(self._names, body)
+        found["embeddings"] = self._shaped(found["embeddings"], self._dimension)
         data = self._data(found["uris"]) if "data" in asked else None
         return {**found, "data": data, "included": asked}  # type: ignore[typeddict-item, return-value]
 
@@ -283,8 +292,8 @@ class Collection:
             where_document: Only those whose document passes this filter.
             include: The columns: ``documents``, ``metadatas``, ``embeddings``, ``distances``, ``uris``,
                 ``data``.
-            recall: The share of the nearest that should be found, from 0.8 to 0.999, or ``exact``; the
-                collection's own where not given.
+            recall: The share of the nearest that should be found, from 0.8 to 0.999; more, up to 1, and
+                ``exact`` compare with every record. The collection's own where not given.
 
         Returns:
             A dictionary of columns, each with one entry for each query.
@@ -297,10 +306,12 @@ class Collection:
             "include": [one for one in asked if one != "data"],
         }
         if recall is not None:
-            body["recall"] = recall
+            body["recall"] = _recall(recall)
         if "data" in asked and "uris" not in asked:
             body["include"].append("uris")
         found = self._transport.query(self._names, queries, body)
+        for one in found:
+            one["embeddings"] = self._shaped(one["embeddings"], queries.shape[1])
         answer: dict[str, Any] = {"ids": [one["ids"] for one in found]}
         for name in ("embeddings", "documents", "uris", "metadatas", "distances"):
             is_asked = name in body["include"]
@@ -310,6 +321,14 @@ class Collection:
         )
         answer["included"] = asked
         return answer  # type: ignore[return-value]
+
+    def _shaped(self, block: Any, dimension: int | None) -> Any:
+        """The vectors of an answer: of the dimension of the collection even where there is none."""
+        if block is None or block.shape[1]:
+            if block is not None:
+                self._dimension = block.shape[1]
+            return block
+        return block.reshape(0, dimension or 0)
 
     def _queries(self, embeddings: Any, texts: Any, images: Any, uris: Any) -> Any:
         if embeddings is not None:
@@ -353,8 +372,14 @@ class Collection:
             Columns with one entry for each search: ``ids``, ``documents``, ``embeddings``,
             ``metadatas``, ``scores``; None where a search does not select one.
         """
+        listed = records.as_list(searches) or []
+        for one in listed:
+            if not hasattr(one, "to_dict"):
+                raise InvalidArgumentError(
+                    f"Expected searches to be a Search or a list of them, got {one!r}"
+                )
         body = {
-            "searches": [self._with_vectors(one.to_dict()) for one in records.as_list(searches) or ()],
+            "searches": [self._with_vectors(one.to_dict()) for one in listed],
             "read_level": _level(read_level),
         }
         return SearchResult(self._transport.call("search", *self._names, body=body))
@@ -459,10 +484,11 @@ class Collection:
         """Writes the records of a source in batches, as upserts; while one is written the next is made.
 
         Args:
-            source: The path of a ``.parquet`` or ``.jsonl`` file; an array of shape (records, dimension);
-                a dictionary of columns; a table of pandas, Polars or Arrow; or dictionaries one after the
-                other. Records have ``id``, ``embedding``, ``document``, ``metadata`` and ``uri``; other
-                columns are metadata under their names. What has no embedding is embedded.
+            source: The path of a ``.parquet``, ``.jsonl``, ``.jsonl.zst`` or ``.csv`` file; an array of shape
+                (records, dimension); a dictionary of columns; a table of pandas, Polars or Arrow; or
+                dictionaries one after the other. Records have ``id``, ``embedding``, ``document``, ``metadata``
+                and ``uri``; other columns are metadata under their names. What has no embedding is embedded;
+                of records with one id the last counts.
             batch_size: Records in a batch, which is written whole or not at all.
             progress: True shows how far it is on standard error; a function is told the records written.
             resume: A file that notes how far it is. A call that was cut off goes on where that says, if it
@@ -471,6 +497,11 @@ class Collection:
 
         Returns:
             How many records were written and passed over, how long it took, and ``records_per_second``.
+
+        Raises:
+            ChromaError: A record is wrong; its ``row`` is the number of the record in the source, from 0 on.
+                Nothing of its batch is written and nothing after it, and a note of the error says how many
+                records before it are.
         """
         from vermilion import ingest
 
@@ -595,6 +626,17 @@ def _selection(ids: Any, where: Any, where_document: Any) -> dict[str, Any]:
     if where_document is not None:
         body["where_document"] = filters.where_document(where_document)
     return body
+
+
+def _recall(given: Any) -> Any:
+    """A recall as it is in a request; its range is judged by the database."""
+    value = given.item() if hasattr(given, "item") else given
+    # JSON has no words for these.
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidArgumentError(
+            f'recall is {value}; allowed are numbers from 0.8 to 0.999, 1 and "exact"'
+        )
+    return value
 
 
 def _level(level: ReadLevel | str) -> str:

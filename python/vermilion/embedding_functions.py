@@ -17,6 +17,9 @@ from vermilion.errors import InvalidArgumentError
 #: How a collection keeps a function of which it knows nothing.
 UNKNOWN = {"type": "legacy"}
 
+#: The name of the function that collections have where no other is named.
+DEFAULT = "default"
+
 #: Functions by the names under which collections keep them.
 known_embedding_functions: dict[str, Any] = {}
 
@@ -88,7 +91,7 @@ class DefaultEmbeddingFunction(EmbeddingFunction):
 
     @staticmethod
     def name() -> str:
-        return "default"
+        return DEFAULT
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> DefaultEmbeddingFunction:
@@ -98,7 +101,7 @@ class DefaultEmbeddingFunction(EmbeddingFunction):
         return {}
 
 
-known_embedding_functions["default"] = DefaultEmbeddingFunction
+known_embedding_functions[DEFAULT] = DefaultEmbeddingFunction
 
 
 def register_embedding_function(function: Any) -> Any:
@@ -129,14 +132,59 @@ def check(function: Any) -> None:
         )
 
 
+def name_of(function: Any) -> Any:
+    """The name under which collections keep ``function``; NotImplemented where it has none."""
+    try:
+        return function.name()
+    except (AttributeError, NotImplementedError):
+        return NotImplemented
+
+
+def check_one(function: Any, configured: Any) -> None:
+    """Refuses two functions for a new collection, as chromadb does: the default one gives way.
+
+    Raises:
+        InvalidArgumentError: They have different names.
+    """
+    name, other = name_of(function), name_of(configured)
+    if name not in (DEFAULT, other):
+        raise InvalidArgumentError(
+            f"Multiple embedding functions provided. Please provide only one. Embedding function conflict: "
+            f"{name} vs {other}"
+        )
+
+
+def check_same(function: Any, described: dict[str, Any] | None) -> None:
+    """Refuses another function than the one that a collection was made with, as chromadb does: by its
+    name; the default one gives way, and a collection that knows no name takes every function.
+
+    Raises:
+        InvalidArgumentError: They have different names.
+    """
+    kept = (described or {}).get("name")
+    name = name_of(function)
+    if kept is not None and name not in (DEFAULT, kept):
+        raise InvalidArgumentError(
+            f"An embedding function already exists in the collection configuration, and a new one is provided. "
+            f"If this is intentional, please embed documents separately. Embedding function conflict: new: "
+            f"{name} vs persisted: {kept}"
+        )
+
+
+def gives_way(function: Any, described: dict[str, Any] | None) -> bool:
+    """Whether ``function`` is the default one, and the collection was made with another."""
+    return name_of(function) == DEFAULT and (described or {}).get("name") not in (None, DEFAULT)
+
+
 def describe(function: Any) -> dict[str, Any] | None:
     """How a collection keeps ``function``; None for no function."""
     if function is None:
         return None
+    name = name_of(function)
     try:
-        name, config = function.name(), function.get_config()
+        config = function.get_config()
     except (AttributeError, NotImplementedError):
-        name = config = NotImplemented
+        config = NotImplemented
     if not isinstance(name, str) or not isinstance(config, dict):
         return dict(UNKNOWN)
     return {"type": "known", "name": name, "config": config}

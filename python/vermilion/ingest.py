@@ -7,6 +7,7 @@ made again: records are written as upserts, and ``resume`` passes over what an e
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -16,7 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vermilion.errors import FileThereError, InvalidArgumentError
+from vermilion import files
+from vermilion.errors import ChromaError, FileThereError, InvalidArgumentError
 from vermilion.records import encode
 
 if TYPE_CHECKING:
@@ -71,37 +73,84 @@ def ingest(
     shown = _Progress(progress)
     begun = time.perf_counter()
     written = passed = 0
+    write = _Writer(collection)
     # One batch is written, one waits, one is being prepared.
     with ThreadPoolExecutor(1, thread_name_prefix="vermilion-ingest") as writer:
         running: list[tuple[Future[None], int]] = []
         try:
             for batch in batches(source, batch_size, ids):
-                rows = len(batch.ids)
+                rows, start = len(batch.ids), passed + write.submitted
                 if passed + rows <= done:
                     passed += rows
                     continue
                 if passed < done:
                     batch = _rows(batch, done - passed)
-                    passed, rows = done, len(batch.ids)
-                running.append((writer.submit(collection._write, *_arguments(batch)), rows))
+                    passed = start = done
+                    rows = len(batch.ids)
+                write.submitted += rows
+                running.append((writer.submit(write, batch, start), rows))
                 while len(running) > 1:
                     written += _finish(running, resume, collection, done + written, shown)
             while running:
                 written += _finish(running, resume, collection, done + written, shown)
-        except BaseException:
-            for future, _ in running:
-                future.cancel()
+        except Exception as error:
+            # What is on its way is written, or stopped: then it is known what is there.
+            with contextlib.suppress(Exception):
+                while running and not running[0][0].cancel():
+                    written += _finish(running, resume, collection, done + written, shown)
+            error.add_note(f"The first {done + written:,} records of the source are written.")
             raise
         finally:
+            for future, _ in running:
+                future.cancel()
             shown.end()
     if resume is not None and os.path.exists(resume):
         os.remove(resume)
     return Report(written, passed, time.perf_counter() - begun)
 
 
-def _arguments(batch: Batch) -> tuple[Any, ...]:
-    columns = batch.ids, batch.embeddings, batch.metadatas, batch.documents, None, batch.uris
-    return ("upsert", *columns, True)
+class _Writer:
+    """Writes batches one after the other; none after one that failed."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._failed = False
+        #: Records of the batches that were handed to it.
+        self.submitted = 0
+
+    def __call__(self, batch: Batch, start: int) -> None:
+        """Writes a batch whose first record is number ``start`` of the source."""
+        if self._failed:
+            raise _Stopped
+        columns = batch.ids, batch.embeddings, batch.metadatas, batch.documents, None, batch.uris
+        try:
+            with _counted_from(start):
+                self._collection._write("upsert", *columns, True)
+        except BaseException:
+            self._failed = True
+            raise
+
+
+class _Stopped(Exception):
+    """A batch before this one failed."""
+
+
+@contextlib.contextmanager
+def _counted_from(start: int) -> Iterator[None]:
+    """Counts the record at fault in an error from the beginning of the source on."""
+    try:
+        yield
+    except ChromaError as error:
+        if error.row is not None:
+            error.row += start
+        raise
+
+
+def _at(row: int, message: str) -> InvalidArgumentError:
+    """The error that a record is at fault."""
+    error = InvalidArgumentError(message)
+    error.row = row
+    return error
 
 
 def _finish(
@@ -186,6 +235,7 @@ class _Progress:
 
 def batches(source: Any, size: int, ids: Iterable[str] | None = None) -> Iterator[Batch]:
     """The records of ``source``, ``size`` at a time."""
+    _check_count(source, ids)
     if isinstance(source, (str, os.PathLike)):
         yield from _of_file(os.fspath(source), size, ids)
     elif _is_of(source, "numpy", "ndarray"):
@@ -200,7 +250,7 @@ def batches(source: Any, size: int, ids: Iterable[str] | None = None) -> Iterato
         yield from _of_records(source, size, ids)
     else:
         raise InvalidArgumentError(
-            f"A {type(source).__name__} cannot be ingested: a path of a .parquet or .jsonl file, an array, "
+            f"A {type(source).__name__} cannot be ingested: the path of a file of records, an array, "
             f"a dictionary of columns, a table of Arrow, pandas or Polars, or dictionaries one after the "
             f"other can"
         )
@@ -212,26 +262,42 @@ def _is_of(source: Any, package: str, name: str) -> bool:
     return any(one.__name__ == name and one.__module__.split(".")[0] == package for one in kinds)
 
 
+def _check_count(source: Any, ids: Any) -> None:
+    """Refuses more or fewer ids than records, where both numbers are known before anything is written."""
+    if ids is None or isinstance(source, (str, os.PathLike, dict)):
+        return
+    if not hasattr(ids, "__len__") or not hasattr(source, "__len__"):
+        return
+    if len(ids) != len(source):
+        compared = "fewer" if len(ids) < len(source) else "more"
+        raise InvalidArgumentError(
+            f"There are {compared} ids than records: {len(ids)} ids, {len(source)} records"
+        )
+
+
 def _of_file(path: str, size: int, ids: Any) -> Iterator[Batch]:
-    if path.endswith(".parquet"):
-        parquet = _needed("pyarrow.parquet", "Parquet files", "arrow")
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(size):
-                yield from _of_arrow(batch, size, ids)
-    elif path.endswith((".jsonl", ".ndjson")):
-        with open(path, encoding="utf-8") as lines:
-            yield from _of_records(_lines(lines, path), size, ids)
-    else:
-        raise InvalidArgumentError(f"{path} is no file of records: .parquet, .jsonl and .ndjson are")
+    if path.lower().endswith(files.PARQUET):
+        yield from _of_parquet(path, size, ids)
+        return
+    found = files.records(path)
+    if found is None:
+        raise InvalidArgumentError(f"{path} is no file of records: {files.NAMES} are")
+    yield from _of_records(found, size, ids)
 
 
-def _lines(lines: Iterable[str], path: str) -> Iterator[Any]:
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise InvalidArgumentError(f"Line {number} of {path} is no JSON: {error}") from error
+def _of_parquet(path: str, size: int, ids: Any) -> Iterator[Batch]:
+    parquet = _needed("pyarrow.parquet", "Parquet files", "arrow")
+    arrow = _needed("pyarrow", "Parquet files", "arrow")
+    named = None if ids is None else iter(ids)
+    start = 0
+    with open(path, "rb") as opened:
+        try:
+            with parquet.ParquetFile(opened) as file:
+                for part in file.iter_batches(size):
+                    yield from _of_arrow(part, size, named, start)
+                    start += len(part)
+        except (arrow.ArrowException, OSError) as error:
+            raise InvalidArgumentError(f"{path} cannot be read: {error}") from error
 
 
 def _needed(module: str, what: str, extra: str) -> Any:
@@ -278,7 +344,9 @@ def _of_columns(columns: dict[str, Any], size: int, ids: Any) -> Iterator[Batch]
     rows = _length(named)
     for start in range(0, rows, size):
         part = {name: _plain(column[start : start + size]) for name, column in named.items()}
-        yield _batch(part, min(size, rows - start))
+        with _counted_from(start):
+            batch = _batch(part, min(size, rows - start))
+        yield batch
 
 
 def _length(columns: dict[str, Any]) -> int:
@@ -305,7 +373,8 @@ def _batch(columns: dict[str, Any], rows: int) -> Batch:
     others = {name: column for name, column in columns.items() if name not in NAMES}
     metadatas: list[dict[str, Any] | None] | None = None
     if metadata is not None or others:
-        metadatas = [_as_dict(one) for one in (metadata if metadata is not None else [None] * rows)]
+        given = metadata if metadata is not None else [None] * rows
+        metadatas = [_as_dict(row, one) for row, one in enumerate(given)]
         for name, column in others.items():
             for members, value in zip(metadatas, column):
                 if not _is_missing(value):
@@ -318,18 +387,28 @@ def _batch(columns: dict[str, Any], rows: int) -> Batch:
         for name in ("document", "uri")
     }
     embeddings = columns.get("embedding")
-    if any(_is_missing(one) for one in columns["id"]):
-        raise InvalidArgumentError("A record has no id")
+    for row, one in enumerate(columns["id"]):
+        if _is_missing(one):
+            raise _at(row, "A record has no id")
     ids = [str(one) for one in columns["id"]]
     return Batch(ids, embeddings, texts["document"], metadatas, texts["uri"])
 
 
-def _as_dict(value: Any) -> dict[str, Any]:
+def _as_dict(row: int, value: Any) -> dict[str, Any]:
+    """The metadata of a record: a dictionary, or JSON text of one."""
     if isinstance(value, str):
-        value = json.loads(value)
+        try:
+            value = json.loads(value) if value else None
+        except ValueError as error:
+            raise _at(row, f"The metadata of a record is no JSON: {error}") from error
     if _is_missing(value):
         return {}
-    return {key: one for key, one in dict(value).items() if not _is_missing(one)}
+    try:
+        return {key: one for key, one in dict(value).items() if not _is_missing(one)}
+    except (TypeError, ValueError) as error:
+        raise _at(
+            row, f"The metadata of a record is a dictionary or JSON text of one, got {value!r}"
+        ) from error
 
 
 def _is_missing(value: Any) -> bool:
@@ -348,30 +427,41 @@ def _is_missing(value: Any) -> bool:
 def _of_records(source: Iterable[Any], size: int, ids: Any) -> Iterator[Batch]:
     """Dictionaries one after the other, each a record."""
     named = iter(ids) if ids is not None else None
-    remaining = iter(source)
+    remaining, start = iter(source), 0
     while part := list(itertools.islice(remaining, size)):
-        for one in part:
-            if not isinstance(one, dict):
-                raise InvalidArgumentError(
-                    f"A record is a dictionary with {', '.join(NAMES)}; got a {type(one).__name__}"
-                )
-        # Most records have the same members: those of all, in the order in which they come.
-        names = dict.fromkeys(_singular(name) for one in part for name in one)
-        columns: dict[str, list[Any]] = {name: [None] * len(part) for name in names}
-        for row, one in enumerate(part):
-            for name, value in one.items():
-                columns[_singular(name)][row] = value
-        if named is not None:
-            columns["id"] = _take(named, len(part))
-        for name in ("id", "embedding"):
-            if name in columns and any(one is None for one in columns[name]):
-                raise InvalidArgumentError(f"A record has no {name}, others have")
-        _length(columns)
-        yield _batch(columns, len(part))
+        with _counted_from(start):
+            columns = _columns_of(part)
+            if named is not None:
+                columns["id"] = _take(named, len(part))
+            _length(columns)
+            batch = _batch(columns, len(part))
+        yield batch
+        start += len(part)
 
 
-def _of_arrow(source: Any, size: int, ids: Any) -> Iterator[Batch]:
-    """Tables of Arrow and of whatever hands them over, such as Polars; vectors are not copied."""
+def _columns_of(part: list[Any]) -> dict[str, list[Any]]:
+    """Records in columns; one that no record has a value in is left out where vectors are to be made."""
+    for row, one in enumerate(part):
+        if not isinstance(one, dict):
+            raise _at(row, f"A record is a dictionary with {', '.join(NAMES)}; got a {type(one).__name__}")
+    # Most records have the same members: those of all, in the order in which they come.
+    names = dict.fromkeys(_singular(name) for one in part for name in one)
+    columns: dict[str, list[Any]] = {name: [None] * len(part) for name in names}
+    for row, one in enumerate(part):
+        for name, value in one.items():
+            columns[_singular(name)][row] = value
+    if all(one is None for one in columns.get("embedding", ())):
+        columns.pop("embedding", None)
+    for name in ("id", "embedding"):
+        for row, one in enumerate(columns.get(name, ())):
+            if one is None:
+                raise _at(row, f"A record has no {name}, others have")
+    return columns
+
+
+def _of_arrow(source: Any, size: int, ids: Any, begun: int = 0) -> Iterator[Batch]:
+    """Tables of Arrow and of whatever hands them over, such as Polars; vectors are not copied. The first
+    record is number ``begun`` of the source."""
     arrow = _needed("pyarrow", "Tables of Arrow", "arrow")
     if isinstance(source, arrow.RecordBatch):
         source = arrow.Table.from_batches([source])
@@ -380,20 +470,25 @@ def _of_arrow(source: Any, size: int, ids: Any) -> Iterator[Batch]:
     for whole in reader:
         for start in range(0, len(whole), size):
             part = whole.slice(start, size)
-            columns = {}
-            for name, column in zip(part.schema.names, part.columns):
-                name = _singular(name)
-                columns[name] = _vectors(arrow, column) if name == "embedding" else column.to_pylist()
-            if named is not None:
-                columns["id"] = _take(named, len(part))
-            _length(columns)
-            yield _batch(columns, len(part))
+            with _counted_from(begun):
+                columns = {}
+                for name, column in zip(part.schema.names, part.columns):
+                    name = _singular(name)
+                    is_vector = name == "embedding"
+                    columns[name] = _vectors(arrow, column) if is_vector else column.to_pylist()
+                if named is not None:
+                    columns["id"] = _take(named, len(part))
+                _length(columns)
+                batch = _batch(columns, len(part))
+            yield batch
+            begun += len(part)
 
 
 def _vectors(arrow: Any, column: Any) -> Any:
     """The block of a column of lists, which all have the same length."""
     if column.null_count:
-        raise InvalidArgumentError("The column of embeddings has nulls; each record needs a vector")
+        row = column.is_null().index(True).as_py()
+        raise _at(row, "The column of embeddings has nulls; each record needs a vector")
     values = column.flatten()
     if len(column) == 0 or len(values) % len(column) or values.null_count:
         raise InvalidArgumentError("The vectors in the column of embeddings differ in length")

@@ -1,8 +1,9 @@
 """Metadata of records and of collections, judged as chromadb judges it.
 
 What must stay true: what chromadb refuses although the database would take it is refused here, so that a
-program gets the same answer in process and over HTTP; single values are looked at only where a record has
-one of a kind that can be wrong, since there are many.
+program gets the same answer in process and over HTTP, and so is what no record can hold, since here it is
+known which record it is; single values are looked at only where a record has one of a kind that can be wrong,
+since there are many.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from itertools import chain
 from typing import Any
 
 from vermilion.errors import ArgumentTypeError, InvalidArgumentError
+
+#: Kinds of values that are never wrong.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 #: A key that chromadb keeps for itself.
 RESERVED = "chroma:document"
@@ -31,6 +35,7 @@ def check_records(
     Raises:
         InvalidArgumentError: A key or a value is not allowed.
     """
+    column = list(column)
     given = [one for one in column if one]
     keys = set().union(*given)
     for key in keys:
@@ -40,6 +45,11 @@ def check_records(
         raise ArgumentTypeError(
             "Expected metadata value to be no None where a record is added: leave the key out"
         )
+    if not kinds <= _PLAIN:
+        for row, members in enumerate(column):
+            for key, value in (members or {}).items():
+                if type(value) not in _PLAIN:
+                    _check_value(row, key, value)
     if is_bulk:
         return
     _check_reserved(keys)
@@ -80,6 +90,32 @@ def check_collection(given: Any, is_change: bool = False) -> None:
 def _is_single(value: Any) -> bool:
     # Numbers of NumPy and sparse vectors become plain when they are sent.
     return isinstance(value, (str, int, float)) or hasattr(value, "tolist") or hasattr(value, "to_dict")
+
+
+def _check_value(row: int, key: str, value: Any) -> None:
+    """Refuses what no record can hold: other objects than sparse vectors, and such in lists."""
+    if isinstance(value, (list, tuple)):
+        wrong = next((one for one in value if not _is_storable(one) or _is_nested(one)), None)
+    else:
+        wrong = None if _is_storable(value) else value
+    if wrong is None:
+        return
+    error = InvalidArgumentError(
+        f"Expected metadata value to be a str, int, float, bool, SparseVector, list of one of the first four, or "
+        f"None, got {wrong!r}, of the type {type(wrong).__name__}, under the key {key!r}"
+    )
+    error.row = row
+    raise error
+
+
+def _is_storable(value: Any) -> bool:
+    if isinstance(value, dict):
+        return value.get("#type") == "sparse_vector"
+    return value is None or isinstance(value, (list, tuple)) or _is_single(value)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, (list, tuple, dict))
 
 
 def _check_key(key: Any) -> None:

@@ -28,8 +28,8 @@ def as_list(values: Any) -> list[Any] | None:
     return list(values) if isinstance(values, (tuple, set)) else [values]
 
 
-def ids(given: Any) -> list[str]:
-    """The ids of records: one or more strings, each once.
+def ids(given: Any, is_bulk: bool = False) -> list[str]:
+    """The ids of records: one or more strings, each once; in bulk the last record of an id counts.
 
     Raises:
         InvalidArgumentError: There is none, or one is no string.
@@ -43,7 +43,7 @@ def ids(given: Any) -> list[str]:
     for one in listed:
         if not isinstance(one, str):
             raise InvalidArgumentError(f"Expected ID to be a str, got {one!r}")
-    if len(set(listed)) != len(listed):
+    if not is_bulk and len(set(listed)) != len(listed):
         counts = Counter(listed)
         twice = [one for one, count in counts.items() if count > 1]
         shown = ", ".join(twice[:_SHOWN]) + (", ..." if len(twice) > _SHOWN else "")
@@ -55,7 +55,7 @@ def vectors(given: Any, name: str = "embeddings") -> NDArray[np.float32]:
     """Vectors as one block of shape (vectors, dimension); an array of that form is not copied.
 
     Raises:
-        InvalidArgumentError: There is none, they differ in length, or they are no numbers.
+        InvalidArgumentError: There is none, they differ in length, or they are no finite numbers.
     """
     import numpy as np
 
@@ -80,7 +80,22 @@ def vectors(given: Any, name: str = "embeddings") -> NDArray[np.float32]:
             f"Expected {name} to be a non-empty block of vectors with at least 1 dimension each, got "
             f"the shape {block.shape}"
         )
-    return np.ascontiguousarray(block)
+    if not np.isfinite(block).all():
+        raise _not_finite(block, name)
+    # An array that looks into the middle of a file need not begin where a number may.
+    return np.require(block, requirements=["C", "A"])
+
+
+def _not_finite(block: NDArray[np.float32], name: str) -> InvalidArgumentError:
+    """The error that a vector of ``block`` has a number that is none."""
+    import numpy as np
+
+    row = int(np.isfinite(block).all(axis=1).argmin())
+    error = InvalidArgumentError(
+        "Embeddings must not contain NaN or Infinity values, nor numbers that are beyond 32 bits"
+    )
+    error.field, error.row = name, row
+    return error
 
 
 def _kind_of(given: Any) -> str:

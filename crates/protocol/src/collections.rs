@@ -13,6 +13,9 @@ use crate::json::{self, null_as_default};
 use crate::records::CollectionMetadata;
 use crate::{ApiError, names};
 
+/// Bytes of the resource name of a tenant at most.
+const RESOURCE_NAME_MAX: usize = 512;
+
 #[derive(Deserialize)]
 struct Named {
     name: String,
@@ -25,13 +28,23 @@ pub fn decode_new_tenant(body: &[u8]) -> Result<String, ApiError> {
     Ok(name)
 }
 
-/// Decodes the resource name that a tenant is to have.
+/// Decodes the resource name that a tenant is to have: the first part of what colons part.
 pub fn decode_tenant_update(body: &[u8]) -> Result<String, ApiError> {
     #[derive(Deserialize)]
     struct Body {
         resource_name: String,
     }
-    Ok(json::decode::<Body>(body)?.resource_name)
+    let name = json::decode::<Body>(body)?.resource_name;
+    let is_usable = |one: char| !matches!(one, ':' | '/') && !one.is_control();
+    if (1..=RESOURCE_NAME_MAX).contains(&name.len()) && name.chars().all(is_usable) {
+        return Ok(name);
+    }
+    Err(ApiError::validation(
+        "resource_name",
+        format_args!(
+            "from 1 to {RESOURCE_NAME_MAX} bytes without `:`, `/` and control characters are allowed"
+        ),
+    ))
 }
 
 /// Decodes the name of a database to be made.

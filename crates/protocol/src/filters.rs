@@ -1,17 +1,20 @@
 //! The parsers of `where` and `where_document`.
 //!
 //! What must stay true: an expression has exactly one key at every level; whatever else comes in
-//! is refused as a whole with 400 in the words clients know; depth, size and regular expressions
-//! are bounded, yet `$in` of 100,000 values and `$or` of 10,000 members work.
+//! is refused as a whole with 400, in the words clients know and then what was wrong and what is allowed;
+//! depth, size and regular expressions are bounded, yet `$in` of 100,000 values and `$or` of 10,000 members work.
+
+use std::fmt::Display;
 
 use regex::RegexBuilder;
 use serde_json::{Map, Value};
 use vermilion_engine::model::{Comparison, DocumentTest, Filter, Number, Scalar};
 
 use crate::ApiError;
+use crate::json::LEVELS_MAX;
 
 /// `$and` and `$or` inside one another at most.
-const DEPTH_MAX: usize = 64;
+const DEPTH_MAX: usize = LEVELS_MAX;
 /// Expressions in one filter at most.
 const NODES_MAX: usize = 65_536;
 /// Bytes of a compiled regular expression at most.
@@ -21,6 +24,16 @@ const REGEX_BYTES_MAX: usize = 2 << 20;
 const REGEX_TEXT_MAX: usize = 128 << 10;
 /// Groups of a regular expression inside one another at most.
 const REGEX_DEPTH_MAX: u32 = 100;
+
+/// The operators of values of metadata, in the words of an error.
+const OPERATORS: &str =
+    "$eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $contains and $not_contains are";
+/// Those of documents.
+const DOCUMENT_OPERATORS: &str = "$contains, $not_contains, $regex and $not_regex are";
+/// Those of ids.
+const ID_OPERATORS: &str = "$eq, $ne, $in and $nin are";
+/// Characters of a wrong value that an error shows.
+const SHOWN_MAX: usize = 60;
 
 /// Parses `where` and `where_document` to the filter that both make together.
 pub fn parse(metadata: Option<Value>, document: Option<Value>) -> Result<Option<Filter>, ApiError> {
@@ -64,33 +77,33 @@ impl Parser {
         self.expression(value, 0)
     }
 
-    fn error(&self) -> ApiError {
-        ApiError::invalid(self.clause)
-    }
-
-    fn limit(&self, limit: &str) -> ApiError {
-        ApiError::invalid(format!("{}: {limit}", self.clause))
+    fn error(&self, problem: impl Display) -> ApiError {
+        ApiError::invalid(format!("{}: {problem}", self.clause))
     }
 
     fn expression(&mut self, value: Value, depth: usize) -> Result<Filter, ApiError> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
-            return Err(self.limit(&format!("more than {NODES_MAX} expressions")));
+            return Err(self.error(format_args!("more than {NODES_MAX} expressions")));
         }
         let Value::Object(object) = value else {
-            return Err(self.error());
+            return Err(self.error(format_args!(
+                "an expression is an object with one key, got {}",
+                shown(&value)
+            )));
         };
-        let (key, operand) = self.only_member(object)?;
+        let (key, operand) = self.only_member(object, "an expression")?;
         let make = match key.as_str() {
             "$and" => Filter::And,
             "$or" => Filter::Or,
             _ => return (self.leaf)(self, &key, operand),
         };
         if depth == DEPTH_MAX {
-            return Err(self.limit(&format!("nested more than {DEPTH_MAX} levels deep")));
+            return Err(self.error(format_args!("nested more than {DEPTH_MAX} levels deep")));
         }
         let Value::Array(members) = operand else {
-            return Err(self.error());
+            let got = shown(&operand);
+            return Err(self.error(format_args!("{key} takes a list of expressions, got {got}")));
         };
         let members = members
             .into_iter()
@@ -98,25 +111,47 @@ impl Parser {
         Ok(make(members.collect::<Result<_, _>>()?))
     }
 
-    fn only_member(&self, object: Map<String, Value>) -> Result<(String, Value), ApiError> {
+    /// The one member of `object`, which errors call `what`.
+    fn only_member(
+        &self,
+        object: Map<String, Value>,
+        what: &str,
+    ) -> Result<(String, Value), ApiError> {
+        let count = object.len();
         let mut members = object.into_iter();
         match (members.next(), members.next()) {
             (Some(member), None) => Ok(member),
-            _ => Err(self.error()),
+            (Some((first, _)), Some((second, _))) => Err(self.error(format_args!(
+                "{what} has one key, got {count}: {}, {}; join several by $and or $or",
+                clipped(&first),
+                clipped(&second)
+            ))),
+            _ => Err(self.error(format_args!("{what} has one key, got none"))),
         }
+    }
+
+    fn unknown(&self, operator: &str, allowed: &str) -> ApiError {
+        let operator = clipped(operator);
+        self.error(format_args!("{operator} is no operator here; {allowed}"))
     }
 
     /// `{operator: string}` over documents.
     fn document_leaf(&self, operator: &str, operand: Value) -> Result<Filter, ApiError> {
+        if !matches!(
+            operator,
+            "$contains" | "$not_contains" | "$regex" | "$not_regex"
+        ) {
+            return Err(self.unknown(operator, DOCUMENT_OPERATORS));
+        }
         let Value::String(text) = operand else {
-            return Err(self.error());
+            let got = shown(&operand);
+            return Err(self.error(format_args!("{operator} takes a string, got {got}")));
         };
         let test = match operator {
             "$contains" => DocumentTest::Contains(text),
             "$not_contains" => DocumentTest::NotContains(text),
             "$regex" => DocumentTest::Regex(compile(&text)?),
-            "$not_regex" => DocumentTest::NotRegex(compile(&text)?),
-            _ => return Err(self.error()),
+            _ => DocumentTest::NotRegex(compile(&text)?),
         };
         Ok(Filter::Document(test))
     }
@@ -124,17 +159,21 @@ impl Parser {
     /// `{key: scalar}` or `{key: {operator: operand}}`.
     fn metadata_leaf(&self, key: &str, value: Value) -> Result<Filter, ApiError> {
         if key.starts_with('$') {
-            return Err(self.error());
+            let allowed = "$and, $or and keys of metadata are";
+            return Err(self.unknown(key, allowed));
         }
         let (operator, operand) = match value {
-            Value::Object(object) => self.only_member(object)?,
+            Value::Object(object) => self.only_member(object, "a test of a value")?,
             scalar => ("$eq".to_owned(), scalar),
         };
         match key {
             "#document" => self.document_leaf(&operator, operand),
             "#id" => self.id_test(&operator, operand),
             _ => {
-                let comparison = self.comparison(&operator, operand)?;
+                let comparison = self.comparison(&operator, operand).map_err(|error| {
+                    let message = format!("{} (key {})", error.message, clipped(key));
+                    ApiError { message, ..error }
+                })?;
                 Ok(Filter::Metadata {
                     key: key.to_owned(),
                     comparison,
@@ -150,10 +189,16 @@ impl Parser {
                 .into_iter()
                 .map(|id| match id {
                     Value::String(id) => Ok(id),
-                    _ => Err(self.error()),
+                    other => {
+                        Err(self.error(format_args!("an id is a string, got {}", shown(&other))))
+                    }
                 })
                 .collect::<Result<_, _>>()?,
-            _ => return Err(self.error()),
+            ("$eq" | "$ne", other) => {
+                return Err(self.error(format_args!("an id is a string, got {}", shown(&other))));
+            }
+            ("$in" | "$nin", other) => return Err(self.no_list(operator, &other)),
+            _ => return Err(self.unknown(operator, ID_OPERATORS)),
         };
         let negated = matches!(operator, "$ne" | "$nin");
         Ok(Filter::Id { ids, negated })
@@ -161,66 +206,105 @@ impl Parser {
 
     fn comparison(&self, operator: &str, operand: Value) -> Result<Comparison, ApiError> {
         Ok(match operator {
-            "$eq" => Comparison::Equal(self.scalar(operand)?),
-            "$ne" => Comparison::NotEqual(self.scalar(operand)?),
-            "$gt" => Comparison::Greater(self.number(operand)?),
-            "$gte" => Comparison::GreaterOrEqual(self.number(operand)?),
-            "$lt" => Comparison::Less(self.number(operand)?),
-            "$lte" => Comparison::LessOrEqual(self.number(operand)?),
-            "$in" => Comparison::In(self.scalars(operand)?),
-            "$nin" => Comparison::NotIn(self.scalars(operand)?),
-            "$contains" => Comparison::Contains(self.scalar(operand)?),
-            "$not_contains" => Comparison::NotContains(self.scalar(operand)?),
-            _ => return Err(self.error()),
+            "$eq" => Comparison::Equal(self.scalar(operator, operand)?),
+            "$ne" => Comparison::NotEqual(self.scalar(operator, operand)?),
+            "$gt" => Comparison::Greater(self.number(operator, &operand)?),
+            "$gte" => Comparison::GreaterOrEqual(self.number(operator, &operand)?),
+            "$lt" => Comparison::Less(self.number(operator, &operand)?),
+            "$lte" => Comparison::LessOrEqual(self.number(operator, &operand)?),
+            "$in" => Comparison::In(self.scalars(operator, operand)?),
+            "$nin" => Comparison::NotIn(self.scalars(operator, operand)?),
+            "$contains" => Comparison::Contains(self.scalar(operator, operand)?),
+            "$not_contains" => Comparison::NotContains(self.scalar(operator, operand)?),
+            _ => return Err(self.unknown(operator, OPERATORS)),
         })
     }
 
-    fn scalar(&self, value: Value) -> Result<Scalar, ApiError> {
+    fn scalar(&self, operator: &str, value: Value) -> Result<Scalar, ApiError> {
         match value {
             Value::Bool(value) => Ok(Scalar::Bool(value)),
             Value::String(value) => Ok(Scalar::Str(value)),
-            number => Ok(match self.number(number)? {
+            Value::Number(_) => Ok(match self.number(operator, &value)? {
                 Number::Int(value) => Scalar::Int(value),
                 Number::Float(value) => Scalar::Float(value),
             }),
+            other => Err(self.error(format_args!(
+                "{operator} takes strings, numbers and booleans, got {}",
+                shown(&other)
+            ))),
         }
     }
 
-    fn number(&self, value: Value) -> Result<Number, ApiError> {
+    fn number(&self, operator: &str, value: &Value) -> Result<Number, ApiError> {
+        let wrong = |allowed: &str| {
+            let got = shown(value);
+            Err(self.error(format_args!("{operator} takes {allowed}, got {got}")))
+        };
         let Value::Number(number) = value else {
-            return Err(self.error());
+            return wrong("a number");
         };
         if let Some(int) = number.as_i64() {
             return Ok(Number::Int(int));
         }
         match number.as_f64() {
             Some(float) if number.is_f64() && float.is_finite() => Ok(Number::Float(float)),
-            _ => Err(self.error()),
+            _ => wrong("whole numbers of 64 bits with a sign, and floats"),
         }
     }
 
+    fn no_list(&self, operator: &str, got: &Value) -> ApiError {
+        let got = shown(got);
+        self.error(format_args!(
+            "{operator} takes a list with at least one value, got {got}"
+        ))
+    }
+
     /// A list whose first member decides the type; floats may be written as integers.
-    fn scalars(&self, value: Value) -> Result<Vec<Scalar>, ApiError> {
-        let Value::Array(list) = value else {
-            return Err(self.error());
+    fn scalars(&self, operator: &str, value: Value) -> Result<Vec<Scalar>, ApiError> {
+        let list = match value {
+            Value::Array(list) if !list.is_empty() => list,
+            other => return Err(self.no_list(operator, &other)),
         };
         let mut scalars = Vec::with_capacity(list.len());
         for value in list {
-            let scalar = match (scalars.first(), self.scalar(value)?) {
+            let scalar = match (scalars.first(), self.scalar(operator, value)?) {
                 (Some(Scalar::Float(_)), Scalar::Int(int)) => Scalar::Float(int as f64),
                 (Some(first), scalar)
                     if std::mem::discriminant(first) != std::mem::discriminant(&scalar) =>
                 {
-                    return Err(self.error());
+                    let problem =
+                        "takes values of one type: strings, whole numbers, floats or booleans";
+                    return Err(self.error(format_args!("{operator} {problem}")));
                 }
                 (_, scalar) => scalar,
             };
             scalars.push(scalar);
         }
-        if scalars.is_empty() {
-            return Err(self.error());
-        }
         Ok(scalars)
+    }
+}
+
+/// A value as an error shows it: the beginning of its JSON.
+fn shown(value: &Value) -> String {
+    match value {
+        // What is in them can be large, and is not looked through for an error.
+        Value::Object(object) if object.len() > 1 => {
+            format!("an object with {} keys", object.len())
+        }
+        Value::Array(list) if list.len() > 1 => format!("a list of {} values", list.len()),
+        Value::Object(_) => "an object".to_owned(),
+        Value::Array(list) if list.is_empty() => "an empty list".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::String(text) => format!("\"{}\"", clipped(text)),
+        other => other.to_string(),
+    }
+}
+
+/// The beginning of a text.
+fn clipped(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -16,6 +16,11 @@ mod bounded;
 
 pub(crate) use bounded::filter;
 
+/// Levels of a filter or a rank inside one another at most. One is an object in a list or in an object, so
+/// that these, and what is around them and in them, stay below the objects and lists that the reader of
+/// JSON takes inside one another, which are 127.
+pub(crate) const LEVELS_MAX: usize = 60;
+
 /// Decodes `body`, an object, as a `T`.
 pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     decode_seed(body, || PhantomData::<Object<T>>).map(|object| object.0)
@@ -74,7 +79,12 @@ where
     let traced = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
     let failed = seed.deserialize(traced).is_err();
     let path = track.path().to_string();
-    let reason = if failed && path != "." && path != "?" {
+    let is_deep = error.to_string().starts_with("recursion limit exceeded");
+    let reason = if is_deep {
+        format!(
+            "objects and lists are nested too deep ({error}); a filter or a rank may have {LEVELS_MAX} levels"
+        )
+    } else if failed && path != "." && path != "?" {
         format!("{path}: {error}")
     } else {
         error.to_string()

@@ -23,7 +23,7 @@ use crate::{ApiError, filters, json};
 /// Searches in one request at most.
 const SEARCHES_MAX: usize = 256;
 /// Operators inside one another at most.
-const DEPTH_MAX: usize = 64;
+const DEPTH_MAX: usize = json::LEVELS_MAX;
 /// Operators of one search at most.
 const NODES_MAX: usize = 1024;
 /// `$knn` of one search at most.

@@ -1,8 +1,8 @@
 //! The engine and the routes of the server for the Python package `vermilion`: values of Python to columns
 //! and back, errors to exceptions, and no logic.
 //!
-//! What must stay true: the interpreter's lock is given back around every call of the engine; all
-//! decoding is that of the protocol; a process that was forked from the one that opened a database
+//! What must stay true: the interpreter's lock is given back around every call of the engine; a search of many
+//! vectors ends soon after a signal; all decoding is that of the protocol; a process that was forked from the one that opened a database
 //! never touches it, since the threads behind it are not there.
 
 mod calls;
@@ -13,16 +13,25 @@ mod results;
 mod values;
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use uuid::Uuid;
+use vermilion_engine::asker::Answers;
 use vermilion_engine::model::{CollectionId, CollectionScope, Embeddings, Operation};
 use vermilion_engine::{Config, Database};
 use vermilion_protocol::{ApiError, reads, records};
 use vermilion_server::{InProcess, ServerConfig};
+
+/// How many vectors a search has from which on it looks for signals, which takes a thread.
+const QUERIES_MANY: usize = 32;
+/// How often it does.
+const SIGNALS_EVERY: Duration = Duration::from_millis(50);
 
 /// An open database, until it is closed.
 #[pyclass(frozen, module = "vermilion._engine")]
@@ -247,12 +256,18 @@ impl Engine {
         body: &[u8],
     ) -> PyResult<Bound<'py, PyList>> {
         let queries = vectors(&queries).map_err(|error| failure::exception(py, &error))?;
-        let nearest = self.run(py, |database| {
+        let is_long = queries.len() >= QUERIES_MANY;
+        let work = |database: &Open| {
             let mut asked = reads::decode_query(body)?;
             asked.request.embeddings = queries;
             Ok(database.query(scope(&names)?, &asked.request)?)
-        })?;
-        results::nearest(py, nearest)
+        };
+        let nearest = if is_long {
+            self.run_until_signal(py, work)
+        } else {
+            self.run(py, work)
+        };
+        results::nearest(py, nearest?)
     }
 }
 
@@ -272,6 +287,45 @@ impl Engine {
             })
         });
         done.map_err(|error| failure::exception(py, &error))
+    }
+}
+
+impl Engine {
+    /// The same on a thread of its own, while this one looks for signals: one that raises, as Ctrl-C does,
+    /// ends the work.
+    fn run_until_signal<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Open) -> Result<T, ApiError> + Send,
+    ) -> PyResult<T> {
+        let database = self.database.get();
+        let database = database.map_err(|error| failure::exception(py, &error))?;
+        let asker = Answers::new(u64::MAX).asker();
+        let (waiting, is_done) = (thread::current(), AtomicBool::new(false));
+        let done = thread::scope(|scope| {
+            let body = || {
+                let done = asker.serve(|| work(&database));
+                is_done.store(true, Ordering::Release);
+                waiting.unpark();
+                done
+            };
+            let named = thread::Builder::new().name("vermilion-query".to_owned());
+            let worker = named.spawn_scoped(scope, body)?;
+            let mut signal = Ok(());
+            while signal.is_ok() && !is_done.load(Ordering::Acquire) && !worker.is_finished() {
+                py.detach(|| thread::park_timeout(SIGNALS_EVERY));
+                signal = py.check_signals();
+            }
+            if signal.is_err() {
+                asker.leave();
+            }
+            let done = py.detach(|| worker.join());
+            signal?;
+            PyResult::Ok(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        // Whoever lets go of it last closes it, which is no work for the holder of the lock.
+        py.detach(|| drop(database));
+        done?.map_err(|error| failure::exception(py, &error))
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::Record;
+use super::record::member_named;
 use crate::failure::Failure;
 use crate::files;
 
@@ -117,10 +118,10 @@ impl CsvReader {
             ));
         }
         let mut record = Record::default();
-        let mut metadata = Map::new();
+        let mut others = Map::new();
         let columns = self.columns.iter().zip(cells);
         for (column, cell) in columns.filter(|(_, cell)| !cell.is_empty()) {
-            match column.as_str() {
+            match member_named(column) {
                 "id" => record.id = cell,
                 "document" => record.document = Some(cell),
                 "uri" => record.uri = Some(cell),
@@ -131,14 +132,14 @@ impl CsvReader {
                 "metadata" => {
                     let cells: Map<String, Value> = serde_json::from_str(&cell)
                         .map_err(|error| format!("its metadata is no JSON object: {error}"))?;
-                    metadata.extend(cells);
+                    record.metadata = (!cells.is_empty()).then_some(cells);
                 }
                 _ => {
-                    metadata.insert(column.clone(), value(cell));
+                    others.insert(column.clone(), value(cell));
                 }
             }
         }
-        record.metadata = (!metadata.is_empty()).then_some(metadata);
+        record.add_metadata(others);
         record.validate(self.to_embed)?;
         Ok(record)
     }
@@ -152,13 +153,13 @@ impl CsvReader {
 fn check_columns(columns: &[String]) -> Result<(), String> {
     let mut known = HashSet::new();
     for column in columns {
-        if column.is_empty() || !known.insert(column) {
+        if column.is_empty() || !known.insert(member_named(column)) {
             return Err(format!(
                 "each column has a name of its own; `{column}` is none"
             ));
         }
     }
-    if !known.contains(&"id".to_owned()) {
+    if !known.contains("id") {
         return Err("there is no column `id`".to_owned());
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use vermilion_engine::config::SchedulerClass;
 use vermilion_engine::model::{
     Collection, CollectionId, CollectionScope, Consistency, GetRequest, Include, Operation,
@@ -35,6 +35,7 @@ pub(crate) struct Embedded {
     folder: String,
     id: CollectionId,
     function: Option<Value>,
+    space: Value,
 }
 
 impl Embedded {
@@ -92,6 +93,7 @@ impl Embedded {
                 .schema
                 .vectors()
                 .and_then(|vectors| vectors.embedding_function.clone()),
+            space: json!(collection.schema.space()),
         }
     }
 
@@ -110,6 +112,10 @@ impl Embedded {
     /// The embedding function that the collection was made with, as it is kept.
     pub(crate) fn function(&self) -> Option<&Value> {
         self.function.as_ref()
+    }
+
+    pub(crate) fn space(&self) -> Option<&str> {
+        self.space.as_str()
     }
 
     pub(crate) fn batch_records_max(&self) -> usize {

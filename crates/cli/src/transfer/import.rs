@@ -1,5 +1,8 @@
 //! `vermilion import`: a file into a collection, batch by batch.
+//!
+//! What must stay true: a file whose first batch cannot be read leaves no collection behind.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use crate::arguments::Import;
@@ -12,6 +15,7 @@ use super::jsonl::JsonlReader;
 #[cfg(feature = "parquet")]
 use super::parquet::ParquetReader;
 use super::place::Collection;
+use super::record::check_dimensions;
 use super::state::State;
 use super::{Format, Progress, Record, format_of};
 
@@ -24,15 +28,15 @@ const FUNCTION: &str = "default";
 /// The names of functions with this model.
 const SAME_MODEL: [&str; 2] = [FUNCTION, "onnx_mini_lm_l6_v2"];
 
-/// A file that records are read from.
-enum Reader {
+/// A file that records are read from, in one of the formats.
+enum Source {
     Jsonl(JsonlReader),
     Csv(CsvReader),
     #[cfg(feature = "parquet")]
     Parquet(ParquetReader),
 }
 
-impl Reader {
+impl Source {
     /// Opens a file; with `to_embed` records may have no vector.
     fn open(file: &Path, to_embed: bool) -> Result<Self, Failure> {
         let jsonl = |compressed| JsonlReader::open(file, compressed, to_embed).map(Self::Jsonl);
@@ -74,6 +78,42 @@ impl Reader {
             Self::Parquet(reader) => reader.position(),
         }
     }
+}
+
+/// The records of a file.
+struct Reader {
+    source: Source,
+    /// Those that were read before they were asked for.
+    ahead: VecDeque<Record>,
+}
+
+impl Reader {
+    /// Opens a file and reads its first batch, at most `count` records: what is wrong there is told before
+    /// anything is made for them.
+    fn open(file: &Path, to_embed: bool, count: usize) -> Result<Self, Failure> {
+        let mut reader = Self {
+            source: Source::open(file, to_embed)?,
+            ahead: VecDeque::new(),
+        };
+        let first = reader.batch(count)?;
+        check_dimensions(first.iter().filter(|one| !one.embedding.is_empty()))?;
+        reader.ahead = first.into();
+        Ok(reader)
+    }
+
+    fn next(&mut self) -> Result<Option<Record>, Failure> {
+        match self.ahead.pop_front() {
+            Some(record) => Ok(Some(record)),
+            None => self.source.next(),
+        }
+    }
+
+    fn skip(&mut self, records: u64) -> Result<(), Failure> {
+        let kept = usize::try_from(records)
+            .map_or(self.ahead.len(), |records| records.min(self.ahead.len()));
+        self.ahead.drain(..kept);
+        self.source.skip(records - kept as u64)
+    }
 
     /// The next records, at most `count` and about [`BATCH_BYTES`].
     fn batch(&mut self, count: usize) -> Result<Vec<Record>, Failure> {
@@ -89,7 +129,8 @@ impl Reader {
 
 /// Runs the command.
 pub(crate) fn import(arguments: &Import) -> Result<(), Failure> {
-    let mut reader = Reader::open(&arguments.file, arguments.embed)?;
+    let count = arguments.batch as usize;
+    let mut reader = Reader::open(&arguments.file, arguments.embed, count)?;
     let embedder = if arguments.embed {
         Some(Embedder::open(&arguments.model)?)
     } else {
@@ -127,7 +168,7 @@ fn import_into(
         reader.skip(behind)?;
     }
     let count = (arguments.batch as usize).min(collection.batch_records_max());
-    let mut progress = Progress::start("importing", reader.position(state.file_bytes()).1);
+    let mut progress = Progress::start("importing", reader.source.position(state.file_bytes()).1);
     let mut records = behind;
     let went = loop {
         let mut batch = match reader.batch(count) {
@@ -145,7 +186,7 @@ fn import_into(
         if let Err(failure) = kept {
             break Err(failure);
         }
-        progress.at(reader.position(state.file_bytes()).0, records);
+        progress.at(reader.source.position(state.file_bytes()).0, records);
     };
     let took = progress.finish();
     if let Err(failure) = went {

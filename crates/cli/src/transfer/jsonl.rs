@@ -1,7 +1,7 @@
 //! Records in JSONL: one JSON object a line, plain or compressed by zstd.
 //!
-//! What must stay true: a wrong line is named by its number; a member that means nothing here is an
-//! error, not passed over.
+//! What must stay true: a wrong line is named by its number; nothing of a line is passed over: members other
+//! than those of records are metadata under their names.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -45,14 +45,20 @@ impl<R: Read> Read for Counting<R> {
 
 /// A line as it is read.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Line {
+    #[serde(alias = "ids")]
     id: String,
+    #[serde(alias = "embeddings")]
     embedding: Option<Vector>,
     embedding_f16: Option<String>,
+    #[serde(alias = "documents")]
     document: Option<String>,
+    #[serde(alias = "metadatas")]
     metadata: Option<Map<String, Value>>,
+    #[serde(alias = "uris")]
     uri: Option<String>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -215,7 +221,8 @@ fn decode(text: &str, width: usize) -> Result<Vec<u8>, String> {
 }
 
 fn parse(text: &[u8], to_embed: bool) -> Result<Record, String> {
-    let line: Line = serde_json::from_slice(text).map_err(|error| {
+    // Without its end, so that the reader never says that it is on a second line.
+    let line: Line = serde_json::from_slice(text.trim_ascii_end()).map_err(|error| {
         let text = error.to_string();
         // Of the place, only the column says something: the text is one line.
         text.replace(" at line 1 column", " at column")
@@ -229,13 +236,14 @@ fn parse(text: &[u8], to_embed: bool) -> Result<Record, String> {
         (None, Some(text)) => decode_half(&text)?,
         (None, None) => Vec::new(),
     };
-    let record = Record {
+    let mut record = Record {
         id: line.id,
         embedding,
         document: line.document,
         metadata: line.metadata,
         uri: line.uri,
     };
+    record.add_metadata(line.others);
     record.validate(to_embed)?;
     Ok(record)
 }

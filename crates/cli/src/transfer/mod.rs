@@ -4,6 +4,8 @@
 //! on after the last batch that was acknowledged. Records are the same whichever file format and
 //! whichever place (a folder, a server) they pass through.
 
+#[cfg(feature = "parquet")]
+mod cells;
 mod csv;
 mod embedded;
 mod export;

@@ -1,9 +1,11 @@
-//! Records in Parquet: columns id, embedding, document, metadata (JSON text) and uri.
+//! Records in Parquet: columns id, embedding, document, metadata (JSON text) and uri; others are metadata under
+//! their names.
 //!
 //! What must stay true: a file that this module wrote reads back as the same records; of other
-//! files, embeddings may be lists (of fixed size or not) of 32- or 64-bit floats.
+//! files, embeddings may be lists (of fixed size or not) of 32- or 64-bit floats; nothing of a file is passed
+//! over.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,14 +18,16 @@ use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::WriterProperties;
+use serde_json::Map;
 
 use super::Record;
+use super::cells::{cell, is_metadata};
+use super::record::{MEMBERS, member_named};
 use crate::failure::Failure;
 use crate::files;
 
-/// The columns that are read; others are refused, so that nothing is lost unseen.
-const COLUMNS: [&str; 5] = ["id", "embedding", "document", "metadata", "uri"];
 /// Rows decoded at once.
 const ROWS_AT_ONCE: usize = 1024;
 
@@ -44,20 +48,12 @@ impl ParquetReader {
         let file = files::open(path)?;
         let wrong = |why: String| {
             Failure::new(format!("{name} cannot be read: {why}"))
-                .hint("the columns are id, embedding, document, metadata and uri")
+                .hint("`vermilion import --help` says what the columns hold")
         };
         let builder = ParquetRecordBatchReaderBuilder::try_new(file)
             .map_err(|error| wrong(error.to_string()))?;
-        for field in builder.schema().fields() {
-            if !COLUMNS.contains(&field.name().as_str()) {
-                return Err(wrong(format!("it has a column `{}`", field.name())));
-            }
-        }
-        for needed in &COLUMNS[..if to_embed { 1 } else { 2 }] {
-            if builder.schema().column_with_name(needed).is_none() {
-                return Err(wrong(format!("it has no column `{needed}`")));
-            }
-        }
+        check_columns(builder.schema(), to_embed).map_err(wrong)?;
+        check_compression(builder.metadata()).map_err(wrong)?;
         let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
         let batches = builder
             .with_batch_size(ROWS_AT_ONCE)
@@ -112,17 +108,72 @@ impl ParquetReader {
     }
 }
 
+/// Refuses columns that a record cannot have, and a file without those that it must have.
+fn check_columns(schema: &Schema, to_embed: bool) -> Result<(), String> {
+    let mut known = HashSet::new();
+    for field in schema.fields() {
+        let name = member_named(field.name());
+        if !known.insert(name) {
+            return Err(format!("it has two columns for `{name}`"));
+        }
+        if !MEMBERS.contains(&name) && !is_metadata(field.data_type()) {
+            return Err(format!(
+                "its column `{name}` holds {}; texts, numbers, truth values and lists of one of these become \
+                 metadata",
+                field.data_type()
+            ));
+        }
+    }
+    match MEMBERS[..if to_embed { 1 } else { 2 }]
+        .iter()
+        .find(|needed| !known.contains(**needed))
+    {
+        Some(needed) => Err(format!("it has no column `{needed}`")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what this program cannot unfold, before a record is read.
+fn check_compression(file: &ParquetMetaData) -> Result<(), String> {
+    let chunks = file.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    for chunk in chunks {
+        let unknown = match chunk.compression() {
+            Compression::BROTLI(_) => "Brotli",
+            Compression::LZO => "LZO",
+            _ => continue,
+        };
+        return Err(format!(
+            "its column `{}` is compressed by {unknown}; Snappy, gzip, zstd, LZ4 and no compression are read",
+            chunk.column_path()
+        ));
+    }
+    Ok(())
+}
+
 /// The records of a batch of rows.
 fn decode(batch: &RecordBatch) -> Result<VecDeque<Record>, String> {
+    let schema = batch.schema();
+    let named = |name: &str| {
+        let mut fields = schema.fields().iter();
+        let at = fields.position(|field| member_named(field.name()) == name)?;
+        Some(batch.column(at))
+    };
     let texts = |name: &str| -> Result<Vec<Option<String>>, String> {
-        match batch.column_by_name(name) {
+        match named(name) {
             Some(column) => strings(column, name),
             None => Ok(vec![None; batch.num_rows()]),
         }
     };
     let (ids, documents, uris) = (texts("id")?, texts("document")?, texts("uri")?);
     let metadata = texts("metadata")?;
-    let embeddings = batch.column_by_name("embedding");
+    let embeddings = named("embedding");
+    let others: Vec<(&String, &ArrayRef)> = schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .filter(|(field, _)| !MEMBERS.contains(&member_named(field.name())))
+        .map(|(field, column)| (field.name(), column))
+        .collect();
     let mut records = VecDeque::with_capacity(batch.num_rows());
     let columns = ids.into_iter().zip(documents).zip(uris).zip(metadata);
     for (row, (((id, document), uri), metadata)) in columns.enumerate() {
@@ -134,13 +185,24 @@ fn decode(batch: &RecordBatch) -> Result<VecDeque<Record>, String> {
                     format!("the metadata of `{id}` is no JSON object: {error}")
                 })?),
             };
-        records.push_back(Record {
+        let mut record = Record {
             embedding: embeddings.map_or_else(|| Ok(Vec::new()), |column| vector(column, row))?,
             id,
             document,
             metadata,
             uri,
-        });
+        };
+        let mut cells = Map::new();
+        for (name, column) in &others {
+            let value = cell(column, row);
+            let value =
+                value.map_err(|why| format!("column `{name}` of `{}`: {why}", record.id))?;
+            if let Some(value) = value {
+                cells.insert((*name).clone(), value);
+            }
+        }
+        record.add_metadata(cells);
+        records.push_back(record);
     }
     Ok(records)
 }

@@ -75,6 +75,14 @@ impl Collection {
         described?.get("name")?.as_str()
     }
 
+    /// How vectors are compared, as configurations name it; `None` where a server does not tell.
+    pub(crate) fn space(&self) -> Option<&str> {
+        match self {
+            Self::Embedded(embedded) => embedded.space(),
+            Self::Remote(remote) => remote.space(),
+        }
+    }
+
     /// Records that one batch may have.
     pub(crate) fn batch_records_max(&self) -> usize {
         match self {

@@ -8,6 +8,19 @@ use vermilion_engine::model::{
 use super::metadata;
 use crate::failure::Failure;
 
+/// The members that records have in files; others are metadata under their names.
+pub(super) const MEMBERS: [&str; 5] = ["id", "embedding", "document", "metadata", "uri"];
+
+/// The member that `name`, in the singular or the plural, stands for in a file; otherwise the name itself.
+pub(super) fn member_named(name: &str) -> &str {
+    let singular = name.strip_suffix('s').unwrap_or(name);
+    if MEMBERS.contains(&singular) {
+        singular
+    } else {
+        name
+    }
+}
+
 /// A record with everything it has.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Record {
@@ -48,6 +61,14 @@ impl Record {
         Ok(())
     }
 
+    /// Adds what a file says under other names than [`MEMBERS`]; it counts before the same names in the
+    /// column of metadata.
+    pub(super) fn add_metadata(&mut self, others: Map<String, Value>) {
+        if !others.is_empty() {
+            self.metadata.get_or_insert_default().extend(others);
+        }
+    }
+
     /// Bytes held, near enough.
     pub(crate) fn bytes(&self) -> usize {
         let document = self.document.as_ref().map_or(0, String::len);
@@ -58,18 +79,9 @@ impl Record {
 
 /// The records as one batch of `operation`; they have passed [`Record::validate`].
 pub(crate) fn to_batch(records: &[Record], operation: Operation) -> Result<RecordBatch, Failure> {
-    let dimension = records.first().map_or(0, |record| record.embedding.len());
+    let dimension = check_dimensions(records)?;
     let mut values = Vec::with_capacity(records.len() * dimension);
     for record in records {
-        if record.embedding.len() != dimension {
-            return Err(Failure::new(format!(
-                "record `{}` has {} numbers in its embedding, and record `{}` has {dimension}",
-                record.id,
-                record.embedding.len(),
-                records[0].id
-            ))
-            .hint("all vectors of a collection have one dimension"));
-        }
         values.extend_from_slice(&record.embedding);
     }
     let mut cells = MetadataColumn::default();
@@ -103,6 +115,27 @@ pub(crate) fn to_batch(records: &[Record], operation: Operation) -> Result<Recor
             .collect::<OptionalStrings>(),
         metadata: cells,
     })
+}
+
+/// The dimension of the vectors, which must be that of the first of them.
+pub(super) fn check_dimensions<'a>(
+    records: impl IntoIterator<Item = &'a Record>,
+) -> Result<usize, Failure> {
+    let mut records = records.into_iter();
+    let Some(first) = records.next() else {
+        return Ok(0);
+    };
+    let dimension = first.embedding.len();
+    match records.find(|record| record.embedding.len() != dimension) {
+        None => Ok(dimension),
+        Some(other) => Err(Failure::new(format!(
+            "record `{}` has {} numbers in its embedding, and record `{}` has {dimension}",
+            other.id,
+            other.embedding.len(),
+            first.id
+        ))
+        .hint("all vectors of a collection have one dimension")),
+    }
 }
 
 /// The records of an answer of the engine.

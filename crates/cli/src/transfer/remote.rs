@@ -41,6 +41,7 @@ pub(crate) struct Remote {
     id: String,
     batch_records_max: usize,
     function: Option<Value>,
+    space: Option<String>,
 }
 
 /// An answer of `get`.
@@ -63,6 +64,13 @@ struct Described {
 #[derive(Default, Deserialize)]
 struct Configuration {
     embedding_function: Option<Value>,
+    hnsw: Option<Index>,
+    spann: Option<Index>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    space: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -123,13 +131,16 @@ impl Remote {
             encoded(&place.database)
         );
         let described = describe(&agent, &collections)?;
+        let configuration = described.configuration_json;
+        let index = configuration.hnsw.or(configuration.spann);
         Ok(Self {
             agent,
             server,
             collection: format!("{collections}/{}", described.id),
             id: described.id,
             batch_records_max: limits.max_batch_size.max(1),
-            function: described.configuration_json.embedding_function,
+            function: configuration.embedding_function,
+            space: index.and_then(|index| index.space),
         })
     }
 
@@ -140,6 +151,10 @@ impl Remote {
     /// The embedding function that the collection was made with, as it is kept.
     pub(crate) fn function(&self) -> Option<&Value> {
         self.function.as_ref()
+    }
+
+    pub(crate) fn space(&self) -> Option<&str> {
+        self.space.as_deref()
     }
 
     pub(crate) fn batch_records_max(&self) -> usize {

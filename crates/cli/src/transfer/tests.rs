@@ -74,7 +74,10 @@ fn numbers_base64_and_halves_are_the_same_vector() {
 fn a_wrong_line_is_named_with_its_number() {
     let good = "{\"id\":\"a\",\"embedding\":[1.0]}\n";
     for (line, expected) in [
-        ("{\"id\":\"a\"", "line 2: EOF"),
+        (
+            "{\"id\":\"a\"",
+            "line 2: EOF while parsing an object at column 9",
+        ),
         ("{\"id\":\"\",\"embedding\":[1]}", "the id is empty"),
         ("{\"id\":\"x\"}", "record `x` has no embedding"),
         (
@@ -89,8 +92,8 @@ fn a_wrong_line_is_named_with_its_number() {
             "not both",
         ),
         (
-            "{\"id\":\"x\",\"embedding\":[1],\"text\":\"y\"}",
-            "unknown field `text`",
+            "{\"id\":\"x\",\"embedding\":[1],\"text\":{\"y\":1}}",
+            "metadata `text` of record `x`",
         ),
         (
             "{\"id\":\"x\",\"embedding\":[1],\"metadata\":{\"#k\":1}}",
@@ -112,6 +115,19 @@ fn a_wrong_line_is_named_with_its_number() {
         assert!(failure.contains(expected), "{failure} lacks {expected}");
         assert!(failure.contains("records.jsonl line 2"), "{failure}");
     }
+}
+
+#[test]
+fn other_members_of_a_line_are_metadata_and_count_before_the_same_names_in_it() {
+    let text = concat!(
+        "{\"ids\":\"a\",\"embeddings\":[1],\"colour\":\"red\",\"n\":2,\"none\":null,",
+        "\"metadata\":{\"n\":1,\"m\":3}}\n",
+        "{\"id\":\"b\",\"embedding\":[1]}",
+    );
+    let records = read(text).expect("both lines are right");
+    let expected = object(json!({"n": 2, "m": 3, "colour": "red", "none": null}));
+    assert_eq!(records[0].metadata, Some(expected));
+    assert_eq!(records[1].metadata, None);
 }
 
 #[test]

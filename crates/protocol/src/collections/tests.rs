@@ -293,3 +293,15 @@ fn lists_in_place_of_objects_are_refused_and_those_that_mean_something_are_not()
         {"type":"known","name":"x","config":{"hnsw":[1]}}},"metadata":{"keys":[1]}}"#;
     decode_new_collection("t", "d", body.as_bytes()).unwrap();
 }
+
+#[test]
+fn resource_names_that_no_path_could_have_are_refused() {
+    let decode = |name: &str| {
+        let body = serde_json::json!({ "resource_name": name }).to_string();
+        decode_tenant_update(body.as_bytes())
+    };
+    assert_eq!(decode("mine-1 \u{e9}").unwrap(), "mine-1 \u{e9}");
+    for name in ["", "a:b", "a/b", "a\n", &"a".repeat(513)] {
+        assert_eq!(decode(name).unwrap_err().status, 400, "{name}");
+    }
+}

@@ -1,11 +1,12 @@
 //! JSON that is kept as it is until it is understood, of a size that a request may have.
 //!
 //! What must stay true: a part too many ends the decoding, so that a body of some megabytes never takes
-//! gigabytes; lists of a hundred thousand values go through.
+//! gigabytes; lists of a hundred thousand values go through; of two members with one key none is passed over.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 /// Scalars that a filter has at most, where an object counts for [`OBJECT`] of them.
@@ -96,7 +97,15 @@ impl<'de> Visitor<'de> for Part<'_> {
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
             let value = members.next_value_seed(Part(self.0))?;
-            object.insert(key, value);
+            match object.entry(key) {
+                Entry::Vacant(place) => place.insert(value),
+                Entry::Occupied(taken) => {
+                    return Err(A::Error::custom(format_args!(
+                        "the key `{}` comes twice in an object, and may come once",
+                        taken.key()
+                    )));
+                }
+            };
         }
         Ok(object.into())
     }
@@ -146,5 +155,18 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_filter_with_a_key_twice_in_an_object_is_refused() {
+        for (body, key) in [
+            (r#"{"filter":{"k":1,"k":2}}"#, "`k`"),
+            (r#"{"filter":{"k":{"$eq":1,"$eq":2}}}"#, "`$eq`"),
+            (r#"{"filter":{"$and":[{"k":1},{"k":1,"k":1}]}}"#, "`k`"),
+        ] {
+            let error = decode(body).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("twice"), "{error}");
+        }
+        assert!(decode(r#"{"filter":{"$and":[{"k":1},{"k":1}]}}"#).is_ok());
     }
 }

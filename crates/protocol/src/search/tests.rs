@@ -225,9 +225,9 @@ fn size_and_depth_are_bounded() {
             "}".repeat(levels)
         ))
     };
-    assert!(deep(63).is_ok());
-    fails(deep(64), 400, "nested more than 64 levels deep");
-    fails(deep(100_000), 400, "recursion limit");
+    assert!(deep(59).is_ok());
+    fails(deep(60), 400, "nested more than 60 levels deep");
+    fails(deep(100_000), 400, "a filter or a rank may have 60 levels");
     let keys = (0..1025)
         .map(|key| format!("\"k{key}\""))
         .collect::<Vec<_>>();
@@ -236,4 +236,30 @@ fn size_and_depth_are_bounded() {
         400,
         "at most 1024",
     );
+}
+
+/// `levels` of `before` and `after` around `inside`.
+fn nested(before: &str, levels: usize, inside: &str, after: &str) -> String {
+    format!("{}{inside}{}", before.repeat(levels), after.repeat(levels))
+}
+
+#[test]
+fn ranks_and_filters_of_all_levels_that_are_allowed_are_read() {
+    let deepest = r#"{"$knn":{"query":{"indices":[1],"values":[1]},"key":"k"}}"#;
+    for (before, after) in [
+        (r#"{"$sum":["#, "]}"),
+        (r#"{"$div":{"right":{"$val":1},"left":"#, "}}"),
+    ] {
+        let deep = |levels: usize| rank(&nested(before, levels, deepest, after));
+        assert!(deep(59).is_ok(), "{before}");
+        fails(deep(60), 400, "60 levels");
+        fails(deep(80), 400, "60 levels");
+    }
+    let filter = |levels: usize| {
+        let filter = nested(r#"{"$or":["#, levels, r#"{"k":{"$in":[1]}}"#, "]}");
+        one(&format!(r#"{{"filter":{filter}}}"#))
+    };
+    assert!(filter(60).is_ok());
+    fails(filter(61), 400, "60 levels");
+    fails(filter(80), 400, "60 levels");
 }
