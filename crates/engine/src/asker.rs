@@ -6,9 +6,11 @@
 //! hand it on. Without one everything is allowed, as in a program that has the database to itself.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use crate::clock::{Clock, SystemClock};
 use crate::{Error, ErrorKind, Result};
 
 /// How many answers of the largest size may be made at the same time.
@@ -19,6 +21,7 @@ const LARGEST_AT_ONCE: u64 = 2;
 pub struct Answers {
     each_bytes_max: u64,
     taken: Arc<AtomicU64>,
+    clock: Arc<SystemClock>,
 }
 
 /// See the head of this file. Clones are the same asker.
@@ -28,6 +31,9 @@ pub struct Asker(Arc<Asking>);
 #[derive(Debug)]
 struct Asking {
     gone: AtomicBool,
+    /// When it is gone by itself, on the clock.
+    until: OnceLock<Duration>,
+    clock: Arc<SystemClock>,
     taken: AtomicU64,
     bytes_max: u64,
     /// What all answers take.
@@ -45,6 +51,7 @@ impl Answers {
         Self {
             each_bytes_max,
             taken: Arc::default(),
+            clock: SystemClock::new(),
         }
     }
 
@@ -52,6 +59,8 @@ impl Answers {
     pub fn asker(&self) -> Asker {
         Asker(Arc::new(Asking {
             gone: AtomicBool::new(false),
+            until: OnceLock::new(),
+            clock: self.clock.clone(),
             taken: AtomicU64::new(0),
             bytes_max: self.each_bytes_max,
             of_all: self.taken.clone(),
@@ -63,6 +72,13 @@ impl Asker {
     /// Says that nobody waits for the answer any more.
     pub fn leave(&self) {
         self.0.gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that nobody waits longer than this from now on, for where nobody can come back to say so. Only the
+    /// first time counts.
+    pub fn leave_after(&self, wait_max: Duration) {
+        let until = self.0.clock.monotonic().saturating_add(wait_max);
+        let _ = self.0.until.set(until);
     }
 
     /// Does `work` for this asker, on this thread.
@@ -78,7 +94,9 @@ impl Asker {
     }
 
     fn is_gone(&self) -> bool {
-        self.0.gone.load(Ordering::Relaxed)
+        let asking = &*self.0;
+        let is_late = |until: &Duration| asking.clock.monotonic() >= *until;
+        asking.gone.load(Ordering::Relaxed) || asking.until.get().is_some_and(is_late)
     }
 
     fn take(&self, bytes: u64) -> Result<()> {
@@ -135,7 +153,8 @@ pub(crate) fn take(bytes: usize) -> Result<()> {
     })
 }
 
-fn gone() -> Error {
+/// What a search answers that nobody waits for.
+pub(crate) fn gone() -> Error {
     Error::new(
         ErrorKind::Busy,
         "Nobody waits for this answer any more, so it was left",
@@ -178,5 +197,15 @@ mod tests {
             assert!(!goes_on());
         });
         still_waits().unwrap();
+    }
+
+    #[test]
+    fn who_waits_so_long_only_is_gone_by_itself_then() {
+        let asker = Answers::new(100).asker();
+        asker.leave_after(Duration::from_hours(1));
+        asker.serve(still_waits).unwrap();
+        let asker = Answers::new(100).asker();
+        asker.leave_after(Duration::ZERO);
+        assert!(asker.serve(still_waits).is_err() && !asker.serve(waits)());
     }
 }

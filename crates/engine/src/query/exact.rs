@@ -11,13 +11,15 @@ use super::plan::{Chosen, in_part};
 use super::tiled::{Room, Tiled};
 use super::top::{Candidate, Top};
 use super::{Location, Part};
-use crate::Result;
 use crate::segments::{RowSet, Source, set_bits};
+use crate::{Result, asker};
 
 /// Numbers in a block of rows: few enough to stay in the processor's cache between queries.
 const BLOCK_NUMBERS: usize = 48 << 10;
 /// Rows of a block, in words of a [`RowSet`].
 const BLOCK_WORDS_MAX: usize = 16;
+/// Rows compared with all queries between two looks at whether somebody waits for it.
+const ROWS_A_LOOK: u32 = 512;
 
 /// The rows of a part that may answer.
 #[derive(Clone, Copy)]
@@ -70,15 +72,27 @@ impl<'a> Rows<'a> {
 }
 
 /// Offers those of `source` (part number `part`) that are in `rows`, and within the range of rows
-/// `within`, to the `tops` of `queries`.
+/// `within`, to the `tops` of `queries`; leaves where `go_on` says that nobody waits.
 pub(super) fn nearest_in_source(
     source: &Source,
     part: usize,
     queries: &[QueryVector<'_>],
     (rows, within): (Rows<'_>, Range<u32>),
     tops: &mut [Top],
+    go_on: &dyn Fn() -> bool,
 ) -> Result<()> {
     let births = source.births()?;
+    let mut compared = ROWS_A_LOOK;
+    let mut look = |rows: u32| -> Result<()> {
+        if compared >= ROWS_A_LOOK {
+            compared = 0;
+            if !go_on() {
+                return Err(asker::gone());
+            }
+        }
+        compared += rows;
+        Ok(())
+    };
     let mut room = Room::default();
     let words = block_words(source.dimension());
     let mut keep = |query: usize, row: u32, distance: f32| {
@@ -95,6 +109,7 @@ pub(super) fn nearest_in_source(
     };
     if let Some(tiled) = Tiled::new(queries) {
         return for_each_block(rows, words, within, |first, count, picked| {
+            look(count)?;
             let vectors = source.vectors(first, count)?;
             tiled.compare(
                 queries,
@@ -106,6 +121,7 @@ pub(super) fn nearest_in_source(
         });
     }
     for_each_span(rows, words, within, |span| {
+        look(span.count)?;
         let vectors = source.vectors(span.first, span.count)?;
         let offer = |query: usize, at: usize, distance: f32| {
             let row = span.first + at as u32;

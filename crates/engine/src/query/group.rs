@@ -81,9 +81,11 @@ fn order(a: &Member, b: &Member, ranked: &[Ranked], group_by: &GroupBy) -> Order
         let ordering = match key {
             GroupKey::Score => {
                 let (a, b) = (&ranked[a.place], &ranked[b.place]);
-                match (a.score.is_nan(), b.score.is_nan()) {
-                    (false, false) => turned(a.by_score(b)),
-                    (a, b) => a.cmp(&b),
+                // What is no finite number comes last, whichever end is kept.
+                if a.score.is_finite() && b.score.is_finite() {
+                    turned(a.by_score(b))
+                } else {
+                    a.by_score(b)
                 }
             }
             GroupKey::Metadata(_) => match (&a.values[at], &b.values[at]) {

@@ -5,7 +5,9 @@
 //! rows may answer than an exact search soon reads, and less than everything is asked for. All
 //! indexes of a snapshot share one list of candidates, so that what one finds narrows the search
 //! of the next; the largest is searched first. Long work is shared with helping threads where some
-//! are free, and the answer does not depend on whether they are.
+//! are free, and the answer does not depend on whether they are. What a search takes in memory does
+//! not grow with the queries of a request: they are searched in waves. A search that nobody waits
+//! for is left soon, on all threads.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,6 +39,11 @@ const EXACT_TOGETHER: u64 = 2 << 20;
 /// See [`EXACT_TOGETHER`].
 const RARE: u64 = 16;
 
+/// Queries of a wave at most: each has 4 KB of room on each thread, for its products with a block of rows.
+const QUERIES_A_WAVE: usize = 1024;
+/// Rows at most that the queries of a wave find together, where they are more than [`QUERIES_MIN`].
+const FOUND_A_WAVE: usize = 1 << 20;
+
 /// Queries at most whose rows are asked for from memory one ahead of another.
 const QUERIES_TOGETHER: usize = 32;
 /// Queries by indexes that are worth a thread: a millisecond or two.
@@ -48,25 +55,38 @@ const QUERIES_A_PASS: usize = 8;
 /// What a helping thread is called.
 const THREAD_NAME: &str = "vermilion-search";
 
-/// For each of `queries` the nearest of the rows that are `chosen`, at most `count`, nearest first.
+/// Calls `each` for each of `queries` in turn with the nearest of the rows that are `chosen`, at most
+/// `count`, nearest first.
 pub(super) fn nearest(
     snapshot: &Snapshot,
     queries: &Embeddings,
     chosen: &Chosen,
-    count: u32,
-    recall: Recall,
-) -> Result<Vec<Vec<Candidate>>> {
+    (count, recall): (u32, Recall),
+    mut each: impl FnMut(Vec<Candidate>) -> Result<()>,
+) -> Result<()> {
     let space = snapshot.schema.space();
-    let queries: Vec<QueryVector<'_>> = (0..queries.len())
-        .filter_map(|row| queries.get(row))
-        .map(|values| QueryVector::new(values, space))
-        .collect();
-    loop {
-        // An index that turns out to be damaged is set aside, so the next attempt does without.
-        if let Some(tops) = attempt(snapshot, &queries, chosen, count, recall)? {
-            return Ok(tops.into_iter().map(Top::into_sorted).collect());
-        }
+    for wave in waves(queries.len(), count) {
+        let queries: Vec<QueryVector<'_>> = wave
+            .filter_map(|row| queries.get(row))
+            .map(|values| QueryVector::new(values, space))
+            .collect();
+        let tops = loop {
+            // An index that turns out to be damaged is set aside, so the next attempt does without.
+            if let Some(tops) = attempt(snapshot, &queries, chosen, count, recall)? {
+                break tops;
+            }
+        };
+        tops.into_iter()
+            .try_for_each(|top| each(top.into_sorted()))?;
     }
+    Ok(())
+}
+
+/// The queries, of `queries` that find `count` rows each, that are searched together.
+fn waves(queries: usize, count: u32) -> impl Iterator<Item = Range<usize>> {
+    let most = (FOUND_A_WAVE / (count as usize).max(1)).clamp(QUERIES_MIN, QUERIES_A_WAVE);
+    let firsts = (0..queries).step_by(most);
+    firsts.map(move |first| first..queries.min(first + most))
 }
 
 /// As [`nearest`]; `None` where an index turned out to be damaged.
@@ -128,9 +148,8 @@ fn attempt(
     let helpers = Helpers::take(work.threads() - 1);
     let goes_on = asker::waits();
     let tasks = work.tasks(helpers.count() + 1);
-    let done = split(&helpers, THREAD_NAME, tasks, &goes_on, |task, _| {
-        asker::still_waits()?;
-        work.do_task(task)
+    let done = split(&helpers, THREAD_NAME, tasks, &goes_on, |task, go_on| {
+        work.do_task(task, go_on)
     })?;
     // Helpers stop where nobody waits, and leave tasks undone.
     asker::still_waits()?;
@@ -267,19 +286,21 @@ impl Work<'_> {
         tasks
     }
 
-    fn do_task(&self, task: Task) -> Result<Done> {
+    /// Does `task` while `go_on` says so.
+    fn do_task(&self, task: Task, go_on: &dyn Fn() -> bool) -> Result<Done> {
         match task {
             Task::Indexes(queries) => {
                 let mut tops = self.tops(queries.len());
                 let few = &self.queries[queries.clone()];
-                let sound = search_indexes(&self.indexed, few, &mut tops)?;
+                let sound = search_indexes(&self.indexed, few, &mut tops, go_on)?;
                 Ok(sound.then_some((queries.start, tops)))
             }
             Task::Rows(at, within) => {
                 let mut tops = self.tops(self.queries.len());
                 let (number, rows) = self.plain[at];
                 let source = &self.snapshot.parts[number].source;
-                nearest_in_source(source, number, self.queries, (rows, within), &mut tops)?;
+                let rows = (rows, within);
+                nearest_in_source(source, number, self.queries, rows, &mut tops, go_on)?;
                 Ok(Some((0, tops)))
             }
         }
@@ -295,12 +316,16 @@ fn search_indexes(
     indexed: &[Indexed<'_>],
     queries: &[QueryVector<'_>],
     tops: &mut [Top],
+    go_on: &dyn Fn() -> bool,
 ) -> Result<bool> {
     let depth = indexed.iter().map(|one| one.effort.depth()).max();
     let depth = depth.unwrap_or(0);
     let mut bests: Vec<Best> = queries.iter().map(|_| Best::new(depth)).collect();
     for (at, one) in (0..).zip(indexed) {
         for (query, best) in queries.iter().zip(&mut bests) {
+            if !go_on() {
+                return Err(asker::gone());
+            }
             let mask = one.mask.as_deref();
             let found = (one.index).search_into(query.values, &one.effort, mask, at, best);
             if one.file.unless_damaged(found)?.is_none() {
@@ -343,4 +368,31 @@ fn offer_row(
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waves_are_all_queries_once_and_none_takes_more_room_than_the_largest() {
+        for (queries, count) in [
+            (0, 1),
+            (1, 0),
+            (40, u32::MAX),
+            (5000, 1),
+            (3000, 10_000),
+            (1_000_000, 4),
+        ] {
+            let mut next = 0;
+            for wave in waves(queries, count) {
+                assert_eq!(wave.start, next);
+                assert!(wave.len() <= QUERIES_A_WAVE);
+                let found = wave.len() as u64 * u64::from(count);
+                assert!(found <= FOUND_A_WAVE as u64 || wave.len() <= QUERIES_MIN);
+                next = wave.end;
+            }
+            assert_eq!(next, queries);
+        }
+    }
 }

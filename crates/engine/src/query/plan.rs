@@ -195,6 +195,7 @@ fn passing(filter: &Filter, part: &Part, mut among: RowSet) -> Result<RowSet> {
     if among.is_empty() {
         return Ok(among);
     }
+    asker::still_waits()?;
     match filter {
         Filter::And(members) => {
             for member in members {

@@ -151,7 +151,7 @@ fn exact(
                 return Ok(None);
             }
             let some = (Rows::Few(&some), 0..u32::MAX);
-            nearest_in_source(&part.source, number, &queries, some, &mut tops)?;
+            nearest_in_source(&part.source, number, &queries, some, &mut tops, &|| true)?;
         }
     }
     Ok(Some(tops.into_iter().map(Top::into_sorted).collect()))
@@ -165,8 +165,12 @@ pub(crate) fn tally(snapshot: &Snapshot, rechecked: &[Rechecked]) -> Result<Vec<
         let vector = Embeddings::new(one.search.vector.len(), one.search.vector.clone());
         let Some(vector) = vector else { continue };
         let count = one.truth.len() as u32;
-        let found = nearest(snapshot, &vector, &one.chosen, count, one.search.recall)?;
-        let found = found.into_iter().next().unwrap_or_default();
+        let mut found = Vec::new();
+        let wanted = (count, one.search.recall);
+        nearest(snapshot, &vector, &one.chosen, wanted, |nearest| {
+            found = nearest;
+            Ok(())
+        })?;
         let reach = match found.last() {
             Some(last) if found.len() == one.truth.len() => last.distance,
             _ => f32::INFINITY,

@@ -9,8 +9,8 @@ use crate::asker;
 use crate::model::{Fetched, GetRequest, Nearest, QueryRequest, Recall, RecordSelection};
 use crate::{Error, Result};
 
-/// Bytes that a query takes besides what it finds.
-const QUERY_BYTES: usize = 256;
+/// Bytes that the answer to a query takes besides what is in it: its columns, each with room of its own.
+const QUERY_BYTES: usize = size_of::<Nearest>() + 128;
 
 /// Finds the live record `id`.
 pub fn find(snapshot: &Snapshot, id: &str) -> Result<Option<Location>> {
@@ -59,11 +59,13 @@ pub fn query(snapshot: &Snapshot, request: &QueryRequest, recall: Recall) -> Res
     if queries.is_empty() {
         return Ok(Vec::new());
     }
+    let take_room = || asker::take(queries.len().saturating_mul(QUERY_BYTES));
     let selection = &request.selection;
     let Some(dimension) = snapshot.dimension else {
         if let Some(filter) = &selection.filter {
             plan::check_schema(&snapshot.schema, filter)?;
         }
+        take_room()?;
         let nothing = Nearest {
             records: fetch(snapshot, &[], request.include)?,
             distances: Vec::new(),
@@ -88,16 +90,15 @@ pub fn query(snapshot: &Snapshot, request: &QueryRequest, recall: Recall) -> Res
             queries.len()
         )));
     }
-    asker::take(queries.len().saturating_mul(QUERY_BYTES))?;
-    nearest(snapshot, queries, &chosen, count, recall)?
-        .into_iter()
-        .map(|nearest| {
-            let locations: Vec<Location> =
-                nearest.iter().map(|candidate| candidate.location).collect();
-            Ok(Nearest {
-                records: fetch(snapshot, &locations, request.include)?,
-                distances: nearest.iter().map(|candidate| candidate.distance).collect(),
-            })
-        })
-        .collect()
+    take_room()?;
+    let mut answers = Vec::with_capacity(queries.len());
+    nearest(snapshot, queries, &chosen, (count, recall), |nearest| {
+        let locations: Vec<Location> = nearest.iter().map(|found| found.location).collect();
+        answers.push(Nearest {
+            records: fetch(snapshot, &locations, request.include)?,
+            distances: nearest.iter().map(|found| found.distance).collect(),
+        });
+        Ok(())
+    })?;
+    Ok(answers)
 }

@@ -2,8 +2,8 @@
 //!
 //! What must stay true: a filter that several searches share is planned once, and dense vectors
 //! with the same filter and limit are searched for in one go; neither changes an answer. Ranked
-//! records ascend by their score as it is answered, then by their first insertion; no number comes
-//! after every number. What all expressions may find together is bounded before anything is
+//! records ascend by their score as it is answered, then by their first insertion; what is no finite
+//! number comes after every number. What all expressions may find together is bounded before anything is
 //! searched for.
 
 use std::cmp::Ordering;
@@ -36,8 +36,11 @@ pub(super) struct Ranked {
 impl Ranked {
     /// The order of scores alone.
     pub(super) fn by_score(&self, other: &Self) -> Ordering {
-        let numbers = self.score.partial_cmp(&other.score);
-        numbers.unwrap_or_else(|| self.score.is_nan().cmp(&other.score.is_nan()))
+        let (own, others) = (self.score, other.score);
+        match (own.is_finite(), others.is_finite()) {
+            (true, true) => own.partial_cmp(&others).unwrap_or(Ordering::Equal),
+            (own, others) => others.cmp(&own),
+        }
     }
 
     fn order(&self, other: &Self) -> Ordering {
@@ -189,10 +192,19 @@ fn find(
         }
         let queries = Embeddings::new(first.len(), values)
             .ok_or_else(|| Error::internal("vectors of one dimension make no column"))?;
-        let tops = nearest(snapshot, &queries, &chosen[filter], count, recall)?;
-        for ((_, _, at, _), top) in batch.iter().zip(tops) {
-            found[*at] = top;
-        }
+        let mut places = batch.iter().map(|(_, _, at, _)| *at);
+        nearest(
+            snapshot,
+            &queries,
+            &chosen[filter],
+            (count, recall),
+            |nearest| {
+                if let Some(at) = places.next() {
+                    found[at] = nearest;
+                }
+                Ok(())
+            },
+        )?;
     }
     Ok(found)
 }

@@ -164,15 +164,16 @@ impl Chunk {
         }
     }
 
-    pub(super) fn retain_documents(&self, test: &DocumentTest, among: &mut RowSet) {
+    pub(super) fn retain_documents(&self, test: &DocumentTest, among: &mut RowSet) -> Result<()> {
         let matcher = DocumentMatcher::new(test);
         let mut kept = RowSet::none(among.rows());
         for row in among.iter() {
-            if matcher.passes(self.document(row)) {
+            if matcher.passes(self.document(row))? {
                 kept.insert(row);
             }
         }
         *among = kept;
+        Ok(())
     }
 }
 

@@ -240,10 +240,7 @@ impl Source {
     /// Takes from `among` the rows whose document does not pass `test`.
     pub fn retain_documents(&self, test: &DocumentTest, among: &mut RowSet) -> Result<()> {
         match self {
-            Self::Chunk(chunk) => {
-                chunk.retain_documents(test, among);
-                Ok(())
-            }
+            Self::Chunk(chunk) => chunk.retain_documents(test, among),
             Self::Segment(segment) => segment.retain_documents(test, among),
         }
     }

@@ -304,3 +304,51 @@ fn a_read_whose_asker_is_gone_is_left() {
     assert_eq!(asker.serve(look).unwrap_err().kind(), ErrorKind::Busy);
     assert!(look().is_ok());
 }
+
+#[test]
+fn many_queries_of_one_request_are_answered_as_each_alone_is() {
+    let snapshot = world().snapshot(Space::L2);
+    let vectors: Vec<f32> = (0..6000u16).map(|number| f32::from(number % 7)).collect();
+    let two = |request: QueryRequest| QueryRequest {
+        n_results: 2,
+        ..request
+    };
+    let all = query(&snapshot, &two(ask(&vectors, 2)), Recall::EXACT).unwrap();
+    assert_eq!(all.len(), 3000);
+    for (vector, nearest) in vectors.chunks(2).zip(&all) {
+        let alone = query(&snapshot, &two(ask(vector, 2)), Recall::EXACT).unwrap();
+        assert_eq!(alone.first(), Some(nearest));
+    }
+}
+
+#[test]
+fn queries_that_find_nothing_take_room_of_the_answer_too() {
+    let snapshot = world().snapshot(Space::L2);
+    let many = QueryRequest {
+        n_results: 0,
+        ..ask(&[0.0; 2000], 2)
+    };
+    let asker = Answers::new(100_000).asker();
+    let refused = asker.serve(|| query(&snapshot, &many, Recall::EXACT));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn a_search_for_many_queries_is_left_on_its_way() {
+    let mut world = World::new(2);
+    let records: Vec<Record> = (0..2000u16)
+        .map(|number| record(&format!("id{number}"), [f32::from(number), 1.0]))
+        .collect();
+    world.upsert(&records);
+    let snapshot = world.snapshot(Space::L2);
+    // Long enough that no test would wait for its end.
+    let many = ask(&vec![1.0; 4 << 20], 2);
+    let many = QueryRequest {
+        n_results: 1,
+        ..many
+    };
+    let asker = Answers::new(u64::MAX).asker();
+    asker.leave_after(std::time::Duration::from_millis(100));
+    let left = asker.serve(|| query(&snapshot, &many, Recall::EXACT));
+    assert_eq!(left.unwrap_err().kind(), ErrorKind::Busy);
+}

@@ -258,8 +258,10 @@ impl Naive<'_> {
 
 fn by_score(a: Option<f32>, b: Option<f32>) -> Ordering {
     let (a, b) = (a.unwrap_or(0.0), b.unwrap_or(0.0));
-    a.partial_cmp(&b)
-        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+    match (a.is_finite(), b.is_finite()) {
+        (true, true) => a.partial_cmp(&b).unwrap(),
+        (a, b) => b.cmp(&a),
+    }
 }
 
 fn same_group(a: &Record, b: &Record, group_by: &GroupBy) -> bool {
@@ -273,8 +275,8 @@ fn precedes(a: &Placed<'_>, b: &Placed<'_>, group_by: &GroupBy) -> bool {
     for key in &group_by.order {
         let (ordering, fixed) = match key {
             GroupKey::Score => {
-                let nan = a.2.unwrap().is_nan() || b.2.unwrap().is_nan();
-                (by_score(a.2, b.2), nan)
+                let finite = a.2.unwrap().is_finite() && b.2.unwrap().is_finite();
+                (by_score(a.2, b.2), !finite)
             }
             GroupKey::Metadata(key) => match (a.1.metadata.get(key), b.1.metadata.get(key)) {
                 (Some(a), Some(b)) => (by_value(a, b), false),
@@ -365,4 +367,39 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn scores_that_are_no_finite_number_come_last() {
+    let mut world = World::new(DIMENSION);
+    let record = |id: &str, first: f32| Record {
+        id: id.into(),
+        vector: vec![first, 0.0, 0.0],
+        ..Record::default()
+    };
+    world.upsert(&[record("same", 0.0), record("far", 3.0), record("near", 1.0)]);
+    let knn = Rank::Knn(Knn {
+        query: KnnQuery::Dense(vec![0.0; DIMENSION]),
+        key: EMBEDDING_KEY.to_owned(),
+        limit: 10,
+        default: None,
+        by_place: false,
+    });
+    let ask = |group_by| Search {
+        rank: Some(Rank::Logarithm(Box::new(knn.clone()))),
+        group_by,
+        ..Search::default()
+    };
+    // The one group of all keeps the largest two, none of which is minus infinity.
+    let largest = GroupBy {
+        keys: vec!["k".into()],
+        order: vec![GroupKey::Score],
+        largest: true,
+        count: 2,
+    };
+    let searches = [ask(None), ask(Some(largest))];
+    let found = search(&world.snapshot(Space::L2), &searches, Recall::EXACT).unwrap();
+    let ids = |at: usize| found[at].records.ids.iter().collect::<Vec<_>>();
+    assert_eq!(ids(0), ["near", "far", "same"]);
+    assert_eq!(ids(1), ["near", "far"]);
 }

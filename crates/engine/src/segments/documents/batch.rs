@@ -127,7 +127,7 @@ impl Documents {
                 .get(number + 1)
                 .map_or(u32::MAX, |next| next.first_row);
             while let Some(row) = rows.next_if(|&row| row < end) {
-                if matcher.finds(batch.get(row).map_err(|Misfit| self.misfit(row))?) {
+                if matcher.finds(batch.get(row).map_err(|Misfit| self.misfit(row))?)? {
                     found.insert(row);
                 }
             }

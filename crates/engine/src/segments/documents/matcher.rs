@@ -1,15 +1,17 @@
 //! A document test made ready to run over many documents.
 //!
-//! What must stay true: negative tests pass records without a document, positive ones do not.
+//! What must stay true: negative tests pass records without a document, positive ones do not; before
+//! each document is a look at whether somebody still waits.
 
 use memchr::memmem::Finder;
-use regex::Regex;
 
+use super::expression::Expression;
 use crate::model::DocumentTest;
+use crate::{Result, asker};
 
 enum Pattern<'a> {
     Text(Box<Finder<'a>>),
-    Regex(&'a Regex),
+    Regex(Box<Expression<'a>>),
 }
 
 /// A document test made ready to run over many documents.
@@ -24,8 +26,10 @@ impl<'a> DocumentMatcher<'a> {
         let (pattern, negated) = match test {
             DocumentTest::Contains(text) => (Pattern::Text(Box::new(Finder::new(text))), false),
             DocumentTest::NotContains(text) => (Pattern::Text(Box::new(Finder::new(text))), true),
-            DocumentTest::Regex(regex) => (Pattern::Regex(regex), false),
-            DocumentTest::NotRegex(regex) => (Pattern::Regex(regex), true),
+            DocumentTest::Regex(regex) => (Pattern::Regex(Box::new(Expression::new(regex))), false),
+            DocumentTest::NotRegex(regex) => {
+                (Pattern::Regex(Box::new(Expression::new(regex))), true)
+            }
         };
         Self { pattern, negated }
     }
@@ -35,26 +39,33 @@ impl<'a> DocumentMatcher<'a> {
         self.negated
     }
 
-    /// Whether the pattern is in the document.
-    pub(in crate::segments) fn finds(&self, document: Option<&str>) -> bool {
-        document.is_some_and(|document| match &self.pattern {
-            Pattern::Text(finder) => finder.find(document.as_bytes()).is_some(),
-            Pattern::Regex(regex) => regex.is_match(document),
-        })
+    /// Whether the pattern is in the document; fails where nobody waits for it any more.
+    pub(in crate::segments) fn finds(&self, document: Option<&str>) -> Result<bool> {
+        asker::still_waits()?;
+        let Some(document) = document else {
+            return Ok(false);
+        };
+        match &self.pattern {
+            Pattern::Text(finder) => Ok(finder.find(document.as_bytes()).is_some()),
+            Pattern::Regex(expression) => expression.is_in(document),
+        }
     }
 
-    /// Whether a record with this document (or with none) passes the test.
-    pub(in crate::segments) fn passes(&self, document: Option<&str>) -> bool {
-        self.finds(document) != self.negated
+    /// Whether a record with this document (or with none) passes the test; fails as [`Self::finds`] does.
+    pub(in crate::segments) fn passes(&self, document: Option<&str>) -> Result<bool> {
+        Ok(self.finds(document)? != self.negated)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use regex::Regex;
+
     use super::*;
+    use crate::asker::Answers;
 
     fn check(test: &DocumentTest, document: Option<&str>, expected: bool) {
-        let passes = DocumentMatcher::new(test).passes(document);
+        let passes = DocumentMatcher::new(test).passes(document).unwrap();
         assert_eq!(passes, expected, "{test:?} {document:?}");
     }
 
@@ -87,5 +98,13 @@ mod tests {
         check(&DocumentTest::Regex(regex()), None, false);
         check(&DocumentTest::NotRegex(regex()), Some("abcde"), false);
         check(&DocumentTest::NotRegex(regex()), None, true);
+    }
+    #[test]
+    fn no_document_is_looked_at_for_who_is_gone() {
+        let asker = Answers::new(1).asker();
+        asker.leave();
+        let test = DocumentTest::Contains("a".into());
+        let left = asker.serve(|| DocumentMatcher::new(&test).passes(Some("a")));
+        assert!(left.is_err());
     }
 }

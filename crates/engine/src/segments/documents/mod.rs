@@ -4,6 +4,7 @@
 //! holds a row of interest once.
 
 mod batch;
+mod expression;
 mod matcher;
 mod writer;
 

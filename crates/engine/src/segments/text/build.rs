@@ -3,7 +3,8 @@
 //! What must stay true: rows are pushed in order, and so ascend in each list; a block takes
 //! [`build_bytes`] of memory, however large the segment is.
 
-use super::layout::{Block, bitmap_bytes, directory, head};
+use super::dictionary::Dictionary;
+use super::layout::{Block, ListsAt, bitmap_bytes, directory, head};
 use super::letters::{Distinct, TRIGRAMS};
 use super::{TEXT_FILE, pays};
 use crate::Result;
@@ -16,7 +17,8 @@ const POSTINGS_MAX: usize = 4 << 20;
 /// About the bytes of memory that indexing documents of `text_bytes` takes.
 pub(in crate::segments) fn build_bytes(text_bytes: usize) -> usize {
     let postings = text_bytes.min(POSTINGS_MAX);
-    TRIGRAMS * 9 + postings * 12
+    // Of words there are far fewer, yet each may be one that no other document has.
+    TRIGRAMS * 9 + postings * 16
 }
 
 /// Writes an index of documents.
@@ -30,9 +32,19 @@ pub(in crate::segments) struct TextWriter<'a> {
     /// The row that the next block begins with, and the row that is pushed next.
     first_row: u32,
     next_row: u32,
-    /// The trigrams of the rows since, one row after the other.
-    trigrams: Vec<u32>,
-    /// The rows that have any, counted from the first of the block, and where those of each end.
+    /// The trigrams of the rows since.
+    trigrams: Pairs,
+    /// The words of the rows since, as numbers of the dictionary.
+    words: Pairs,
+    dictionary: Dictionary,
+}
+
+/// Pairs of a row, counted from the first of the block, and a number of what it has.
+#[derive(Default)]
+struct Pairs {
+    /// What the rows have, one row after the other.
+    numbers: Vec<u32>,
+    /// The rows that have anything, and where what each has ends.
     ends: Vec<(u32, usize)>,
 }
 
@@ -57,23 +69,23 @@ impl<'a> TextWriter<'a> {
             distinct: Distinct::new(),
             first_row: 0,
             next_row: 0,
-            trigrams: Vec::new(),
-            ends: Vec::new(),
+            trigrams: Pairs::default(),
+            words: Pairs::default(),
+            dictionary: Dictionary::default(),
         }
     }
 
     /// Appends the document of the next row.
     pub(in crate::segments) fn push(&mut self, document: Option<&str>) -> Result<()> {
-        let before = self.trigrams.len();
         let text = document.unwrap_or("").as_bytes();
-        self.distinct.push(text, &mut self.trigrams);
-        if self.trigrams.len() > before {
-            let row = self.next_row - self.first_row;
-            self.ends.push((row, self.trigrams.len()));
-        }
+        let row = self.next_row - self.first_row;
+        self.trigrams
+            .push(row, |numbers| self.distinct.push(text, numbers));
+        self.words
+            .push(row, |numbers| self.dictionary.push(row, text, numbers));
         self.next_row += 1;
         // Sets of rows have 64 in a word, and blocks whole words.
-        if self.trigrams.len() >= self.postings_max && self.next_row.is_multiple_of(64) {
+        if self.trigrams.numbers.len() >= self.postings_max && self.next_row.is_multiple_of(64) {
             self.flush()?;
         }
         Ok(())
@@ -99,71 +111,96 @@ impl<'a> TextWriter<'a> {
         if rows == 0 {
             return Ok(());
         }
-        let (starts, postings) = by_trigram(&self.trigrams, &self.ends);
-        self.trigrams.clear();
-        self.ends.clear();
-        let mut lists = Lists::new(rows);
-        for (trigram, pair) in (0..).zip(starts.windows(2)) {
-            lists.push(trigram, &postings[pair[0] as usize..pair[1] as usize]);
-        }
-        drop(postings);
-        self.write(rows, &lists)?;
-        self.first_row = self.next_row;
-        Ok(())
-    }
-
-    fn write(&mut self, rows: u32, lists: &Lists) -> Result<()> {
+        let trigrams = self.trigrams.lists(TRIGRAMS, rows, |has| !has.is_empty());
+        let words = std::mem::take(&mut self.dictionary);
+        let word_lists = self.words.lists(words.len(), rows, |_| true);
         if self.file.is_none() {
             let mut file = FileSink::create(self.storage, self.folder, TEXT_FILE)?;
             file.put(&head())?;
             self.file = Some(file);
         }
         let file = self.file.as_mut().expect("it was just made");
-        let mut put = |bytes: &[u8]| {
-            file.align(8)?;
-            let at = file.position();
-            file.put(bytes)?;
-            Ok::<u64, crate::Error>(at)
-        };
-        self.blocks.push(Block {
+        let mut block = Block {
             first_row: self.first_row,
             rows,
-            trigrams: lists.trigrams.len() as u32,
-            trigrams_at: put(bytemuck::cast_slice(&lists.trigrams))?,
-            starts_at: put(bytemuck::cast_slice(&lists.starts))?,
-            lists_at: put(&lists.bytes)?,
-        });
+            ..Block::default()
+        };
+        block.trigrams = trigrams.numbers.len() as u32;
+        block.trigrams_at = put(file, bytemuck::cast_slice(&trigrams.numbers))?;
+        block.trigram_lists = trigrams.write(file)?;
+        if words.pays() {
+            block.words = words.len() as u32;
+            block.lines_at = put(file, words.lines())?;
+            block.ends_at = put(file, bytemuck::cast_slice(words.ends()))?;
+            block.word_lists = word_lists.write(file)?;
+        }
+        self.blocks.push(block);
+        self.first_row = self.next_row;
         Ok(())
     }
 }
 
-/// The rows of each trigram, one trigram after the other, and where those of each begin and the
-/// last end. The rows of `ends` have the trigrams between their end and the one before.
-fn by_trigram(trigrams: &[u32], ends: &[(u32, usize)]) -> (Vec<u32>, Vec<u32>) {
-    let mut starts = vec![0u32; TRIGRAMS + 1];
-    for &trigram in trigrams {
-        starts[trigram as usize + 1] += 1;
-    }
-    for at in 0..TRIGRAMS {
-        starts[at + 1] += starts[at];
-    }
-    let mut next = starts.clone();
-    let mut rows = vec![0; trigrams.len()];
-    let mut begin = 0;
-    for &(row, end) in ends {
-        for &trigram in &trigrams[begin..end] {
-            let next = &mut next[trigram as usize];
-            rows[*next as usize] = row;
-            *next += 1;
+/// Writes `bytes` at a multiple of 8, and tells where.
+fn put(file: &mut FileSink, bytes: &[u8]) -> Result<u64> {
+    file.align(8)?;
+    let at = file.position();
+    file.put(bytes)?;
+    Ok(at)
+}
+
+impl Pairs {
+    /// Appends what `row` has, which `append` does.
+    fn push(&mut self, row: u32, append: impl FnOnce(&mut Vec<u32>)) {
+        let before = self.numbers.len();
+        append(&mut self.numbers);
+        if self.numbers.len() > before {
+            self.ends.push((row, self.numbers.len()));
         }
-        begin = end;
     }
-    (starts, rows)
+
+    /// The rows of those of `count` numbers whose rows are `kept`, of `rows` rows; there are no pairs
+    /// then.
+    fn lists(&mut self, count: usize, rows: u32, kept: impl Fn(&[u32]) -> bool) -> Lists {
+        let pairs = std::mem::take(self);
+        let (starts, postings) = pairs.by_number(count);
+        let mut lists = Lists::new(rows);
+        for (number, pair) in (0..).zip(starts.windows(2)) {
+            let having = &postings[pair[0] as usize..pair[1] as usize];
+            if kept(having) {
+                lists.push(number, having);
+            }
+        }
+        lists
+    }
+
+    /// The rows of each of `count` numbers, one number after the other, and where those of each
+    /// begin and the last end.
+    fn by_number(self, count: usize) -> (Vec<u32>, Vec<u32>) {
+        let mut starts = vec![0u32; count + 1];
+        for &number in &self.numbers {
+            starts[number as usize + 1] += 1;
+        }
+        for at in 0..count {
+            starts[at + 1] += starts[at];
+        }
+        let mut next = starts.clone();
+        let mut rows = vec![0; self.numbers.len()];
+        let mut begin = 0;
+        for (row, end) in self.ends {
+            for &number in &self.numbers[begin..end] {
+                let next = &mut next[number as usize];
+                rows[*next as usize] = row;
+                *next += 1;
+            }
+            begin = end;
+        }
+        (starts, rows)
+    }
 }
 
 /// The lists of a block as they stand in the file.
 struct Lists {
-    trigrams: Vec<u32>,
+    numbers: Vec<u32>,
     starts: Vec<u32>,
     bytes: Vec<u8>,
     bitmap_bytes: usize,
@@ -172,18 +209,15 @@ struct Lists {
 impl Lists {
     fn new(rows: u32) -> Self {
         Self {
-            trigrams: Vec::new(),
+            numbers: Vec::new(),
             starts: vec![0],
             bytes: Vec::new(),
             bitmap_bytes: bitmap_bytes(rows),
         }
     }
 
-    /// Appends the list of the ascending `rows` of `trigram`, unless it is empty.
-    fn push(&mut self, trigram: u32, rows: &[u32]) {
-        if rows.is_empty() {
-            return;
-        }
+    /// Appends the list of the ascending `rows` of `number`.
+    fn push(&mut self, number: u32, rows: &[u32]) {
         let begin = self.bytes.len();
         let mut next = 0;
         for &row in rows {
@@ -197,8 +231,15 @@ impl Lists {
             rows.iter()
                 .for_each(|&row| bits[row as usize / 8] |= 1 << (row % 8));
         }
-        self.trigrams.push(trigram);
+        self.numbers.push(number);
         self.starts.push(self.bytes.len() as u32);
+    }
+
+    fn write(&self, file: &mut FileSink) -> Result<ListsAt> {
+        Ok(ListsAt {
+            starts: put(file, bytemuck::cast_slice(&self.starts))?,
+            bytes: put(file, &self.bytes)?,
+        })
     }
 }
 

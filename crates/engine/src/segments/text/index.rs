@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use super::layout::{Block, bitmap_bytes, read};
+use super::layout::{Block, ListsAt, bitmap_bytes, read};
 use super::query::Query;
+use super::words::Part;
 use crate::segments::RowSet;
 use crate::segments::blocks::Blocks;
 use crate::segments::column::typed;
@@ -24,6 +25,10 @@ const ROW_NS: u64 = 2;
 const TRIGRAMS_MAX: usize = 64;
 /// An index is read for no longer than this part of what reading the documents would take.
 const BUDGET_PART: u64 = 16;
+/// The same of looking through words for what trigrams have left.
+const WORDS_BUDGET_PART: u64 = 4;
+/// What finding a word takes, and its list.
+const WORD_NS: u64 = 100;
 
 /// An opened index of documents.
 pub struct TextIndex {
@@ -111,6 +116,7 @@ impl<'a> BlockReader<'a> {
     fn narrow(&mut self, query: &Query, words: &mut [u64]) -> Result<()> {
         match query {
             Query::Has(trigrams) => self.narrow_to(trigrams, words),
+            Query::Word(part) => self.narrow_to_word(part, words),
             Query::All(members) => members
                 .iter()
                 .try_for_each(|member| self.narrow(member, words)),
@@ -154,7 +160,7 @@ impl<'a> BlockReader<'a> {
                 words.fill(0);
                 return Ok(());
             };
-            lists.push(self.list(at)?);
+            lists.push(self.list(self.block.trigram_lists, at)?);
         }
         lists.sort_unstable_by_key(|list| list.0.len());
         for list in lists {
@@ -167,14 +173,54 @@ impl<'a> BlockReader<'a> {
         Ok(())
     }
 
-    fn list(&self, at: usize) -> Result<List<'a>> {
-        let place = self.block.starts_at.saturating_add(at as u64 * 4);
+    /// Takes out the rows that have no word that looks like `part`, where that is told sooner than by
+    /// their documents.
+    fn narrow_to_word(&self, part: &Part, words: &mut [u64]) -> Result<()> {
+        let block = self.block;
+        let ends = typed::<u32>(self.file, block.ends_at, block.words.into())?;
+        let lines_bytes = ends.last().map_or(0, |&last| u64::from(last) + 1);
+        let documents_ns = self.documents_ns(words);
+        let mut budget_ns = documents_ns / WORDS_BUDGET_PART;
+        let mut spend = |ns: u64| {
+            let left = budget_ns.checked_sub(ns);
+            budget_ns = left.unwrap_or(0);
+            left.is_some()
+        };
+        if ends.is_empty() || !spend(part.scan_ns(lines_bytes)) || !part.is_sound() {
+            return Ok(());
+        }
+        let lines = typed::<u8>(self.file, block.lines_at, lines_bytes)?;
+        let mut having = vec![0; words.len()];
+        // Words that are too long may look like anything.
+        self.unite(self.list(block.word_lists, 0)?, &mut having)?;
+        let mut at = 0;
+        while let Some(found) = part.find(lines, at) {
+            let number = ends.partition_point(|&end| (end as usize) < found);
+            let Some(&end) = ends.get(number).filter(|&&end| end as usize >= at) else {
+                return Err(self.misfit());
+            };
+            let list = self.list(block.word_lists, number)?;
+            if !spend(WORD_NS + self.list_ns(list)) {
+                return Ok(());
+            }
+            self.unite(list, &mut having)?;
+            at = end as usize;
+        }
+        words
+            .iter_mut()
+            .zip(having)
+            .for_each(|(word, having)| *word &= having);
+        Ok(())
+    }
+
+    fn list(&self, lists: ListsAt, at: usize) -> Result<List<'a>> {
+        let place = lists.starts.saturating_add(at as u64 * 4);
         let pair = typed::<u32>(self.file, place, 2)?;
         let Some(bytes) = pair[1].checked_sub(pair[0]) else {
             let detail = "a list ends before it begins";
             return Err(Error::corrupted(self.file.path(), place, detail));
         };
-        let place = self.block.lists_at.saturating_add(pair[0].into());
+        let place = lists.bytes.saturating_add(pair[0].into());
         typed(self.file, place, bytes.into()).map(List)
     }
 
@@ -193,27 +239,8 @@ impl<'a> BlockReader<'a> {
 
     /// Takes out of `words` what is not in `list`.
     fn intersect(&self, list: List<'_>, words: &mut [u64]) -> Result<()> {
-        if self.is_bitmap(list) {
-            let bits = list.0.as_chunks::<8>().0.iter();
-            let bits = bits.map(|&eight| u64::from_le_bytes(eight));
-            words
-                .iter_mut()
-                .zip(bits)
-                .for_each(|(word, bits)| *word &= bits);
-            return Ok(());
-        }
         let mut listed = vec![0u64; words.len()];
-        let (mut next, mut at) = (0u64, 0);
-        while at < list.0.len() {
-            let (step, length) = number(&list.0[at..]).ok_or_else(|| self.misfit())?;
-            let row = next + u64::from(step);
-            let word = listed
-                .get_mut(row as usize / 64)
-                .ok_or_else(|| self.misfit())?;
-            *word |= 1 << (row % 64);
-            next = row + 1;
-            at += length;
-        }
+        self.unite(list, &mut listed)?;
         words
             .iter_mut()
             .zip(listed)
@@ -221,9 +248,34 @@ impl<'a> BlockReader<'a> {
         Ok(())
     }
 
+    /// Adds what is in `list` to `words`.
+    fn unite(&self, list: List<'_>, words: &mut [u64]) -> Result<()> {
+        if self.is_bitmap(list) {
+            let bits = list.0.as_chunks::<8>().0.iter();
+            let bits = bits.map(|&eight| u64::from_le_bytes(eight));
+            words
+                .iter_mut()
+                .zip(bits)
+                .for_each(|(word, bits)| *word |= bits);
+            return Ok(());
+        }
+        let (mut next, mut at) = (0u64, 0);
+        while at < list.0.len() {
+            let (step, length) = number(&list.0[at..]).ok_or_else(|| self.misfit())?;
+            let row = next + u64::from(step);
+            let word = words
+                .get_mut(row as usize / 64)
+                .ok_or_else(|| self.misfit())?;
+            *word |= 1 << (row % 64);
+            next = row + 1;
+            at += length;
+        }
+        Ok(())
+    }
+
     fn misfit(&self) -> Error {
         let detail = "a list of rows has another form";
-        Error::corrupted(self.file.path(), self.block.lists_at, detail)
+        Error::corrupted(self.file.path(), self.block.trigrams_at, detail)
     }
 }
 

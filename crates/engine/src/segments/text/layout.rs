@@ -10,7 +10,7 @@ use crate::{Error, ErrorKind, Result};
 /// What the file begins with.
 const MAGIC: [u8; 8] = *b"VMLNTEXT";
 /// The version of the form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes before the first block.
 const HEAD_BYTES: u64 = 16;
 /// Bytes after the directory.
@@ -25,33 +25,59 @@ pub(super) struct Block {
     pub(super) rows: u32,
     /// How many trigrams they have.
     pub(super) trigrams: u32,
+    /// How many words they have; 0 where an index of those does not pay.
+    pub(super) words: u32,
     /// Where the trigrams are, ascending, 4 bytes each.
     pub(super) trigrams_at: u64,
-    /// Where the list of each begins and the last ends, 4 bytes each, counted from the first.
-    pub(super) starts_at: u64,
-    /// Where the lists are.
-    pub(super) lists_at: u64,
+    /// The lists of the trigrams.
+    pub(super) trigram_lists: ListsAt,
+    /// Where the words are, with a line break before, between and after them.
+    pub(super) lines_at: u64,
+    /// Where the line break after each word is, 4 bytes each, counted from the first.
+    pub(super) ends_at: u64,
+    /// The lists of the words.
+    pub(super) word_lists: ListsAt,
 }
 
+/// Where lists of rows are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ListsAt {
+    /// Where each begins and the last ends, 4 bytes each, counted from the first.
+    pub(super) starts: u64,
+    /// Where the first is.
+    pub(super) bytes: u64,
+}
+
+/// A block as it stands in the directory.
+type Entry = [u64; 9];
+
 impl Block {
-    fn words(self) -> [u64; 5] {
+    fn to_entry(self) -> Entry {
         [
             u64::from(self.first_row) | u64::from(self.rows) << 32,
-            u64::from(self.trigrams),
+            u64::from(self.trigrams) | u64::from(self.words) << 32,
             self.trigrams_at,
-            self.starts_at,
-            self.lists_at,
+            self.trigram_lists.starts,
+            self.trigram_lists.bytes,
+            self.lines_at,
+            self.ends_at,
+            self.word_lists.starts,
+            self.word_lists.bytes,
         ]
     }
 
-    fn from_words(words: &[u64; 5]) -> Self {
+    fn from_entry(entry: &Entry) -> Self {
+        let lists = |starts: u64, bytes: u64| ListsAt { starts, bytes };
         Self {
-            first_row: words[0] as u32,
-            rows: (words[0] >> 32) as u32,
-            trigrams: words[1] as u32,
-            trigrams_at: words[2],
-            starts_at: words[3],
-            lists_at: words[4],
+            first_row: entry[0] as u32,
+            rows: (entry[0] >> 32) as u32,
+            trigrams: entry[1] as u32,
+            words: (entry[1] >> 32) as u32,
+            trigrams_at: entry[2],
+            trigram_lists: lists(entry[3], entry[4]),
+            lines_at: entry[5],
+            ends_at: entry[6],
+            word_lists: lists(entry[7], entry[8]),
         }
     }
 }
@@ -73,7 +99,7 @@ pub(super) fn head() -> [u8; HEAD_BYTES as usize] {
 pub(super) fn directory(blocks: &[Block], at: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     for block in blocks {
-        bytes.extend_from_slice(bytemuck::cast_slice(&block.words()));
+        bytes.extend_from_slice(bytemuck::cast_slice(&block.to_entry()));
     }
     bytes.extend_from_slice(&at.to_le_bytes());
     bytes.extend_from_slice(&(blocks.len() as u64).to_le_bytes());
@@ -97,14 +123,14 @@ pub(super) fn read(file: &Blocks) -> Result<Vec<Block>> {
     let &[at, count] = typed::<u64>(file, tail, 2)? else {
         return corrupted(tail, "the file ends too early");
     };
-    let words = typed::<[u64; 5]>(file, at, count)?;
+    let entries = typed::<Entry>(file, at, count)?;
     let mut next = 0u64;
-    for words in words {
-        let block = Block::from_words(words);
+    for entry in entries {
+        let block = Block::from_entry(entry);
         if u64::from(block.first_row) != next || !next.is_multiple_of(64) || block.rows == 0 {
             return corrupted(at, "rows of blocks do not follow each other");
         }
         next += u64::from(block.rows);
     }
-    Ok(words.iter().map(Block::from_words).collect())
+    Ok(entries.iter().map(Block::from_entry).collect())
 }

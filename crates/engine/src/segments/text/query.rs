@@ -1,17 +1,20 @@
-//! What trigrams a document must have for a pattern to be in it.
+//! What trigrams and words a document must have for a pattern to be in it.
 //!
 //! What must stay true: every document in which the pattern is passes its query. A pattern of which
 //! nothing is known has the query that every document passes.
 
 use super::letters::{letter, trigrams};
 use super::regex;
+use super::words::{self, Part};
 use crate::model::DocumentTest;
 
-/// What trigrams a document must have.
+/// What a document must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::segments) enum Query {
     /// All of these trigrams; with none, every document passes.
     Has(Vec<u32>),
+    /// A word that looks so.
+    Word(Part),
     /// What each of these asks for.
     All(Vec<Query>),
     /// What one of these asks for.
@@ -25,7 +28,8 @@ impl Query {
         let query = match test {
             DocumentTest::Contains(text) | DocumentTest::NotContains(text) => {
                 let letters: Vec<u8> = text.bytes().map(letter).collect();
-                Self::text(&letters)
+                let words = words::query_of_text(text.as_bytes());
+                Self::all(vec![Self::text(&letters), words])
             }
             DocumentTest::Regex(regex) | DocumentTest::NotRegex(regex) => {
                 regex::query(regex.as_str())
@@ -55,7 +59,7 @@ impl Query {
             match member {
                 Self::Has(trigrams) => found.extend(trigrams),
                 Self::All(members) => others.extend(members),
-                any @ Self::Any(_) => others.push(any),
+                one @ (Self::Word(_) | Self::Any(_)) => others.push(one),
             }
         }
         found.sort_unstable();
@@ -66,6 +70,8 @@ impl Query {
         if !found.is_empty() {
             others.insert(0, Self::Has(found));
         }
+        // Words are looked through for what trigrams leave.
+        others.sort_by_key(|one| matches!(one, Self::Word(_)));
         match others.len() {
             1 => others.swap_remove(0),
             _ => Self::All(others),

@@ -1,4 +1,4 @@
-//! What trigrams a match of a regular expression must have.
+//! What trigrams a match of a regular expression must have; what words, tells [`super::words`].
 //!
 //! The expression is read from left to right with the set of texts that the part read so far can
 //! match, as letters, while these are few and short. Where they become too many, and before and
@@ -13,6 +13,7 @@ use regex_syntax::parse;
 
 use super::letters::letter;
 use super::query::Query;
+use super::words;
 
 /// Texts in a set at most.
 const TEXTS_MAX: usize = 16;
@@ -24,7 +25,7 @@ const CLASS_MAX: usize = 8;
 /// Texts, as letters, one of which is at this place of a match.
 type Texts = Vec<Vec<u8>>;
 
-/// What trigrams a match of `pattern` must have.
+/// What a match of `pattern` must have.
 pub(super) fn query(pattern: &str) -> Query {
     // Every pattern that gets here was compiled before, under the same syntax.
     let Ok(hir) = parse(pattern) else {
@@ -32,7 +33,7 @@ pub(super) fn query(pattern: &str) -> Query {
     };
     let mut reader = Reader::new();
     reader.read(&hir);
-    reader.finish()
+    Query::all(vec![reader.finish(), words::query_of_expression(&hir)])
 }
 
 /// Reads an expression from left to right.

@@ -59,7 +59,7 @@ fn check(documents: &[Option<String>], test: &DocumentTest) {
         let index = open(file(documents, postings_max)).unwrap();
         let left = left(&index, documents.len(), test);
         for (row, document) in documents.iter().enumerate() {
-            let matches = matcher.finds(document.as_deref());
+            let matches = matcher.finds(document.as_deref()).unwrap();
             assert!(
                 !matches || left.contains(row as u32),
                 "{test:?}: row {row} of {documents:?}"
@@ -68,7 +68,7 @@ fn check(documents: &[Option<String>], test: &DocumentTest) {
     }
 }
 
-/// A query in words: trigrams of lower-case letters, `&` and `|`.
+/// A query's trigrams, in lower-case letters, `&` and `|`.
 fn shown(query: &Query) -> String {
     let list = |members: &[Query], between: &str| {
         let members: Vec<String> = members.iter().map(shown).collect();
@@ -82,7 +82,20 @@ fn shown(query: &Query) -> String {
             let three = |one: &u32| (0..3).rev().map(|at| letter(one, at)).collect::<String>();
             trigrams.iter().map(three).collect::<Vec<_>>().join("&")
         }
-        Query::All(members) => list(members, " & "),
+        Query::Word(_) => "everything".to_owned(),
+        Query::All(members) => {
+            let of_words = |member: &&Query| matches!(member, Query::Word(_));
+            let members: Vec<Query> = members
+                .iter()
+                .filter(|one| !of_words(one))
+                .cloned()
+                .collect();
+            match &members[..] {
+                [] => "everything".to_owned(),
+                [one] => shown(one),
+                several => list(several, " & "),
+            }
+        }
         Query::Any(members) => list(members, " | "),
     }
 }
@@ -240,8 +253,127 @@ fn test() -> impl Strategy<Value = DocumentTest> {
     ]
 }
 
+/// Documents of few words that come often, so that looking through these pays.
+fn wordy() -> impl Strategy<Value = Option<String>> {
+    let words = vec![
+        "stata",
+        "Stata",
+        "STATA",
+        "status",
+        "state",
+        "data",
+        "metadata",
+        "meta_data",
+        "of",
+        "a",
+        "as\u{17f}ess",
+        "assess",
+        "\u{212a}elvin",
+        "kelvin",
+        "\u{4e2d}\u{6587}\u{5b57}",
+        "caf\u{e9}",
+    ];
+    let long = format!("{}stata", "x".repeat(70));
+    let word = prop_oneof![
+        30 => proptest::sample::select(words).prop_map(str::to_owned),
+        1 => Just(long),
+    ];
+    let between = proptest::sample::select(vec![" ", " ", " ", "-", ".\n", ""]);
+    prop::collection::vec((word, between), 20..60)
+        .prop_map(|words| Some(words.into_iter().map(|(word, end)| word + end).collect()))
+}
+
+fn wordy_test() -> impl Strategy<Value = DocumentTest> {
+    let pattern = proptest::sample::select(vec![
+        "stata",
+        r"\bstata\b",
+        "(?i)stata",
+        r"(?i)\bSTATA\b",
+        r"\Btata",
+        r"stat\B",
+        "sta(ta|te|tus)x?",
+        r"meta\w+",
+        "(?i)assess",
+        "(?i)kelvin",
+        "caf[\u{e9}e]of",
+        "(stata )+of",
+        "(?:stata-){2}",
+        r"^stata",
+        r"tata$",
+        r"(?m)^data",
+        "meta_?data",
+        "\u{4e2d}\u{6587}",
+        r"[a-z]{4}stata",
+        r"\w{60,}",
+        "status.*kelvin",
+        r"(?-u:\b)stata",
+        "[^ ]tata",
+        "(stata|data)+",
+        r"(?s-u:.)tata\b",
+    ]);
+    let text = proptest::sample::select(vec![
+        "stata",
+        "tata",
+        "tat",
+        "stata ",
+        " stata",
+        " stata ",
+        "stata-data",
+        "ata of me",
+        "data-metadata",
+        "\u{6587}\u{5b57}",
+        "xstata",
+        "nowhere",
+        "data\nof",
+        "\u{e9} as",
+        "STATA.\nof",
+    ]);
+    prop_oneof![
+        pattern.prop_filter_map("compiles", |pattern| Regex::new(pattern)
+            .ok()
+            .map(|regex| DocumentTest::Regex(Box::new(regex)))),
+        text.prop_map(|text| DocumentTest::Contains(text.to_owned())),
+    ]
+}
+
+#[test]
+fn words_tell_what_trigrams_do_not() {
+    // Each has all trigrams of `stata`, in either case.
+    let others = ["static data tata", "Static DATA, tata", "sta tat ata"];
+    let documents: Vec<Option<String>> = (0..2000)
+        .map(|row| match row % 100 {
+            7 => Some("the stata of data".to_owned()),
+            8 => Some("STATA".to_owned()),
+            9 => Some(format!("{}stata", "x".repeat(80))),
+            _ => Some(others[row % 3].to_owned()),
+        })
+        .collect();
+    let index = open(file(&documents, 1 << 20)).unwrap();
+    let rows = |test: &DocumentTest| {
+        let left = left(&index, documents.len(), test);
+        let mut left: Vec<u32> = left.iter().map(|row| row % 100).collect();
+        left.sort_unstable();
+        left.dedup();
+        left
+    };
+    // The document with a long word is left for a reader.
+    assert_eq!(rows(&DocumentTest::Contains("stata".to_owned())), [7, 9]);
+    assert_eq!(rows(&regex(r"\bstata\b")), [7, 9]);
+    assert_eq!(rows(&regex("(?i)stata")), [7, 8, 9]);
+    assert_eq!(rows(&regex("(?i)stata of")), [7]);
+    assert_eq!(rows(&DocumentTest::Contains("stata of".to_owned())), [7]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn every_row_that_matches_is_left_where_words_tell(
+        documents in prop::collection::vec(wordy(), 1..60),
+        test in wordy_test(),
+    ) {
+        check(&documents, &test);
+    }
 
     #[test]
     fn every_row_that_matches_is_left(
@@ -253,9 +385,12 @@ proptest! {
 
     #[test]
     fn bytes_that_mean_nothing_are_an_error_or_an_answer_and_no_panic(
-        documents in prop::collection::vec(document(), 1..100),
+        documents in prop_oneof![
+            prop::collection::vec(document(), 1..100),
+            prop::collection::vec(wordy(), 1..20),
+        ],
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
-        test in test(),
+        test in prop_oneof![test(), wordy_test()],
     ) {
         let mut bytes = file(&documents, 100);
         for (at, byte) in changes {
