@@ -123,6 +123,19 @@ def test_a_record_that_differs_is_found_by_the_comparison(chroma, tmp_path):
     assert "record `r20` differs" in said
 
 
+def test_a_collection_that_compares_otherwise_is_left_as_it_is(chroma, tmp_path):
+    server = Server(tmp_path / "data")
+    server.client().create_collection("small", configuration={"hnsw": {"space": "ip"}}, embedding_function=None)
+    server.stop()
+    said = import_chroma(chroma, "--path", tmp_path / "data", "--collection", "small", status=1)
+    assert "its distance function is ip; the source's is" in said
+    server = Server(tmp_path / "data")
+    try:
+        assert server.client().get_collection("small", embedding_function=None).count() == 0
+    finally:
+        server.stop()
+
+
 def test_what_is_no_source_is_refused_by_name(tmp_path):
     assert "no data folder of Chroma" in import_chroma(tmp_path, "--path", tmp_path / "data", status=1)
     (tmp_path / "chroma.sqlite3").write_text("nothing")

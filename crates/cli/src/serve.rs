@@ -8,6 +8,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use vermilion_engine::{Config, Database};
 use vermilion_server::settings::Values;
@@ -77,7 +78,9 @@ fn open(values: &Values) -> Result<Database, Failure> {
     config.scheduler_class = values.scheduler_class;
     let backups = values.backup_folder.0.as_deref();
     config.backups = backups.map(destinations::all_at).transpose()?;
-    Ok(Database::open(config)?)
+    let database = Database::open(config)?;
+    database.check_destinations()?;
+    Ok(database)
 }
 
 /// The server's part of the settings.
@@ -113,6 +116,9 @@ fn socket(values: &Values) -> Option<PathBuf> {
     Some(values.path.join(asked))
 }
 
+/// How long reads that were left may take to end before they are ended with the process.
+const LEFT_READS_MAX: Duration = Duration::from_secs(1);
+
 /// Serves `database` until a signal; `listening` is told the address.
 pub(crate) fn listen(
     config: ServerConfig,
@@ -124,14 +130,17 @@ pub(crate) fn listen(
         .thread_name("vermilion-http")
         .build()
         .map_err(|error| Failure::from(error).context("cannot start the server's threads"))?;
-    runtime.block_on(async move {
+    let served = runtime.block_on(async move {
         let signal = signals()?;
         let listening = |address| {
             // A reader that has gone away does not stop the server.
             let _ = listening(address);
         };
         Ok(serve_http(config, database, listening, signal).await?)
-    })
+    });
+    // A read that was left may be within one test of one document; nobody waits for it.
+    runtime.shutdown_timeout(LEFT_READS_MAX);
+    served
 }
 
 /// Completes at the first SIGTERM or SIGINT. The handlers stand when this returns.

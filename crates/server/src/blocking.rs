@@ -253,7 +253,7 @@ impl Blocking {
     {
         let brief = self.brief.clone();
         let asker = self.answers.asker();
-        let _leaving = Leaving(asker.clone());
+        let leaving = Leaving(asker.clone());
         let timed = move || {
             let begun = Instant::now();
             let done = asker.serve(read);
@@ -262,7 +262,16 @@ impl Blocking {
         };
         let here = self.brief.enter(Handle::current().metrics().num_workers());
         if here.is_some() {
-            return timed();
+            // Nothing else runs on this thread that could say when its time is up.
+            leaving.0.leave_after(self.read_timeout);
+            let begun = Instant::now();
+            let done = timed();
+            let is_late = done.is_err() && begun.elapsed() >= self.read_timeout;
+            return if is_late {
+                Err(too_long(self.read_timeout))
+            } else {
+                done
+            };
         }
         let read = self.run(Work::Read, timed);
         let done = tokio::time::timeout(self.read_timeout, read).await;
@@ -300,6 +309,9 @@ impl Blocking {
 
 #[cfg(test)]
 mod tests {
+    use vermilion_engine::Database;
+    use vermilion_engine::model::{CollectionScope, GetRequest, NewCollection, Schema};
+
     use super::*;
 
     #[tokio::test]
@@ -362,6 +374,41 @@ mod tests {
         }
         here(2 * BRIEF).await;
         assert!(!here(Duration::ZERO).await, "one was long");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_read_that_was_taken_for_brief_has_no_more_time_than_others() {
+        let config = ServerConfig {
+            read_timeout: Duration::from_millis(20),
+            ..ServerConfig::default()
+        };
+        let blocking = Blocking::new(&config).unwrap();
+        blocking
+            .brief
+            .in_turn
+            .store(BRIEF_IN_TURN, Ordering::Relaxed);
+        let database = Database::open(vermilion_engine::Config::in_memory()).unwrap();
+        let made = database.create_collection(NewCollection {
+            tenant: "default_tenant".to_owned(),
+            database: "default_database".to_owned(),
+            name: "things".to_owned(),
+            metadata: None,
+            schema: Schema::default(),
+            get_or_create: false,
+        });
+        let id = made.unwrap().id;
+        // Reads until it is told that nobody waits.
+        let read = move || -> Result<(), ApiError> {
+            loop {
+                let scope = CollectionScope {
+                    tenant: "default_tenant",
+                    database: "default_database",
+                    id,
+                };
+                database.get(scope, &GetRequest::default())?;
+            }
+        };
+        assert_eq!(blocking.read_records(read).await.unwrap_err().status, 504);
     }
 
     #[test]

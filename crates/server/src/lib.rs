@@ -12,6 +12,7 @@ mod blocking;
 mod config;
 mod extract;
 mod handlers;
+mod half_closed;
 mod listen;
 mod local;
 mod media;

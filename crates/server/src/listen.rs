@@ -1,9 +1,10 @@
 //! Listening, connections, and an end that loses nothing.
 //!
 //! What must stay true: a client that is slow to send its request holds one connection for a
-//! limited time; once the server is to stop, nothing new is accepted, idle connections close at
+//! limited time; one that has closed its side behind a request is answered; once the server is to stop, nothing new is accepted, idle connections close at
 //! once, running requests are finished within a limit, and then the database is closed.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -13,8 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use axum::extract::Request;
 use axum::{Extension, Router};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,6 +31,7 @@ use vermilion_engine::Database;
 use crate::access::keys::KeysError;
 use crate::app::{self, App};
 use crate::config::ServerConfig;
+use crate::half_closed::{Answer, Exchange, HalfClosed, PATIENCE};
 use crate::local::{LocalListener, LocalStream, Passed};
 use crate::tls::Tls;
 
@@ -332,7 +337,18 @@ impl Connection {
         passed: Passed,
     ) {
         let router = Extension(peer).layer(Extension(passed).layer(self.router.clone()));
-        let service = TowerToHyperService::new(router);
+        let router = TowerToHyperService::new(router);
+        let exchange = Exchange::default();
+        let stream = HalfClosed::new(stream, exchange.clone(), PATIENCE);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (head, body) = request.into_parts();
+            let (body, answering) = exchange.begin(body);
+            let answer = router.call(Request::from_parts(head, body));
+            async move {
+                let answer = answer.await?;
+                Ok::<_, Infallible>(answer.map(|body| Answer::new(body, answering)))
+            }
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.app.config.header_timeout)

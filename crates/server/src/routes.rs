@@ -180,7 +180,7 @@ const ROUTES: &[Route] = &[
         "A collection by resource name.",
         |f| with(f, collections::get_by_crn),
     )
-    .needs(Server(Read))
+    .needs(AnyKey)
     .answers(200, "Collection"),
     route(
         "post",

@@ -1,8 +1,8 @@
 //! `vermilion import-chroma`: every collection of a Chroma folder or server, with its settings.
 //!
 //! What must stay true: the source is only read; a record that is there already is not sent again,
-//! so a run that was cut off goes on where it stopped; nothing is called done before counts and
-//! samples were compared.
+//! so a run that was cut off goes on where it stopped; nothing is written to a collection that compares
+//! vectors otherwise than the source's; nothing is called done before counts and samples were compared.
 
 mod folder;
 mod server;
@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use vermilion_protocol::collections::decode_new_collection;
 
 use crate::arguments::{ImportChroma, Place};
 use crate::console::{grouped, note, say};
@@ -184,12 +185,41 @@ fn import_one(
         database: one.database.clone(),
     };
     let target = Collection::create(&place, &one.request())?;
-    let went = source
-        .records(one)
+    let went = check_settings(one, &target)
+        .and_then(|()| source.records(one))
         .and_then(|records| import_records(arguments, one, &records, &target));
     let closed = target.close();
     let outcome = went?;
     closed.map(|()| outcome)
+}
+
+/// Fails where `target`, which may have been there before, compares or makes vectors otherwise than `one`.
+fn check_settings(one: &Described, target: &Collection) -> Result<(), Failure> {
+    let request = one.request().to_string();
+    let wanted = decode_new_collection(&one.tenant, &one.database, request.as_bytes())
+        .map_err(|error| Failure::new(error.message))?;
+    let space = json!(wanted.schema.space());
+    let vectors = wanted.schema.vectors();
+    let function = vectors.and_then(|vectors| vectors.embedding_function.as_ref());
+    let settings = [
+        ("distance function", space.as_str(), target.space()),
+        (
+            "embedding function",
+            function.and_then(|function| function.get("name")?.as_str()),
+            target.function(),
+        ),
+    ];
+    for (what, theirs, ours) in settings {
+        if let (Some(theirs), Some(ours)) = (theirs, ours)
+            && theirs != ours
+        {
+            return Err(Failure::new(format!(
+                "there is a collection of this name here, and its {what} is {ours}; the source's is {theirs}"
+            ))
+            .hint("rename or delete the one here, or import into an empty place"));
+        }
+    }
+    Ok(())
 }
 
 fn import_records(
@@ -316,4 +346,53 @@ fn is_same(a: &Record, b: &Record) -> bool {
             .collect::<Vec<_>>()
     };
     bits(a) == bits(b) && a.document == b.document && a.uri == b.uri && cells(a) == cells(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(configuration: Value) -> Described {
+        Described {
+            tenant: "default_tenant".to_owned(),
+            database: "default_database".to_owned(),
+            name: "things".to_owned(),
+            metadata: None,
+            settings: Some(("configuration", configuration)),
+        }
+    }
+
+    #[test]
+    fn a_collection_that_compares_vectors_otherwise_is_not_imported_into() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place {
+            path: folder.path().to_owned(),
+            url: None,
+            collection: "things".to_owned(),
+            tenant: "default_tenant".to_owned(),
+            database: "default_database".to_owned(),
+        };
+        let named = |name: &str| json!({"type": "known", "name": name, "config": {}});
+        let there = described(json!({
+            "hnsw": {"space": "l2"}, "embedding_function": named("default")
+        }));
+        let target = Collection::create(&place, &there.request()).unwrap();
+        check_settings(&there, &target).unwrap();
+        check_settings(&described(json!({"hnsw": {"ef_search": 10}})), &target).unwrap();
+        let refused = |configuration: Value, said: &str| {
+            let error = check_settings(&described(configuration), &target).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        };
+        let cosine = json!({"hnsw": {"space": "cosine"}});
+        refused(
+            cosine,
+            "its distance function is l2; the source's is cosine",
+        );
+        let other = json!({"embedding_function": named("ollama")});
+        refused(
+            other,
+            "its embedding function is default; the source's is ollama",
+        );
+        target.close().unwrap();
+    }
 }

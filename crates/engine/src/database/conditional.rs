@@ -47,6 +47,7 @@ impl Database {
         } = write;
         let _writing = inner.controls.enter(Component::Producer)?;
         let collection = inner.scoped(scope)?;
+        inner.expect_no_output(&collection)?;
         validate_batch(&batch, &inner.config.limits)?;
         inner.expect_token(&collection, read_token)?;
         let seen = match read_token {

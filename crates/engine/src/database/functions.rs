@@ -3,7 +3,7 @@
 //! What must stay true: an input has one function at most; what says so is in the schema of the
 //! output, so that whoever deletes that has detached the function, and both change in one
 //! transaction. A read of an output first brings it up to date, so nothing is worked out that
-//! nobody reads; it takes a bounded share of the time of those who read, and where it cannot be done
+//! nobody reads, and nobody else writes to an output; it takes a bounded share of the time of those who read, and where it cannot be done
 //! they are answered what is there. A read that must not wait changes nothing.
 
 use std::collections::BTreeMap;
@@ -177,6 +177,21 @@ impl Inner {
     fn input_of(&self, output: &LiveCollection) -> Option<Arc<LiveCollection>> {
         let source = source_of(output)?;
         self.live(source.details.input)
+    }
+
+    /// Fails where a function fills `collection`, which would undo what others write to it.
+    pub(super) fn expect_no_output(&self, collection: &LiveCollection) -> Result<()> {
+        let Some(source) = source_of(collection) else {
+            return Ok(());
+        };
+        let FunctionDetails { name, input, .. } = source.details;
+        if self.live(input).is_none() {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "The collection is the output of the function `{name}`, which is attached to the collection {input} and \
+             alone writes to it; detach the function, which can leave the output as it is, to write to it"
+        )))
     }
 
     fn output_named(&self, scope: CollectionScope<'_>, name: &str) -> Result<Arc<LiveCollection>> {

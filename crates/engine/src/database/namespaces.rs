@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Database, Inner};
 use crate::backup::Change;
 use crate::catalog::{CollectionRow, Manifest};
-use crate::indexing::{LiveCollection, remove_collection};
+use crate::indexing::LiveCollection;
 use crate::model::{
     BATCH_INGEST_KEY, BatchIngestChange, CURATION_PREFIX, Collection, CollectionId,
     CollectionScope, CollectionUpdate, DatabaseInfo, NewCollection, Page, Recall, Schema, Tenant,
@@ -49,9 +49,16 @@ impl Database {
         self.inner.catalog.tenant(name)
     }
 
-    /// Gives a tenant its resource name; a missing tenant is passed over.
+    /// Gives a tenant its resource name; a missing tenant is passed over. `AlreadyExists` where another
+    /// tenant has the name: whoever asks for a collection by it means that one.
     pub fn update_tenant(&self, name: &str, resource_name: &str) -> Result<()> {
         let _changes = self.inner.changes.lock();
+        let having = self.inner.catalog.tenants_of_resource(resource_name)?;
+        if having.iter().any(|tenant| tenant.name != name) {
+            return Err(Error::already_exists(format!(
+                "Resource name [{resource_name}] is taken"
+            )));
+        }
         self.inner.catalog.update_tenant(name, resource_name)?;
         self.inner.note_tenant(name);
         Ok(())
@@ -297,9 +304,7 @@ impl Inner {
             // Before its log goes, or a worker would take that for damage.
             collection.abandon();
             self.log.drop_collection(collection.id)?;
-            let segments = collection.published_segments();
-            let storage = self.config.storage.as_ref();
-            remove_collection(storage, &self.catalog, collection.id, &segments);
+            collection.remove_if_gone(self.config.storage.as_ref(), &self.catalog);
         }
         Ok(())
     }

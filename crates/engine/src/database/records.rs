@@ -36,6 +36,7 @@ impl Database {
         let inner = &self.inner;
         let _writing = inner.controls.enter(Component::Producer)?;
         let collection = inner.scoped(scope)?;
+        inner.expect_no_output(&collection)?;
         validate_batch(&batch, &inner.config.limits)?;
         if batch.is_empty() {
             let seen = collection.visible();
@@ -55,6 +56,7 @@ impl Database {
     pub fn delete(&self, scope: CollectionScope<'_>, request: &Deletion) -> Result<Deleted> {
         let inner = &self.inner;
         let collection = inner.scoped(scope)?;
+        inner.expect_no_output(&collection)?;
         let selection = &request.selection;
         if selection.ids.is_none() && selection.filter.is_none() {
             return Ok(Deleted::default());

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use vermilion_engine::clock::ManualClock;
 use vermilion_engine::model::{
-    CollectionScope, Consistency, Function, GetRequest, Include, MetadataColumn, RecordBatch,
-    SparseVector, Strings, Value,
+    CollectionScope, ConditionalWrite, Consistency, Deletion, Function, GetRequest, Include,
+    MetadataColumn, RecordBatch, RecordSelection, SparseVector, Strings, Value,
 };
 use vermilion_engine::{Config, Database, ErrorKind};
 
@@ -288,4 +288,48 @@ fn whoever_deletes_or_copies_a_side_leaves_the_other_whole() {
         .delete_collection(TENANT, DATABASE, "input")
         .unwrap();
     assert_eq!(told(&database, "out"), last, "it stays as it was");
+}
+
+#[test]
+fn nobody_but_its_function_writes_to_an_output() {
+    let database = new();
+    let mut choices = Choices(5);
+    write(&database, "input", random_batch(&mut choices, 60, 20));
+    attach(&database, "input", "a", Function::Statistics, "out");
+    let before = told(&database, "out");
+    let error = with_scope(&database, "out", |scope| {
+        database.write(scope, random_batch(&mut choices, 60, 20))
+    });
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(
+        error.message().contains("output of the function `a`"),
+        "{error}"
+    );
+    let everything = Deletion {
+        selection: RecordSelection {
+            ids: Some(vec!["summary::total_count".to_owned()]),
+            filter: None,
+        },
+        ..Deletion::default()
+    };
+    let delete = |name| with_scope(&database, name, |scope| database.delete(scope, &everything));
+    assert_eq!(
+        delete("out").unwrap_err().kind(),
+        ErrorKind::InvalidArgument
+    );
+    let write_if = with_scope(&database, "out", |scope| {
+        let write = ConditionalWrite {
+            batch: random_batch(&mut choices, 60, 20),
+            ..ConditionalWrite::default()
+        };
+        database.conditional_commit(scope, write)
+    });
+    assert_eq!(write_if.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(told(&database, "out"), before);
+    with_scope(&database, "input", |scope| {
+        database.detach_function(scope, "a", false)
+    })
+    .unwrap();
+    delete("out").unwrap();
 }

@@ -1,5 +1,6 @@
 //! Routes about collections.
 
+use axum::Extension;
 use axum::extract::State;
 use uuid::Uuid;
 use vermilion_engine::Database;
@@ -7,6 +8,7 @@ use vermilion_engine::ErrorKind;
 use vermilion_engine::model::{CollectionId, Schema};
 use vermilion_protocol::{ApiError, collections as bodies, functions};
 
+use crate::access::{Identity, Need, Role};
 use crate::answer::{Answer, Reply};
 use crate::app::App;
 use crate::extract::{Asked, JsonBody, Names, Paging, Scope};
@@ -81,8 +83,12 @@ pub(crate) async fn get_by_id(State(app): State<App>, names: Names) -> Reply {
     }
 }
 
-/// By resource name.
-pub(crate) async fn get_by_crn(State(app): State<App>, names: Names) -> Reply {
+/// By resource name. One that the key does not reach looks as one that is not there.
+pub(crate) async fn get_by_crn(
+    State(app): State<App>,
+    identity: Option<Extension<Identity>>,
+    names: Names,
+) -> Reply {
     let crn = &names.collection;
     let parts: Vec<String> = crn.split(':').map(str::to_owned).collect();
     let parts = <[String; 3]>::try_from(parts).ok();
@@ -94,6 +100,12 @@ pub(crate) async fn get_by_crn(State(app): State<App>, names: Names) -> Reply {
     };
     let find = move |all: &Database| Ok(all.collection_of_resource(&resource, &database, &name)?);
     let found = app.read(find).await?;
+    let need = Need::Database(Role::Read);
+    let reaches =
+        |Extension(one): Extension<Identity>| need.is_met_by(&one, &found.tenant, &found.database);
+    if !identity.is_none_or(reaches) {
+        return Err(ApiError::new(404, format!("Collection [{crn}] does not exist")).into());
+    }
     Ok(Answer::json(bodies::write_collection(&found)))
 }
 

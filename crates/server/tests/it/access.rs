@@ -20,12 +20,13 @@ const OPEN: [&str; 8] = [
     "/api/v2/pre-flight-checks",
 ];
 /// Routes that any key may use.
-const ANY_KEY: [&str; 5] = [
+const ANY_KEY: [&str; 6] = [
     "/docs",
     "/docs/",
     "/openapi.json",
     "/local-socket",
     "/api/v2/auth/identity",
+    "/api/v2/collections/{crn}",
 ];
 /// The last parts of paths whose POST only looks.
 const LOOKS: [&str; 7] = [
@@ -209,6 +210,39 @@ fn what_is_out_of_reach_looks_the_same_whether_it_is_there_or_not() {
         (answer.status, answer.text().to_owned())
     };
     assert_eq!(ask("default_tenant"), ask("no_such_tenant"));
+}
+
+#[test]
+fn a_collection_is_found_by_its_resource_name_where_the_key_reaches_it() {
+    let Guarded { server, keys, .. } = guarded();
+    let whole = &keys[2];
+    let prepare = |method: &str, path: &str, body: &Value| {
+        let bearer = format!("authorization: Bearer {}", whole.secret);
+        let body = body.to_string();
+        let answer = server
+            .connect()
+            .request(method, path, &[&bearer], body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    let tenant = "/api/v2/tenants/default_tenant";
+    prepare("PATCH", tenant, &json!({"resource_name": "mine"}));
+    let database = format!("{tenant}/databases/default_database/collections");
+    prepare("POST", &database, &json!({"name": "things"}));
+    for key in &keys {
+        let ask = |crn: &str| {
+            let path = format!("/api/v2/collections/{crn}");
+            let answer = send(&server, "get", &path, Some(&key.secret));
+            (answer.status, answer.text().replace(crn, ""))
+        };
+        let there = ask("mine:default_database:things");
+        if key.tenant != Some("other_tenant") && key.database != Some("other_database") {
+            assert_eq!(there.0, 200, "{}", there.1);
+        } else {
+            assert_eq!(there, ask("mine:default_database:nothing"));
+            assert_eq!(there, ask("nobody:default_database:things"));
+            assert_eq!(there.0, 404, "{}", there.1);
+        }
+    }
 }
 
 #[test]

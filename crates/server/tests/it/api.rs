@@ -251,10 +251,10 @@ fn searches_rank_group_and_select() {
     post("search", searches).is(
         200,
         concat!(
-            r#"{"ids":[["a","b","c"],["c"],["b","c"]],"#,
+            r#"{"ids":[["a","b","c"],["c"],["c","b"]],"#,
             r#""documents":[["one",null,"three"],null,null],"embeddings":[null,null,null],"#,
             r#""metadatas":[[{"n":1},{"n":2},{"n":3}],[{"n":3}],null],"#,
-            r#""scores":[[1.5,2.5,13.5],[null],[null,2.3978953]],"#,
+            r#""scores":[[1.5,2.5,13.5],[null],[2.3978953,null]],"#,
             r##""select":[["#document","#score","n"],["#metadata","#score"],["#score"]]}"##
         ),
     );

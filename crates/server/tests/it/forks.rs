@@ -85,6 +85,25 @@ fn a_collection_is_found_by_its_resource_name() {
 }
 
 #[test]
+fn a_resource_name_that_another_tenant_has_is_refused() {
+    let server = TestServer::start();
+    let name = |tenant: &str, name: &str| {
+        let body = json!({ "resource_name": name });
+        server.send("PATCH", &format!("/api/v2/tenants/{tenant}"), Some(&body))
+    };
+    server
+        .post("/api/v2/tenants", &json!({"name": "a_tenant"}))
+        .is(200, "{}");
+    name("default_tenant", "mine").is(200, "{}");
+    name("a_tenant", "mine").fails(409, "ChromaError", "Resource name [mine] is taken");
+    name("a_tenant", "a:b").fails(400, "InvalidArgumentError", "resource_name");
+    name("a_tenant", "").fails(400, "InvalidArgumentError", "resource_name");
+    name("default_tenant", "mine").is(200, "{}");
+    name("default_tenant", "other").is(200, "{}");
+    name("a_tenant", "mine").is(200, "{}");
+}
+
+#[test]
 fn lists_in_the_metadata_of_a_collection_are_kept() {
     let server = TestServer::start();
     let metadata = json!({"tags": ["a", "b"], "numbers": [1, 2], "ratio": 0.5});

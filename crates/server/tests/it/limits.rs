@@ -161,12 +161,16 @@ fn origins_are_allowed_as_configured() {
         let headers = [
             format!("origin: {origin}"),
             "access-control-request-method: PUT".to_owned(),
-            "access-control-request-headers: x-any".to_owned(),
+            "access-control-request-headers: authorization,x-any".to_owned(),
         ];
         let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
         let answer = server
             .connect()
             .request("OPTIONS", "/api/v2/version", &headers, b"");
+        if let Some(allowed) = answer.header("access-control-allow-headers") {
+            // Browsers take `*` for all headers but this one.
+            assert_eq!(allowed, "authorization,x-any");
+        }
         answer
             .header("access-control-allow-origin")
             .map(str::to_owned)

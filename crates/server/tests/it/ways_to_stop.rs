@@ -129,3 +129,29 @@ fn a_reader_that_waits_for_indexing_does_not_hold_up_a_stop() {
     answer.fails(503, "ChromaError", "closing");
     server.wait().unwrap();
 }
+
+#[test]
+fn a_client_that_has_closed_its_side_is_answered() {
+    let server = TestServer::start();
+    let records = server.collection("things");
+    let ask = |method: &str, path: &str, body: &str| {
+        let mut connection = server.connect();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let stream = connection.stream.get_mut();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let answer = connection.answer();
+        let begun = Instant::now();
+        assert!(connection.is_closed() && begun.elapsed() < Duration::from_secs(2));
+        answer
+    };
+    for number in 0..20 {
+        let body = json!({"ids": [number.to_string()], "embeddings": [[1, 2]]}).to_string();
+        assert_eq!(ask("POST", &format!("{records}/add"), &body).status, 201);
+        assert_eq!(ask("GET", "/api/v2/version", "").status, 200);
+    }
+    ask("POST", &format!("{records}/count"), "{}").is(200, "20");
+}
