@@ -754,6 +754,55 @@ fn comes_back_online(url: &str) {
     assert!(of_another.contains("another collection"), "{of_another}");
 }
 
+/// Checks that a run of a job has the arguments of the job.
+fn runs_what_the_job_says(server: &Server, url: &str) {
+    let body = json!({
+        "task": "backup",
+        "trigger": {"type": "interval", "every_ms": 3_600_000_000_u64},
+        "arguments": {"destination": "offsite", "kind": "full"},
+    });
+    assert_eq!(server.put_control("jobs/weekly", &body), 200);
+    for more in [&["--dry-run"][..], &[]] {
+        let run = [&["ctl", "--url", url, "run", "weekly", "--json"], more].concat();
+        let told: Value = serde_json::from_str(&succeed(&run)).unwrap();
+        let report = &told["report"];
+        assert_eq!(
+            (&report["destination"], &report["kind"]),
+            (&json!("offsite"), &json!("full")),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_backup_in_a_data_folder_is_refused_and_so_is_a_server_with_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for name in ["data", "other"] {
+        assert_eq!(Server::start(Path::new(&file(name)), &[]).stop().0, 0);
+    }
+    let data = file("data");
+    for place in ["data", "data/segments", "data/inside", "other"] {
+        let refused = fail(1, &["backup", &file(place), "--path", &data]);
+        assert!(refused.contains("in the data folder"), "{refused}");
+    }
+    let shelf = file("data/bk");
+    let refused = fail(
+        1,
+        &[
+            "serve",
+            "--path",
+            &data,
+            "--port",
+            "0",
+            "--backup-folder",
+            &shelf,
+        ],
+    );
+    assert!(refused.contains("in the data folder"), "{refused}");
+    assert!(!Path::new(&shelf).exists());
+}
+
 #[test]
 fn backups_are_made_through_a_server_that_has_a_place_for_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -780,6 +829,8 @@ fn backups_are_made_through_a_server_that_has_a_place_for_them() {
     );
     let wrong = fail(1, &["backup", "../out", "--url", &url]);
     assert!(wrong.contains("is no name of a folder"), "{wrong}");
+    runs_what_the_job_says(&server, &url);
+    assert!(Path::new(&file("shelf/offsite")).exists());
     comes_back_online(&url);
     assert_eq!(server.stop().0, 0);
     let restored = file("restored");

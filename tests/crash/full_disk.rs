@@ -80,3 +80,32 @@ fn on_a_full_disk_writes_get_507_reads_go_on_and_space_heals_it_without_a_restar
     let server = Server::start(&data, &flags);
     ledger.check(&server.client(), &id);
 }
+
+#[test]
+fn a_server_that_was_killed_starts_on_a_disk_without_a_free_byte() {
+    let Some(mount) = Mount::new(16) else {
+        skip("full disk after a kill: no file system can be mounted here");
+        return;
+    };
+    let data = mount.path().join("data");
+    let server = Server::start(&data, &[]);
+    let client = server.client();
+    let id = client.collection("records");
+    let mut ledger = Ledger::default();
+    write_until_refused(&client, &id, &mut ledger, 3);
+    let mut ballast = fs::File::create(mount.path().join("ballast")).unwrap();
+    while ballast.write(&[1; 512]).is_ok_and(|count| count > 0) {}
+    server.kill();
+    // Twice: the first start leaves no less than it found.
+    for _ in 0..2 {
+        let server = Server::start(&data, &[]);
+        ledger.check(&server.client(), &id);
+        server.kill();
+    }
+    fs::remove_file(mount.path().join("ballast")).unwrap();
+    let server = Server::start(&data, &[]);
+    let client = server.client();
+    write_until_refused(&client, &id, &mut ledger, 3);
+    ledger.check(&client, &id);
+    assert_eq!(server.stop().0, 0);
+}

@@ -111,6 +111,16 @@ impl Server {
         assert!(response.status().is_success(), "{path}: {response:?}");
     }
 
+    /// Puts a body to a route that controls the server; answers the status.
+    pub(crate) fn put_control(&self, path: &str, body: &Value) -> u16 {
+        let url = format!("http://{}/control/v1/{path}", self.address);
+        let request = self
+            .agent
+            .put(url)
+            .header("content-type", "application/json");
+        request.send(body.to_string()).unwrap().status().as_u16()
+    }
+
     /// A client that other threads can use.
     pub(crate) fn client(&self) -> Client {
         Client {

@@ -21,12 +21,18 @@ pub(crate) const ADMIN_KEY_VARIABLE: &str = "VERMILION_ADMIN_KEY";
 pub(crate) const API_KEY_VARIABLE: &str = "VERMILION_API_KEY";
 /// The variable that names the certificates which commands trust beside those that all trust.
 pub(crate) const CA_VARIABLE: &str = "VERMILION_CA_FILE";
-/// Variables that begin like settings and are none.
+/// Variables that begin like settings and are none: of other commands, of programs that retraining
+/// starts, of the examples, and of the Python package.
 const OTHERS: &[&str] = &[
     CONFIG_VARIABLE,
     ADMIN_KEY_VARIABLE,
     API_KEY_VARIABLE,
     CA_VARIABLE,
+    "VERMILION_KERNELS",
+    "VERMILION_MODEL",
+    "VERMILION_RETRAINING_EVENT",
+    "VERMILION_RETRAINING_RESULT",
+    "VERMILION_SESSIONS",
 ];
 
 /// Keys of Chroma's configuration file, and the settings they are here.
@@ -213,6 +219,17 @@ mod tests {
             (values.port, values.seal_rows, values.allow_reset),
             (3, 8, true)
         );
+    }
+
+    #[test]
+    fn variables_of_other_parts_of_vermilion_do_not_stop_the_start() {
+        for name in OTHERS.iter().filter(|name| **name != CONFIG_VARIABLE) {
+            let variables = || [((*name).to_owned(), "x".to_owned())];
+            of_serve(&serve(None, &[]), variables()).expect(name);
+            of_run(&run_with(None), variables()).expect(name);
+        }
+        let strange = [("VERMILION_SESSION".to_owned(), "x".to_owned())];
+        of_serve(&serve(None, &[]), strange).expect_err("no such variable");
     }
 
     #[test]

@@ -178,6 +178,11 @@ impl Controls {
         ))
     }
 
+    /// Whether work would be let in now.
+    pub(crate) fn lets_in(&self, component: Component) -> bool {
+        *self.gate(component).switch.lock() == Switch::On
+    }
+
     /// How much work is inside.
     pub(crate) fn inside(&self, component: Component) -> u64 {
         self.gate(component).inside.load(Ordering::Relaxed)

@@ -47,7 +47,7 @@ use crate::log::{Keep, Log, LogOptions};
 use crate::maintenance::{Budget, Worker, forgive_deletion, seal_round, sweep_orphans};
 use crate::model::{CollectionId, CollectionScope, SeqId};
 use crate::schedule::Scheduler;
-use crate::storage::DeferringStorage;
+use crate::storage::{DeferringStorage, Storage};
 use crate::threads::Priority;
 use crate::{Error, ErrorKind, Result};
 
@@ -142,7 +142,12 @@ struct Collections {
 impl Database {
     /// Opens the database, made if it is not there, and replays what the log has beyond the
     /// segments.
-    pub fn open(mut config: Config) -> Result<Self> {
+    pub fn open(config: Config) -> Result<Self> {
+        let storage = config.storage.clone();
+        Self::open_folder(config).map_err(|error| after_full_disk(error, storage.as_ref()))
+    }
+
+    fn open_folder(mut config: Config) -> Result<Self> {
         let folders = DeferringStorage::new(config.storage.clone());
         config.storage = folders.clone();
         let catalog = Catalog::open(&config.catalog).map_err(after_damage)?;
@@ -430,6 +435,23 @@ fn after_damage(error: Error) -> Error {
         error.message().trim_end_matches('.')
     );
     Error::new(ErrorKind::Corrupted, message)
+}
+
+/// Says of a start that a full disk has stopped how full that is and what to do.
+fn after_full_disk(error: Error, storage: &dyn Storage) -> Error {
+    if error.kind() != ErrorKind::OutOfSpace {
+        return error;
+    }
+    let free = match storage.free_bytes() {
+        Ok(free) => format!("{free} bytes are free on the file system of the data folder"),
+        Err(_) => "the file system of the data folder is full".to_owned(),
+    };
+    let message = format!(
+        "{}. {free}: make some room there, but with none of the files of the data folder, and start \
+         again.",
+        error.message().trim_end_matches('.')
+    );
+    Error::new(ErrorKind::OutOfSpace, message)
 }
 
 /// What is answered once the database closes.

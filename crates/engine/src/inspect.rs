@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::catalog::{Catalog, CollectionRow};
 use crate::log::{self, LogFile};
+use crate::model::{CollectionId, SeqId};
 use crate::segments::Segment;
 use crate::segments::vector::IndexDescription;
 use crate::storage::{DiskStorage, Storage};
@@ -161,8 +162,21 @@ pub fn verify(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<Error>>
         }
     }
     progress("log");
-    damaged.extend(log::scan(&storage)?.damaged);
+    let found = log::scan(&storage)?;
+    if !found.missing(&applied(&rows)).is_empty() {
+        // Behind a server's back segments may hold by now what the log held when the catalogue was
+        // read.
+        let (_, catalog) = open(path)?;
+        damaged.extend(found.missing(&applied(&catalog.load()?)));
+    }
+    damaged.extend(found.damaged);
     Ok(damaged)
+}
+
+/// Up to which SeqId segments hold each collection.
+fn applied(rows: &[CollectionRow]) -> HashMap<CollectionId, SeqId> {
+    let of_row = |row: &CollectionRow| (row.collection.id, row.manifest.applied);
+    rows.iter().map(of_row).collect()
 }
 
 fn open(path: &Path) -> Result<(DiskStorage, Catalog)> {

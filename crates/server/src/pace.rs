@@ -36,14 +36,17 @@ impl FromRequestParts<App> for HeldBack {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let scope = Scope::from_request_parts(parts, app).await?;
         let begun = Instant::now();
+        // Exactly nothing at first, by which a writer that is slowed down is counted once.
+        let mut waited = Duration::ZERO;
         loop {
-            match app.database.hold_back(scope.get(), begun.elapsed()) {
+            match app.database.hold_back(scope.get(), waited) {
                 Ok(Duration::ZERO) => return Ok(Self),
                 Ok(delay) => sleep(delay).await,
                 // What is wrong with the body is told first.
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self),
                 Err(error) => return Err(error.into()),
             }
+            waited = begun.elapsed();
         }
     }
 }

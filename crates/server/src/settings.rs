@@ -27,6 +27,12 @@ mod tests;
 /// The start of the name of every environment variable that is a setting.
 pub const ENVIRONMENT_PREFIX: &str = "VERMILION_";
 
+const KIBIBYTE: u64 = 1 << 10;
+/// The least that the log may take: one collection gets a quarter of it, and the file that is written
+/// stays.
+const LOG_BYTES_LEAST: u64 = KIBIBYTE * KIBIBYTE;
+/// The shortest time within which something can be expected of a client or a read.
+const TIMEOUT_LEAST: Duration = Duration::from_millis(10);
 /// Threads that index at most.
 const INDEXING_WORKERS_MAX: usize = 256;
 
@@ -320,6 +326,7 @@ impl Values {
             });
         }
         self.check_limits()?;
+        self.check_room()?;
         let open = !admin_key && self.access_file.0.is_none();
         if open && !self.insecure && !is_loopback(&self.host) {
             return Err(SettingsError {
@@ -393,6 +400,46 @@ impl Values {
             if !(1..=most).contains(&asked) {
                 return Err(SettingsError {
                     message: format!("{name} is {asked}; 1 to {most} are allowed"),
+                    hint: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses sizes and times with which no request could ever be answered.
+    fn check_room(&self) -> Result<(), SettingsError> {
+        let bytes = [
+            ("log_bytes_max", self.log_bytes_max, LOG_BYTES_LEAST),
+            ("body_bytes_max", self.body_bytes_max, KIBIBYTE),
+            ("answer_bytes_max", self.answer_bytes_max, 64 * KIBIBYTE),
+            ("memory_bytes", self.memory_bytes, 64 * KIBIBYTE),
+        ];
+        for (name, asked, least) in bytes {
+            if asked.0 < least {
+                return Err(SettingsError {
+                    message: format!(
+                        "{name} is {} bytes; at least {} KiB are needed",
+                        asked.0,
+                        least / KIBIBYTE
+                    ),
+                    hint: Some("a number without a unit is bytes; write 4GiB or 512KiB".to_owned()),
+                });
+            }
+        }
+        let times = [
+            ("read_timeout", self.read_timeout),
+            ("header_timeout", self.header_timeout),
+            ("body_timeout", self.body_timeout),
+        ];
+        for (name, asked) in times {
+            if asked < TIMEOUT_LEAST {
+                return Err(SettingsError {
+                    message: format!(
+                        "{name} is {}ms; at least {}ms are needed",
+                        asked.as_millis(),
+                        TIMEOUT_LEAST.as_millis()
+                    ),
                     hint: None,
                 });
             }

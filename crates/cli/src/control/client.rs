@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 use crate::transfer::{broke_off, cannot_reach, encoded, reach, refusal};
 
+/// Looks in a row that find neither the run nor its job running, after which it is given up.
+const LOST_AFTER: u32 = 5;
 /// The longest pause between two looks at a run.
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(2);
 
@@ -75,12 +77,16 @@ impl Client {
         self.wait(job, &begun["id"])
     }
 
-    /// Looks at a run of a job until it has ended.
+    /// Looks at a run of a job until it has ended. A run that the server forgot is a failure: a
+    /// server whose disk is full keeps what it cannot note in memory, until it ends.
     pub(super) fn wait(&self, job: &str, id: &Value) -> Result<Value, Failure> {
         let mut pause = Duration::from_millis(20);
+        let mut lost = 0;
         loop {
             std::thread::sleep(pause);
             pause = (pause * 2).min(LOOK_AFTER_MAX);
+            // Asked for before the runs: what has ended by then is among them.
+            let known = self.get(&format!("/control/v1/jobs/{}", encoded(job)))?;
             let runs = self.get(&format!(
                 "/control/v1/history?limit=20&job={}",
                 encoded(job)
@@ -88,6 +94,17 @@ impl Client {
             let mut runs = runs.as_array().into_iter().flatten();
             if let Some(run) = runs.find(|run| run["id"] == *id) {
                 return Ok(run.clone());
+            }
+            lost = if known["running"] == true {
+                0
+            } else {
+                lost + 1
+            };
+            if lost == LOST_AFTER {
+                return Err(Failure::new(format!(
+                    "run {id} of {job} has ended, and the server has no note of how"
+                ))
+                .hint("its log tells, and so does `vermilion ctl status`"));
             }
         }
     }

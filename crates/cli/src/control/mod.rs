@@ -153,10 +153,11 @@ fn run_job(ctl: &Ctl, client: &Client, run: &CtlRun) -> Result<(), Failure> {
     if plain && is_component(client, job)? {
         return run_component(ctl, client, job, !run.no_wait);
     }
-    let mut arguments = json!({});
-    if let Some(collection) = &run.collection {
-        arguments["collection"] = json!(collection);
-    }
+    // Nothing said leaves it to what the job itself says.
+    let arguments = match &run.collection {
+        Some(collection) => json!({ "collection": collection }),
+        None => Value::Null,
+    };
     if run.no_wait {
         let begun = client.begin(job, run.dry_run, &arguments)?;
         let id = &begun["id"];

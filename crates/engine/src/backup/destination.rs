@@ -6,9 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::inspect::CATALOG_FILE;
 use crate::storage::{DiskStorage, Entry, Storage, StorageFile};
 use crate::{Error, ErrorKind, Result};
 
+/// What errors call a folder of backups.
+const WHAT: &str = "backup folder";
 /// What the name of an object ends with while it is being written.
 const UNFINISHED: &str = ".partial";
 
@@ -40,6 +43,11 @@ pub trait Destinations: Send + Sync {
     fn open(&self, name: &str) -> Result<Box<dyn Destination>>;
     /// The same to look at: nothing is made or changed. `None` where it is not there.
     fn look(&self, name: &str) -> Result<Option<Box<dyn Destination>>>;
+    /// Fails where it can be told without one of them that none could be opened: `InvalidArgument`
+    /// where that stays so.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Characters of a destination's name at most.
@@ -85,6 +93,25 @@ impl Destinations for Folders {
         }
         Ok(Some(Box::new(Folder::open_read_only(&path)?)))
     }
+
+    fn check(&self) -> Result<()> {
+        check_apart(&self.root)?;
+        DiskStorage::probe(&self.root, WHAT)
+    }
+}
+
+/// Fails where `path` is a data folder or in one: what is in there and is no part of the database is
+/// swept away, and who loses the folder loses its backups too.
+fn check_apart(path: &Path) -> Result<()> {
+    let Some(data) = DiskStorage::folder_with(CATALOG_FILE, path) else {
+        return Ok(());
+    };
+    Err(Error::invalid(format!(
+        "The backup folder {} is in the data folder {} of a database: backups need a folder outside of \
+         it, best on another disk.",
+        path.display(),
+        data.display()
+    )))
 }
 
 /// A folder of backups.
@@ -95,8 +122,10 @@ pub struct Folder {
 
 impl Folder {
     /// The folder `path`, made if it is not there and locked, so that one backup runs at a time.
+    /// `InvalidArgument` where it is in a data folder.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self::on(Arc::new(DiskStorage::open(path)?)))
+        check_apart(path)?;
+        Ok(Self::on(Arc::new(DiskStorage::open_called(path, WHAT)?)))
     }
 
     /// The folder `path`, to restore from: nothing in it changes.

@@ -231,9 +231,10 @@ impl Shelf<'_> {
             }
         }
         let Some(base) = base else {
-            let first = self.manifest(0)?.time;
+            let first = date(self.manifest(0)?.time);
+            let asked = date(time);
             return Err(Error::invalid(format!(
-                "The backups begin at {first} nanoseconds since 1970; {time} is before that."
+                "The backups begin at {first}; {asked} is before that."
             )));
         };
         let mut chain = vec![self.manifest(base)?.clone()];
@@ -245,16 +246,20 @@ impl Shelf<'_> {
                 Some((_, manifest)) => manifest.as_ref().map_err(Clone::clone)?,
                 None => {
                     return Err(Error::invalid(format!(
-                        "The backups end at {} nanoseconds since 1970; {time} is after that.",
-                        last.time
+                        "The backups end at {}; {} is after that.",
+                        date(last.time),
+                        date(time)
                     )));
                 }
             };
             if next.continues != Some(last.number) {
                 return Err(Error::invalid(format!(
-                    "Nothing is known of the time between backup {} ({} nanoseconds since 1970) \
-                     and backup {} ({}); choose one of these.",
-                    last.number, last.time, next.number, next.time
+                    "Nothing is known of the time between backup {} ({}) and backup {} ({}); choose \
+                     one of these.",
+                    last.number,
+                    date(last.time),
+                    next.number,
+                    date(next.time)
                 )));
             }
             chain.push(next.clone());
@@ -269,9 +274,10 @@ impl Shelf<'_> {
         }
         if !last.changes_known {
             return Err(Error::invalid(format!(
-                "When collections changed before backup {} ({} nanoseconds since 1970) was not \
-                 recorded; choose its time, or that of the backup before it.",
-                last.number, last.time
+                "When collections changed before backup {} ({}) was not recorded; choose its time, \
+                 or that of the backup before it.",
+                last.number,
+                date(last.time)
             )));
         }
         let before = self.catalog(&chain[chain.len() - 2])?;
@@ -317,6 +323,13 @@ pub(super) fn nearest_origin<'a>(
         let mut rows = catalog.collections.iter();
         rows.find(|row| row.collection.id == origin.collection)
     })
+}
+
+/// A time as people write it, to the nanosecond, so that it can be asked for.
+fn date(nanoseconds: u64) -> String {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(nanoseconds));
+    let time = time.expect("64 bits of nanoseconds end in the year 2554");
+    format!("{time:.9}")
 }
 
 fn no_full_backup(number: BackupNumber) -> Error {

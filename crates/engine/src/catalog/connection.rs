@@ -45,11 +45,13 @@ pub(super) fn open_file(path: &Path) -> Result<OnFile> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Another owner keeps the file until it ends: waiting for it would be in vain.
     connection.busy_timeout(Duration::ZERO)?;
+    // The lock comes first: a pragma that reads the file before it would share an index of the log with
+    // other processes, in a further file for which a full disk has no room.
     connection.execute_batch(&format!(
-        "PRAGMA page_size = {PAGE_BYTES};
+        "PRAGMA locking_mode = EXCLUSIVE;
+         PRAGMA page_size = {PAGE_BYTES};
          PRAGMA cell_size_check = ON;
-         PRAGMA synchronous = EXTRA;
-         PRAGMA locking_mode = EXCLUSIVE;"
+         PRAGMA synchronous = EXTRA;"
     ))?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {

@@ -37,6 +37,14 @@ impl Fault {
         )
     }
 
+    /// Whether the disk has no room.
+    pub(super) fn is_full(&self) -> bool {
+        let Self::Sql(rusqlite::Error::SqliteFailure(failure, _)) = self else {
+            return false;
+        };
+        failure.code == rusqlite::ErrorCode::DiskFull
+    }
+
     /// The error to hand out for the catalogue called `name`.
     pub(super) fn told(self, name: &str) -> Error {
         match self {

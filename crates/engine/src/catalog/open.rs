@@ -52,6 +52,8 @@ struct State {
     /// `None` once closed.
     connection: Option<Connection>,
     digests: Digests,
+    /// Whether the write-ahead log must start a new round before the next change.
+    round_due: bool,
     /// Why nothing is written any more.
     refusal: Option<Error>,
 }
@@ -102,10 +104,17 @@ impl Catalog {
         catalog.mark(true)?;
         // The file itself, not only its log, says that it is open; and the log starts a new round,
         // so that no frame of an earlier owner passes for one of this one.
-        catalog.look(|connection| {
-            connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
-            Ok(())
-        })?;
+        match catalog.look(begin_round) {
+            // What is there can be read: the round begins before the first change, once that fits.
+            Err(fault) if fault.is_full() => {
+                tracing::warn!(
+                    path = catalog.name,
+                    "the disk is full: nothing can be changed"
+                );
+                catalog.state.get_mut().round_due = true;
+            }
+            begun => begun?,
+        }
         Ok(catalog)
     }
 
@@ -121,6 +130,7 @@ impl Catalog {
         let state = State {
             connection: Some(connection),
             digests: Digests::default(),
+            round_due: false,
             refusal: None,
         };
         Self {
@@ -247,10 +257,10 @@ impl Catalog {
             return Err(refusal.clone());
         }
         let vacuum = |connection: &Connection| -> Result<()> {
+            begin_round(connection)?;
             connection.execute_batch("VACUUM")?;
             // The log stays, as the mark of an open catalogue asks for.
-            connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
-            Ok(())
+            begin_round(connection)
         };
         let result = state.connection().and_then(vacuum);
         result.map_err(|fault| {
@@ -271,6 +281,14 @@ impl Catalog {
                 free_bytes: count("freelist_count")?,
             })
         })
+    }
+
+    /// Lets no transaction change anything, as a full disk does, or any again.
+    #[cfg(test)]
+    pub(crate) fn refuse_changes(&self, refuse: bool) {
+        let set =
+            |connection: &Connection| Ok(connection.pragma_update(None, "query_only", refuse)?);
+        self.look(set).expect("a pragma needs no disk");
     }
 
     fn read_only(&self) -> Error {
@@ -344,6 +362,10 @@ impl State {
     fn transact<T>(&mut self, make: impl FnOnce(&mut Changes<'_>) -> Result<T>) -> Result<T> {
         let closed = || Error::new(ErrorKind::Closed, "the catalogue is closed");
         let connection = self.connection.as_mut().ok_or_else(closed)?;
+        if self.round_due {
+            begin_round(connection)?;
+            self.round_due = false;
+        }
         let transaction =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let mut changes = Changes::new(&transaction, self.digests);
@@ -353,6 +375,12 @@ impl State {
         self.digests = digests;
         Ok(made)
     }
+}
+
+/// Writes the log into the file, and has the log start again.
+fn begin_round(connection: &Connection) -> Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+    Ok(())
 }
 
 /// Deletes every tenant, database, collection and segment.

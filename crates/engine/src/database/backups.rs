@@ -3,6 +3,8 @@
 //! What must stay true: one backup runs at a time, beside writes and reads; it ends with an error
 //! once the database closes, or whoever asked for it takes that back.
 
+use parking_lot::MutexGuard;
+
 use super::{Database, Inner};
 use crate::backup::{
     BackupKind, BackupManifest, BackupProgress, Destination, Destinations, Foreseen, Source,
@@ -21,6 +23,7 @@ impl Database {
         kind: BackupKind,
         progress: &mut dyn FnMut(BackupProgress<'_>),
     ) -> Result<BackupManifest> {
+        let _running = self.inner.begin_backup()?;
         self.inner.back_up(destination, kind, progress, &|| true)
     }
 
@@ -31,6 +34,20 @@ impl Database {
         apart("vermilion-backup", Priority::Last, || {
             inner.backup_to(name, kind, &|| inner.go_on())
         })
+    }
+
+    /// Tells of destinations that take nothing before the first backup is due, in the log: what can be
+    /// mended meanwhile, such as a disk that is not mounted, keeps nobody from using the database.
+    /// `InvalidArgument` where they are in a data folder.
+    pub fn check_destinations(&self) -> Result<()> {
+        let destinations = self.inner.config.backups.as_deref();
+        match destinations.map_or(Ok(()), Destinations::check) {
+            Err(error) if error.kind() != ErrorKind::InvalidArgument => {
+                tracing::warn!(%error, "backups will fail");
+                Ok(())
+            }
+            checked => checked,
+        }
     }
 
     /// Whether there are destinations that backups may be made to by name.
@@ -46,7 +63,10 @@ impl Inner {
         kind: BackupKind,
         go_on: &dyn Fn() -> bool,
     ) -> Result<BackupManifest> {
-        let destination = self.destinations(name)?.open(name)?;
+        let destinations = self.destinations(name)?;
+        // Before the destination is opened: one that a running backup has is locked.
+        let _running = self.begin_backup()?;
+        let destination = destinations.open(name)?;
         self.back_up(destination.as_ref(), kind, &mut |_| {}, go_on)
     }
 
@@ -67,6 +87,14 @@ impl Inner {
         })
     }
 
+    /// Makes sure that no other backup runs, for as long as the answer lives.
+    fn begin_backup(&self) -> Result<MutexGuard<'_, ()>> {
+        self.backing_up.try_lock().ok_or_else(|| {
+            let message = "A backup is running; begin the next one when it has ended.";
+            Error::new(ErrorKind::Busy, message)
+        })
+    }
+
     fn back_up(
         &self,
         destination: &dyn Destination,
@@ -74,10 +102,6 @@ impl Inner {
         progress: &mut dyn FnMut(BackupProgress<'_>),
         go_on: &dyn Fn() -> bool,
     ) -> Result<BackupManifest> {
-        let Some(_running) = self.backing_up.try_lock() else {
-            let message = "A backup is running; begin the next one when it has ended.";
-            return Err(Error::new(ErrorKind::Busy, message));
-        };
         if self.is_closing() {
             let message = "The database is closing; no backup is begun.";
             return Err(Error::new(ErrorKind::Closed, message));

@@ -54,6 +54,9 @@ impl Database {
                     status.lag = jobs.behind.as_millis() as u64;
                     status.note = inner.config.scheduler_note();
                 } else {
+                    if status.state == ComponentState::Running && jobs.last_error.is_some() {
+                        status.state = ComponentState::Failed;
+                    }
                     status.last_error = jobs.last_error;
                 }
             }

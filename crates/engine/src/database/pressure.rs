@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Database, Inner, closing};
+use crate::control::Component;
 use crate::indexing::{Answered, LiveCollection};
 use crate::model::CollectionScope;
 use crate::{Error, ErrorKind, Result};
@@ -180,6 +181,17 @@ impl Inner {
         if min == 0 || !self.has_workers() {
             return None;
         }
+        let free = self.free_disk();
+        (free > min).then(|| Fill {
+            what: "of the disk's last space are used",
+            used: (2 * min).saturating_sub(free),
+            soft: 0,
+            hard: min,
+        })
+    }
+
+    /// Bytes free on the disk, as of a moment ago.
+    fn free_disk(&self) -> u64 {
         let now = self.config.clock.monotonic().as_millis() as u64;
         let looked = self.disk_looked_at.load(Ordering::Relaxed);
         if looked == 0 || now.saturating_sub(looked) > 250 {
@@ -188,12 +200,35 @@ impl Inner {
             let free = self.config.storage.free_bytes().unwrap_or(u64::MAX);
             self.disk_free.store(free, Ordering::Relaxed);
         }
-        let free = self.disk_free.load(Ordering::Relaxed);
-        (free > min).then(|| Fill {
-            what: "of the disk's last space are used",
-            used: (2 * min).saturating_sub(free),
-            soft: 0,
-            hard: min,
+        self.disk_free.load(Ordering::Relaxed)
+    }
+
+    /// Why no collection can be written to, where that is so for want of room. Memory that indexing
+    /// will free in a moment is room.
+    pub(super) fn full(&self) -> Option<String> {
+        let (free, min) = (self.free_disk(), self.config.limits.free_disk_bytes_min);
+        if free <= min {
+            return Some(format!(
+                "writes are refused: the disk has {free} bytes free, and {min} must stay free"
+            ));
+        }
+        let (log, log_max) = (self.log.bytes(), self.config.limits.log_bytes_max);
+        if log >= log_max {
+            return Some(format!(
+                "writes are refused: {log} bytes of log are held by no segment, at most {log_max} \
+                 are allowed"
+            ));
+        }
+        let (memory, memory_max) = (
+            self.gauges.memory.load(Ordering::Relaxed),
+            self.memory_max(),
+        );
+        let stuck = !self.controls.lets_in(Component::Indexing);
+        (stuck && memory >= memory_max).then(|| {
+            format!(
+                "writes are refused: {memory} bytes of records are in memory, at most {memory_max} \
+                 are allowed, and the component `indexing`, which frees them, is paused"
+            )
         })
     }
 }

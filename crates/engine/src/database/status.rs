@@ -1,10 +1,12 @@
 //! What an open database tells of itself: health, sizes and counts.
 //!
-//! What must stay true: nothing here reads a file or waits for a disk.
+//! What must stay true: nothing here reads a file or waits for a disk. What refuses every request of a
+//! kind makes the database unhealthy; what refuses those of one collection, or of a moment, does not.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Database;
+use crate::control::Component;
 
 /// How far the segments of a collection are behind its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +24,9 @@ pub struct IndexingStatus {
 pub struct Health {
     /// Reads are answered.
     pub readable: bool,
-    /// Writes are taken; otherwise `reason` says why not.
+    /// Writes are taken.
     pub writable: bool,
-    /// Why not.
+    /// Why one of them is refused.
     pub reason: Option<String>,
 }
 
@@ -103,17 +105,30 @@ pub struct Statistics {
 impl Database {
     /// Whether reads and writes are taken.
     pub fn health(&self) -> Health {
-        let closing = self.inner.is_closing();
-        let failure = self.inner.log.failure();
-        let reason = match (&failure, closing) {
-            (Some(failure), _) => Some(failure.message().to_owned()),
-            (None, true) => Some("the database is closing".to_owned()),
-            (None, false) => None,
+        let inner = &self.inner;
+        if inner.is_closing() {
+            return Health {
+                readable: false,
+                writable: false,
+                reason: Some("the database is closing".to_owned()),
+            };
+        }
+        let paused = |component| {
+            let message = format!("the component `{component}` is paused");
+            (!inner.controls.lets_in(component)).then_some(message)
         };
+        let unreadable = paused(Component::Query).map(|why| format!("reads are refused: {why}"));
+        let failure = inner.log.failure();
+        let unwritable = failure
+            .map(|failure| failure.message().to_owned())
+            .or_else(|| paused(Component::Producer).map(|why| format!("writes are refused: {why}")))
+            .or_else(|| inner.full());
+        let (readable, writable) = (unreadable.is_none(), unwritable.is_none());
+        let reasons: Vec<String> = unwritable.into_iter().chain(unreadable).collect();
         Health {
-            readable: !closing,
-            writable: reason.is_none(),
-            reason,
+            readable,
+            writable,
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
         }
     }
 

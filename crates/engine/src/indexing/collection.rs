@@ -10,7 +10,7 @@
 //! - After an apply failed (a damaged segment could not be read) the collection refuses reads and
 //!   writes and says why; other collections do not notice.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -60,6 +60,8 @@ pub(crate) struct LiveCollection {
     pub(super) acknowledged: AtomicU64,
     /// Deleted for good: nothing is applied any more.
     pub(super) abandoned: AtomicBool,
+    /// How many seals and merges write its files now: the last of them removes those of a deleted one.
+    pub(super) publishing: AtomicUsize,
     /// Whether the workers have it on their list.
     pub(super) listed: AtomicBool,
     /// Monotonic milliseconds before which no worker tries again what failed.
@@ -148,6 +150,7 @@ impl LiveCollection {
             disk_bytes: Mutex::new(None),
             acknowledged: AtomicU64::new(0),
             abandoned: AtomicBool::new(false),
+            publishing: AtomicUsize::new(0),
             listed: AtomicBool::new(false),
             retry_at: AtomicU64::new(0),
             failure: OnceLock::new(),
@@ -403,7 +406,8 @@ impl LiveCollection {
         let mut count = 0;
         for row in &published.segments {
             let folder = row.folder(self.id);
-            let segment = Segment::open(storage, &folder, row.toc_checksum)?;
+            let segment = Segment::open(storage, &folder, row.toc_checksum);
+            let segment = self.unless_gone(segment)?;
             let dead = read_dead(&row.dead)?;
             count += u64::from(row.rows) - dead.len();
             let source = Source::Segment(Arc::new(segment));
@@ -443,6 +447,15 @@ impl LiveCollection {
         self.failure
             .get()
             .map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// The same, but that of a collection which was deleted meanwhile nothing is damaged: it is not
+    /// there.
+    pub(crate) fn unless_gone<T>(&self, result: Result<T>) -> Result<T> {
+        match result {
+            Err(_) if self.is_abandoned() => Err(self.gone()),
+            result => result,
+        }
     }
 
     /// The error for a collection that is not there.

@@ -47,6 +47,5 @@ pub(crate) use handoff::Handoff;
 pub(crate) use publish::{CostlyIndexes, MergeChoice, Publisher};
 pub(crate) use queue::Gauges;
 pub(crate) use recall::RecallReport;
-pub(crate) use removal::remove_collection;
 pub(crate) use settle::{Applier, late};
 pub use sight::Sight;

@@ -73,9 +73,7 @@ impl LiveCollection {
         let Some(loaded) = self.loaded() else {
             return Ok(false);
         };
-        let sealed = self.seal_loaded(publisher, loaded, costly);
-        self.sweep_if_gone(publisher);
-        sealed
+        self.while_there(publisher, || self.seal_loaded(publisher, loaded, costly))
     }
 
     fn seal_loaded(
@@ -182,9 +180,7 @@ impl LiveCollection {
         let Some(loaded) = self.loaded() else {
             return Ok(());
         };
-        let merged = self.merge_loaded(publisher, loaded, choice);
-        self.sweep_if_gone(publisher);
-        merged
+        self.while_there(publisher, || self.merge_loaded(publisher, loaded, choice))
     }
 
     fn merge_loaded(
@@ -331,7 +327,9 @@ impl LiveCollection {
         sources: &[(Source, Arc<RoaringBitmap>)],
         costly: CostlyIndexes,
     ) -> Result<(Source, SegmentSummary)> {
-        let (storage, go_on) = (publisher.storage, publisher.go_on);
+        let storage = publisher.storage;
+        // What nobody will see is not written to its end.
+        let go_on = || !self.is_abandoned() && (publisher.go_on)();
         let folder = Segment::folder(self.id, id);
         let dimension = sources.first().map_or(0, |(source, _)| source.dimension());
         let recent = self.samples.recent(dimension);
@@ -340,7 +338,7 @@ impl LiveCollection {
         if costly == CostlyIndexes::Later {
             indexes = indexes.in_a_hurry();
         }
-        let summary = write_segment(storage, &folder, sources, indexes, go_on)?;
+        let summary = write_segment(storage, &folder, sources, indexes, &go_on)?;
         let segment = Segment::open(storage, &folder, summary.toc_checksum)?;
         let segment = Source::Segment(Arc::new(segment));
         if costly == CostlyIndexes::Now && lacks_vector_index(&segment) {
@@ -349,11 +347,24 @@ impl LiveCollection {
         Ok((segment, summary))
     }
 
-    /// Removes what was written for a collection that was deleted meanwhile.
-    fn sweep_if_gone(&self, publisher: &Publisher<'_>) {
-        if self.is_over() && self.is_deleted() {
-            let segments = self.published_segments();
-            remove_collection(publisher.storage, publisher.catalog, self.id, &segments);
+    /// Does `work`, which writes or reads files of the collection. Where it is deleted meanwhile, its
+    /// files stay until the work has ended, and that it failed says nothing but that.
+    fn while_there<T>(
+        &self,
+        publisher: &Publisher<'_>,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        self.publishing.fetch_add(1, Ordering::SeqCst);
+        let done = self.unless_gone(work());
+        self.publishing.fetch_sub(1, Ordering::SeqCst);
+        self.remove_if_gone(publisher.storage, publisher.catalog);
+        done
+    }
+
+    /// Removes the files of a collection that was deleted, unless somebody works with them, who will.
+    pub(crate) fn remove_if_gone(&self, storage: &dyn Storage, catalog: &Catalog) {
+        if self.is_abandoned() && self.publishing.load(Ordering::SeqCst) == 0 {
+            remove_collection(storage, catalog, self.id, &self.published_segments());
         }
     }
 }

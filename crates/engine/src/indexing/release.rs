@@ -34,7 +34,8 @@ impl LiveCollection {
         let mut opened = Vec::with_capacity(published.len());
         for row in &published {
             let folder = row.folder(self.id);
-            let segment = Segment::open(storage, &folder, row.toc_checksum)?;
+            let segment = Segment::open(storage, &folder, row.toc_checksum);
+            let segment = self.unless_gone(segment)?;
             opened.push((row.id, segment));
         }
         let mut working = loaded.working.lock();

@@ -69,7 +69,7 @@ fn clear(storage: &dyn Storage, catalog: &Catalog, collection: CollectionId) -> 
     }
     let named: HashSet<String> = named.iter().map(ToString::to_string).collect();
     for entry in storage.list(&folder)? {
-        if !named.contains(&entry.name) {
+        if entry.is_dir && !named.contains(&entry.name) {
             storage.remove_dir(&format!("{folder}/{}", entry.name))?;
         }
     }

@@ -237,14 +237,20 @@ impl LiveCollection {
 
     /// Forgets what is yet to be applied, since the collection is gone.
     pub(crate) fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Release);
+        // In one order with `publishing`: see `publish`.
+        self.abandoned.store(true, Ordering::SeqCst);
         self.queue.lock().clear();
         self.watchers.fail(&self.gone());
     }
 
     /// Whether nothing will be applied any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.abandoned.load(Ordering::Acquire) || self.check_failure().is_err()
+        self.is_abandoned() || self.check_failure().is_err()
+    }
+
+    /// Whether the collection is deleted for good.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::SeqCst)
     }
 
     /// Refuses reads and writes from now on, for this reason. The log keeps what is not applied.

@@ -76,6 +76,13 @@
 //!
 //! With it even a cut that takes whole frames off the last file, or takes whole files, is noticed.
 //! A clean-end file that is damaged itself is passed over with a warning: it guards no record.
+//!
+//! # The newest file
+//!
+//! `log/newest` holds the number of the file that was begun last: the checksum of the number's digits
+//! (XXH3-64, 16 hexadecimal digits), a line feed, the digits. It is replaced as a whole once the file
+//! is durable and before the first frame goes in, so that a start after a crash notices that the last
+//! file is missing, whose frames were acknowledged. It may be behind, where it could not be written.
 
 use uuid::Uuid;
 

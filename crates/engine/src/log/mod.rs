@@ -11,9 +11,10 @@
 //! - After a failed fsync nothing is acknowledged any more, until the log is opened again.
 //!
 //! Where to look: [`format`] draws every byte and argues the crash cases, `payload` is the form
-//! of a batch, `journal` the public [`Log`], `writer` its thread, `recovery` the opening, `reader`
-//! the walk over a file, `consumer` subscriptions, `readback` what indexing reads again, `archive`
-//! frames on their way to a backup and back.
+//! of a batch, `journal` the public [`Log`], `writer` its thread, `recovery` the opening, `scan` a
+//! look that changes nothing, `newest` the note of the last file, `reader` the walk over a file,
+//! `consumer` subscriptions, `readback` what indexing reads again, `archive` frames on their way to
+//! a backup and back.
 
 pub mod archive;
 mod clean_end;
@@ -21,10 +22,12 @@ mod consumer;
 pub mod format;
 mod group;
 mod journal;
+mod newest;
 mod payload;
 mod readback;
 mod reader;
 mod recovery;
+mod scan;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -35,7 +38,8 @@ pub use consumer::{Consumer, Delivery, Producer, SubscriptionId};
 pub use journal::Log;
 pub use payload::{Encoded, decode, encode};
 pub use readback::ReadMark;
-pub use recovery::{LogFile, Logged, Scan, scan};
+pub use recovery::Logged;
+pub use scan::{LogFile, Scan, scan};
 pub use ticket::Ticket;
 
 use std::sync::Arc;

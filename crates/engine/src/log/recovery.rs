@@ -1,5 +1,4 @@
-//! Opens what is on disk: finds the files, replays the frames, cuts a torn tail; and looks at a
-//! log without changing it.
+//! Opens what is on disk: finds the files, replays the frames, cuts a torn tail.
 //!
 //! What must stay true: nothing is changed on disk before all of it was found sound; nothing that
 //! was replayed can be lost by a later crash. The reasoning is in [`super::format`].
@@ -11,15 +10,16 @@ use hashbrown::HashMap;
 
 use super::clean_end::{self, CleanEnd};
 use super::format::{
-    FILE_HEADER_BYTES, FileHeader, Flaw, FrameHeader, FrameKind, file_number, file_path,
+    FILE_HEADER_BYTES, FileHeader, FrameHeader, FrameKind, file_number, file_path,
 };
+use super::newest;
 use super::reader::{Beginning, WalkEnd, read_beginning, walk};
 use super::state::{Flushes, Head, LiveFile};
 use super::writer::Active;
 use super::{FOLDER, LogBatch, payload};
 use crate::model::{CollectionId, RecordBatch, SeqId, SeqRange};
 use crate::storage::Storage;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 /// What opening found.
 pub(super) struct Recovered {
@@ -31,16 +31,16 @@ pub(super) struct Recovered {
 }
 
 /// A log file as it is found.
-struct Candidate {
-    number: u64,
-    bytes: u64,
+pub(super) struct Candidate {
+    pub(super) number: u64,
+    pub(super) bytes: u64,
 }
 
 /// A log file whose header is good.
-struct OpenedFile {
-    header: FileHeader,
-    chain: u32,
-    bytes: u64,
+pub(super) struct OpenedFile {
+    pub(super) header: FileHeader,
+    pub(super) chain: u32,
+    pub(super) bytes: u64,
 }
 
 /// A whole frame that opening the log found, with records that no segment holds. Its batch is
@@ -95,8 +95,10 @@ pub(super) fn recover(
     if !storage.exists(FOLDER)? {
         storage.create_dir(FOLDER)?;
     }
+    let noted = newest::noted(storage)?;
     let candidates = find_files(storage)?;
     let (opened, unfinished) = open_files(storage, &candidates)?;
+    check_newest(noted, &opened)?;
     let clean_end = read_clean_end(storage)?;
     if let Some(clean) = &clean_end {
         check_first(clean, &opened)?;
@@ -131,6 +133,9 @@ pub(super) fn recover(
     storage.sync_dir(FOLDER)?;
     storage.sync_dir("")?;
     let newest = files.back().map(|file: &LiveFile| file.header.number);
+    if let Some(number) = newest.filter(|number| *number > noted) {
+        newest::note(storage, number);
+    }
     Ok(Recovered {
         next_number: newest.map_or_else(|| unfinished.unwrap_or(1), |number| number + 1),
         files,
@@ -141,7 +146,7 @@ pub(super) fn recover(
 }
 
 /// Finds the log files, by number; a number that is missing between others is damage.
-fn find_files(storage: &dyn Storage) -> Result<Vec<Candidate>> {
+pub(super) fn find_files(storage: &dyn Storage) -> Result<Vec<Candidate>> {
     let mut files: Vec<Candidate> = storage
         .list(FOLDER)?
         .into_iter()
@@ -206,8 +211,17 @@ fn read_clean_end(storage: &dyn Storage) -> Result<Option<CleanEnd>> {
     }
 }
 
+/// Checks that the file which was noted as the newest is there.
+pub(super) fn check_newest(noted: u64, opened: &[OpenedFile]) -> Result<()> {
+    let last = opened.last().map_or(0, |file| file.header.number);
+    if last < noted {
+        return Err(missing_file(noted));
+    }
+    Ok(())
+}
+
 /// Checks that a closed log has its first and last file still.
-fn check_first(clean: &CleanEnd, opened: &[OpenedFile]) -> Result<()> {
+pub(super) fn check_first(clean: &CleanEnd, opened: &[OpenedFile]) -> Result<()> {
     let numbers = |file: &OpenedFile| file.header.number;
     if opened
         .first()
@@ -227,7 +241,7 @@ fn check_first(clean: &CleanEnd, opened: &[OpenedFile]) -> Result<()> {
 }
 
 /// Checks that the last file of a closed log ends where it ended then.
-fn check_last(clean: &CleanEnd, file: &OpenedFile, walked: WalkEnd) -> Result<()> {
+pub(super) fn check_last(clean: &CleanEnd, file: &OpenedFile, walked: WalkEnd) -> Result<()> {
     let same = file.header.number == clean.last
         && walked.offset == clean.end
         && walked.chain == clean.chain
@@ -355,11 +369,8 @@ impl Replayer<'_> {
         };
         if !follows {
             let after = progress.last.unwrap_or(progress.applied);
-            let detail = format!(
-                "SeqId {} of collection {} follows on {after}",
-                frame.first, frame.collection
-            );
-            return Err(Error::corrupted(path, frame.offset, detail));
+            let (first, collection) = (frame.first, frame.collection);
+            return Err(not_following(path, frame.offset, first, collection, after));
         }
         progress.last = Some(seqs.last);
         if seqs.last <= progress.applied {
@@ -403,133 +414,17 @@ pub(super) fn after(batch: RecordBatch, seqs: SeqRange, start: SeqId) -> (Record
     (batch.rows(skipped..batch.len()), rest)
 }
 
-/// What [`scan`] found.
-#[derive(Debug, Default)]
-pub struct Scan {
-    /// The files, oldest first.
-    pub files: Vec<LogFile>,
-    /// What is damaged, with file and offset.
-    pub damaged: Vec<Error>,
-}
-
-/// A log file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogFile {
-    /// Its path in the data folder.
-    pub path: String,
-    /// Its length.
-    pub bytes: u64,
-    /// Batches in it.
-    pub batches: u64,
-    /// Records in it.
-    pub records: u64,
-    /// The last SeqId in it of each collection.
-    pub highest: HashMap<CollectionId, SeqId>,
-}
-
-/// Checks every frame of the log without changing anything; may run beside a server. A torn tail
-/// of the last file is no damage: the next start cuts it.
-pub fn scan(storage: &dyn Storage) -> Result<Scan> {
-    let mut found = Scan::default();
-    if !storage.exists(FOLDER)? {
-        return Ok(found);
-    }
-    let candidates = match find_files(storage) {
-        Ok(candidates) => candidates,
-        Err(error) if error.kind() == ErrorKind::Corrupted => {
-            found.damaged.push(error);
-            return Ok(found);
-        }
-        Err(error) => return Err(error),
-    };
-    let mut opened = Vec::with_capacity(candidates.len());
-    for (at, file) in candidates.iter().enumerate() {
-        let last = at + 1 == candidates.len();
-        match read_beginning(storage, file.number) {
-            Ok(Beginning::Good(header, chain)) => opened.push(OpenedFile {
-                header,
-                chain,
-                bytes: file.bytes,
-            }),
-            Ok(Beginning::Bad(_)) if last && file.bytes <= FILE_HEADER_BYTES => {}
-            Ok(Beginning::Bad(detail)) => {
-                let error = Error::corrupted(&file_path(file.number), 0, detail);
-                found.damaged.push(error);
-            }
-            // A server removed it meanwhile.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let clean_end = match CleanEnd::read(storage)? {
-        None => None,
-        Some(Ok(clean)) => Some(clean),
-        Some(Err(flaw)) => {
-            let detail = match flaw {
-                Flaw::Damaged(detail) => detail,
-                Flaw::Newer(version) => format!("it has the unknown version {version}"),
-            };
-            let error = Error::corrupted(&clean_end::path(), 0, detail);
-            found.damaged.push(error);
-            None
-        }
-    };
-    if let Some(error) = clean_end.and_then(|clean| check_first(&clean, &opened).err()) {
-        found.damaged.push(error);
-    }
-    for (at, file) in opened.iter().enumerate() {
-        scan_file(storage, file, opened.get(at + 1), clean_end, &mut found)?;
-    }
-    Ok(found)
-}
-
-fn scan_file(
-    storage: &dyn Storage,
-    file: &OpenedFile,
-    next: Option<&OpenedFile>,
-    clean_end: Option<CleanEnd>,
-    found: &mut Scan,
-) -> Result<()> {
-    let path = file_path(file.header.number);
-    let mut summary = LogFile {
-        path: path.clone(),
-        bytes: file.bytes,
-        batches: 0,
-        records: 0,
-        highest: HashMap::new(),
-    };
-    let mut each = |frame: &FrameHeader, payload: &[u8]| -> Result<()> {
-        if frame.kind == FrameKind::Batch {
-            payload::decode(payload, frame.count)
-                .map_err(|detail| Error::corrupted(&path, frame.offset, detail))?;
-            summary.batches += 1;
-            summary.records += u64::from(frame.count);
-            summary.highest.insert(frame.collection, frame.last());
-        }
-        Ok(())
-    };
-    let end = next
-        .filter(|next| next.header.number == file.header.number + 1)
-        .and_then(|next| next.header.previous);
-    let walked = walk(
-        storage,
-        &file.header,
-        file.chain,
-        file.bytes,
-        end,
-        &mut each,
+/// The error for a frame before which something is missing.
+pub(super) fn not_following(
+    path: &str,
+    offset: u64,
+    first: SeqId,
+    collection: CollectionId,
+    after: SeqId,
+) -> Error {
+    let detail = format!(
+        "SeqId {first} of collection {collection} follows on {after}; what was between them, perhaps \
+         a whole file, is missing"
     );
-    let walked = match (walked, clean_end) {
-        (Ok(walked), Some(clean)) if next.is_none() => check_last(&clean, file, walked),
-        (Ok(_), _) => Ok(()),
-        (Err(error), _) => Err(error),
-    };
-    match walked {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::Corrupted => found.damaged.push(error),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    }
-    found.files.push(summary);
-    Ok(())
+    Error::corrupted(path, offset, detail)
 }

@@ -13,6 +13,7 @@ use super::FOLDER;
 use super::clean_end::CleanEnd;
 use super::format::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, file_path};
 use super::group::{take_group, write_frames};
+use super::newest;
 use super::state::{Ending, LiveFile, Pending, Shared};
 use crate::model::{CollectionId, SeqId, SeqRange};
 use crate::storage::StorageFile;
@@ -309,6 +310,7 @@ impl Writer {
         {
             return Err(self.poison(&error));
         }
+        newest::note(self.shared.storage.as_ref(), header.number);
         self.remnant = false;
         self.next_number += 1;
         self.active = Some(Active {

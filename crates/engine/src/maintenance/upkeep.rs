@@ -8,7 +8,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::catalog::CollectionRow;
 use crate::config::{Limits, Upkeep};
 use crate::indexing::{CostlyIndexes, LiveCollection, MergeChoice, Publisher};
-use crate::storage::Storage;
+use crate::storage::{Entry, Storage};
 use crate::{Error, ErrorKind, Result};
 
 /// Free bytes that merges leave, as a multiple of what writes need.
@@ -169,7 +169,8 @@ pub(crate) fn sweep_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Re
     Ok(orphans.len())
 }
 
-/// The folders that the catalogue does not name.
+/// The folders that the catalogue does not name. Files between them, such as those that the finder of
+/// a Mac leaves, are none of ours.
 pub(crate) fn find_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Result<Vec<String>> {
     if !storage.exists("segments")? {
         return Ok(Vec::new());
@@ -187,13 +188,14 @@ pub(crate) fn find_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Res
         }
     }
     let mut orphans = Vec::new();
-    for collection in storage.list("segments")? {
+    let folders = |entry: &Entry| entry.is_dir;
+    for collection in storage.list("segments")?.into_iter().filter(folders) {
         let folder = format!("segments/{}", collection.name);
         let Some(segments) = named.get(&collection.name) else {
             orphans.push(folder);
             continue;
         };
-        for segment in storage.list(&folder)? {
+        for segment in storage.list(&folder)?.into_iter().filter(folders) {
             if !segments.contains(&segment.name) {
                 orphans.push(format!("{folder}/{}", segment.name));
             }

@@ -22,20 +22,20 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a thread called `name` that calls `round` every `interval`,
-    /// again at once while the round answers `true`.
+    /// Starts a thread called `name` that calls `round` at once and then every `interval`, again at
+    /// once while the round answers `true`.
     pub(crate) fn start(
         name: &str,
         priority: Priority,
         interval: Duration,
         mut round: impl FnMut() -> bool + Send + 'static,
     ) -> Result<Self> {
-        Self::spawn(name, priority, interval, move || {
+        Self::spawn(name, priority, Duration::ZERO, interval, move || {
             if round() { Duration::ZERO } else { interval }
         })
     }
 
-    /// The same for a round that can fail: it is tried again later and later, and told less and less
+    /// The same for a round that can fail, at first after an interval: it is tried again later and later, and told less and less
     /// often, until it goes well.
     pub(crate) fn start_patient(
         name: &str,
@@ -45,7 +45,7 @@ impl Worker {
     ) -> Result<Self> {
         let label = name.to_owned();
         let mut patience = Patience::new(interval);
-        Self::spawn(name, priority, interval, move || match round() {
+        Self::spawn(name, priority, interval, interval, move || match round() {
             Ok(again) => {
                 if patience.failures > 0 {
                     let failures = patience.failures;
@@ -70,10 +70,12 @@ impl Worker {
         })
     }
 
-    /// A thread that calls `round`, which answers how long to wait until the next.
+    /// A thread that calls `round` after `first`, which answers how long to wait until the next; after
+    /// a panic that is `interval`.
     fn spawn(
         name: &str,
         priority: Priority,
+        first: Duration,
         interval: Duration,
         mut round: impl FnMut() -> Duration + Send + 'static,
     ) -> Result<Self> {
@@ -84,7 +86,7 @@ impl Worker {
             .name(name.to_owned())
             .spawn(move || {
                 lower_priority(priority);
-                let mut pause = interval;
+                let mut pause = first;
                 while wait(&seen, pause) {
                     let done = std::panic::catch_unwind(AssertUnwindSafe(&mut round));
                     pause = done.unwrap_or_else(|_| {

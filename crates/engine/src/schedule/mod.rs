@@ -30,5 +30,5 @@ mod tests;
 pub use job::{JobCounts, JobSpec, JobStatus, Missed, Outcome, Policy, Reason, RunRecord};
 pub use moment::Moment;
 pub use scheduler::{BegunRun, RunRequest, Scheduler, SchedulerStatus};
-pub use task::{Pace, Run, Task};
+pub use task::{Check, Pace, Run, Task};
 pub use trigger::{CronTrigger, Trigger, TriggerText};

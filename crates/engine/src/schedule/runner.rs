@@ -4,6 +4,7 @@
 //! What must stay true: see `scheduler`, whose locks these are. A run that has begun is noted when
 //! it has ended, however it ended.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,15 +17,17 @@ use serde_json::Value;
 
 use super::plan::{Due, Ended, Planner, Start};
 use super::store::{job_row, run_row};
-use super::task::{Pace, Run, Task};
+use super::task::{Check, Pace, Run, Task};
 use super::{JobCounts, Moment, Outcome, Reason, RunRecord, RunRequest};
-use crate::catalog::{Catalog, JobRow};
+use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::threads::{Priority, apart, lower_priority};
 use crate::{Error, ErrorKind, Result};
 
 /// Runs of a job that are kept.
 pub(super) const RUNS_KEPT: u32 = 100;
+/// Runs that wait in memory at most for a catalogue that takes nothing.
+const UNNOTED_MAX: usize = 1000;
 /// Runs that begin by themselves and are under way at the same time.
 const RUNS_AT_ONCE: usize = 3;
 /// The clock is looked at so often, since it can be set while nobody waits for a moment near.
@@ -36,6 +39,8 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) pace: Pace,
     pub(super) tasks: RwLock<HashMap<String, Task>>,
+    /// What looks over the arguments of a task's jobs, by task.
+    pub(super) checks: RwLock<HashMap<String, Check>>,
     pub(super) order: Mutex<()>,
     pub(super) state: Mutex<State>,
     /// Told when a job, a run or a switch changes.
@@ -59,7 +64,19 @@ pub(super) struct State {
     /// Nothing begins at all.
     pub(super) closed: bool,
     pub(super) stopping: bool,
-    pub(super) last_error: Option<String>,
+    /// When and why the last run of a job failed, by job, until one has done its work.
+    pub(super) failures: BTreeMap<String, (Moment, String)>,
+    /// Runs that the catalogue has not taken yet, oldest first.
+    pub(super) unnoted: VecDeque<Unnoted>,
+    /// Why it did not.
+    pub(super) note_error: Option<String>,
+}
+
+/// A run that the catalogue is to take.
+pub(super) struct Unnoted {
+    pub(super) run: RunRecord,
+    /// Whether the job's times go with it.
+    with_times: bool,
 }
 
 /// A run that has begun, with what it was asked.
@@ -103,6 +120,7 @@ impl Shared {
     /// Stores the jobs that the catalogue does not have yet. Until that works they run from memory.
     pub(super) fn save_new_jobs(&self) {
         let _order = self.order.lock();
+        self.note_runs();
         let names = std::mem::take(&mut self.state.lock().unsaved);
         let rows: Vec<_> = {
             let state = self.state.lock();
@@ -260,27 +278,21 @@ impl Shared {
             message,
             report,
         };
+        if outcome == Outcome::Failed {
+            let why = record.message.as_deref().unwrap_or_default();
+            let (job, attempt) = (&start.job, start.attempt);
+            tracing::warn!(job, attempt, why, "a job failed");
+        }
         let _order = self.order.lock();
-        let row = {
+        {
             let mut state = self.state.lock();
             state.live.remove(&start.job);
-            let times = state.planner.finish(start, ended, now);
-            if outcome == Outcome::Failed {
-                let why = record.message.as_deref().unwrap_or_default();
-                tracing::warn!(
-                    job = start.job,
-                    attempt = start.attempt,
-                    why,
-                    "a job failed"
-                );
-                state.last_error = Some(format!("{}: {why}", start.job));
-            }
+            state.planner.finish(start, ended, now);
             // A run that ends with the process is due again at the next start.
-            let kept = times.filter(|_| !(state.stopping && outcome == Outcome::Cancelled));
-            let job = state.planner.job(&start.job);
-            job.zip(kept).map(|(job, times)| job_row(&job.spec, times))
-        };
-        self.store_run(row.as_ref(), &record);
+            let kept = !(state.stopping && outcome == Outcome::Cancelled);
+            state.take_in(record.clone(), kept);
+        }
+        self.note_runs();
         self.changed.notify_all();
         record
     }
@@ -288,11 +300,6 @@ impl Shared {
     fn note_missed(&self, id: u64, job: String, last: Moment, count: u32, now: Moment) {
         tracing::warn!(job, count, "occurrences of a job went by without a run");
         let _order = self.order.lock();
-        let row = {
-            let state = self.state.lock();
-            let known = state.planner.job(&job);
-            known.map(|job| job_row(&job.spec, job.times))
-        };
         let record = RunRecord {
             id,
             job,
@@ -307,22 +314,50 @@ impl Shared {
             message: None,
             report: None,
         };
-        self.store_run(row.as_ref(), &record);
+        self.state.lock().take_in(record, true);
+        self.note_runs();
     }
 
-    /// A run that cannot be stored (a full disk) has still taken place: its job goes on from memory.
-    fn store_run(&self, row: Option<&JobRow>, record: &RunRecord) {
-        {
+    /// Stores the runs that the catalogue does not have yet. One that cannot be stored (a full disk)
+    /// has still taken place: its job goes on from memory, and so does the history. The caller holds
+    /// `order`.
+    fn note_runs(&self) {
+        loop {
+            let (row, run) = {
+                let state = self.state.lock();
+                let Some(next) = state.unnoted.front() else {
+                    return;
+                };
+                let job = state.planner.job(&next.run.job);
+                let job = job.filter(|_| next.with_times);
+                let row = job.map(|job| job_row(&job.spec, job.times));
+                (row, next.run.clone())
+            };
+            let noted = self
+                .catalog
+                .note_run(row.as_ref(), &run_row(&run), RUNS_KEPT);
             let mut state = self.state.lock();
-            state
-                .counts
-                .entry(record.job.clone())
-                .or_default()
-                .add(record);
+            match noted {
+                Ok(()) => {
+                    state.note_error = None;
+                    state.unnoted.pop_front();
+                }
+                Err(error) => {
+                    if state.note_error.is_none() {
+                        tracing::warn!(job = run.job, %error, "a run cannot be noted yet");
+                    }
+                    state.note_error = Some(error.message().to_owned());
+                    return;
+                }
+            }
         }
-        if let Err(error) = self.catalog.note_run(row, &run_row(record), RUNS_KEPT) {
-            tracing::warn!(job = record.job, %error, "a run cannot be noted");
-            self.state.lock().last_error = Some(error.message().to_owned());
+    }
+
+    /// Fails where a job may not tell the task this.
+    pub(super) fn check(&self, task: &str, arguments: &Value) -> Result<()> {
+        match self.checks.read().get(task) {
+            Some(check) => check(arguments),
+            None => Ok(()),
         }
     }
 
@@ -340,6 +375,32 @@ impl State {
     fn next_run(&mut self) -> u64 {
         self.last_run += 1;
         self.last_run
+    }
+
+    /// Takes in a run that has ended: it is counted, and waits to be noted.
+    fn take_in(&mut self, run: RunRecord, with_times: bool) {
+        self.counts.entry(run.job.clone()).or_default().add(&run);
+        if !run.dry_run && run.outcome == Outcome::Succeeded {
+            self.failures.remove(&run.job);
+        }
+        let known = self.planner.job(&run.job).is_some();
+        if known && !run.dry_run && run.outcome == Outcome::Failed {
+            let why = run.message.clone().unwrap_or_default();
+            self.failures.insert(run.job.clone(), (run.finished, why));
+        }
+        if self.unnoted.len() == UNNOTED_MAX {
+            self.unnoted.pop_front();
+        }
+        self.unnoted.push_back(Unnoted { run, with_times });
+    }
+
+    /// The last failure of which nothing has gone well since.
+    pub(super) fn last_error(&self) -> Option<String> {
+        if let Some(error) = &self.note_error {
+            return Some(format!("Runs of jobs cannot be noted: {error}"));
+        }
+        let last = self.failures.iter().max_by_key(|(_, (at, _))| *at);
+        last.map(|(job, (at, why))| format!("{job} at {at}: {why}"))
     }
 
     /// The request, with what the job says where it says nothing.

@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::plan::{Planned, Times, no_job};
 use super::runner::{RUNS_KEPT, Shared, State};
 use super::store::{job_of, job_row, run_of};
-use super::task::{Pace, Task};
+use super::task::{Check, Pace, Task};
 use super::{JobCounts, JobSpec, JobStatus, Moment, Outcome, Policy, RunRecord, Trigger};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -51,7 +51,8 @@ pub struct SchedulerStatus {
     pub due: usize,
     /// How long the longest of them has waited.
     pub behind: Duration,
-    /// The last failure of a run or of the scheduler itself.
+    /// The last failure of a run, with its time, or of the scheduler itself, where nothing of the kind
+    /// has gone well since.
     pub last_error: Option<String>,
 }
 
@@ -84,6 +85,7 @@ impl Scheduler {
             clock,
             pace,
             tasks: RwLock::default(),
+            checks: RwLock::default(),
             order: Mutex::new(()),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -98,6 +100,16 @@ impl Scheduler {
     /// Makes a task known under a name that jobs can use.
     pub fn register(&self, name: &str, task: Task) {
         self.shared.tasks.write().insert(name.to_owned(), task);
+    }
+
+    /// Has `check` look over what jobs are to tell `task`.
+    pub fn check_arguments(&self, task: &str, check: Check) {
+        self.shared.checks.write().insert(task.to_owned(), check);
+    }
+
+    /// Fails where a job may not tell `task` this.
+    pub fn check(&self, task: &str, arguments: &Value) -> Result<()> {
+        self.shared.check(task, arguments)
     }
 
     /// Brings a job of the program. One that an operator has changed stays as they made it.
@@ -185,15 +197,30 @@ impl Scheduler {
         self.put(JobSpec::new(job, task, trigger, policy)?)
     }
 
-    /// Takes a job in. One of that name is changed.
+    /// Takes a job in. One of that name is changed, and stays paused where it is. A job that is called
+    /// like a task runs that task: nobody would look for another behind the name.
     pub fn put(&self, spec: JobSpec) -> Result<()> {
-        if !self.shared.tasks.read().contains_key(&spec.task) {
-            return Err(self.shared.no_task(&spec.task));
-        }
         let shared = &self.shared;
+        if !shared.tasks.read().contains_key(&spec.task) {
+            return Err(shared.no_task(&spec.task));
+        }
+        shared.check(&spec.task, &spec.arguments)?;
+        if spec.task != spec.name && shared.tasks.read().contains_key(&spec.name) {
+            return Err(Error::invalid(format!(
+                "The job `{0}` runs the task `{0}` and no other; give a job for the task `{1}` \
+                 another name.",
+                spec.name, spec.task
+            )));
+        }
         let _order = shared.order.lock();
+        let paused = {
+            let state = shared.state.lock();
+            let known = state.planner.job(&spec.name);
+            known.is_some_and(|known| known.times.paused)
+        };
         let times = Times {
             next: spec.trigger.first(shared.now()),
+            paused,
             ..Times::default()
         };
         shared.catalog.put_jobs(&[job_row(&spec, times)])?;
@@ -214,6 +241,8 @@ impl Scheduler {
         let mut state = shared.state.lock();
         state.planner.remove(job);
         state.unsaved.retain(|name| name != job);
+        state.unnoted.retain(|one| one.run.job != job);
+        state.failures.remove(job);
         Ok(())
     }
 
@@ -272,9 +301,22 @@ impl Scheduler {
         self.runs(job, limit)
     }
 
+    /// The newest runs, also those that the catalogue does not have yet.
     fn runs(&self, job: Option<&str>, limit: u32) -> Result<Vec<RunRecord>> {
+        // Looked at before the catalogue: what is noted between the two looks is in both.
+        let late: Vec<RunRecord> = {
+            let state = self.shared.state.lock();
+            let runs = state.unnoted.iter().map(|one| &one.run);
+            let of_job = runs.filter(|run| job.is_none_or(|job| run.job == job));
+            of_job.cloned().collect()
+        };
         let rows = self.shared.catalog.job_runs(job, limit)?;
-        rows.iter().map(run_of).collect()
+        let mut runs: Vec<RunRecord> = rows.iter().map(run_of).collect::<Result<_>>()?;
+        runs.extend(late);
+        runs.sort_by_key(|run| std::cmp::Reverse(run.id));
+        runs.dedup_by_key(|run| run.id);
+        runs.truncate(limit as usize);
+        Ok(runs)
     }
 
     /// Runs a job now, waits for its end, and answers how it went.
@@ -393,7 +435,7 @@ impl Scheduler {
             running: state.live.len(),
             due: waiting.len(),
             behind: waiting.into_iter().max().unwrap_or_default(),
-            last_error: state.last_error.clone(),
+            last_error: state.last_error(),
         }
     }
 

@@ -11,6 +11,9 @@ use crate::Result;
 /// it must bear that.
 pub type Task = Arc<dyn Fn(&Run<'_>) -> Result<Value> + Send + Sync>;
 
+/// Looks over what a job is to tell its task; the error says what is allowed.
+pub type Check = fn(&Value) -> Result<()>;
+
 /// Called between the steps of a task, on its thread: may rest there, so that requests go first and a
 /// budget is kept, as long as the work is wanted, which it asks its argument.
 pub type Pace = Arc<dyn Fn(&dyn Fn() -> bool) + Send + Sync>;

@@ -47,7 +47,7 @@ pub struct CronTrigger {
 
 /// A trigger as it is stored and sent: times in milliseconds, dates in RFC 3339.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TriggerText {
     /// Every so often.
     Interval {
@@ -345,6 +345,25 @@ mod tests {
             Trigger::once(Some(Duration::MAX), None, Moment(0)),
             "10 years",
         );
+    }
+
+    #[test]
+    fn a_trigger_is_read_without_strangers() {
+        for (text, allowed) in [
+            (
+                r#"{"type": "cron", "expression": "0 1 * * *", "timezone": "Europe/Berlin"}"#,
+                "time_zone",
+            ),
+            (r#"{"type": "interval", "every": 5000}"#, "every_ms"),
+            (r#"{"type": "once", "delay": 5}"#, "delay_ms"),
+            (
+                r#"{"type": "interval", "every_ms": 5000, "at": 1}"#,
+                "every_ms",
+            ),
+        ] {
+            let error = serde_json::from_str::<TriggerText>(text).expect_err(text);
+            assert!(error.to_string().contains(allowed), "{error}");
+        }
     }
 
     #[test]

@@ -42,8 +42,13 @@ impl DiskStorage {
     /// Opens the folder `path`, made if it is not there, and locks it. `Conflict` where another
     /// server has it.
     pub fn open(path: &Path) -> Result<Self> {
-        make_folder(path)?;
-        let lock = take_lock(path)?;
+        Self::open_called(path, "data folder")
+    }
+
+    /// The same for a folder that errors call `what`.
+    pub(crate) fn open_called(path: &Path, what: &str) -> Result<Self> {
+        make_folder(path, what)?;
+        let lock = take_lock(path, what)?;
         Ok(Self {
             root: path.to_owned(),
             lock: Some(lock),
@@ -84,6 +89,28 @@ impl DiskStorage {
             )
         })?;
         sync_above(path)
+    }
+
+    /// Makes the folder `path`, which errors call `what`, if it is not there, and makes sure that files
+    /// can be made in it.
+    pub(crate) fn probe(path: &Path, what: &str) -> Result<()> {
+        make_folder(path, what)?;
+        let place = path.join(format!("probe-{}", std::process::id()));
+        File::create(&place)
+            .and_then(|_| fs::remove_file(&place))
+            .map_err(|cause| explain(&format!("write into the {what}"), path, &cause))
+    }
+
+    /// The folder that has a file called `name` and is `path`, or has it in it, at whatever depth.
+    /// `path` need not be there.
+    pub(crate) fn folder_with(name: &str, path: &Path) -> Option<PathBuf> {
+        let path = std::path::absolute(path).ok()?;
+        // Links are followed as far as there is something.
+        let real = path.ancestors().find_map(|one| one.canonicalize().ok())?;
+        let mut above = real.ancestors();
+        above
+            .find(|one| one.join(name).is_file())
+            .map(Path::to_owned)
     }
 
     /// Whether nothing or an empty folder is at `path`.
@@ -341,12 +368,12 @@ impl StorageFile for DiskFile {
 }
 
 /// Makes the folder `path` and those above it, each durable in the one above.
-fn make_folder(path: &Path) -> Result<()> {
+fn make_folder(path: &Path, what: &str) -> Result<()> {
     let missing: Vec<&Path> = path
         .ancestors()
         .take_while(|one| !one.as_os_str().is_empty() && !one.exists())
         .collect();
-    fs::create_dir_all(path).map_err(|cause| explain("make the data folder", path, &cause))?;
+    fs::create_dir_all(path).map_err(|cause| explain(&format!("make the {what}"), path, &cause))?;
     for folder in missing {
         let above = match folder.parent() {
             Some(above) if !above.as_os_str().is_empty() => above,
@@ -362,7 +389,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Takes the lock of the folder `path` and writes the pid of this process into it.
-fn take_lock(path: &Path) -> Result<File> {
+fn take_lock(path: &Path, what: &str) -> Result<File> {
     let place = path.join(LOCK_FILE);
     let mut file = OpenOptions::new()
         .read(true)
@@ -373,7 +400,7 @@ fn take_lock(path: &Path) -> Result<File> {
         .map_err(|cause| explain("open the lock", &place, &cause))?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(locked_by(path, &place)),
+        Err(TryLockError::WouldBlock) => return Err(locked_by(path, what, &place)),
         Err(TryLockError::Error(cause)) => return Err(explain("lock", &place, &cause)),
     }
     // The lock counts, the pid only helps a person: a full disk must not keep the server from
@@ -387,20 +414,26 @@ fn take_lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn locked_by(path: &Path, place: &Path) -> Error {
+fn locked_by(path: &Path, what: &str, place: &Path) -> Error {
     let pid = fs::read_to_string(place).unwrap_or_default();
-    let owner = match pid.trim() {
-        "" => "another process".to_owned(),
-        pid => format!("the process with pid {pid}"),
-    };
-    Error::new(
-        ErrorKind::Conflict,
+    let pid = pid.trim();
+    let folder = path.display();
+    let message = if pid == std::process::id().to_string() {
         format!(
-            "The data folder {} is in use by {owner}. Stop that process, or give this one \
-             another folder.",
-            path.display()
-        ),
-    )
+            "The {what} {folder} is in use by this process, pid {pid}, already. Give it another \
+             folder, or wait until it has done with this one."
+        )
+    } else {
+        let owner = match pid {
+            "" => "another process".to_owned(),
+            pid => format!("the process with pid {pid}"),
+        };
+        format!(
+            "The {what} {folder} is in use by {owner}. Stop that process, or give this one another \
+             folder."
+        )
+    };
+    Error::new(ErrorKind::Conflict, message)
 }
 
 fn passing_over_missing(result: io::Result<()>) -> io::Result<()> {
@@ -435,9 +468,29 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Conflict);
         let pid = std::process::id().to_string();
         assert!(error.message().contains(&pid), "{error}");
-        assert!(error.message().contains("another folder"), "{error}");
+        assert!(error.message().contains("nother folder"), "{error}");
+        assert!(error.message().contains("by this process"), "{error}");
+        fs::write(path.join(LOCK_FILE), "1\n").unwrap();
+        let error = DiskStorage::open(&path).unwrap_err();
+        assert!(error.message().contains("pid 1. Stop that"), "{error}");
         drop(first);
         DiskStorage::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_has_a_file_is_found_from_anywhere_below_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().canonicalize().unwrap().join("data");
+        fs::create_dir_all(data.join("in/side")).unwrap();
+        fs::write(data.join("mark"), "").unwrap();
+        std::os::unix::fs::symlink(data.join("in"), folder.path().join("link")).unwrap();
+        let found = |path: &Path| DiskStorage::folder_with("mark", path);
+        for below in ["", "in", "in/side", "not/there/yet"] {
+            assert_eq!(found(&data.join(below)), Some(data.clone()), "{below}");
+        }
+        assert_eq!(found(&folder.path().join("link/new")), Some(data.clone()));
+        assert_eq!(found(folder.path()), None);
+        assert_eq!(found(&folder.path().join("data2")), None);
     }
 
     #[test]

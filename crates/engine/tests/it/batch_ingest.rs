@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use vermilion_engine::clock::{Clock, SystemClock};
 use vermilion_engine::control::{Component, ComponentState};
 use vermilion_engine::model::{
     BatchIngestChange, CollectionUpdate, Consistency, Deletion, Embeddings, Filter, GetRequest,
@@ -438,4 +439,18 @@ fn reads_of_the_index_alone_are_answered_while_indexing_is_paused() {
         count(&database, "records", seeing(ReadLevel::IndexAndWal)),
         5
     );
+}
+
+#[test]
+fn the_first_write_after_a_start_is_seen_as_soon_as_any_other() {
+    let database = Database::open(with_workers()).unwrap();
+    create(&database, "records").unwrap();
+    let clock = SystemClock::new();
+    let begun = clock.monotonic();
+    write(&database, "records", insertion("a", 1, 3));
+    while count(&database, "records", seeing(ReadLevel::IndexOnly)) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let took = clock.monotonic().saturating_sub(begun);
+    assert!(took < Duration::from_millis(600), "{took:?}");
 }

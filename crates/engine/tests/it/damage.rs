@@ -244,3 +244,54 @@ fn a_damaged_catalogue_stops_the_start_with_what_to_do_and_changes_nothing() {
     }
     assert_eq!(std::fs::read(&path).expect("the file is there"), bytes);
 }
+
+#[test]
+fn files_that_are_none_of_ours_do_not_keep_a_folder_from_opening() {
+    let folder = sound_folder();
+    let expected = answers(folder.path()).expect("the folder is sound");
+    let segments = folder.path().join("segments");
+    let entries = std::fs::read_dir(&segments).expect("there are segments");
+    let collections: Vec<_> = entries.map(|one| one.expect("readable").path()).collect();
+    for place in collections.iter().chain([&segments]) {
+        std::fs::write(place.join(".DS_Store"), "x").expect("it can be written");
+    }
+    std::fs::create_dir(segments.join("left")).expect("it can be made");
+    assert_eq!(answers(folder.path()).expect("it opens"), expected);
+    assert!(segments.join(".DS_Store").exists());
+    assert!(!segments.join("left").exists(), "folders are swept");
+    let found = vermilion_engine::inspect::verify(folder.path(), &mut |_| {});
+    assert!(found.expect("readable").is_empty());
+}
+
+#[test]
+fn verify_finds_whatever_log_file_is_missing_that_a_start_misses() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut config = small(Config::at(folder.path()).expect("the folder is free"));
+    config.upkeep.log_file_bytes = 2000;
+    config.upkeep.log_bytes = 1 << 30;
+    let database = Database::open(config).expect("an empty folder opens");
+    create(&database, "first").expect("the name is free");
+    let mut choices = Choices(11);
+    for _ in 0..30 {
+        let batch = random_batch(&mut choices, 80, 24);
+        with_scope(&database, "first", |scope| database.write(scope, batch)).expect("valid");
+    }
+    // As a kill leaves it: with no mark of a clean end.
+    let killed = tempfile::tempdir().expect("a temporary folder");
+    copy(folder.path(), killed.path());
+    let names: Vec<PathBuf> = files(killed.path())
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "log"))
+        .collect();
+    assert!(names.len() > 3, "{names:?}");
+    for missing in &names {
+        let part = tempfile::tempdir().expect("a temporary folder");
+        copy(killed.path(), part.path());
+        let name = missing.strip_prefix(killed.path()).expect("it is inside");
+        std::fs::remove_file(part.path().join(name)).expect("it is there");
+        let found = vermilion_engine::inspect::verify(part.path(), &mut |_| {});
+        assert_eq!(found.expect("readable").len(), 1, "{}", name.display());
+        let error = open(part.path()).err().expect("the start misses it");
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "{error}");
+    }
+}

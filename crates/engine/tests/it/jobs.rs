@@ -272,8 +272,14 @@ fn scrub_names_a_damaged_file_and_is_well_again_once_it_is_mended() {
             .map(|error| error.contains("scrub")),
         Some(true)
     );
+    assert_eq!(status.state, ComponentState::Failed);
     std::fs::write(victim, sound).unwrap();
     bench.run("scrub", false, Value::Null);
+    let status = bench.database.component(Component::Maintenance);
+    assert_eq!(
+        (status.state, status.last_error),
+        (ComponentState::Running, None)
+    );
 }
 
 #[test]
@@ -514,7 +520,7 @@ fn backups_that_are_none_are_refused(database: &Database) {
         (json!({"destination": "../out"}), "is no name of a folder"),
         (json!({"kind": "half"}), "`full` and `incremental`"),
         (json!({"destinatoin": "a"}), "destinatoin"),
-        (json!({"destination": 5}), "both texts"),
+        (json!({"destination": 5}), "it is a text"),
     ] {
         let request = RunRequest {
             dry_run: false,
@@ -595,4 +601,77 @@ fn backups_are_a_job_where_there_is_a_place_for_them() {
         database.jobs().job("mine").unwrap().arguments,
         json!({"kind": "full"})
     );
+}
+
+#[test]
+fn what_a_job_may_tell_its_task_is_checked_when_the_job_is_made() {
+    let bench = Bench::new();
+    let put = |task: &str, arguments: Value| {
+        let trigger = Trigger::interval(Duration::from_hours(1)).unwrap();
+        let spec = JobSpec::new("mine", task, trigger, Policy::default()).unwrap();
+        bench.database.jobs().put(spec.telling(arguments))
+    };
+    for (task, arguments, words) in [
+        ("backup", json!({"dest": "a"}), "`destination`, `kind`"),
+        ("backup", json!({"kind": "fulll"}), "`incremental`"),
+        (
+            "backup",
+            json!({"destination": "../x"}),
+            "is no name of a folder",
+        ),
+        ("backup", json!({"destination": 5}), "it is a text"),
+        ("scrub", json!({"collection": "x"}), "UUID"),
+        ("scrub", json!({"kind": "full"}), "it has `collection`"),
+        ("index_rebuild", json!({"all": "yes"}), "true or false"),
+        ("log_sync", json!({"all": true}), "it has none"),
+    ] {
+        let error = put(task, arguments).expect_err(words);
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.message().contains(words), "{error}");
+    }
+    put("backup", json!({"destination": "a", "kind": "full"})).unwrap();
+    put("index_rebuild", json!({"all": true})).unwrap();
+    put("log_sync", json!({})).unwrap();
+}
+
+#[test]
+fn backups_are_refused_a_place_in_a_data_folder_and_told_of_one_that_cannot_be_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let open = |shelf: &Path| {
+        let mut config = on_disk(&data);
+        config.backups = Some(Arc::new(Folders::of(shelf.to_owned())) as Arc<dyn Destinations>);
+        Database::open(config).unwrap()
+    };
+    for inside in ["", "segments", "bk/deep"] {
+        let database = open(&data.join(inside));
+        let error = database.check_destinations().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.message().contains("in the data folder"), "{error}");
+        let run = database.jobs().run("backup", RunRequest::default());
+        let message = run.unwrap().message.unwrap();
+        assert!(message.contains("in the data folder"), "{message}");
+        let error = Folder::open(&data.join(inside)).err().unwrap();
+        assert!(error.message().contains("in the data folder"), "{error}");
+    }
+    assert!(!data.join("bk").exists(), "a refused place is not made");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let database = open(&file.join("shelf"));
+    database.check_destinations().unwrap();
+    let run = database.jobs().run("backup", RunRequest::default());
+    let message = run.unwrap().message.unwrap();
+    assert!(message.contains("make the backup folder"), "{message}");
+    drop(database);
+    let shelf = folder.path().join("shelf");
+    let database = open(&shelf);
+    database.check_destinations().unwrap();
+    let mut entries = std::fs::read_dir(&shelf).unwrap();
+    assert!(entries.next().is_none(), "a look leaves nothing");
+    // A backup that runs has its destination: another to the same place is told so.
+    let held = Folder::open(&shelf.join("scheduled")).unwrap();
+    let run = database.jobs().run("backup", RunRequest::default());
+    let message = run.unwrap().message.unwrap();
+    assert!(message.contains("by this process"), "{message}");
+    drop(held);
 }

@@ -1,11 +1,14 @@
 //! Writers that are faster than the database: they are slowed, then refused, then let in again; a
 //! collection that is behind is refused before others are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use vermilion_engine::clock::{Clock, SystemClock};
 use vermilion_engine::control::Component;
 use vermilion_engine::model::ReadLevel;
+use vermilion_engine::storage::MemoryStorage;
+use vermilion_engine::storage::sim::FaultyStorage;
 use vermilion_engine::{Config, Database, Error, ErrorKind};
 
 use crate::batch_ingest::{count, insertion, seeing, with_workers, write};
@@ -86,4 +89,51 @@ fn a_refused_write_leaves_nothing_in_the_log() {
     );
     let status = crate::batch_ingest::status(&database, "behind");
     assert_eq!(status.total_operations, all);
+}
+
+#[test]
+fn health_says_what_refuses_every_read_or_every_write() {
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::default()));
+    let mut config = config();
+    config.storage = Arc::new(storage.clone());
+    // Without threads nothing is indexed, and nobody waits before a refusal.
+    config.upkeep.background = false;
+    config.limits.free_disk_bytes_min = 1 << 20;
+    let database = Database::open(config).unwrap();
+    create(&database, "any").unwrap();
+    let check = |readable: bool, writable: bool, words: &str| {
+        let health = database.health();
+        assert_eq!(
+            (health.readable, health.writable),
+            (readable, writable),
+            "{health:?}"
+        );
+        let reason = health.reason.unwrap_or_default();
+        assert!(reason.contains(words), "{reason}");
+        assert_eq!(words.is_empty(), reason.is_empty(), "{reason}");
+    };
+    check(true, true, "");
+    database.pause(Component::Producer);
+    check(true, false, "`producer` is paused");
+    database.pause(Component::Query);
+    check(false, false, "reads are refused: the component `query`");
+    database.resume(Component::Producer);
+    check(false, true, "`query` is paused");
+    database.resume(Component::Query);
+    check(true, true, "");
+    storage.set_free_bytes(5);
+    std::thread::sleep(Duration::from_millis(300));
+    check(true, false, "the disk has 5 bytes free");
+    storage.heal();
+    std::thread::sleep(Duration::from_millis(300));
+    check(true, true, "");
+    for name in 0.. {
+        let name = format!("c{name}");
+        create(&database, &name).unwrap();
+        let (batches, _) = fill(&database, &name);
+        if batches == 0 {
+            break;
+        }
+    }
+    check(true, false, "of log are held by no segment");
 }

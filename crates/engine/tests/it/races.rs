@@ -393,3 +393,32 @@ fn merges_by_a_job_and_by_upkeep_at_the_same_time_keep_every_record_once() {
         );
     }
 }
+
+#[test]
+fn a_collection_deleted_while_it_is_written_to_a_segment_is_no_damage_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = small(Config::at(folder.path()).unwrap());
+    let database = Database::open(config).unwrap();
+    let mut choices = Choices(5);
+    for round in 0..60 {
+        create(&database, "short").unwrap();
+        write(&database, "short", insertion("a", 2000, 16));
+        std::thread::scope(|scope| {
+            let syncing = scope.spawn(|| {
+                for job in ["log_sync", "idle_unload", "log_prune"] {
+                    let run = database.jobs().run(job, RunRequest::default()).unwrap();
+                    assert_eq!(run.message, None, "round {round}, {job}");
+                }
+                database.upkeep().unwrap();
+            });
+            std::thread::sleep(Duration::from_micros(choices.below(20_000) as u64));
+            database
+                .delete_collection(TENANT, DATABASE, "short")
+                .unwrap();
+            syncing.join().unwrap();
+        });
+        let segments = folder.path().join("segments");
+        let left = std::fs::read_dir(&segments).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "round {round}");
+    }
+}

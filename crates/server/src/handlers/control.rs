@@ -112,6 +112,9 @@ pub(crate) async fn put_job(State(app): State<App>, names: Names, body: JsonBody
         let now = Moment::of_nanoseconds(database.now_nanoseconds());
         let trigger = Trigger::from_text(&body.trigger, now)?;
         let task = body.task.as_deref().unwrap_or(&name);
+        // What the body itself gets wrong has the status of all that bodies get wrong.
+        jobs.check(task, &body.arguments)
+            .map_err(|error| ApiError::unprocessable(error.message()))?;
         jobs.put(JobSpec::new(&name, task, trigger, body.policy)?.telling(body.arguments))?;
         Ok(jobs.job(&name)?)
     };

@@ -331,17 +331,16 @@ pub(crate) fn write_jobs(page: &mut String, jobs: &[JobCounts]) {
     let name = "vermilion_job_last_success_timestamp_seconds";
     line(
         page,
-        format_args!("# HELP {name} When a run of the job last ended well."),
+        format_args!("# HELP {name} When a run of the job last ended well; 0 where none ever did."),
     );
     line(page, format_args!("# TYPE {name} gauge"));
     for one in jobs {
-        if let Some(at) = one.last_success {
-            let seconds = at.0 as f64 / 1e3;
-            line(
-                page,
-                format_args!("{name}{{job=\"{}\"}} {seconds}", one.job),
-            );
-        }
+        // Never is told too: an alarm about what is not there would never go off.
+        let seconds = one.last_success.map_or(0.0, |at| at.0 as f64 / 1e3);
+        line(
+            page,
+            format_args!("{name}{{job=\"{}\"}} {seconds}", one.job),
+        );
     }
 }
 

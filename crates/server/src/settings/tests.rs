@@ -213,3 +213,24 @@ fn the_settings_page_is_up_to_date() {
         "docs/guide/settings.md is old: run `UPDATE_PAGES=1 cargo test -p vermilion-server settings`"
     );
 }
+
+#[test]
+fn sizes_and_times_with_which_nothing_could_work_are_refused() {
+    for (name, text, words) in [
+        ("log_bytes_max", "4", "at least 1024 KiB"),
+        ("body_bytes_max", "40", "at least 1 KiB"),
+        ("memory_bytes", "384", "at least 64 KiB"),
+        ("answer_bytes_max", "1", "at least 64 KiB"),
+        ("read_timeout", "0ms", "at least 10ms"),
+        ("body_timeout", "0s", "at least 10ms"),
+    ] {
+        let mut settings = Settings::default();
+        settings.say(name, text, Source::Flag).expect("known");
+        let values = settings.values().expect("readable");
+        let error = values.validate(false).expect_err(name);
+        assert!(
+            error.message.contains(name) && error.message.contains(words),
+            "{error}"
+        );
+    }
+}

@@ -60,6 +60,20 @@ fn paused_parts_refuse_requests_and_the_control_routes_go_on() {
     let refused = add("b");
     refused.fails(429, "ChromaError", "ctl resume producer");
     assert_eq!(refused.header("retry-after"), Some("1"));
+    let ready = server.get("/readyz");
+    assert_eq!(ready.status, 503);
+    let told = ready.json();
+    assert_eq!(
+        (&told["readable"], &told["writable"]),
+        (&json!(true), &json!(false))
+    );
+    assert!(
+        told["reason"]
+            .as_str()
+            .unwrap()
+            .contains("`producer` is paused")
+    );
+    assert_eq!(server.get("/control/v1/status").json()["writable"], false);
     let got = server.post(&format!("{records}/get"), &json!({}));
     assert_eq!(got.json()["ids"], json!(["a"]));
     server.post("/control/v1/components/producer/resume", &json!({}));
@@ -184,6 +198,47 @@ fn jobs_are_made_changed_paused_and_forgotten() {
 }
 
 #[test]
+fn jobs_are_refused_what_their_trigger_or_task_does_not_know() {
+    let server = TestServer::start();
+    let path = "/control/v1/jobs/mine";
+    let hourly = json!({"type": "interval", "every_ms": 3_600_000});
+    for (task, trigger, arguments, words) in [
+        (
+            "scrub",
+            json!({"type": "cron", "expression": "0 1 * * *", "timezone": "Europe/Berlin"}),
+            json!({}),
+            "time_zone",
+        ),
+        (
+            "backup",
+            hourly.clone(),
+            json!({"dest": "a"}),
+            "destination",
+        ),
+        (
+            "backup",
+            hourly.clone(),
+            json!({"kind": "fulll"}),
+            "incremental",
+        ),
+        (
+            "log_sync",
+            hourly.clone(),
+            json!({"all": true}),
+            "it has none",
+        ),
+    ] {
+        let body = json!({"task": task, "trigger": trigger, "arguments": arguments});
+        let refused = server.send("PUT", path, Some(&body));
+        refused.fails(422, "ChromaError", words);
+    }
+    let other = json!({"task": "backup", "trigger": hourly});
+    let refused = server.send("PUT", "/control/v1/jobs/scrub", Some(&other));
+    refused.fails(400, "InvalidArgumentError", "another name");
+    server.get(path).fails(404, "NotFoundError", "no job");
+}
+
+#[test]
 fn components_are_stopped_started_and_run() {
     let server = TestServer::start();
     let records = server.collection("things");
@@ -253,6 +308,10 @@ fn metrics_tell_every_queue_lag_and_kind_of_work() {
         ),
         (
             "vermilion_job_runs_total{job=\"scrub\",outcome=\"failed\"}",
+            0.0,
+        ),
+        (
+            "vermilion_job_last_success_timestamp_seconds{job=\"scrub\"}",
             0.0,
         ),
         (

@@ -218,6 +218,8 @@ fn a_writer_that_is_too_fast_gets_429_and_when_to_come_back() {
         .expect("the log has an end");
     refused.fails(429, "ChromaError", "are logged and not indexed");
     assert_eq!(refused.header("retry-after"), Some("1"));
+    let statistics = server.database.statistics();
+    assert!(statistics.writes_slowed > 0 && statistics.writes_refused == 1);
     assert_eq!(
         server
             .post(&format!("{other}/add"), &records("o", 1))

@@ -287,3 +287,20 @@ fn damaged_image_in_memory_is_found_or_harmless() {
         bytes[bit / 8] ^= 1 << (bit % 8);
     }
 }
+
+#[test]
+fn an_open_catalogue_needs_no_file_but_its_own_and_its_log() {
+    let (folder, path) = folder_with(&[], None);
+    let names = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|one| one.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    // The first time the file is made, the second time it is found as a crash leaves it.
+    for _ in 0..2 {
+        let catalog = open(&path).unwrap();
+        assert_eq!(names(), ["catalog.sqlite", "catalog.sqlite-wal"]);
+        drop(catalog);
+    }
+}

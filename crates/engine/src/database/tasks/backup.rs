@@ -5,8 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::Inner;
-use crate::backup::BackupKind;
+use super::{Inner, check_names};
+use crate::backup::{BackupKind, check_name};
 use crate::schedule::Run;
 use crate::{Error, Result};
 
@@ -17,25 +17,7 @@ impl Inner {
     /// Backs up to the destination `destination`, in the kind `kind`: `incremental` unless the
     /// arguments say `full`. A dry run tells which backup it would be.
     pub(super) fn make_backup(&self, run: &Run<'_>) -> Result<Value> {
-        let members = run.arguments.as_object().into_iter().flatten();
-        for (name, value) in members {
-            if !matches!(name.as_str(), "destination" | "kind") || !value.is_string() {
-                return Err(Error::invalid(format!(
-                    "The argument `{name}` of a backup is {value}; `destination` and `kind` are \
-                     allowed, both texts."
-                )));
-            }
-        }
-        let name = run.argument("destination").unwrap_or(DESTINATION);
-        let kind = match run.argument("kind") {
-            None | Some("incremental") => BackupKind::Incremental,
-            Some("full") => BackupKind::Full,
-            Some(other) => {
-                return Err(Error::invalid(format!(
-                    "The kind of a backup is `{other}`; `full` and `incremental` are allowed."
-                )));
-            }
-        };
+        let (name, kind) = asked(run.arguments)?;
         if run.dry_run {
             let foreseen = self.foresee_backup(name, kind)?;
             return Ok(json!({
@@ -59,4 +41,33 @@ impl Inner {
             "bytes": made.bytes(),
         }))
     }
+}
+
+/// Whether a job may tell its backups this.
+pub(super) fn check(arguments: &Value) -> Result<()> {
+    asked(arguments).map(|_| ())
+}
+
+/// Destination and kind of the backup that is asked for.
+fn asked(arguments: &Value) -> Result<(&str, BackupKind)> {
+    check_names(arguments, &["destination", "kind"])?;
+    let text = |name: &str| match arguments.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(other) => Err(Error::invalid(format!(
+            "The argument `{name}` of a backup is {other}; it is a text."
+        ))),
+    };
+    let name = text("destination")?.unwrap_or(DESTINATION);
+    check_name(name)?;
+    let kind = match text("kind")? {
+        None | Some("incremental") => BackupKind::Incremental,
+        Some("full") => BackupKind::Full,
+        Some(other) => {
+            return Err(Error::invalid(format!(
+                "The kind of a backup is `{other}`; `full` and `incremental` are allowed."
+            )));
+        }
+    };
+    Ok((name, kind))
 }

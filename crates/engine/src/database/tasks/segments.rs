@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Inner, asked_collection, told};
+use super::{Inner, asked_collection, check_names, collection_in, told};
 use crate::catalog::CollectionRow;
 use crate::control::Component;
 use crate::indexing::{MergeChoice, read_dead};
-use crate::maintenance::{find_orphans, merge_chosen, merge_round};
+use crate::maintenance::{find_orphans, forgive_deletion, merge_chosen, merge_round};
 use crate::model::SegmentId;
 use crate::schedule::Run;
 use crate::{Error, ErrorKind, Result};
@@ -111,7 +111,7 @@ impl Inner {
     /// segments whose searches find too little.
     pub(super) fn rebuild_indexes(&self, run: &Run<'_>) -> Result<Value> {
         let asked = asked_collection(run)?;
-        let all = run.arguments.get("all") == Some(&Value::Bool(true));
+        let all = all_of(run.arguments)?;
         let rows = self.catalog.load()?;
         if let Some(id) = asked
             && !rows.iter().any(|row| row.collection.id == id)
@@ -187,7 +187,10 @@ impl Inner {
             let _inside = self.controls.enter(Component::IndexBuilder)?;
             let _merging = self.merging.lock();
             // A merge is of records that are at hand.
-            live.snapshot(self.config.storage.as_ref())?;
+            match live.snapshot(self.config.storage.as_ref()) {
+                Err(_) if live.is_abandoned() => return Ok(false),
+                loaded => loaded?,
+            };
             merge_chosen(&live, choice, &self.publisher(&go_on), &self.config.limits)?;
         }
         Ok(true)
@@ -224,11 +227,29 @@ impl Inner {
             report.loaded += 1;
             report.idle += u64::from(!collection.was_asked());
             if !run.dry_run && run.go_on() {
-                let released = collection.release(self.config.storage.as_ref())?;
-                report.unloaded += u64::from(released);
+                let released = collection.release(self.config.storage.as_ref());
+                report.unloaded += u64::from(forgive_deletion(released, false)?);
             }
         }
         told(&report)
+    }
+}
+
+/// Whether a job may tell the rebuilding of indexes this.
+pub(super) fn check_rebuild(arguments: &Value) -> Result<()> {
+    check_names(arguments, &["collection", "all"])?;
+    collection_in(arguments)?;
+    all_of(arguments).map(|_| ())
+}
+
+/// Whether all collections are asked for.
+fn all_of(arguments: &Value) -> Result<bool> {
+    match arguments.get("all") {
+        None => Ok(false),
+        Some(Value::Bool(all)) => Ok(*all),
+        Some(other) => Err(Error::invalid(format!(
+            "The argument `all` is {other}; it is true or false."
+        ))),
     }
 }
 

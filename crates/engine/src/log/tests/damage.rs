@@ -21,6 +21,14 @@ fn small_log(batches: u64, close: bool) -> Arc<MemoryStorage> {
     storage
 }
 
+/// What the log itself consists of: without the note of its newest file, of which it is told apart
+/// what that notices.
+fn files_of(storage: &MemoryStorage) -> Vec<(String, Vec<u8>)> {
+    let mut files = storage.files();
+    files.retain(|(path, _)| path != "log/newest");
+    files
+}
+
 /// Opens a log of these files; the batches replayed.
 fn replay_of(files: &[(String, Vec<u8>)]) -> crate::Result<Vec<Arc<RecordBatch>>> {
     let storage = memory();
@@ -51,7 +59,7 @@ fn changed(
 
 #[test]
 fn a_tail_torn_at_any_byte_of_the_last_group_is_cut() {
-    let files = small_log(3, false).files();
+    let files = files_of(&small_log(3, false));
     let bytes = &files[0].1;
     // The last mark and the last frame: with the mark whole or torn, and without it.
     let payload = bytes_of(&batch(2, 2)).len();
@@ -76,7 +84,7 @@ fn a_tail_torn_at_any_byte_of_the_last_group_is_cut() {
 #[test]
 fn any_flipped_bit_is_named_or_harmless() {
     for close in [false, true] {
-        let files = small_log(3, close).files();
+        let files = files_of(&small_log(3, close));
         let expected: Vec<_> = (0..3).map(|tag| batch(tag, 2)).collect();
         let mut named = 0;
         for (path, bytes) in &files {
@@ -102,7 +110,7 @@ fn any_flipped_bit_is_named_or_harmless() {
 #[test]
 fn a_tail_cut_after_a_clean_stop_is_noticed_at_any_length() {
     let storage = small_log(3, true);
-    let files = storage.files();
+    let files = files_of(&storage);
     for length in 0..files.iter().find(|file| file.0 == FILE).unwrap().1.len() {
         let cut = changed(&files, FILE, |bytes| bytes.truncate(length));
         let error = replay_of(&cut).unwrap_err();
@@ -121,8 +129,8 @@ fn a_tail_cut_after_a_clean_stop_is_noticed_at_any_length() {
 #[test]
 fn a_frame_of_another_place_is_no_frame() {
     let storage = small_log(3, false);
-    let files = storage.files();
-    let other = small_log(3, false).files();
+    let files = files_of(&storage);
+    let other = files_of(&small_log(3, false));
     let from = FILE_HEADER_BYTES as usize;
     let moved = changed(&files, FILE, |bytes| {
         bytes.truncate(from);
@@ -151,8 +159,8 @@ fn rotated() -> Vec<(String, Vec<u8>)> {
         log.settle();
     }
     drop(log);
-    assert!(storage.files().len() > 3);
-    storage.files()
+    assert!(files_of(&storage).len() > 3);
+    files_of(&storage)
 }
 
 #[test]
@@ -248,4 +256,48 @@ fn what_was_replayed_after_a_mere_kill_survives_a_power_cut_later() {
         let (_, again) = open(Arc::new(dark.storage), options());
         assert_eq!(again.len(), replayed.len());
     }
+}
+
+#[test]
+fn a_last_file_that_is_lost_after_a_crash_is_noticed() {
+    let files = rotated();
+    let storage = memory();
+    let (log, _) = open(storage.clone(), small_files());
+    for tag in 0..40 {
+        append(&log, collection(0), &batch(tag, 2)).unwrap();
+    }
+    drop(log);
+    let last = &files.last().unwrap().0;
+    assert!(storage.exists(last).unwrap());
+    storage.remove_file(last).unwrap();
+    let applied = BTreeMap::from([(collection(0), SeqId(0))]);
+    let error = open_with(storage.clone(), small_files(), &applied)
+        .err()
+        .unwrap();
+    assert_eq!(error.kind(), ErrorKind::Corrupted);
+    assert!(error.message().contains(last), "{error}");
+    let found = scan(storage.as_ref()).unwrap();
+    assert!(found.damaged[0].message().contains(last));
+    // Without the note, as an older release leaves a folder, nobody can know.
+    storage.remove_file("log/newest").unwrap();
+    open_with(storage, small_files(), &applied).unwrap();
+}
+
+#[test]
+fn a_first_file_that_is_lost_is_told_where_no_segment_holds_its_records() {
+    let storage = memory();
+    for (path, bytes) in &rotated()[1..] {
+        storage.insert(path, bytes.clone()).unwrap();
+    }
+    let found = scan(storage.as_ref()).unwrap();
+    assert!(found.damaged.is_empty());
+    let missing = |applied| found.missing(&[(collection(0), SeqId(applied))].into());
+    let told = missing(0);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].message().contains("follows on 0"), "{}", told[0]);
+    assert!(missing(80).is_empty());
+    assert!(
+        found.missing(&[].into()).is_empty(),
+        "of a deleted collection"
+    );
 }

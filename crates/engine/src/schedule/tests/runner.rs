@@ -150,7 +150,11 @@ fn failure_is_tried_again_after_longer_and_longer_pauses_and_then_given_up() {
     }
     assert_eq!(waits, [(0, 1), (10, 2), (30, 3)]);
     let status = bench.scheduler.status();
-    assert_eq!(status.last_error.as_deref(), Some("bad: no luck"));
+    let error = status.last_error.unwrap();
+    assert!(
+        error.starts_with("bad at 20") && error.ends_with(": no luck"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -359,4 +363,102 @@ fn thread_runs_due_jobs_and_cancelling_ends_a_run_between_its_steps() {
         (run.outcome, run.reason),
         (Outcome::Cancelled, Reason::Manual)
     );
+}
+
+#[test]
+fn failure_is_told_until_the_same_job_does_its_work() {
+    let bench = Bench::new();
+    let broken = Arc::new(AtomicUsize::new(1));
+    let seen = broken.clone();
+    bench.scheduler.register(
+        "fragile",
+        Arc::new(move |_| match seen.load(Ordering::SeqCst) {
+            0 => Ok(json!({})),
+            _ => Err(Error::internal("no luck")),
+        }),
+    );
+    let hourly = || Trigger::interval(seconds(3600)).unwrap();
+    for (job, task) in [("one", "fragile"), ("other", "count")] {
+        let policy = Policy::default();
+        bench
+            .scheduler
+            .schedule(job, task, hourly(), policy)
+            .unwrap();
+    }
+    let run = |job: &str, dry_run| {
+        let request = RunRequest {
+            dry_run,
+            ..RunRequest::default()
+        };
+        bench.scheduler.run(job, request).unwrap();
+        bench.scheduler.status().last_error
+    };
+    assert_eq!(run("one", true), None, "a dry run tries nothing");
+    assert!(run("one", false).is_some());
+    assert!(run("other", false).is_some());
+    broken.store(0, Ordering::SeqCst);
+    assert!(run("one", true).is_some());
+    assert_eq!(run("one", false), None);
+    broken.store(1, Ordering::SeqCst);
+    assert!(run("one", false).is_some());
+    bench.scheduler.unschedule("one").unwrap();
+    assert_eq!(bench.scheduler.status().last_error, None);
+}
+
+#[test]
+fn run_that_the_catalogue_cannot_take_is_in_the_history_and_is_noted_later() {
+    let bench = Bench::new();
+    let policy = Policy::default();
+    bench
+        .scheduler
+        .schedule_interval("often", "count", seconds(60), policy)
+        .unwrap();
+    let run = || {
+        bench
+            .scheduler
+            .run("often", RunRequest::default())
+            .unwrap()
+            .id
+    };
+    let first = run();
+    bench.catalog.refuse_changes(true);
+    let (second, third) = (run(), run());
+    let ids = |limit| -> Vec<u64> {
+        let runs = bench.scheduler.history(Some("often"), limit).unwrap();
+        runs.iter().map(|run| run.id).collect()
+    };
+    assert_eq!(ids(10), [third, second, first]);
+    assert_eq!(ids(1), [third]);
+    let error = bench.scheduler.status().last_error.unwrap();
+    assert!(error.contains("cannot be noted"), "{error}");
+    assert_eq!(bench.catalog.last_job_run().unwrap(), first);
+    bench.catalog.refuse_changes(false);
+    let fourth = run();
+    assert_eq!(bench.catalog.last_job_run().unwrap(), fourth);
+    assert_eq!(ids(10), [fourth, third, second, first]);
+    assert_eq!(bench.scheduler.status().last_error, None);
+    let bench = bench.restart();
+    let runs = bench.scheduler.history(Some("often"), 10).unwrap();
+    assert_eq!(runs.len(), 4);
+}
+
+#[test]
+fn job_that_is_changed_stays_paused_and_a_task_keeps_its_name() {
+    let bench = Bench::new();
+    let put = |job: &str, task: &str, every: u64| {
+        let trigger = Trigger::interval(seconds(every)).unwrap();
+        let spec = JobSpec::new(job, task, trigger, Policy::default()).unwrap();
+        bench.scheduler.put(spec)
+    };
+    put("mine", "count", 60).unwrap();
+    bench.scheduler.pause_job("mine", true).unwrap();
+    put("mine", "count", 120).unwrap();
+    assert!(bench.scheduler.job("mine").unwrap().paused);
+    bench.scheduler.pause_job("mine", false).unwrap();
+    put("mine", "fail", 60).unwrap();
+    assert!(!bench.scheduler.job("mine").unwrap().paused);
+    put("count", "count", 60).unwrap();
+    let other = put("count", "fail", 60);
+    refused(other, ErrorKind::InvalidArgument, "`count` and no other");
+    assert_eq!(bench.scheduler.job("count").unwrap().task, "count");
 }

@@ -1,0 +1,205 @@
+//! Looks at a log without changing it: what its files hold, what is damaged, what is missing.
+//!
+//! What must stay true: it finds whatever would keep a start from opening the log; beside a server, a
+//! file that comes or goes meanwhile is no damage.
+
+use hashbrown::HashMap;
+
+use super::clean_end::{self, CleanEnd};
+use super::format::{FILE_HEADER_BYTES, Flaw, FrameHeader, FrameKind, file_path};
+use super::reader::{Beginning, read_beginning, walk};
+use super::recovery::{
+    OpenedFile, check_first, check_last, check_newest, find_files, not_following,
+};
+use super::{FOLDER, newest, payload};
+use crate::model::{CollectionId, SeqId};
+use crate::storage::Storage;
+use crate::{Error, ErrorKind, Result};
+
+/// What [`scan`] found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The files, oldest first.
+    pub files: Vec<LogFile>,
+    /// What is damaged, with file and offset.
+    pub damaged: Vec<Error>,
+    /// Where the SeqIds of a collection begin, or leave some out.
+    steps: Vec<Step>,
+}
+
+/// A frame that does not follow on the one before it of its collection.
+#[derive(Debug)]
+struct Step {
+    collection: CollectionId,
+    first: SeqId,
+    /// The last SeqId before it in the log; `None` where it is the first.
+    after: Option<SeqId>,
+    path: String,
+    offset: u64,
+}
+
+impl Scan {
+    /// What is missing of the log of collections of which segments hold everything up to `applied`: a
+    /// start would refuse the folder for it.
+    pub fn missing(&self, applied: &HashMap<CollectionId, SeqId>) -> Vec<Error> {
+        let of_step = |step: &Step| {
+            let applied = *applied.get(&step.collection)?;
+            let after = match step.after {
+                None if step.first <= applied.plus(1) => return None,
+                None => applied,
+                Some(after) => after,
+            };
+            let (path, first) = (&step.path, step.first);
+            Some(not_following(
+                path,
+                step.offset,
+                first,
+                step.collection,
+                after,
+            ))
+        };
+        self.steps.iter().filter_map(of_step).collect()
+    }
+}
+
+/// A log file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    /// Its path in the data folder.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Batches in it.
+    pub batches: u64,
+    /// Records in it.
+    pub records: u64,
+    /// The last SeqId in it of each collection.
+    pub highest: HashMap<CollectionId, SeqId>,
+}
+
+/// Checks every frame of the log without changing anything; may run beside a server. A torn tail
+/// of the last file is no damage: the next start cuts it.
+pub fn scan(storage: &dyn Storage) -> Result<Scan> {
+    let mut found = Scan::default();
+    if !storage.exists(FOLDER)? {
+        return Ok(found);
+    }
+    // Read before the files are listed: a server may begin one meanwhile.
+    let noted = newest::noted(storage)?;
+    let candidates = match find_files(storage) {
+        Ok(candidates) => candidates,
+        Err(error) if error.kind() == ErrorKind::Corrupted => {
+            found.damaged.push(error);
+            return Ok(found);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut opened = Vec::with_capacity(candidates.len());
+    for (at, file) in candidates.iter().enumerate() {
+        let last = at + 1 == candidates.len();
+        match read_beginning(storage, file.number) {
+            Ok(Beginning::Good(header, chain)) => opened.push(OpenedFile {
+                header,
+                chain,
+                bytes: file.bytes,
+            }),
+            Ok(Beginning::Bad(_)) if last && file.bytes <= FILE_HEADER_BYTES => {}
+            Ok(Beginning::Bad(detail)) => {
+                let error = Error::corrupted(&file_path(file.number), 0, detail);
+                found.damaged.push(error);
+            }
+            // A server removed it meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let all_read = found.damaged.is_empty();
+    found
+        .damaged
+        .extend(check_newest(noted, &opened).err().filter(|_| all_read));
+    let clean_end = match CleanEnd::read(storage)? {
+        None => None,
+        Some(Ok(clean)) => Some(clean),
+        Some(Err(flaw)) => {
+            let detail = match flaw {
+                Flaw::Damaged(detail) => detail,
+                Flaw::Newer(version) => format!("it has the unknown version {version}"),
+            };
+            let error = Error::corrupted(&clean_end::path(), 0, detail);
+            found.damaged.push(error);
+            None
+        }
+    };
+    if let Some(error) = clean_end.and_then(|clean| check_first(&clean, &opened).err()) {
+        found.damaged.push(error);
+    }
+    let mut last = HashMap::new();
+    for (at, file) in opened.iter().enumerate() {
+        let next = opened.get(at + 1);
+        scan_file(storage, file, next, clean_end, &mut last, &mut found)?;
+    }
+    Ok(found)
+}
+
+fn scan_file(
+    storage: &dyn Storage,
+    file: &OpenedFile,
+    next: Option<&OpenedFile>,
+    clean_end: Option<CleanEnd>,
+    last: &mut HashMap<CollectionId, SeqId>,
+    found: &mut Scan,
+) -> Result<()> {
+    let path = file_path(file.header.number);
+    let mut summary = LogFile {
+        path: path.clone(),
+        bytes: file.bytes,
+        batches: 0,
+        records: 0,
+        highest: HashMap::new(),
+    };
+    let steps = &mut found.steps;
+    let mut each = |frame: &FrameHeader, payload: &[u8]| -> Result<()> {
+        if frame.kind == FrameKind::Batch {
+            payload::decode(payload, frame.count)
+                .map_err(|detail| Error::corrupted(&path, frame.offset, detail))?;
+            summary.batches += 1;
+            summary.records += u64::from(frame.count);
+            summary.highest.insert(frame.collection, frame.last());
+            let after = last.insert(frame.collection, frame.last());
+            if after.is_none_or(|after| frame.first != after.plus(1)) {
+                steps.push(Step {
+                    collection: frame.collection,
+                    first: frame.first,
+                    after,
+                    path: path.clone(),
+                    offset: frame.offset,
+                });
+            }
+        }
+        Ok(())
+    };
+    let end = next
+        .filter(|next| next.header.number == file.header.number + 1)
+        .and_then(|next| next.header.previous);
+    let walked = walk(
+        storage,
+        &file.header,
+        file.chain,
+        file.bytes,
+        end,
+        &mut each,
+    );
+    let walked = match (walked, clean_end) {
+        (Ok(walked), Some(clean)) if next.is_none() => check_last(&clean, file, walked),
+        (Ok(_), _) => Ok(()),
+        (Err(error), _) => Err(error),
+    };
+    match walked {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::Corrupted => found.damaged.push(error),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    found.files.push(summary);
+    Ok(())
+}
