@@ -19,6 +19,9 @@ const DEPTH_MAX: usize = LEVELS_MAX;
 const NODES_MAX: usize = 65_536;
 /// Bytes of a compiled regular expression at most.
 const REGEX_BYTES_MAX: usize = 2 << 20;
+/// What this many bytes, divided by its place among the regular expressions of a filter, leave for each:
+/// thousands of short ones work, and no number of long ones takes all memory.
+const REGEX_BYTES_SHARED: usize = 32 << 20;
 /// Bytes of the text of a regular expression at most: a list of words compiles to little by the
 /// measure above, whatever memory its search takes.
 const REGEX_TEXT_MAX: usize = 128 << 10;
@@ -52,8 +55,10 @@ pub fn parse(metadata: Option<Value>, document: Option<Value>) -> Result<Option<
 /// Parses one clause; `leaf` parses an expression that is not `$and` or `$or`.
 struct Parser {
     clause: &'static str,
-    leaf: fn(&Self, &str, Value) -> Result<Filter, ApiError>,
+    leaf: fn(&mut Self, &str, Value) -> Result<Filter, ApiError>,
     nodes: usize,
+    /// Regular expressions so far.
+    regexes: usize,
 }
 
 impl Parser {
@@ -62,6 +67,7 @@ impl Parser {
             clause: "Invalid where clause",
             leaf: Self::metadata_leaf,
             nodes: 0,
+            regexes: 0,
         }
     }
 
@@ -70,6 +76,7 @@ impl Parser {
             clause: "Invalid where document clause",
             leaf: Self::document_leaf,
             nodes: 0,
+            regexes: 0,
         }
     }
 
@@ -136,7 +143,7 @@ impl Parser {
     }
 
     /// `{operator: string}` over documents.
-    fn document_leaf(&self, operator: &str, operand: Value) -> Result<Filter, ApiError> {
+    fn document_leaf(&mut self, operator: &str, operand: Value) -> Result<Filter, ApiError> {
         if !matches!(
             operator,
             "$contains" | "$not_contains" | "$regex" | "$not_regex"
@@ -150,14 +157,20 @@ impl Parser {
         let test = match operator {
             "$contains" => DocumentTest::Contains(text),
             "$not_contains" => DocumentTest::NotContains(text),
-            "$regex" => DocumentTest::Regex(compile(&text)?),
-            _ => DocumentTest::NotRegex(compile(&text)?),
+            "$regex" => DocumentTest::Regex(self.compile(&text)?),
+            _ => DocumentTest::NotRegex(self.compile(&text)?),
         };
         Ok(Filter::Document(test))
     }
 
+    fn compile(&mut self, pattern: &str) -> Result<Box<regex::Regex>, ApiError> {
+        self.regexes += 1;
+        let bytes_max = REGEX_BYTES_MAX.min(REGEX_BYTES_SHARED / self.regexes);
+        compile(pattern, bytes_max)
+    }
+
     /// `{key: scalar}` or `{key: {operator: operand}}`.
-    fn metadata_leaf(&self, key: &str, value: Value) -> Result<Filter, ApiError> {
+    fn metadata_leaf(&mut self, key: &str, value: Value) -> Result<Filter, ApiError> {
         if key.starts_with('$') {
             let allowed = "$and, $or and keys of metadata are";
             return Err(self.unknown(key, allowed));
@@ -308,7 +321,7 @@ fn clipped(text: &str) -> String {
     }
 }
 
-fn compile(pattern: &str) -> Result<Box<regex::Regex>, ApiError> {
+fn compile(pattern: &str, bytes_max: usize) -> Result<Box<regex::Regex>, ApiError> {
     if pattern.len() > REGEX_TEXT_MAX {
         return Err(ApiError::invalid(format!(
             "Regex is too large: it has {} bytes; at most {REGEX_TEXT_MAX} are allowed",
@@ -316,8 +329,8 @@ fn compile(pattern: &str) -> Result<Box<regex::Regex>, ApiError> {
         )));
     }
     RegexBuilder::new(pattern)
-        .size_limit(REGEX_BYTES_MAX)
-        .dfa_size_limit(REGEX_BYTES_MAX)
+        .size_limit(bytes_max)
+        .dfa_size_limit(bytes_max)
         .nest_limit(REGEX_DEPTH_MAX)
         .build()
         .map(Box::new)
@@ -326,8 +339,12 @@ fn compile(pattern: &str) -> Result<Box<regex::Regex>, ApiError> {
                 // The misspelling is part of the wording that clients know.
                 ApiError::invalid(format!("Regex syntax errror: {text}"))
             }
+            _ if bytes_max == REGEX_BYTES_MAX => ApiError::invalid(format!(
+                "Regex is too large: it compiles to more than {bytes_max} bytes"
+            )),
             _ => ApiError::invalid(format!(
-                "Regex is too large: it compiles to more than {REGEX_BYTES_MAX} bytes"
+                "Regex is too large: it compiles to more than {bytes_max} bytes, what is left for it \
+                 behind the others of this filter; ask for fewer at a time"
             )),
         })
 }

@@ -328,3 +328,22 @@ fn patterns_of_many_words_are_refused_by_their_length() {
         error.message
     );
 }
+
+#[test]
+fn regular_expressions_of_a_filter_share_what_they_may_take() {
+    let any = |count: usize, pattern: &str| {
+        let members: Vec<Value> = (0..count)
+            .map(|member| json!({"$regex": format!("{pattern}{member}")}))
+            .collect();
+        parse(None, Some(json!({"$or": members})))
+    };
+    assert!(any(2000, "short").is_ok());
+    assert!(any(10, r"\w{30}").is_ok());
+    let error = any(400, r"\w{30}").unwrap_err();
+    assert_eq!(error.status, 400);
+    assert!(
+        error.message.contains("ask for fewer at a time"),
+        "{}",
+        error.message
+    );
+}
