@@ -258,8 +258,25 @@ pub(crate) fn everything_acknowledged() -> Consistency {
     }
 }
 
-/// The records of the collection called `name` as the engine answers them.
+/// The records of the collection called `name` as the engine answers them; nobody writes to it.
 pub(crate) fn read_all(
+    database: &Database,
+    name: &str,
+) -> vermilion_engine::Result<ModelCollection> {
+    let read = read_beside_writers(database, name)?;
+    let count = with_scope(database, name, |scope| {
+        database.count_seeing(scope, everything_acknowledged())
+    })?;
+    assert_eq!(
+        count,
+        read.records.len() as u64,
+        "count and get disagree in {name}"
+    );
+    Ok(read)
+}
+
+/// The same where others may write meanwhile.
+pub(crate) fn read_beside_writers(
     database: &Database,
     name: &str,
 ) -> vermilion_engine::Result<ModelCollection> {
@@ -269,14 +286,6 @@ pub(crate) fn read_all(
         ..GetRequest::default()
     };
     let got = with_scope(database, name, |scope| database.get(scope, &request))?;
-    let count = with_scope(database, name, |scope| {
-        database.count_seeing(scope, everything_acknowledged())
-    })?;
-    assert_eq!(
-        count,
-        got.ids.len() as u64,
-        "count and get disagree in {name}"
-    );
     let (vectors, documents) = (got.embeddings.unwrap_or_default(), got.documents);
     let (uris, metadatas) = (
         got.uris.expect("asked for"),
