@@ -67,9 +67,10 @@ pub(crate) enum Command {
     #[command(
         after_help = "A record has an id and an embedding, and may have a document, metadata and a uri.\n\
             JSONL: {\"id\": \"a\", \"embedding\": [0.1, 0.2], \"document\": \"text\", \"metadata\": {\"k\": 1}, \"uri\": \"u\"}\n\
-            (also base64 of little-endian f32 in `embedding`, or of f16 in `embedding_f16`; .jsonl.zst is read too).\n\
+            (also base64 of little-endian f32 in `embedding`, or of f16 in `embedding_f16`; .json, .ndjson and .jsonl.zst are read too).\n\
             Parquet: columns id, embedding (list of floats), document, metadata (JSON text), uri.\n\
-            CSV: the same columns, vectors as JSON lists; other columns are metadata under their names.\n\
+            CSV: the same columns, vectors as JSON lists.\n\
+            Whatever else a line or a row has is metadata under its name.\n\
             With --embed, records without a vector get that of their document by the model all-MiniLM-L6-v2.\n\n\
             Examples:\n  \
             vermilion import records.jsonl --collection my --path ./data\n  \
