@@ -66,7 +66,7 @@ use vermilion_engine::model::CollectionId;
 
 pub use assess::{AsOf, Assessment, NearTraining, Part};
 pub use decide::{Decided, Decisions, ForAll, Labels, Promote};
-pub use drift::AskedDrift;
+pub use drift::{ALPHA_MAX, ALPHA_MIN, AskedDrift};
 pub use expiry::Retention;
 pub use export::{Exported, Format, Sink};
 pub use issues::{AskedConfusion, AskedIssues, PAGE_MAX as ISSUES_PAGE_MAX, TYPES as ISSUE_TYPES};
@@ -77,8 +77,8 @@ pub use recommend::{Asked, Recommendations};
 pub use refusal::{Refusal, Result};
 pub use report::ReportFormat;
 pub use retrain::{
-    Claim, Completion, Failure, Fire, Heartbeat, Listed, NewTrigger, NewWebhook, RetrainingState,
-    Which,
+    Claim, Completion, Failure, Fire, Heartbeat, Listed, NewTrigger, NewWebhook,
+    PAGE_MAX as LISTED_PAGE_MAX, RetrainingState, Which,
 };
 pub use spaces::{Place, Space, SpaceSummary};
 pub use status::Switch;

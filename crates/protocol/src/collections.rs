@@ -13,7 +13,7 @@ use crate::json::{self, null_as_default};
 use crate::records::CollectionMetadata;
 use crate::{ApiError, names};
 
-/// Bytes of the resource name of a tenant at most.
+/// Characters of the resource name of a tenant at most.
 const RESOURCE_NAME_MAX: usize = 512;
 
 #[derive(Deserialize)]
@@ -36,13 +36,14 @@ pub fn decode_tenant_update(body: &[u8]) -> Result<String, ApiError> {
     }
     let name = json::decode::<Body>(body)?.resource_name;
     let is_usable = |one: char| !matches!(one, ':' | '/') && !one.is_control();
-    if (1..=RESOURCE_NAME_MAX).contains(&name.len()) && name.chars().all(is_usable) {
+    let length = name.chars().count();
+    if (1..=RESOURCE_NAME_MAX).contains(&length) && name.chars().all(is_usable) {
         return Ok(name);
     }
     Err(ApiError::validation(
         "resource_name",
         format_args!(
-            "from 1 to {RESOURCE_NAME_MAX} bytes without `:`, `/` and control characters are allowed"
+            "from 1 to {RESOURCE_NAME_MAX} characters without `:`, `/` and control characters are allowed"
         ),
     ))
 }

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use axum::body::Bytes;
 use serde_json::{Map, Value, json};
 use vermilion_curation::fields::Context;
-use vermilion_curation::{Format as ExportFormat, ISSUE_TYPES, ISSUES_PAGE_MAX};
+use vermilion_curation::{
+    ALPHA_MAX, ALPHA_MIN, Format as ExportFormat, ISSUE_TYPES, ISSUES_PAGE_MAX, LISTED_PAGE_MAX,
+};
 use vermilion_protocol::arrow;
 
 use crate::access::Need;
@@ -156,13 +158,16 @@ fn parameters(route: &Route) -> Vec<Value> {
             "format" if route.path.ends_with("/export") => one_of(ExportFormat::NAMES),
             "format" => one_of(&["json", "md", "html"]),
             "assess" | "all" => json!({"type": "boolean"}),
-            "alpha" => json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
+            "alpha" => json!({"type": "number", "minimum": ALPHA_MIN, "maximum": ALPHA_MAX}),
             "threshold" => json!({"type": "number", "minimum": 0, "maximum": 2}),
             "limit" if route.operation == "job_history" => {
                 json!({"type": "integer", "minimum": 0, "maximum": RUNS_MAX})
             }
-            "limit" if route.path.ends_with("/issues") => {
+            "limit" | "ids_limit" if route.path.ends_with("/issues") => {
                 json!({"type": "integer", "minimum": 0, "maximum": ISSUES_PAGE_MAX})
+            }
+            "limit" if route.path.starts_with("/curation/") => {
+                json!({"type": "integer", "minimum": 0, "maximum": LISTED_PAGE_MAX})
             }
             _ => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
         };

@@ -10,9 +10,9 @@ use crate::{Refusal, Result};
 /// Chance at which production is called moved, unless said otherwise.
 const ALPHA: f64 = 0.05;
 /// The least chance and the most that may be asked: as in a trigger.
-const ALPHA_MIN: f64 = 0.002;
+pub const ALPHA_MIN: f64 = 0.002;
 /// See [`ALPHA_MIN`].
-const ALPHA_MAX: f64 = 0.5;
+pub const ALPHA_MAX: f64 = 0.5;
 /// Lengths of a bucket that are chosen by themselves: 5 minutes to a day.
 const LENGTHS: [f64; 7] = [300.0, 900.0, 3600.0, 10_800.0, 21_600.0, 43_200.0, 86_400.0];
 /// See [`LENGTHS`].

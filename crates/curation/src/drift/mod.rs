@@ -16,5 +16,5 @@ mod ask;
 mod shares;
 mod side;
 
-pub use ask::AskedDrift;
+pub use ask::{ALPHA_MAX, ALPHA_MIN, AskedDrift};
 pub(crate) use side::Side;

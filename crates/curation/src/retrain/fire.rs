@@ -26,7 +26,7 @@ const EXPIRES_MAX: f64 = 30.0 * 86_400.0;
 /// Entries of a page, unless more or fewer are asked for.
 const PAGE: u32 = 100;
 /// Entries of a page at most.
-pub(crate) const PAGE_MAX: u32 = 1000;
+pub const PAGE_MAX: u32 = 1000;
 
 /// What somebody who begins a retraining says.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -42,8 +42,8 @@ mod tests;
 use serde::Deserialize;
 
 pub(crate) use book::Book;
-pub use fire::{Fire, Which};
-pub(crate) use fire::{PAGE_MAX, page};
+pub(crate) use fire::page;
+pub use fire::{Fire, PAGE_MAX, Which};
 pub(crate) use judge::TRIGGERS;
 pub use run::State as RetrainingState;
 pub use trigger::{NewTrigger, NewWebhook};
