@@ -25,6 +25,10 @@ CSV, PARQUET = ".csv", ".parquet"
 #: The names of all, for messages.
 NAMES = ".parquet, .jsonl, .ndjson, .json, .jsonl.zst and .csv"
 
+#: What records have, in files and in tables, also in the plural.
+MEMBERS = ("id", "embedding", "document", "metadata", "uri")
+_PLURALS = {f"{name}s": name for name in MEMBERS}
+
 _HALVES = "embedding_f16"
 #: What numbers and truth values of JSON begin with, after spaces.
 _BEGINNINGS = frozenset("-0123456789tf \t\r\n")
@@ -32,6 +36,11 @@ _BEGINNINGS = frozenset("-0123456789tf \t\r\n")
 
 class Wrong(ValueError):
     """What is wrong with a line; whoever reads the file knows which."""
+
+
+def member_named(name: Any) -> Any:
+    """The one of :data:`MEMBERS` that a name in the singular or the plural stands for; otherwise the name."""
+    return _PLURALS.get(name, name)
 
 
 def records(path: str) -> Iterator[dict[str, Any]] | None:
@@ -171,11 +180,12 @@ def _of_cells(columns: list[str], cells: list[str]) -> dict[str, Any]:
     for name, cell in zip(columns, cells):
         if not cell:
             continue
-        if name in ("embedding", "embeddings"):
+        member = member_named(name)
+        if member == "embedding":
             record[name] = _json(cell, list, "an embedding that is no list of numbers")
-        elif name in ("metadata", "metadatas"):
+        elif member == "metadata":
             record[name] = _json(cell, dict, "metadata that is no JSON object")
-        elif name in ("id", "ids", "document", "documents", "uri", "uris"):
+        elif member in MEMBERS:
             record[name] = cell
         else:
             record[name] = _value(cell)

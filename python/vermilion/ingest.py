@@ -19,14 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vermilion import files
 from vermilion.errors import ChromaError, FileThereError, InvalidArgumentError
+from vermilion.files import MEMBERS, member_named
 from vermilion.records import encode
 
 if TYPE_CHECKING:
     from vermilion.collection import Collection
 
-#: The columns that records have, in tables and in lines.
-NAMES = ("id", "embedding", "document", "metadata", "uri")
-_PLURALS = {f"{name}s": name for name in NAMES}
 _EVERY_SECONDS = 0.2
 _NEVER_MISSING = frozenset({str, int, bool, list, dict})
 
@@ -332,13 +330,9 @@ def _take(named: Iterator[Any], rows: int) -> list[str]:
     return taken
 
 
-def _singular(name: Any) -> str:
-    return _PLURALS.get(name, name)
-
-
 def _of_columns(columns: dict[str, Any], size: int, ids: Any) -> Iterator[Batch]:
     """Columns by name; those that have another name than ours are metadata under it."""
-    named = {_singular(name): column for name, column in columns.items()}
+    named = {member_named(name): column for name, column in columns.items()}
     if ids is not None:
         named["id"] = ids if hasattr(ids, "__len__") else list(ids)
     rows = _length(named)
@@ -370,7 +364,7 @@ def _plain(column: Any) -> Any:
 def _batch(columns: dict[str, Any], rows: int) -> Batch:
     """A batch of columns of plain values; whatever is no value at all becomes None."""
     metadata = columns.get("metadata")
-    others = {name: column for name, column in columns.items() if name not in NAMES}
+    others = {name: column for name, column in columns.items() if name not in MEMBERS}
     metadatas: list[dict[str, Any] | None] | None = None
     if metadata is not None or others:
         given = metadata if metadata is not None else [None] * rows
@@ -430,26 +424,30 @@ def _of_records(source: Iterable[Any], size: int, ids: Any) -> Iterator[Batch]:
     remaining, start = iter(source), 0
     while part := list(itertools.islice(remaining, size)):
         with _counted_from(start):
-            columns = _columns_of(part)
-            if named is not None:
-                columns["id"] = _take(named, len(part))
-            _length(columns)
-            batch = _batch(columns, len(part))
+            batch = _named(_columns_of(part), named, len(part))
         yield batch
         start += len(part)
+
+
+def _named(columns: dict[str, Any], ids: Iterator[str] | None, rows: int) -> Batch:
+    """The records in columns, under the next of ``ids`` where there are some."""
+    if ids is not None:
+        columns["id"] = _take(ids, rows)
+    _length(columns)
+    return _batch(columns, rows)
 
 
 def _columns_of(part: list[Any]) -> dict[str, list[Any]]:
     """Records in columns; one that no record has a value in is left out where vectors are to be made."""
     for row, one in enumerate(part):
         if not isinstance(one, dict):
-            raise _at(row, f"A record is a dictionary with {', '.join(NAMES)}; got a {type(one).__name__}")
+            raise _at(row, f"A record is a dictionary with {', '.join(MEMBERS)}; got a {type(one).__name__}")
     # Most records have the same members: those of all, in the order in which they come.
-    names = dict.fromkeys(_singular(name) for one in part for name in one)
+    names = dict.fromkeys(member_named(name) for one in part for name in one)
     columns: dict[str, list[Any]] = {name: [None] * len(part) for name in names}
     for row, one in enumerate(part):
         for name, value in one.items():
-            columns[_singular(name)][row] = value
+            columns[member_named(name)][row] = value
     if all(one is None for one in columns.get("embedding", ())):
         columns.pop("embedding", None)
     for name in ("id", "embedding"):
@@ -473,13 +471,10 @@ def _of_arrow(source: Any, size: int, ids: Any, begun: int = 0) -> Iterator[Batc
             with _counted_from(begun):
                 columns = {}
                 for name, column in zip(part.schema.names, part.columns):
-                    name = _singular(name)
+                    name = member_named(name)
                     is_vector = name == "embedding"
                     columns[name] = _vectors(arrow, column) if is_vector else column.to_pylist()
-                if named is not None:
-                    columns["id"] = _take(named, len(part))
-                _length(columns)
-                batch = _batch(columns, len(part))
+                batch = _named(columns, named, len(part))
             yield batch
             begun += len(part)
 
@@ -613,9 +608,9 @@ def _table_of(part: dict[str, Any]) -> Any:
 def to_pandas(collection: Collection, batch_size: int = 10_000, where: Any = None) -> Any:
     """See :meth:`vermilion.Collection.to_pandas`."""
     pandas = _needed("pandas", "DataFrames of pandas", "pandas")
-    columns: dict[str, list[Any]] = {name: [] for name in NAMES}
+    columns: dict[str, list[Any]] = {name: [] for name in MEMBERS}
     for part in pages(collection, batch_size, where):
-        for name in NAMES:
+        for name in MEMBERS:
             columns[name].extend(part[f"{name}s"])
     return pandas.DataFrame(columns)
 

@@ -1,10 +1,13 @@
 """Servers for the tests of the official Python client: the real binary on a free port."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import uuid
 from pathlib import Path
 
@@ -45,6 +48,17 @@ class Server:
     def client(self, **more):
         settings = Settings(anonymized_telemetry=False)
         return chromadb.HttpClient(host=self.host, port=self.port, settings=settings, **more)
+
+    def ask(self, method, path, body=None):
+        """The status of an answer to JSON, and its text."""
+        data = None if body is None else json.dumps(body).encode()
+        url = f"http://{self.host}:{self.port}{path}"
+        request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
     def stop(self, sign=signal.SIGTERM):
         if self.process.poll() is None:

@@ -4,8 +4,6 @@ import base64
 import hashlib
 import json
 import struct
-import urllib.error
-import urllib.request
 
 import pytest
 
@@ -14,14 +12,8 @@ from conftest import Server
 
 def ask(server, method, path, body=None):
     """The status and the JSON that a route of curation answers."""
-    data = None if body is None else json.dumps(body).encode()
-    url = f"http://{server.host}:{server.port}/curation/v1/{path}"
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+    status, text = server.ask(method, f"/curation/v1/{path}", body)
+    return status, json.loads(text)
 
 
 def batch(name, **more):

@@ -3,8 +3,6 @@
 import base64
 import json
 import time
-import urllib.error
-import urllib.request
 
 import numpy as np
 
@@ -18,15 +16,8 @@ PRODUCTION = 6000
 
 
 def ask(server, method, path, body=None):
-    """The status of an answer, and its text."""
-    data = None if body is None else json.dumps(body).encode()
-    url = f"http://{server.host}:{server.port}/curation/v1/{path}"
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+    """The status of an answer of a route of curation, and its text."""
+    return server.ask(method, f"/curation/v1/{path}", body)
 
 
 def told(server, method, path, body=None):

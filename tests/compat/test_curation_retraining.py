@@ -5,7 +5,6 @@ import hmac
 import json
 import threading
 import time
-import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -18,15 +17,8 @@ SECRET = "a secret of sixteen bytes or more"
 
 def ask(server, method, path, body=None):
     """The status and the JSON that a route of curation answers."""
-    data = None if body is None else json.dumps(body).encode()
-    url = path if path.startswith("/") else f"/curation/v1/{path}"
-    url = f"http://{server.host}:{server.port}{url}"
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+    status, text = server.ask(method, path if path.startswith("/") else f"/curation/v1/{path}", body)
+    return status, json.loads(text)
 
 
 class Webhook:

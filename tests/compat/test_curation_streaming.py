@@ -3,7 +3,6 @@
 import json
 import random
 import urllib.parse
-import urllib.request
 
 import pytest
 
@@ -14,11 +13,9 @@ DIMENSION = 12
 
 
 def ask(server, method, path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    url = f"http://{server.host}:{server.port}/curation/v1/{path}"
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
-    with urllib.request.urlopen(request) as answer:
-        return json.loads(answer.read())
+    status, text = server.ask(method, f"/curation/v1/{path}", body)
+    assert status < 300, (status, text)
+    return json.loads(text)
 
 
 class Stream:

@@ -12,7 +12,7 @@ use super::ask::{Against, AskedDrift, Question};
 use super::shares;
 use super::side::Side;
 use crate::accuracy::Correctness;
-use crate::assess::{AsOf, InStep, being_read};
+use crate::assess::{AsOf, InStep, being_read, no_dataset};
 use crate::desk::{Desk, Names, Row, State, most_frequent};
 use crate::fields::Context;
 use crate::spaces::Place;
@@ -351,9 +351,7 @@ fn known_dataset(state: &State, against: &Against) -> Result<()> {
     if state.has_dataset(name) {
         return Ok(());
     }
-    let message = format!("There is no dataset `{name}`.");
-    Err(Refusal::new(404, "dataset_not_found", message)
-        .field("reference")
+    Err(no_dataset(name, "reference")
         .hint("a context, a dataset, `previous`, or a stretch of production such as A..B"))
 }
 

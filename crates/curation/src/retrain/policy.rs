@@ -7,6 +7,7 @@
 use serde_json::{Map, Value as Json, json};
 use vermilion_engine::schedule::{Moment, Trigger as Schedule};
 
+use crate::drift::{ALPHA_MAX, ALPHA_MIN};
 use crate::{Refusal, Result};
 
 /// How deep conditions may be nested, and how many there may be.
@@ -159,7 +160,7 @@ impl Policy {
             "performance" => Self::Performance(members.performance()?),
             "time" => Self::Time(members.schedule()?),
             _ => Self::Drift(Drift {
-                alpha: members.number("alpha", Some(0.01), (0.002, 0.5))?,
+                alpha: members.number("alpha", Some(0.01), (ALPHA_MIN, ALPHA_MAX))?,
                 windows: members.whole("windows", Some(1), 1, 100)?,
                 window_seconds: members.number(
                     "window_seconds",

@@ -105,8 +105,8 @@ const TASKS: &[(&str, When, TaskFunction, Check)] = &[
 pub(super) fn bring(inner: &Arc<Inner>, jobs: &Scheduler) -> Result<()> {
     for (name, when, function, check) in TASKS {
         let (with, function) = (inner.clone(), *function);
-        jobs.register(name, Arc::new(move |run| function(&with, run)));
-        jobs.check_arguments(name, *check);
+        let task = Arc::new(move |run: &Run<'_>| function(&with, run));
+        jobs.register_checked(name, task, *check);
         if *name == BACKUP && inner.config.backups.is_none() {
             jobs.withdraw(name);
             continue;

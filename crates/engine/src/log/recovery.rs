@@ -43,6 +43,18 @@ pub(super) struct OpenedFile {
     pub(super) bytes: u64,
 }
 
+impl OpenedFile {
+    /// See [`walk`].
+    pub(super) fn walk(
+        &self,
+        storage: &dyn Storage,
+        end: Option<(u64, u32)>,
+        each: &mut dyn FnMut(&FrameHeader, &[u8]) -> Result<()>,
+    ) -> Result<WalkEnd> {
+        walk(storage, &self.header, self.chain, self.bytes, end, each)
+    }
+}
+
 /// A whole frame that opening the log found, with records that no segment holds. Its batch is
 /// decoded only when it is asked for.
 pub struct Logged<'a> {
@@ -323,14 +335,7 @@ impl Replayer<'_> {
             }
             Ok(())
         };
-        let walked = walk(
-            storage,
-            &file.header,
-            file.chain,
-            file.bytes,
-            end,
-            &mut each,
-        )?;
+        let walked = file.walk(storage, end, &mut each)?;
         let live = LiveFile {
             header: file.header,
             chain: file.chain,

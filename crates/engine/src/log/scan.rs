@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::clean_end::{self, CleanEnd};
 use super::format::{FILE_HEADER_BYTES, Flaw, FrameHeader, FrameKind, file_path};
-use super::reader::{Beginning, read_beginning, walk};
+use super::reader::{Beginning, read_beginning};
 use super::recovery::{
     OpenedFile, check_first, check_last, check_newest, find_files, not_following,
 };
@@ -181,15 +181,7 @@ fn scan_file(
     let end = next
         .filter(|next| next.header.number == file.header.number + 1)
         .and_then(|next| next.header.previous);
-    let walked = walk(
-        storage,
-        &file.header,
-        file.chain,
-        file.bytes,
-        end,
-        &mut each,
-    );
-    let walked = match (walked, clean_end) {
+    let walked = match (file.walk(storage, end, &mut each), clean_end) {
         (Ok(walked), Some(clean)) if next.is_none() => check_last(&clean, file, walked),
         (Ok(_), _) => Ok(()),
         (Err(error), _) => Err(error),

@@ -38,9 +38,8 @@ pub(super) struct Shared {
     pub(super) catalog: Arc<Catalog>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) pace: Pace,
-    pub(super) tasks: RwLock<HashMap<String, Task>>,
-    /// What looks over the arguments of a task's jobs, by task.
-    pub(super) checks: RwLock<HashMap<String, Check>>,
+    /// By name, each with what looks over the arguments of its jobs.
+    pub(super) tasks: RwLock<HashMap<String, (Task, Check)>>,
     pub(super) order: Mutex<()>,
     pub(super) state: Mutex<State>,
     /// Told when a job, a run or a switch changes.
@@ -234,6 +233,7 @@ impl Shared {
 
     fn run_task(&self, begun: &Begun) -> RunRecord {
         let task = self.tasks.read().get(&begun.start.task).cloned();
+        let task = task.map(|(task, _)| task);
         let result = match task {
             None => Err(self.no_task(&begun.start.task)),
             Some(task) => {
@@ -355,8 +355,8 @@ impl Shared {
 
     /// Fails where a job may not tell the task this.
     pub(super) fn check(&self, task: &str, arguments: &Value) -> Result<()> {
-        match self.checks.read().get(task) {
-            Some(check) => check(arguments),
+        match self.tasks.read().get(task) {
+            Some((_, check)) => check(arguments),
             None => Ok(()),
         }
     }

@@ -85,7 +85,6 @@ impl Scheduler {
             clock,
             pace,
             tasks: RwLock::default(),
-            checks: RwLock::default(),
             order: Mutex::new(()),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -99,12 +98,15 @@ impl Scheduler {
 
     /// Makes a task known under a name that jobs can use.
     pub fn register(&self, name: &str, task: Task) {
-        self.shared.tasks.write().insert(name.to_owned(), task);
+        self.register_checked(name, task, |_| Ok(()));
     }
 
-    /// Has `check` look over what jobs are to tell `task`.
-    pub fn check_arguments(&self, task: &str, check: Check) {
-        self.shared.checks.write().insert(task.to_owned(), check);
+    /// The same of a task for which `check` looks over what jobs are to tell it.
+    pub fn register_checked(&self, name: &str, task: Task, check: Check) {
+        self.shared
+            .tasks
+            .write()
+            .insert(name.to_owned(), (task, check));
     }
 
     /// Fails where a job may not tell `task` this.

@@ -3,6 +3,8 @@
 //! What must stay true: rows are pushed in order, and so ascend in each list; a block takes
 //! [`build_bytes`] of memory, however large the segment is.
 
+use std::mem::take;
+
 use super::dictionary::Dictionary;
 use super::layout::{Block, ListsAt, bitmap_bytes, directory, head};
 use super::letters::{Distinct, TRIGRAMS};
@@ -111,9 +113,8 @@ impl<'a> TextWriter<'a> {
         if rows == 0 {
             return Ok(());
         }
-        let trigrams = self.trigrams.lists(TRIGRAMS, rows, |has| !has.is_empty());
-        let words = std::mem::take(&mut self.dictionary);
-        let word_lists = self.words.lists(words.len(), rows, |_| true);
+        let trigrams = take(&mut self.trigrams).lists(TRIGRAMS, rows, |has| !has.is_empty());
+        let (words, pairs) = (take(&mut self.dictionary), take(&mut self.words));
         if self.file.is_none() {
             let mut file = FileSink::create(self.storage, self.folder, TEXT_FILE)?;
             file.put(&head())?;
@@ -132,7 +133,7 @@ impl<'a> TextWriter<'a> {
             block.words = words.len() as u32;
             block.lines_at = put(file, words.lines())?;
             block.ends_at = put(file, bytemuck::cast_slice(words.ends()))?;
-            block.word_lists = word_lists.write(file)?;
+            block.word_lists = pairs.lists(words.len(), rows, |_| true).write(file)?;
         }
         self.blocks.push(block);
         self.first_row = self.next_row;
@@ -158,11 +159,9 @@ impl Pairs {
         }
     }
 
-    /// The rows of those of `count` numbers whose rows are `kept`, of `rows` rows; there are no pairs
-    /// then.
-    fn lists(&mut self, count: usize, rows: u32, kept: impl Fn(&[u32]) -> bool) -> Lists {
-        let pairs = std::mem::take(self);
-        let (starts, postings) = pairs.by_number(count);
+    /// The rows of those of `count` numbers whose rows are `kept`, of `rows` rows.
+    fn lists(self, count: usize, rows: u32, kept: impl Fn(&[u32]) -> bool) -> Lists {
+        let (starts, postings) = self.by_number(count);
         let mut lists = Lists::new(rows);
         for (number, pair) in (0..).zip(starts.windows(2)) {
             let having = &postings[pair[0] as usize..pair[1] as usize];

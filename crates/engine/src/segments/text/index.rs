@@ -74,9 +74,9 @@ impl TextIndex {
                 file: &self.file,
                 block,
                 batches: batches.max(1),
-                budget_ns: 0,
+                budget: Budget(0),
             };
-            reader.budget_ns = reader.documents_ns(words) / BUDGET_PART;
+            reader.budget = Budget(reader.documents_ns(words) / BUDGET_PART);
             reader.narrow(query, words)?;
         }
         *among = narrowed;
@@ -94,8 +94,20 @@ struct BlockReader<'a> {
     block: &'a Block,
     /// About how many batches hold its documents.
     batches: u64,
-    /// What may be spent on reading.
-    budget_ns: u64,
+    /// What may be spent on reading lists of trigrams.
+    budget: Budget,
+}
+
+/// Nanoseconds that may be spent.
+struct Budget(u64);
+
+impl Budget {
+    /// Whether so much may be spent; it is then.
+    fn spend(&mut self, ns: u64) -> bool {
+        let left = self.0.checked_sub(ns);
+        self.0 = left.unwrap_or(0);
+        left.is_some()
+    }
 }
 
 impl<'a> BlockReader<'a> {
@@ -103,13 +115,6 @@ impl<'a> BlockReader<'a> {
     fn documents_ns(&self, words: &[u64]) -> u64 {
         let rows: u32 = words.iter().map(|word| word.count_ones()).sum();
         u64::from(rows).min(self.batches) * BATCH_NS
-    }
-
-    /// Whether so much may be spent; it is then.
-    fn spend(&mut self, ns: u64) -> bool {
-        let left = self.budget_ns.checked_sub(ns);
-        self.budget_ns = left.unwrap_or(0);
-        left.is_some()
     }
 
     /// Takes from `words`, a bit for each row of the block, those that do not pass `query`.
@@ -146,7 +151,7 @@ impl<'a> BlockReader<'a> {
         let part = trigrams.len().div_ceil(TRIGRAMS_MAX).max(1);
         let trigrams = trigrams.iter().step_by(part);
         let lookups_ns = trigrams.len() as u64 * LOOKUP_NS;
-        if self.documents_ns(words) <= lookups_ns || !self.spend(lookups_ns) {
+        if self.documents_ns(words) <= lookups_ns || !self.budget.spend(lookups_ns) {
             return Ok(());
         }
         let directory = typed::<u32>(
@@ -165,7 +170,7 @@ impl<'a> BlockReader<'a> {
         lists.sort_unstable_by_key(|list| list.0.len());
         for list in lists {
             let list_ns = self.list_ns(list);
-            if self.documents_ns(words) <= list_ns || !self.spend(list_ns) {
+            if self.documents_ns(words) <= list_ns || !self.budget.spend(list_ns) {
                 break;
             }
             self.intersect(list, words)?;
@@ -179,14 +184,8 @@ impl<'a> BlockReader<'a> {
         let block = self.block;
         let ends = typed::<u32>(self.file, block.ends_at, block.words.into())?;
         let lines_bytes = ends.last().map_or(0, |&last| u64::from(last) + 1);
-        let documents_ns = self.documents_ns(words);
-        let mut budget_ns = documents_ns / WORDS_BUDGET_PART;
-        let mut spend = |ns: u64| {
-            let left = budget_ns.checked_sub(ns);
-            budget_ns = left.unwrap_or(0);
-            left.is_some()
-        };
-        if ends.is_empty() || !spend(part.scan_ns(lines_bytes)) || !part.is_sound() {
+        let mut budget = Budget(self.documents_ns(words) / WORDS_BUDGET_PART);
+        if ends.is_empty() || !budget.spend(part.scan_ns(lines_bytes)) || !part.is_sound() {
             return Ok(());
         }
         let lines = typed::<u8>(self.file, block.lines_at, lines_bytes)?;
@@ -200,7 +199,7 @@ impl<'a> BlockReader<'a> {
                 return Err(self.misfit());
             };
             let list = self.list(block.word_lists, number)?;
-            if !spend(WORD_NS + self.list_ns(list)) {
+            if !budget.spend(WORD_NS + self.list_ns(list)) {
                 return Ok(());
             }
             self.unite(list, &mut having)?;
