@@ -49,6 +49,33 @@ impl Clock for SystemClock {
     }
 }
 
+/// A clock whose wall time is always that of its making.
+#[derive(Debug)]
+pub(crate) struct StillClock {
+    wall_nanoseconds: u64,
+    running: Arc<SystemClock>,
+}
+
+impl StillClock {
+    /// A clock that stands where `clock` is.
+    pub(crate) fn at(clock: &dyn Clock) -> Arc<Self> {
+        Arc::new(Self {
+            wall_nanoseconds: clock.wall_nanoseconds(),
+            running: SystemClock::new(),
+        })
+    }
+}
+
+impl Clock for StillClock {
+    fn wall_nanoseconds(&self) -> u64 {
+        self.wall_nanoseconds
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.running.monotonic()
+    }
+}
+
 /// A clock that moves only when it is told to.
 #[derive(Debug, Default)]
 pub struct ManualClock {

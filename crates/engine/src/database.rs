@@ -23,6 +23,8 @@ mod records;
 mod restores;
 mod status;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub use memory::MappedMemory;

@@ -288,6 +288,8 @@ impl Source<'_> {
     /// One moment: see the head of this file for the order.
     fn capture(&self, previous: Option<&BackupManifest>) -> (Result<Moment>, LogCut) {
         let _changes = self.changes.lock();
+        // What is sealed between the two looks is in neither, unless the log keeps it meanwhile.
+        let _kept = self.log.cut();
         let catalog = self.catalog.export();
         let time = self.clock.wall_nanoseconds();
         let cut = self.log.cut();

@@ -14,7 +14,7 @@ use super::tables::{Place, Table};
 use super::{CollectionRow, Manifest};
 use crate::Error;
 use crate::model::{
-    Collection, CollectionId, CollectionUpdate, DatabaseInfo, NewCollection, SeqId,
+    Collection, CollectionId, CollectionUpdate, DatabaseInfo, NewCollection, Schema, SeqId,
 };
 
 /// A row of table `collection`, as it is stored.
@@ -41,6 +41,11 @@ impl Stored {
             manifest_version: row.get::<_, i64>(7)? as u64,
             applied: SeqId(row.get::<_, i64>(8)? as u64),
         })
+    }
+
+    /// Its schema.
+    pub(super) fn schema(&self) -> Result<Schema> {
+        from_json(&self.schema, self.id, "schema")
     }
 
     /// The row of a collection.
@@ -174,7 +179,6 @@ impl Catalog {
             Some(metadata) => Some(Some(to_json(metadata)?)),
             None => None,
         };
-        let schema = schema.as_ref().map(to_json).transpose()?;
         self.write(|changes| {
             let (place, mut stored) =
                 Stored::find(changes.connection, id)?.ok_or_else(|| gone(id))?;
@@ -185,7 +189,11 @@ impl Catalog {
                 stored.name.clone_from(name);
             }
             stored.metadata = metadata.unwrap_or(stored.metadata);
-            stored.schema = schema.unwrap_or(stored.schema);
+            if let Some(mut schema) = schema.clone() {
+                // A seal may have brought keys since the schema was read that the change is made of.
+                schema.add_discovered(&stored.schema()?);
+                stored.schema = to_json(&schema)?;
+            }
             changes.update(place, &stored.values())
         })
     }

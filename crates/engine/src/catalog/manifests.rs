@@ -22,7 +22,6 @@ impl Catalog {
             dimension,
             schema,
         } = commit;
-        let schema = schema.as_ref().map(to_json).transpose()?;
         self.write(|changes| {
             let found = Stored::find(changes.connection, *collection)?;
             let (place, mut stored) = found.ok_or_else(|| gone(*collection))?;
@@ -39,7 +38,12 @@ impl Catalog {
             stored.manifest_version = manifest.version;
             stored.applied = manifest.applied;
             stored.dimension = dimension.or(stored.dimension);
-            stored.schema = schema.unwrap_or(stored.schema);
+            if let Some(sealed) = schema {
+                // Settings may have changed since the seal began; it only brings keys.
+                let mut schema = stored.schema()?;
+                schema.add_discovered(sealed);
+                stored.schema = to_json(&schema)?;
+            }
             changes.update(place, &stored.values())
         })
     }

@@ -269,6 +269,12 @@ impl Catalog {
         })
     }
 
+    /// Whether a sync of its file has failed: what the last transaction was to change may be there at the
+    /// next start, though the transaction failed.
+    pub fn is_uncertain(&self) -> bool {
+        self.state.lock().refusal.is_some()
+    }
+
     /// Bytes of the catalogue, and how many of them hold nothing.
     pub fn size(&self) -> crate::Result<CatalogSize> {
         self.read(|connection| {
@@ -289,6 +295,13 @@ impl Catalog {
         let set =
             |connection: &Connection| Ok(connection.pragma_update(None, "query_only", refuse)?);
         self.look(set).expect("a pragma needs no disk");
+    }
+
+    /// Behaves as after a sync of its file that failed.
+    #[cfg(test)]
+    pub(crate) fn lose_sync(&self) {
+        let cause = Error::new(ErrorKind::Closed, "a sync failed");
+        self.state.lock().refusal = Some(cause);
     }
 
     fn read_only(&self) -> Error {

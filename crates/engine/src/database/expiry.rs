@@ -14,7 +14,7 @@ use crate::expiry::{ExpiryReport, Past, ended, has_ends, lasting, life, unwritte
 use crate::indexing::LiveCollection;
 use crate::model::{Operation, RecordBatch, Schema, SeqId};
 use crate::query::{self, Snapshot};
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Records that one batch deletes.
 const BATCH_RECORDS: usize = 1000;
@@ -90,10 +90,20 @@ impl Inner {
                 gone.push(id.to_owned());
             }
         }
-        if !gone.is_empty() {
-            self.delete_expired(collection, &gone, snapshot.visible)?;
+        if gone.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        match self.delete_expired(collection, &gone, snapshot.visible)? {
+            Some(_) => Ok(()),
+            None => Err(Error::new(
+                ErrorKind::Busy,
+                format!(
+                    "Record `{}` is past its time, and cannot be deleted before what was written \
+                     earlier is indexed. Write it again once indexing, if it is paused, goes on.",
+                    gone[0]
+                ),
+            )),
+        }
     }
 
     /// A round of expiry; ends early, between its steps, where `go_on` says no.

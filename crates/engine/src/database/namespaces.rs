@@ -26,8 +26,7 @@ impl Database {
         all.iter()
             .for_each(|collection| collection.mark_deleted(true));
         if let Err(error) = inner.catalog.reset() {
-            all.iter()
-                .for_each(|collection| collection.mark_deleted(false));
+            inner.undo_deletion(&all);
             return Err(error);
         }
         if let Ok(new) = inner.catalog.export() {
@@ -91,9 +90,7 @@ impl Database {
             .iter()
             .for_each(|collection| collection.mark_deleted(true));
         if let Err(error) = inner.catalog.delete_database(tenant, name) {
-            inside
-                .iter()
-                .for_each(|collection| collection.mark_deleted(false));
+            inner.undo_deletion(&inside);
             return Err(error);
         }
         inner.note(|| Change::DatabaseDeleted {
@@ -229,8 +226,9 @@ impl Database {
             info.schema = schema;
         }
         live.set_info(info.clone());
-        collections.insert(live);
+        collections.insert(live.clone());
         drop(collections);
+        live.set_schema(&info.schema);
         inner.note(|| Change::Collection(Box::new(info)));
         Ok(())
     }
@@ -251,7 +249,7 @@ impl Database {
         };
         live.mark_deleted(true);
         if let Err(error) = inner.catalog.delete_collection(live.id) {
-            live.mark_deleted(false);
+            inner.undo_deletion(&[live]);
             return Err(error);
         }
         inner.note(|| Change::CollectionDeleted(live.id));
@@ -290,6 +288,15 @@ impl Inner {
             info.tenant == tenant && info.database == database
         });
         inside.cloned().collect()
+    }
+
+    /// Lets collections be written again that the catalogue would not delete. Where it may have, as the next
+    /// start will tell, nothing more is acknowledged that would go with them.
+    fn undo_deletion(&self, stay: &[Arc<LiveCollection>]) {
+        if !self.catalog.is_uncertain() {
+            let stay = stay.iter();
+            stay.for_each(|collection| collection.mark_deleted(false));
+        }
     }
 
     /// Takes deleted collections out of sight and gives their space back. What cannot be removed

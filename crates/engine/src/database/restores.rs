@@ -9,7 +9,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Database, Inner, closing};
+use crate::asker::Answers;
 use crate::backup::{BackupNumber, OneCollection, RestoreReport, Target, restore_one};
+use crate::clock::StillClock;
 use crate::config::Config;
 use crate::model::{
     CollectionId, CollectionScope, CollectionUpdate, Consistency, Fetched, GetRequest, Include,
@@ -22,8 +24,10 @@ use crate::{Error, ErrorKind, Result};
 pub(super) const BUILT_IN: &str = "restoring";
 /// What the name of a collection ends with until it has every record.
 const UNFINISHED: &str = ".restoring";
-/// Records that are copied at once.
+/// Records that are copied at once, and the bytes that they may take where they are more than one.
 const BATCH_RECORDS: u32 = 1000;
+/// See [`BATCH_RECORDS`].
+const BATCH_BYTES: u64 = 64 << 20;
 /// Bytes of memory for records of the backup that are in no segment yet.
 const MEMORY_BYTES: usize = 64 << 20;
 
@@ -111,6 +115,8 @@ impl Database {
         report: RestoreReport,
     ) -> Result<CollectionRestored> {
         let mut config = Config::at(path)?;
+        // Records that end while they are copied would move those behind them to places already read.
+        config.clock = StillClock::at(self.inner.config.clock.as_ref());
         config.upkeep.background = false;
         config.upkeep.memory_bytes = MEMORY_BYTES;
         let built = Database::open(config)?;
@@ -192,8 +198,21 @@ impl Database {
             consistency: Consistency::everything(),
             ..GetRequest::default()
         };
+        let answers = Answers::new(BATCH_BYTES);
         loop {
-            let batch = as_insertion(built.get(from, &request)?);
+            let rows = request.limit.unwrap_or(1);
+            let fetched = if rows == 1 {
+                built.get(from, &request)?
+            } else {
+                match answers.asker().serve(|| built.get(from, &request)) {
+                    Err(error) if error.kind() == ErrorKind::InvalidArgument => {
+                        request.limit = Some(rows / 2);
+                        continue;
+                    }
+                    fetched => fetched?,
+                }
+            };
+            let batch = as_insertion(fetched);
             if batch.is_empty() {
                 return Ok(request.offset.into());
             }

@@ -43,12 +43,21 @@ enum Place {
     Chunk(usize, u32),
 }
 
-/// A record as it is after the operations of the batch so far.
-enum NewRow {
-    /// Row `row` of the batch as it came, first inserted by it.
-    FromBatch { row: usize },
-    /// A record that a batch row was merged into.
-    Merged(Box<MergedRow>),
+/// A record as it is after the operations of the batch so far: what it begins with, and the rows of
+/// the batch that were merged into that, in order. Nothing of it is copied before its chunk is built,
+/// since small changes may name many large records.
+struct NewRow {
+    base: Base,
+    merged: Vec<usize>,
+}
+
+/// What a new row begins with.
+#[derive(Clone, Copy)]
+enum Base {
+    /// The row of the batch that inserts it.
+    Batch(usize),
+    /// The record as it stood before the batch.
+    Old(Place),
 }
 
 struct MergedRow {
@@ -60,6 +69,9 @@ struct MergedRow {
     uri: Option<String>,
     metadata: Vec<(String, Value)>,
 }
+
+/// Bytes of text after which the next row begins another chunk: a column holds under 4 GiB.
+pub(super) const CHUNK_TEXT_BYTES: usize = 64 << 20;
 
 /// What a batch does, worked out before anything changes.
 #[derive(Default)]
@@ -106,12 +118,12 @@ impl WorkingSet {
             let chunk = Chunk::new(batch.clone(), positions.clone(), positions);
             self.push_chunk(chunk)?;
         } else {
-            let plan = self.plan(batch, seqs)?;
-            let chunk = build_chunk(batch, seqs, &plan.rows);
+            let plan = self.plan(batch)?;
+            let chunks = self.build_chunks(batch, seqs, &plan.rows)?;
             for place in plan.dead {
                 self.kill(place);
             }
-            if let Some(chunk) = chunk {
+            for chunk in chunks {
                 self.push_chunk(chunk)?;
             }
         }
@@ -148,11 +160,10 @@ impl WorkingSet {
         Ok(true)
     }
 
-    fn plan<'a>(&self, batch: &'a RecordBatch, seqs: SeqRange) -> Result<Plan<'a>> {
+    fn plan<'a>(&self, batch: &'a RecordBatch) -> Result<Plan<'a>> {
         let mut plan = Plan::default();
         for row in 0..batch.len() {
             let (id, operation) = (batch.ids.get(row), batch.operations[row]);
-            let seq = seqs.first.0 + row as u64;
             let (place, earlier) = match plan.touched.get(id) {
                 Some(earlier) => (None, *earlier),
                 None => (self.find(id)?, None),
@@ -168,24 +179,23 @@ impl WorkingSet {
                 }
                 Operation::Add | Operation::Upsert if !exists => {
                     plan.touched.insert(id, Some(plan.rows.len()));
-                    plan.rows.push(Some(NewRow::FromBatch { row }));
+                    plan.rows.push(Some(NewRow {
+                        base: Base::Batch(row),
+                        merged: Vec::new(),
+                    }));
                 }
                 Operation::Update | Operation::Upsert if exists => {
-                    let old = match (earlier, place) {
-                        (Some(at), _) => plan.rows[at]
-                            .take()
-                            .map(|old| old.into_merged(batch, seqs.first.0))
-                            .expect("a touched id points at a row that stands"),
-                        (None, Some(place)) => self.read(place)?,
-                        (None, None) => unreachable!("the record exists"),
-                    };
-                    let merged = NewRow::Merged(Box::new(old.merge(batch, row, seq)));
                     if let Some(at) = earlier {
-                        plan.rows[at] = Some(merged);
-                    } else {
-                        plan.dead.extend(place);
+                        let new = plan.rows[at].as_mut();
+                        let new = new.expect("a touched id points at a row that stands");
+                        new.merged.push(row);
+                    } else if let Some(place) = place {
+                        plan.dead.push(place);
                         plan.touched.insert(id, Some(plan.rows.len()));
-                        plan.rows.push(Some(merged));
+                        plan.rows.push(Some(NewRow {
+                            base: Base::Old(place),
+                            merged: vec![row],
+                        }));
                     }
                 }
                 // An addition of what exists, or an update of what does not.
@@ -245,6 +255,52 @@ impl WorkingSet {
         })
     }
 
+    /// The chunks of new rows, in their order.
+    fn build_chunks(
+        &self,
+        batch: &RecordBatch,
+        seqs: SeqRange,
+        rows: &[Option<NewRow>],
+    ) -> Result<Vec<Chunk>> {
+        let mut chunks = Vec::new();
+        let (mut builder, mut text_bytes) = (ChunkBuilder::default(), 0);
+        let mut rows = rows.iter().flatten().peekable();
+        while let Some(new) = rows.next() {
+            let row = self.whole(batch, seqs, new)?;
+            text_bytes += row.text_bytes();
+            row.push_to(&mut builder);
+            if text_bytes >= CHUNK_TEXT_BYTES || rows.peek().is_none() {
+                chunks.push(std::mem::take(&mut builder).finish());
+                text_bytes = 0;
+            }
+        }
+        Ok(chunks)
+    }
+
+    /// A new row with everything that its record has.
+    fn whole(&self, batch: &RecordBatch, seqs: SeqRange, new: &NewRow) -> Result<MergedRow> {
+        let mut row = match new.base {
+            Base::Old(place) => self.read(place)?,
+            Base::Batch(row) => {
+                let birth = seqs.first.0 + row as u64;
+                let blank = MergedRow {
+                    id: batch.ids.get(row).to_owned(),
+                    birth,
+                    seq: birth,
+                    vector: Vec::new(),
+                    document: None,
+                    uri: None,
+                    metadata: Vec::new(),
+                };
+                blank.merge(batch, row, birth)
+            }
+        };
+        for &from in &new.merged {
+            row = row.merge(batch, from, seqs.first.0 + from as u64);
+        }
+        Ok(row)
+    }
+
     fn kill(&mut self, place: Place) {
         let was_alive = match place {
             Place::Segment(at, row) => Arc::make_mut(&mut self.segments[at].1.dead).insert(row),
@@ -275,28 +331,27 @@ impl WorkingSet {
     }
 }
 
-impl NewRow {
-    fn into_merged(self, batch: &RecordBatch, first_seq: u64) -> MergedRow {
-        match self {
-            Self::Merged(merged) => *merged,
-            Self::FromBatch { row } => {
-                let seq = first_seq + row as u64;
-                let blank = MergedRow {
-                    id: batch.ids.get(row).to_owned(),
-                    birth: seq,
-                    seq,
-                    vector: Vec::new(),
-                    document: None,
-                    uri: None,
-                    metadata: Vec::new(),
-                };
-                blank.merge(batch, row, seq)
-            }
-        }
-    }
-}
-
 impl MergedRow {
+    /// Bytes of its columns of text.
+    fn text_bytes(&self) -> usize {
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        self.id.len() + optional(&self.document) + optional(&self.uri)
+    }
+
+    fn push_to(&self, builder: &mut ChunkBuilder) {
+        let cells = self.metadata.iter();
+        let cells: Vec<_> = cells.map(|(key, value)| (key.as_str(), value)).collect();
+        builder.push(RowParts {
+            id: &self.id,
+            birth: self.birth,
+            seq: self.seq,
+            vector: &self.vector,
+            document: self.document.as_deref(),
+            uri: self.uri.as_deref(),
+            metadata: &cells,
+        });
+    }
+
     /// Takes over what `row` of `batch` gives; a null metadata value deletes its key.
     fn merge(mut self, batch: &RecordBatch, row: usize, seq: u64) -> Self {
         self.seq = seq;
@@ -317,53 +372,6 @@ impl MergedRow {
         }
         self
     }
-}
-
-fn build_chunk(batch: &RecordBatch, seqs: SeqRange, rows: &[Option<NewRow>]) -> Option<Chunk> {
-    let mut builder = ChunkBuilder::default();
-    let mut any = false;
-    for new in rows.iter().flatten() {
-        any = true;
-        match new {
-            NewRow::FromBatch { row } => {
-                let cells: Vec<_> = batch
-                    .metadata
-                    .row(*row)
-                    .filter(|(_, value)| **value != Value::Null)
-                    .collect();
-                let seq = seqs.first.0 + *row as u64;
-                builder.push(RowParts {
-                    id: batch.ids.get(*row),
-                    birth: seq,
-                    seq,
-                    vector: batch
-                        .embeddings
-                        .get(*row)
-                        .expect("an insertion has a vector"),
-                    document: batch.documents.get(*row),
-                    uri: batch.uris.get(*row),
-                    metadata: &cells,
-                });
-            }
-            NewRow::Merged(merged) => {
-                let cells: Vec<_> = merged
-                    .metadata
-                    .iter()
-                    .map(|(key, value)| (key.as_str(), value))
-                    .collect();
-                builder.push(RowParts {
-                    id: &merged.id,
-                    birth: merged.birth,
-                    seq: merged.seq,
-                    vector: &merged.vector,
-                    document: merged.document.as_deref(),
-                    uri: merged.uri.as_deref(),
-                    metadata: &cells,
-                });
-            }
-        }
-    }
-    any.then(|| builder.finish())
 }
 
 fn has_null(metadata: &MetadataColumn, row: usize) -> bool {

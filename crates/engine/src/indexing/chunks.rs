@@ -13,14 +13,17 @@ use crate::segments::{Chunk, HashedId, Source};
 
 /// Chunks of one size class that are joined into one of the next.
 const JOIN_FAN_OUT: usize = 8;
-/// Chunks of so many rows are joined no further: copying them would cost more than it saves.
+/// Chunks of so many rows, or of so many bytes, are joined no further: copying them would cost more
+/// than it saves.
 const JOIN_ROWS_MAX: u32 = 512;
+/// See [`JOIN_ROWS_MAX`].
+const JOIN_BYTES_MAX: usize = 8 << 20;
 
 /// See the file's comment.
 #[derive(Default)]
 pub(crate) struct Chunks {
     parts: Vec<Part>,
-    /// For each chunk a number of its own; they ascend.
+    /// For each chunk a number of its own; they ascend from that of the oldest, and wrap.
     numbers: Vec<u32>,
     next_number: u32,
     places: HashTable<LivePlace>,
@@ -162,7 +165,9 @@ impl Chunks {
                 .iter()
                 .rev()
                 .take_while(|part| {
-                    part.source.rows() < JOIN_ROWS_MAX && size_class(part.source.rows()) <= class
+                    part.source.rows() < JOIN_ROWS_MAX
+                        && size_class(part.source.rows()) <= class
+                        && part.source.heap_bytes() < JOIN_BYTES_MAX
                 })
                 .count();
             if alike < JOIN_FAN_OUT {
@@ -184,7 +189,9 @@ impl Chunks {
     }
 
     fn position(&self, number: u32) -> Option<usize> {
-        self.numbers.binary_search(&number).ok()
+        let oldest = *self.numbers.first()?;
+        let age = |number: &u32| number.wrapping_sub(oldest);
+        self.numbers.binary_search_by_key(&age(&number), age).ok()
     }
 
     /// Forgets where the live rows of some chunks are.
@@ -211,4 +218,52 @@ impl Chunks {
 /// 0 for 1 to 7 rows, 1 for 8 to 63, and so on.
 fn size_class(rows: u32) -> u32 {
     rows.max(1).ilog2() / 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segments::{ChunkBuilder, RowParts};
+
+    fn chunk(id: &str, document: &str) -> Chunk {
+        let mut builder = ChunkBuilder::default();
+        builder.push(RowParts {
+            id,
+            birth: 1,
+            seq: 1,
+            vector: &[1.0],
+            document: Some(document),
+            uri: None,
+            metadata: &[],
+        });
+        builder.finish()
+    }
+
+    #[test]
+    fn records_are_found_when_the_numbers_of_chunks_wrap() {
+        let mut chunks = Chunks {
+            next_number: u32::MAX - 2,
+            ..Chunks::default()
+        };
+        let ids: Vec<String> = (0..6).map(|number| format!("r{number}")).collect();
+        for id in &ids {
+            chunks.push(chunk(id, "")).unwrap();
+        }
+        assert_eq!(chunks.next_number, 3);
+        let found = ids.iter().map(|id| chunks.find(HashedId::new(id)));
+        let expected: Vec<_> = (0..6).map(|at| Some((at, 0))).collect();
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn chunks_of_many_bytes_are_not_joined() {
+        let large = "x".repeat(JOIN_BYTES_MAX);
+        for (document, parts) in [("small", 1), (&large, JOIN_FAN_OUT)] {
+            let mut chunks = Chunks::default();
+            for number in 0..JOIN_FAN_OUT {
+                chunks.push(chunk(&number.to_string(), document)).unwrap();
+            }
+            assert_eq!((chunks.parts().len(), chunks.rows()), (parts, JOIN_FAN_OUT));
+        }
+    }
 }

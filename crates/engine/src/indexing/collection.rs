@@ -192,17 +192,23 @@ impl LiveCollection {
         self.info.read().clone()
     }
 
-    /// Changes what clients are told; the caller has committed it. Keys that records brought
-    /// meanwhile stay known.
+    /// Changes what clients are told; the caller has committed it, and changes the schema next.
     pub(crate) fn set_info(&self, info: Collection) {
+        *self.info.write() = Arc::new(info);
+    }
+
+    /// Changes the schema to that of [`Self::set_info`]. Keys that records brought meanwhile stay known.
+    /// Waits for an apply that is under way.
+    pub(crate) fn set_schema(&self, schema: &Schema) {
+        // Whoever is loading the records may have read the information of before.
+        let _published = self.published.lock();
         if let Some(loaded) = self.loaded.get() {
             let mut working = loaded.working.lock();
-            let mut schema = info.schema.clone();
+            let mut schema = schema.clone();
             schema.add_discovered(&working.schema);
             working.schema = Arc::new(schema);
             loaded.snapshot.store(Arc::new(working.snapshot()));
         }
-        *self.info.write() = Arc::new(info);
     }
 
     /// The records as they are now.
@@ -447,6 +453,12 @@ impl LiveCollection {
         self.failure
             .get()
             .map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// Whether a panic may have left a batch half applied: what is in memory is not to be kept then.
+    pub(super) fn is_broken(&self) -> bool {
+        let failure = self.failure.get();
+        failure.is_some_and(|error| error.kind() == ErrorKind::Internal)
     }
 
     /// The same, but that of a collection which was deleted meanwhile nothing is damaged: it is not

@@ -83,6 +83,9 @@ impl LiveCollection {
         costly: CostlyIndexes,
     ) -> Result<bool> {
         let _sealing = self.sealing.lock();
+        if self.is_broken() {
+            return Ok(false);
+        }
         let frozen = {
             let mut working = loaded.working.lock();
             working.chunks.freeze();

@@ -1,8 +1,9 @@
 //! Removes files that no collection names any more.
 //!
 //! What must stay true: the catalogue is asked after it has forgotten a segment, so that files that
-//! a fork shares stay until the last that names them is gone; a failure leaves files for the sweep
-//! of the next start, and is no error.
+//! a fork shares stay until the last that names them is gone. Where the catalogue itself does not
+//! know what it holds, everything stays: a commit that failed here may come true at the next start.
+//! A failure leaves files for the sweep of that start, and is no error.
 
 use hashbrown::HashSet;
 
@@ -21,7 +22,7 @@ pub(crate) fn remove_segment(
 ) {
     let folder = Segment::folder(home, id);
     let removed = catalog.is_named(home, id).and_then(|is_named| {
-        if is_named {
+        if is_named || catalog.is_uncertain() {
             Ok(())
         } else {
             storage.remove_dir(&folder)
@@ -38,6 +39,9 @@ pub(crate) fn remove_collection(
     collection: CollectionId,
     segments: &[SegmentRow],
 ) {
+    if catalog.is_uncertain() {
+        return;
+    }
     let folder = folder_of(collection);
     told(&folder, clear(storage, catalog, collection));
     let mut homes = HashSet::new();

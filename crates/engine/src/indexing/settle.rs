@@ -7,6 +7,7 @@
 //! without the lock that writers and seals wait for; the queue forgets what is applied, and
 //! nothing else.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -121,9 +122,10 @@ impl LiveCollection {
     ) -> Result<usize> {
         self.check_failure()?;
         let mut working = loaded.working.lock();
-        let applied = batches
-            .iter()
-            .try_for_each(|(seqs, batch)| working.apply(batch, *seqs));
+        let applied = unpanicked(|| {
+            let mut batches = batches.iter();
+            batches.try_for_each(|(seqs, batch)| working.apply(batch, *seqs))
+        });
         // Before readers see them, so that nobody who does finds them counted as waiting.
         let done = applied.map(|()| self.queue.lock().applied(working.applied));
         self.publish_snapshot(loaded, &working);
@@ -156,7 +158,7 @@ impl LiveCollection {
         }
         let applied = self.load(storage).and_then(|loaded| {
             let mut working = loaded.working.lock();
-            let result = working.apply(batch, seqs);
+            let result = unpanicked(|| working.apply(batch, seqs));
             self.publish_snapshot(loaded, &working);
             result.map(|()| working.dimension)
         });
@@ -261,6 +263,16 @@ impl LiveCollection {
         self.queue.lock().clear();
         self.watchers.fail(error);
     }
+}
+
+/// Applies what was logged; a panic in it is an error, after which nothing is known of what it was at.
+/// It must not keep the database from opening, where the same batch is applied again.
+pub(super) fn unpanicked(apply: impl FnOnce() -> Result<()>) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(apply)).unwrap_or_else(|_| {
+        Err(Error::internal(
+            "a batch could not be applied: see the panic in the log of the server, and report it",
+        ))
+    })
 }
 
 /// The error of a read that must see what is not visible in time.

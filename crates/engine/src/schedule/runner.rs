@@ -377,6 +377,22 @@ impl State {
         self.last_run
     }
 
+    /// Takes in how the runs of a job before the start ended, newest first: when one last did its
+    /// work, and the newest of those that failed since.
+    pub(super) fn take_history(&mut self, runs: impl Iterator<Item = RunRecord>) {
+        for run in runs.filter(|run| !run.dry_run) {
+            if run.outcome == Outcome::Succeeded {
+                let counts = self.counts.entry(run.job).or_default();
+                counts.last_success = Some(run.finished);
+                return;
+            }
+            if run.outcome == Outcome::Failed && !self.failures.contains_key(&run.job) {
+                self.failures
+                    .insert(run.job, (run.finished, run.message.unwrap_or_default()));
+            }
+        }
+    }
+
     /// Takes in a run that has ended: it is counted, and waits to be noted.
     fn take_in(&mut self, run: RunRecord, with_times: bool) {
         self.counts.entry(run.job.clone()).or_default().add(&run);

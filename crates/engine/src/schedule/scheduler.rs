@@ -5,12 +5,11 @@
 //! is taken before the state. Every thread has a name and is joined by [`Scheduler::stop`]. What
 //! goes on in those threads is in `runner`.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, RwLock};
 use serde::Serialize;
 use serde_json::Value;
@@ -19,7 +18,7 @@ use super::plan::{Planned, Times, no_job};
 use super::runner::{RUNS_KEPT, Shared, State};
 use super::store::{job_of, job_row, run_of};
 use super::task::{Check, Pace, Task};
-use super::{JobCounts, JobSpec, JobStatus, Moment, Outcome, Policy, RunRecord, Trigger};
+use super::{JobCounts, JobSpec, JobStatus, Moment, Policy, RunRecord, Trigger};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::{Error, ErrorKind, Result};
@@ -60,8 +59,6 @@ pub struct SchedulerStatus {
 pub struct Scheduler {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// When a run of each job last ended well, as the history told it when it was first asked for.
-    successes: OnceLock<HashMap<String, Moment>>,
 }
 
 impl Scheduler {
@@ -75,6 +72,13 @@ impl Scheduler {
             match job_of(&row) {
                 Ok((spec, times)) => {
                     state.planner.restore(spec, times);
+                    let runs = catalog.job_runs(Some(&row.name), RUNS_KEPT);
+                    let runs = runs.unwrap_or_else(|error| {
+                        let job = &row.name;
+                        tracing::warn!(job, %error, "how its last runs ended cannot be read");
+                        Vec::new()
+                    });
+                    state.take_history(runs.iter().filter_map(|run| run_of(run).ok()));
                 }
                 // The row stays as it is: the release that wrote it can run it.
                 Err(error) => tracing::warn!(job = row.name, %error, "a job is passed over"),
@@ -92,7 +96,6 @@ impl Scheduler {
         Ok(Self {
             shared: Arc::new(shared),
             thread: Mutex::new(None),
-            successes: OnceLock::new(),
         })
     }
 
@@ -144,6 +147,7 @@ impl Scheduler {
             .is_some_and(|known| known.spec.built_in)
         {
             state.planner.remove(name);
+            state.failures.remove(name);
         }
     }
 
@@ -412,16 +416,12 @@ impl Scheduler {
 
     /// How the runs of each job ended since the start, by name.
     pub fn counts(&self) -> Vec<JobCounts> {
-        let before = self
-            .successes
-            .get_or_init(|| successes(&self.shared.catalog));
         let state = self.shared.state.lock();
         let of = |job: &Planned| {
             let name = &job.spec.name;
             let known = state.counts.get(name).cloned().unwrap_or_default();
             JobCounts {
                 job: name.clone(),
-                last_success: known.last_success.or_else(|| before.get(name).copied()),
                 ..known
             }
         };
@@ -462,24 +462,6 @@ impl Drop for Scheduler {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// When a run of each job last ended well, as far as the history reaches.
-fn successes(catalog: &Catalog) -> HashMap<String, Moment> {
-    let read = || -> Result<HashMap<String, Moment>> {
-        let mut found = HashMap::new();
-        for job in catalog.jobs()? {
-            let rows = catalog.job_runs(Some(&job.name), RUNS_KEPT)?;
-            let runs = rows.iter().filter_map(|row| run_of(row).ok());
-            let mut well = runs.filter(|run| run.outcome == Outcome::Succeeded && !run.dry_run);
-            found.extend(well.next().map(|run| (job.name, run.finished)));
-        }
-        Ok(found)
-    };
-    read().unwrap_or_else(|error| {
-        tracing::warn!(%error, "when jobs last ended well cannot be read");
-        HashMap::new()
-    })
 }
 
 /// A panic was reported by the thread itself.

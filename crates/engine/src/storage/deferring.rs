@@ -1,5 +1,5 @@
-//! A storage that can put off the removal of folders, so that a backup copies the files of
-//! segments that were merged away or deleted meanwhile.
+//! A storage that can put off the removal of folders of segments, so that a backup copies the files
+//! of segments that were merged away or deleted meanwhile. Other folders go at once.
 //!
 //! What must stay true: while nobody holds, every call does what the storage below does; a removal
 //! that was put off is made up for by the last holder, or by the sweep of the next start.
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::{Entry, Storage, StorageFile};
 use crate::Result;
 
-/// A storage around another, whose folders stay while somebody holds them.
+/// A storage around another, whose folders of segments stay while somebody holds them.
 pub(crate) struct DeferringStorage {
     inner: Arc<dyn Storage>,
     state: Mutex<State>,
@@ -38,7 +38,7 @@ impl DeferringStorage {
         })
     }
 
-    /// Lets every folder that is there now stay while the hold lives.
+    /// Lets every folder of segments that is there now stay while the hold lives.
     pub(crate) fn hold(self: &Arc<Self>) -> FolderHold {
         self.state.lock().holders += 1;
         FolderHold {
@@ -109,7 +109,7 @@ impl Storage for DeferringStorage {
     fn remove_dir(&self, path: &str) -> Result<()> {
         {
             let mut state = self.state.lock();
-            if state.holders > 0 {
+            if state.holders > 0 && path.starts_with("segments/") {
                 state.put_off.push(path.to_owned());
                 return Ok(());
             }

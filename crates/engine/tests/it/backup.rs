@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use vermilion_engine::backup::{BackupKind, BackupManifest, Folder, Target, check, list, restore};
-use vermilion_engine::clock::ManualClock;
+use vermilion_engine::clock::{Clock, ManualClock};
 use vermilion_engine::model::{CollectionUpdate, RecordBatch, SeqId};
 use vermilion_engine::storage::MemoryStorage;
 use vermilion_engine::storage::sim::{Fault, FaultyStorage, RecordingStorage, Survival};
@@ -701,4 +701,59 @@ fn a_backup_that_failed_is_cleared_away_and_the_next_one_carries_on() {
         );
     }
     assert!(made > 10, "{made} were made in spite of everything");
+}
+
+/// A clock that does something the first time that it is asked for the time of the day once armed.
+struct Armed {
+    inner: Arc<ManualClock>,
+    first: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Clock for Armed {
+    fn wall_nanoseconds(&self) -> u64 {
+        let first = self.first.lock().expect("no test panics with it").take();
+        if let Some(first) = first {
+            first();
+        }
+        self.inner.wall_nanoseconds()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.inner.monotonic()
+    }
+}
+
+#[test]
+fn what_is_sealed_between_the_catalogue_and_the_log_of_a_backup_is_in_it() {
+    let bench = Bench::new();
+    let clock = Arc::new(Armed {
+        inner: bench.clock.clone(),
+        first: Mutex::default(),
+    });
+    let mut config = on_disk(&bench.folder.path().join("data"));
+    config.clock = clock.clone();
+    config.upkeep.background = false;
+    let database = Arc::new(Database::open(config).expect("the folder opens"));
+    create(&database, "a").expect("the name is free");
+    let mut choices = Choices(5);
+    let mut model = ModelCollection::default();
+    for _ in 0..40 {
+        let batch = random_batch(&mut choices, 60, 60);
+        model.apply(&batch);
+        write(&database, "a", batch);
+    }
+    let sealing = database.clone();
+    *clock.first.lock().expect("nothing panicked") = Some(Box::new(move || {
+        sealing.seal_all().expect("sealing works");
+        // The thread of the log removes files that nobody needs.
+        std::thread::sleep(Duration::from_millis(300));
+    }));
+    database
+        .backup(&bench.destination, BackupKind::Full, &mut |_| {})
+        .expect("a backup is made");
+    assert!(clock.first.lock().expect("nothing panicked").is_none());
+    let path = bench.folder.path().join("restored");
+    restore(&bench.destination, &path, &Target::Newest, &mut |_| {}).expect("it is whole");
+    let restored = Database::open(on_disk(&path)).expect("the folder opens");
+    assert_eq!(read_all(&restored, "a").expect("reading works"), model);
 }

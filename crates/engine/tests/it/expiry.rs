@@ -450,6 +450,27 @@ fn writers_find_nothing_past_its_time_in_their_way() {
 }
 
 #[test]
+fn a_write_over_a_record_past_its_time_is_refused_while_that_cannot_go() {
+    let bench = Bench::new();
+    let database = bench.open_behind(true, 1 << 20);
+    create(&database, "a").expect("the name is free");
+    let end = bench.seconds() + 10;
+    write(&database, "a", upsert(&["x"], Some(Value::Int(end))));
+    assert_eq!(ids(&database, "a"), ["x"]);
+    database.pause(Component::Indexing);
+    write(&database, "a", upsert(&["other"], None));
+    bench.pass(10);
+    let again = upsert(&["x"], None);
+    let refused = with_scope(&database, "a", |scope| database.write(scope, again.clone()));
+    let error = refused.expect_err("its record is in the way");
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(error.message().contains("`x` is past its time"), "{error}");
+    database.resume(Component::Indexing);
+    write(&database, "a", again);
+    assert_eq!(ids(&database, "a"), ["other", "x"]);
+}
+
+#[test]
 fn expiry_is_a_job_that_can_be_run_dry_and_is_due_twice_a_minute() {
     let bench = Bench::new();
     let database = bench.open();

@@ -4,9 +4,16 @@
 #![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use vermilion_engine::backup::{BackupKind, Folders, OneCollection, Target};
-use vermilion_engine::model::{Page, SeqId};
+use vermilion_engine::backup::{BackupKind, Folder, Folders, OneCollection, Target};
+use vermilion_engine::clock::ManualClock;
+use vermilion_engine::expiry::EXPIRES_AT;
+use vermilion_engine::model::{
+    Embeddings, MetadataColumn, Operation, OptionalStrings, Page, RecordBatch, SeqId, Strings,
+    Value,
+};
+use vermilion_engine::storage::MemoryStorage;
 use vermilion_engine::{CollectionRestore, Config, Database, ErrorKind};
 
 use crate::support::{
@@ -179,4 +186,71 @@ fn what_cannot_be_brought_back_is_refused_and_changes_nothing() {
     world.database = Database::open(config).unwrap();
     let error = world.restore("notes", "copy", Target::Newest).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+}
+
+#[test]
+fn collections_come_back_while_a_backup_is_made() {
+    let mut world = World::new();
+    create(&world.database, "notes").unwrap();
+    let mut notes = ModelCollection::default();
+    world.write("notes", 4, &mut notes);
+    world.database.seal_all().unwrap();
+    world.backup(BackupKind::Full);
+    let elsewhere = Folder::on(Arc::new(MemoryStorage::default()));
+    let mut restored = 0;
+    world
+        .database
+        .backup(&elsewhere, BackupKind::Full, &mut |_| {
+            if restored < 2 {
+                restored += 1;
+                let name = format!("again-{restored}");
+                world.restore("notes", &name, Target::Newest).unwrap();
+            }
+        })
+        .unwrap();
+    assert_eq!(restored, 2);
+    for name in ["again-1", "again-2"] {
+        assert_eq!(read_all(&world.database, name).unwrap(), notes);
+    }
+}
+
+#[test]
+fn records_that_end_and_large_ones_come_back_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::default());
+    clock.advance(Duration::from_secs(1_000));
+    let mut config = on_disk(&folder.path().join("data"));
+    config.clock = clock;
+    config.backups = Some(Arc::new(Folders::of(folder.path().join("shelf"))));
+    let world = World {
+        database: Database::open(config).unwrap(),
+        folder,
+        choices: Choices(1),
+    };
+    create(&world.database, "a").unwrap();
+    let rows = 70;
+    let mut batch = RecordBatch {
+        operations: vec![Operation::Add; rows],
+        ids: Strings::default(),
+        embeddings: Embeddings::new(1, vec![1.0; rows]).unwrap(),
+        documents: OptionalStrings::default(),
+        uris: OptionalStrings::absent(rows),
+        metadata: MetadataColumn::default(),
+    };
+    // To the clock of the system, that of these records was long ago.
+    let document = "x".repeat(1 << 20);
+    for row in 0..rows {
+        batch.ids.push(&row.to_string());
+        batch.documents.push(Some(&document));
+        batch.metadata.push_row([(EXPIRES_AT, Value::Int(2_000))]);
+    }
+    with_scope(&world.database, "a", |scope| {
+        world.database.write(scope, batch)
+    })
+    .unwrap();
+    world.backup(BackupKind::Full);
+    let restored = world.restore("a", "b", Target::Newest).unwrap();
+    assert_eq!(restored.records, rows as u64);
+    let read = |name| read_all(&world.database, name).unwrap();
+    assert_eq!(read("b"), read("a"));
 }

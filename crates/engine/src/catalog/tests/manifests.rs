@@ -1,6 +1,7 @@
 //! Manifests: all or nothing, in order, with the segments as they were given.
 
 use super::*;
+use crate::model::{CollectionUpdate, Space, ValueKind};
 
 fn stored(catalog: &Catalog) -> Manifest {
     catalog.load().unwrap()[0].manifest.clone()
@@ -100,4 +101,42 @@ fn manifest_with_a_segment_twice_fails_and_leaves_the_catalogue_usable() {
     commit(&catalog, 1, vec![segment(1, b""), segment(1, b"")]).unwrap_err();
     assert_eq!(answers(&catalog).unwrap(), before);
     commit(&catalog, 1, vec![segment(1, b"")]).unwrap();
+}
+
+#[test]
+fn a_seal_and_a_change_of_settings_take_nothing_from_each_other() {
+    let catalog = in_memory();
+    catalog.create_collection(id(1), &new("a")).unwrap();
+    let before = catalog.load().unwrap()[0].collection.schema.clone();
+    // A seal that began before the settings changed, with a key that records have brought.
+    let mut sealed = before.clone();
+    sealed.discover("brought", ValueKind::Int);
+    let mut changed = before;
+    changed.change_vectors(|vectors| vectors.space = Some(Space::Cosine));
+    let update = |schema: &Schema| {
+        let update = CollectionUpdate {
+            schema: Some(schema.clone()),
+            ..CollectionUpdate::default()
+        };
+        catalog.update_collection(id(1), &update).unwrap();
+    };
+    update(&changed);
+    catalog
+        .commit_manifest(&ManifestCommit {
+            collection: id(1),
+            manifest: Manifest {
+                version: 1,
+                applied: SeqId(1),
+                segments: vec![],
+            },
+            dimension: None,
+            schema: Some(sealed),
+        })
+        .unwrap();
+    // A change that was made of what was known before the seal.
+    changed.change_vectors(|vectors| vectors.space = Some(Space::Ip));
+    update(&changed);
+    let stored = catalog.load().unwrap()[0].collection.schema.clone();
+    assert_eq!(stored.space(), Space::Ip);
+    assert!(stored.has_discovered("brought", ValueKind::Int));
 }

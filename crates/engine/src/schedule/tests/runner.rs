@@ -401,6 +401,14 @@ fn failure_is_told_until_the_same_job_does_its_work() {
     assert_eq!(run("one", false), None);
     broken.store(1, Ordering::SeqCst);
     assert!(run("one", false).is_some());
+    let bench = bench.restart();
+    let error = bench.scheduler.status().last_error.unwrap();
+    assert!(
+        error.starts_with("one at ") && error.ends_with("no luck"),
+        "{error}"
+    );
+    let counts = bench.scheduler.counts();
+    assert!(counts.iter().all(|job| job.last_success.is_some()));
     bench.scheduler.unschedule("one").unwrap();
     assert_eq!(bench.scheduler.status().last_error, None);
 }
