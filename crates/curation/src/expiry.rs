@@ -30,6 +30,8 @@ pub(crate) const RETENTION: &str = "curation_retention";
 const EVERY: Duration = Duration::from_hours(1);
 /// Records that are deleted at once.
 const PAGE: usize = 1000;
+/// How often they are looked at anew where others write them at the same time.
+const TRIES: usize = 3;
 /// The member of a dataset's metadata that says when it ends.
 const EXPIRES_AT: &str = "expires_at";
 const DAY_SECONDS: f64 = 86_400.0;
@@ -63,6 +65,15 @@ struct Leaving {
     datasets: BTreeMap<String, &'static str>,
     /// Production, each with the reason.
     production: BTreeMap<String, &'static str>,
+}
+
+/// What has left.
+#[derive(Default)]
+struct Left {
+    /// Of each record the reason and its dataset.
+    records: Vec<(&'static str, String)>,
+    /// The position of the last deletion in the log.
+    seq: Option<u64>,
 }
 
 impl Leaving {
@@ -262,35 +273,18 @@ impl Curation {
                 is_whole = false;
                 break;
             }
-            // What was decided meanwhile stays.
-            self.follow(space, desk)?;
-            let mut gone = Vec::with_capacity(part.len());
-            for id in part {
-                let state = desk.state.lock();
-                let Some(row) = state.rows.get(id) else {
-                    continue;
-                };
-                let Some(why) = leaving.why(id, row) else {
-                    continue;
-                };
+            let Some(left) = self.let_part_leave(space, desk, leaving, part, dry_run)? else {
+                is_whole = false;
+                continue;
+            };
+            for (why, dataset) in left.records {
+                records += 1;
                 *reasons.entry(why).or_default() += 1;
-                if let Some((name, _)) = leaving.datasets.get_key_value(&row.dataset) {
+                if let Some((name, _)) = leaving.datasets.get_key_value(&dataset) {
                     *datasets.entry(name).or_default() += 1;
                 }
-                gone.push(id.clone());
             }
-            records += gone.len() as u64;
-            if !dry_run && !gone.is_empty() {
-                seq = Some(
-                    self.database
-                        .write(
-                            space.scope(),
-                            RecordBatch::deletion(gone.iter().map(String::as_str).collect()),
-                        )?
-                        .last
-                        .0,
-                );
-            }
+            seq = left.seq.or(seq);
         }
         if !dry_run && is_whole {
             for name in leaving.datasets.keys() {
@@ -318,6 +312,42 @@ impl Curation {
             "complete": is_whole,
             "epoch": desk.state.lock().epoch,
         }))
+    }
+
+    /// Deletes what of `part` leaves still; `None` where others write these records again and again, which the
+    /// next run finds.
+    fn let_part_leave(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        leaving: &Leaving,
+        part: &[String],
+        dry_run: bool,
+    ) -> Result<Option<Left>> {
+        for _ in 0..TRIES {
+            // What is decided meanwhile stays: nothing goes that was written since it was looked at.
+            let (_, token) = self.read_to_write(space, part)?;
+            self.follow(space, desk)?;
+            let (mut gone, mut left) = (Vec::with_capacity(part.len()), Left::default());
+            for id in part {
+                let state = desk.state.lock();
+                if let Some(row) = state.rows.get(id)
+                    && let Some(why) = leaving.why(id, row)
+                {
+                    left.records.push((why, row.dataset.clone()));
+                    gone.push(id.clone());
+                }
+            }
+            if dry_run || gone.is_empty() {
+                return Ok(Some(left));
+            }
+            let batch = RecordBatch::deletion(gone.iter().map(String::as_str).collect());
+            if let Some(seqs) = self.write_unchanged(space, token, gone, batch)? {
+                left.seq = Some(seqs.last.0);
+                return Ok(Some(left));
+            }
+        }
+        Ok(None)
     }
 }
 

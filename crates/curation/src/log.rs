@@ -11,7 +11,9 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use vermilion_engine::catalog::Document;
-use vermilion_engine::model::{MetadataColumn, RecordBatch, Space as Metric, Value};
+use vermilion_engine::model::{
+    Fetched, MetadataColumn, RecordBatch, SeqRange, Space as Metric, Value,
+};
 
 use crate::assess::Assessment;
 use crate::body::{Head, Told};
@@ -24,6 +26,8 @@ use crate::{Curation, Refusal, Result};
 
 /// How long a key is known: a day.
 const KEY_LIFE_SECONDS: f64 = 86_400.0;
+/// How often a batch is written anew over records that others write at the same time.
+const TRIES: usize = 10;
 /// Bytes of a key at most.
 const KEY_BYTES_MAX: usize = 256;
 
@@ -52,6 +56,52 @@ pub(crate) struct UnderWay {
     keys: HashSet<String>,
     /// When keys past their life were last forgotten.
     swept_at: f64,
+}
+
+impl Checked {
+    /// Whether a model met the record of a row, in production or beside it.
+    fn is_met(&self, row: usize) -> bool {
+        let context = text_of(self.batch.metadata.row(row), fields::CONTEXT);
+        [Context::Production, Context::Triage]
+            .iter()
+            .any(|one| context == Some(one.name()))
+    }
+
+    /// The ids of those records that would keep something if they were there already.
+    fn keeping(&self) -> Vec<String> {
+        let rows = (0..self.batch.len()).filter(|&row| self.is_met(row) || !self.timed[row]);
+        rows.map(|row| self.batch.ids.get(row).to_owned()).collect()
+    }
+
+    /// The batch without what the records that are `there` already keep: when they were observed, where it is
+    /// not told again; and the training data that they were promoted to, which a model that meets them again
+    /// takes nothing from.
+    fn beside(&self, there: &Fetched) -> RecordBatch {
+        let none = MetadataColumn::default();
+        let metadatas = there.metadatas.as_ref().unwrap_or(&none);
+        let known: HashMap<&str, usize> = (0..there.ids.len())
+            .map(|at| (there.ids.get(at), at))
+            .collect();
+        let mut metadata = MetadataColumn::default();
+        for row in 0..self.batch.len() {
+            let known = known.get(self.batch.ids.get(row));
+            let has = |key| known.is_some_and(|&at| metadatas.row(at).any(|cell| cell.0 == key));
+            let is_promoted = self.is_met(row) && has(fields::PROMOTED_FROM);
+            let is_observed = !self.timed[row] && has(fields::OBSERVED_AT);
+            let stands = |key: &str| match key {
+                fields::CONTEXT | fields::DATASET => is_promoted,
+                fields::OBSERVED_AT => is_observed,
+                _ => false,
+            };
+            let cells = self.batch.metadata.row(row);
+            let cells = cells.filter(|cell| !stands(cell.0));
+            metadata.push_row(cells.map(|(key, value)| (key, value.clone())));
+        }
+        RecordBatch {
+            metadata,
+            ..self.batch.clone()
+        }
+    }
 }
 
 impl Curation {
@@ -96,9 +146,8 @@ impl Curation {
     }
 
     fn write(&self, space: &Space, checked: Checked) -> Result<Logged> {
-        let batch = self.leave_what_stands(space, checked)?;
-        let ids = batch.ids.iter().map(str::to_owned).collect();
-        let seqs = self.database.write(space.scope(), batch)?;
+        let ids = checked.batch.ids.iter().map(str::to_owned).collect();
+        let seqs = self.write_beside(space, checked)?;
         Ok(Logged {
             space: space.collection.name.clone(),
             embedding_set_key: space.embedding_set_key.clone(),
@@ -149,49 +198,27 @@ impl Curation {
         Ok(logged)
     }
 
-    /// The batch without what records that are there already keep: when they were observed, where it is not told
-    /// again; and the training data that they were promoted to, which a model that meets them again takes nothing
-    /// from.
-    fn leave_what_stands(&self, space: &Space, checked: Checked) -> Result<RecordBatch> {
-        let Checked {
-            mut batch, timed, ..
-        } = checked;
-        let is_met = |row: usize| {
-            let context = text_of(batch.metadata.row(row), fields::CONTEXT);
-            [Context::Production, Context::Triage]
-                .iter()
-                .any(|one| context == Some(one.name()))
-        };
-        let met: Vec<bool> = (0..batch.len()).map(is_met).collect();
-        let asked = (0..batch.len()).filter(|&row| met[row] || !timed[row]);
-        let asked: Vec<String> = asked.map(|row| batch.ids.get(row).to_owned()).collect();
+    /// Writes a batch without what records that are there already keep, as they are when it is written: see
+    /// [`Checked::beside`].
+    fn write_beside(&self, space: &Space, checked: Checked) -> Result<SeqRange> {
+        let asked = checked.keeping();
         if asked.is_empty() {
-            return Ok(batch);
+            return Ok(self.database.write(space.scope(), checked.batch)?);
         }
-        let found = self.fetch_metadatas(space, &asked)?;
-        if found.ids.is_empty() {
-            return Ok(batch);
+        for _ in 0..TRIES {
+            let (there, token) = self.read_to_write(space, &asked)?;
+            if there.ids.is_empty() {
+                return Ok(self.database.write(space.scope(), checked.batch)?);
+            }
+            let ids = there.ids.iter().map(str::to_owned).collect();
+            let batch = checked.beside(&there);
+            if let Some(seqs) = self.write_unchanged(space, token, ids, batch)? {
+                return Ok(seqs);
+            }
         }
-        let metadatas = found.metadatas.unwrap_or_default();
-        let known: HashMap<&str, usize> = (0..found.ids.len())
-            .map(|at| (found.ids.get(at), at))
-            .collect();
-        let mut metadata = MetadataColumn::default();
-        for row in 0..batch.len() {
-            let there = known.get(batch.ids.get(row));
-            let has = |key| there.is_some_and(|&at| metadatas.row(at).any(|cell| cell.0 == key));
-            let is_promoted = met[row] && has(fields::PROMOTED_FROM);
-            let is_observed = !timed[row] && has(fields::OBSERVED_AT);
-            let stands = |key: &str| match key {
-                fields::CONTEXT | fields::DATASET => is_promoted,
-                fields::OBSERVED_AT => is_observed,
-                _ => false,
-            };
-            let cells = batch.metadata.row(row).filter(|cell| !stands(cell.0));
-            metadata.push_row(cells.map(|(key, value)| (key, value.clone())));
-        }
-        batch.metadata = metadata;
-        Ok(batch)
+        let message = "Others write the same records all the time.";
+        Err(Refusal::new(409, "conflict", message)
+            .hint("send the batch again; nothing of it was written"))
     }
 
     fn take_turn<'a>(&'a self, key: &str) -> Result<Turn<'a>> {

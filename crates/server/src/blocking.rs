@@ -219,6 +219,32 @@ fn too_long(limit: Duration) -> ApiError {
     ApiError::new(504, message)
 }
 
+/// Does `work` on this thread, where nothing else runs that could say when its time is up: what it reads of
+/// records for `asker` it leaves then.
+fn within<T>(
+    limit: Duration,
+    asker: &Asker,
+    work: impl FnOnce() -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    asker.leave_after(limit);
+    let begun = Instant::now();
+    let done = work();
+    if done.is_err() && begun.elapsed() >= limit {
+        return Err(too_long(limit));
+    }
+    done
+}
+
+/// Does `write`, which reads records before it writes any, on this thread: it is left where that takes longer
+/// than a read may, and ends once it writes.
+pub(crate) fn once_read<T>(
+    limit: Duration,
+    write: impl FnOnce() -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let asker = Answers::new(u64::MAX).asker();
+    within(limit, &asker, || asker.serve(write))
+}
+
 fn stopping() -> ApiError {
     ApiError::new(503, "the server is stopping")
 }
@@ -262,16 +288,7 @@ impl Blocking {
         };
         let here = self.brief.enter(Handle::current().metrics().num_workers());
         if here.is_some() {
-            // Nothing else runs on this thread that could say when its time is up.
-            leaving.0.leave_after(self.read_timeout);
-            let begun = Instant::now();
-            let done = timed();
-            let is_late = done.is_err() && begun.elapsed() >= self.read_timeout;
-            return if is_late {
-                Err(too_long(self.read_timeout))
-            } else {
-                done
-            };
+            return within(self.read_timeout, &leaving.0, timed);
         }
         let read = self.run(Work::Read, timed);
         let done = tokio::time::timeout(self.read_timeout, read).await;

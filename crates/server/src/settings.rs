@@ -141,7 +141,8 @@ settings! {
     /// The most that an answer of records may take in memory: a request for more gets the status 400. All answers
     /// together may take twice as much; what comes then gets the status 429.
     answer_bytes_max: ByteCount = "1GiB";
-    /// How long a read of records may take; one that takes longer is left, and gets the status 504.
+    /// How long a read of records may take, and a deletion may look for the records that it means; what takes longer
+    /// is left, and gets the status 504.
     read_timeout: Duration = "10m";
     /// How long a client may take to send the head of a request, or stay idle between two requests.
     header_timeout: Duration = "1m";

@@ -7,9 +7,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Value as Json, json};
+use vermilion_engine::ErrorKind;
 use vermilion_engine::catalog::Document;
 use vermilion_engine::model::{
-    Consistency, Fetched, GetRequest, Include, RecordSelection, SeqId, Strings,
+    ConditionalWrite, Consistency, Fetched, GetRequest, Include, RecordBatch, RecordSelection,
+    SeqId, SeqRange, Strings,
 };
 
 use super::{Desk, Mark, Row};
@@ -182,15 +184,6 @@ impl Curation {
         self.fetch_as_new(space, ids, include, Consistency::everything())
     }
 
-    /// The same with nothing but their metadata.
-    pub(crate) fn fetch_metadatas(&self, space: &Space, ids: &[String]) -> Result<Fetched> {
-        let include = Include {
-            metadatas: true,
-            ..Include::default()
-        };
-        self.fetch_as_new(space, ids, include, Consistency::everything())
-    }
-
     /// The same with nothing but their documents.
     pub(crate) fn fetch_documents(&self, space: &Space, ids: &[String]) -> Result<Fetched> {
         let include = Include {
@@ -207,16 +200,52 @@ impl Curation {
         include: Include,
         consistency: Consistency,
     ) -> Result<Fetched> {
-        let request = GetRequest {
-            selection: RecordSelection {
-                ids: Some(ids.to_vec()),
-                filter: None,
-            },
-            include,
-            consistency,
-            ..GetRequest::default()
-        };
+        let request = of_records(ids, include, consistency);
         Ok(self.database.get(space.scope(), &request)?)
+    }
+
+    /// Those of these records that are there, with their metadata, and the token under which
+    /// [`Self::write_unchanged`] writes what follows from them.
+    pub(crate) fn read_to_write(&self, space: &Space, ids: &[String]) -> Result<(Fetched, SeqId)> {
+        let include = Include {
+            metadatas: true,
+            ..Include::default()
+        };
+        let request = of_records(ids, include, Consistency::everything());
+        Ok(self
+            .database
+            .conditional_get(space.scope(), &request, None)?)
+    }
+
+    /// Writes a batch; `None` where somebody has written one of `ids` since they were read.
+    pub(crate) fn write_unchanged(
+        &self,
+        space: &Space,
+        token: SeqId,
+        ids: Vec<String>,
+        batch: RecordBatch,
+    ) -> Result<Option<SeqRange>> {
+        let write = ConditionalWrite {
+            read_token: Some(token),
+            read_ids: ids,
+            batch,
+        };
+        match self.database.conditional_commit(space.scope(), write) {
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
+            written => Ok(written?),
+        }
+    }
+}
+
+fn of_records(ids: &[String], include: Include, consistency: Consistency) -> GetRequest {
+    GetRequest {
+        selection: RecordSelection {
+            ids: Some(ids.to_vec()),
+            filter: None,
+        },
+        include,
+        consistency,
+        ..GetRequest::default()
     }
 }
 

@@ -9,6 +9,7 @@ use vermilion_protocol::{answers, arrow, reads, records, search, survey};
 
 use crate::answer::{Answer, Reply};
 use crate::app::App;
+use crate::blocking::once_read;
 use crate::extract::{JsonBody, RecordsBody, Scope};
 use crate::media::{AnswerForm, Form};
 use crate::pace::{HeldBack, Sees, read_once_visible};
@@ -77,8 +78,10 @@ pub(crate) async fn delete(
     _: HeldBack,
     body: JsonBody,
 ) -> Reply {
+    let limit = app.config.read_timeout;
     let delete = move |database: &Database| {
-        Ok(database.delete(scope.get(), &reads::decode_delete(&body.0)?)?)
+        let request = reads::decode_delete(&body.0)?;
+        once_read(limit, || Ok(database.delete(scope.get(), &request)?))
     };
     let deleted = app.write(delete).await?;
     Ok(Answer::json(answers::write_deleted(&deleted)).telling(deleted.seqs))

@@ -255,3 +255,14 @@ fn a_read_that_takes_too_long_is_left() {
     assert_eq!(answer.status, 504, "{}", answer.text());
     assert!(answer.text().contains("read_timeout"), "{}", answer.text());
 }
+
+#[test]
+fn a_deletion_that_looks_too_long_for_what_it_means_is_left_and_deletes_nothing() {
+    let server = TestServer::with(|config| config.read_timeout = Duration::from_millis(1));
+    let records = fill(&server, 20_000);
+    let none = json!({"where_document": {"$regex": "[0-9]*[a-z][0-9]*"}});
+    let answer = server.post(&format!("{records}/delete"), &none);
+    assert_eq!(answer.status, 504, "{}", answer.text());
+    assert!(answer.text().contains("read_timeout"), "{}", answer.text());
+    assert_eq!(server.get(&format!("{records}/count")).json(), 20_000);
+}
