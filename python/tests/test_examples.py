@@ -3,13 +3,15 @@
 import bz2
 import importlib.util
 import json
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT, Server
 
-RECORDINGS = ROOT / "../shared/data/chroma2022"
+RECORDINGS = Path(os.environ.get("RECORDINGS", ROOT / "../shared/data/chroma2022"))
 
 
 @pytest.fixture

@@ -56,6 +56,9 @@ TEXTS = {
     + json.dumps({"id": "b", "embedding_f16": packed("<f2")}),
     "other.jsonl": line("a", colour="red", n=2, none=None, l=[1, 2], metadata={"n": 1, "m": 3}) + line("b"),
     "plural.json": json.dumps({"ids": "a", "embeddings": [1, 2], "documents": "d", "metadatas": {"k": 1}}),
+    "nought.jsonl": line("a", metadata={"k": 5}).replace("5", "-0") + line("b", k=1).replace("1}", "1, \"k\": 2}"),
+    "packed.jsonl": json.dumps({"ids": "a", "embeddings": packed("<f4")}),
+    "nought.csv": 'id,embedding,k,l\na,"[-0,1]",-0,-0.0\n',
     "twice.NDJSON": line("a", document="one", metadata={"k": 1, "l": 1})
     + line("b")
     + line("a", embedding=[3.0, 4.0], metadata={"k": 2}),
@@ -151,7 +154,36 @@ WRONG = [
     ("a.csv", 'id,embedding\n"a,[1]\n', None, "Line 2 of .* a quote that is not closed"),
     ("a.csv", 'id,embedding,metadata\na,[1],[1]\n', 0, "metadata that is no JSON object"),
     ("a.csv", "", None, "no row that names its columns"),
+    ("a.csv", "id,ids,embedding\n", None, "names a column 'id'"),
+    ("a.csv", 'id,embedding,metadata\na,[1],"{""a"":NaN}"\n', 0, "metadata that is no JSON object"),
 ]
+#: Lines that no record is made of, here or by the command.
+WRONG_LINES = {
+    "document a list": (line("b", document=["x"]), "type list as document; a text is allowed"),
+    "document a number": (line("b", document=5), "type int as document; a text is allowed"),
+    "uri an object": (line("b", uri={"k": 1}), "type dict as uri; a text is allowed"),
+    "id a truth value": (line(True), "type bool as id; a text or a number is allowed"),
+    "metadata a text": (line("b", metadata="{}"), "type str as metadata; an object is allowed"),
+    "NaN": (line("b", metadata={"k": float("nan")}), "NaN is no number of JSON"),
+    "infinite": (line("b", embedding=[1.0, float("-inf")]), "-Infinity is no number of JSON"),
+    "id twice": ('{"id": "a", "id": "b", "embedding": [1, 2]}', "two members for id"),
+    "id and ids": ('{"id": "a", "embedding": [1, 2], "ids": "b"}', "two members for id"),
+    "vectors twice": ('{"id": "a", "embedding": [1, 2], "embeddings": [1, 2]}', "two members for embedding"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_LINES)
+def test_lines_that_the_command_refuses_are_refused(tmp_path, case):
+    text, problem = WRONG_LINES[case]
+    file = tmp_path / "notes.jsonl"
+    file.write_text(line("a") + "\n" + text)
+    assert run_import(file, tmp_path / "data").returncode == 1
+    with vermilion.EphemeralClient() as client:
+        collection = client.create_collection("wrong-line", embedding_function=None)
+        with pytest.raises(InvalidArgumentError, match=f"Line 3 of .*{problem}") as caught:
+            collection.ingest(file)
+        assert caught.value.row == 1 and collection.count() == 0
+        client.delete_collection("wrong-line")
 
 
 @pytest.mark.parametrize(("name", "text", "row", "problem"), WRONG, ids=range(len(WRONG)))

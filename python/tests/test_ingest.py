@@ -196,7 +196,7 @@ def broken(kind, folder):
 
 @pytest.mark.parametrize("kind", ["array", "wide array", "records", "jsonl", "arrow", "parquet"])
 def test_the_record_at_fault_is_counted_in_the_source(collection, tmp_path, kind):
-    with pytest.raises(InvalidArgumentError, match="NaN or Infinity.*record 13") as caught:
+    with pytest.raises(InvalidArgumentError, match="NaN.*record 13") as caught:
         collection.ingest(broken(kind, tmp_path), batch_size=5)
     assert caught.value.row == 13
     # Nothing of the batch is there, and nothing that comes after it.
@@ -218,6 +218,93 @@ def test_records_at_fault_in_their_other_columns_are_counted_too(collection):
     with pytest.raises(InvalidArgumentError, match="has no id") as caught:
         collection.ingest(iter([*lines, {"id": "x", "embedding": [1.0]}]), batch_size=3)
     assert caught.value.row == 4
+
+
+def record_at(row, **members):
+    """10 records, of which number ``row`` has these members."""
+    made = [{"id": str(one), "embedding": [float(one), 1.0], "document": "d"} for one in range(10)]
+    made[row] = {**made[row], **members}
+    return made
+
+
+AT_FAULT = {
+    "dimension": {"embedding": [1.0]},
+    "array of another dimension": {"embedding": np.ones(3, np.float32)},
+    "empty vector": {"embedding": []},
+    "nested vector": {"embedding": [[1.0, 2.0]]},
+    "text as vector": {"embedding": ["a", "b"]},
+    "truth value in a vector": {"embedding": [True, 2]},
+    "empty id": {"id": ""},
+    "id a truth value": {"id": True},
+    "id a list": {"id": ["x"]},
+    "document a list": {"document": ["x"]},
+    "document bytes": {"document": b"\xff"},
+    "document a truth value": {"document": True},
+    "document a number": {"document": 5},
+    "uri a dictionary": {"uri": {"k": 1}},
+    "key of metadata": {"metadata": {1: 2}},
+    "metadata a list": {"metadata": [1, 2]},
+    "metadata no object": {"metadata": "[]"},
+    "metadata with NaN": {"metadata": '{"a": NaN}'},
+    "two members": {"ids": "x"},
+}
+
+
+@pytest.mark.parametrize("size", [10, 4])
+@pytest.mark.parametrize("case", AT_FAULT)
+def test_records_that_are_wrong_are_refused_with_their_number(collection, case, size):
+    given = record_at(7, **AT_FAULT[case])
+    with pytest.raises(InvalidArgumentError) as caught:
+        collection.ingest(given, batch_size=size)
+    assert caught.value.row == 7 and caught.value.field
+    assert collection.count() == (0 if size == 10 else 4)
+
+
+def test_columns_that_are_wrong_are_refused_with_the_number_of_the_record(collection):
+    columns = {name: [one[name] for one in record_at(0)] for name in record_at(0)[0]}
+    for name, value in (("embedding", [1.0]), ("id", ""), ("id", False), ("document", 4)):
+        wrong = {**columns, name: [*columns[name]]}
+        wrong[name][7] = value
+        with pytest.raises(InvalidArgumentError) as caught:
+            collection.ingest(wrong, batch_size=4)
+        assert caught.value.row == 7 and caught.value.field
+    with pytest.raises(InvalidArgumentError, match="two columns for id: id and ids; leave one out"):
+        collection.ingest({**columns, "ids": columns["id"]})
+    block = np.ones((10, 3), np.float32)
+    with pytest.raises(InvalidArgumentError, match="dimension of 2, got 3") as caught:
+        collection.ingest({**columns, "embedding": block})
+    assert caught.value.row == 0 and collection.count() == 4
+
+
+def test_numbers_become_ids_and_nothing_else_does(collection):
+    collection.ingest([{"id": one, "embedding": [1.0]} for one in (5, np.int64(6), 7.5, "x")])
+    assert collection.get(include=[])["ids"] == ["5", "6", "7.5", "x"]
+    with pytest.raises(InvalidArgumentError, match="The id of a record is a text or a number, got None|has no id"):
+        collection.ingest(np.ones((2, 1), np.float32), ids=["a", None])
+
+
+@pytest.mark.parametrize("kind", ["arrow", "parquet", "pandas", "polars"])
+def test_tables_whose_columns_are_wrong_are_refused(collection, tmp_path, kind):
+    arrow = pytest.importorskip("pyarrow")
+
+    def given(columns):
+        made = arrow.table({"id": ["a", "b"], "embedding": [[1.0], [2.0]], **columns})
+        if kind == "parquet":
+            pytest.importorskip("pyarrow.parquet").write_table(made, tmp_path / "t.parquet")
+            return tmp_path / "t.parquet"
+        if kind == "polars":
+            return pytest.importorskip("polars").from_arrow(made)
+        return made if kind == "arrow" else pytest.importorskip("pandas") and made.to_pandas()
+
+    with pytest.raises(InvalidArgumentError, match="two columns for id"):
+        collection.ingest(given({"ids": ["c", "d"]}))
+    with pytest.raises(InvalidArgumentError, match="document of a record is a text or None, got") as caught:
+        collection.ingest(given({"document": [1, 2]}))
+    assert caught.value.row == 0
+    with pytest.raises(InvalidArgumentError, match="dimension 3 beside one of 1") as caught:
+        collection.ingest(given({"embedding": [[1.0], [1.0, 2.0, 3.0]]}))
+    assert caught.value.row == 1
+    assert collection.count() == 0
 
 
 def test_a_number_of_ids_that_is_wrong_is_told_before_anything_is_written(collection):

@@ -104,6 +104,16 @@ REFUSED = {
     "get function of x": (lambda db, c: db.get_collection(c.name, embedding_function=one_argument), ValueError),
     "query texts of another number": (lambda db, c: c.query(**QUERY, query_texts=["x", "y"]), ValueError),
     "query text number": (lambda db, c: c.query(**QUERY, query_texts=[5]), ValueError),
+    "vector of truths and numbers": (lambda db, c: add(c, embeddings=[[True, 2]]), ValueError),
+    "masked number": (
+        lambda db, c: add(c, embeddings=np.ma.masked_array(np.ones((1, 2), np.float32), mask=[[0, 1]])),
+        errors.InvalidArgumentError,
+    ),
+    "masked number in a list": (
+        lambda db, c: add(c, embeddings=[np.ma.masked_array(np.ones(2, np.float32), mask=[0, 1])]),
+        errors.InvalidArgumentError,
+    ),
+    "modify spann": (lambda db, c: c.modify(configuration={"spann": {"search_nprobe": 10}}), ValueError),
     "tenant": (lambda db, c: db.set_tenant("nope"), errors.NotFoundError),
     "database": (lambda db, c: db.set_database("nope"), errors.NotFoundError),
 }
@@ -121,7 +131,7 @@ def test_what_chromadb_refuses_is_refused(client, collection, case):
     assert collection.count() == 0 and len(client.list_collections()) == before
 
 
-@pytest.mark.filterwarnings("ignore:legacy embedding function config")
+@pytest.mark.filterwarnings("ignore:legacy embedding function config", "ignore:.*masked element")
 @pytest.mark.parametrize("case", REFUSED)
 def test_the_table_says_what_chromadb_raises(case):
     chromadb = pytest.importorskip("chromadb")
@@ -175,6 +185,17 @@ def test_places_that_cannot_be_folders_are_told(tmp_path):
             vermilion.PersistentClient(place)
 
 
+@pytest.mark.parametrize("said", ["Permission denied (os error 13)", "Read-only file system (os error 30)"])
+def test_folders_that_cannot_be_written_are_told_with_what_to_do(tmp_path, monkeypatch, said):
+    # Tests often run as root, whom the system lets write everywhere.
+    def refuse(path):
+        raise errors.InternalError(f"Cannot open the lock {path}/lock: {said}")
+
+    monkeypatch.setattr("vermilion._engine.Engine", refuse)
+    with pytest.raises(errors.InvalidArgumentError, match=r"cannot be written: .*\(os error \d+\). A database .* right to write"):
+        vermilion.PersistentClient(tmp_path)
+
+
 def test_collections_show_what_chromadb_shows(client):
     made = make(client, configuration={"hnsw": {"space": "l2"}})
     for one in (made, client.get_collection(made.name, embedding_function=None)):
@@ -209,13 +230,16 @@ MODULES = {
         "CollectionConfiguration CreateCollectionConfiguration CreateHNSWConfiguration CreateSpannConfiguration "
         "UpdateCollectionConfiguration UpdateHNSWConfiguration UpdateSpannConfiguration"
     ),
+    "api.models.AsyncCollection": "AsyncCollection",
     "api.models.Collection": "Collection",
     "api.shared_system_client": "SharedSystemClient",
     "api.types": (
         "DataLoader DefaultEmbeddingFunction Document Documents Embeddable EmbeddingFunction Embeddings GetResult ID IDs "
         "Image Images Include IncludeMetadataDocuments Loadable Metadata Metadatas QueryResult ReadLevel Schema "
-        "SearchResult Space SparseVector URI URIs Where WhereDocument"
+        "SearchResult Space SparseVector URI URIs Where WhereDocument validate_embedding_function validate_embeddings "
+        "validate_ids validate_include validate_metadata validate_metadatas validate_n_results"
     ),
+    "base_types": "LiteralValue Metadata SparseVector UpdateMetadata Vector Where WhereDocument",
     "config": "DEFAULT_DATABASE DEFAULT_TENANT Settings",
     "errors": "ChromaError DuplicateIDError InvalidDimensionException NotFoundError",
     "execution.expression": "And Eq GroupBy K Key Knn Limit MinK Rank Rrf Search SearchWhere Select Val Where",
@@ -226,9 +250,12 @@ MODULES = {
     "execution.expression.plan": "Search",
     "types": "Collection Database Metadata Tenant Where WhereDocument",
     "utils.batch_utils": "create_batches",
+    "utils.data_loaders": "ImageLoader",
     "utils.embedding_functions": (
-        "DefaultEmbeddingFunction EmbeddingFunction known_embedding_functions register_embedding_function"
+        "DefaultEmbeddingFunction EmbeddingFunction config_to_embedding_function known_embedding_functions "
+        "register_embedding_function register_sparse_embedding_function"
     ),
+    "utils.results": "get_result_to_df query_result_to_dfs",
 }
 
 
@@ -272,6 +299,124 @@ def test_records_are_cut_into_requests(client, monkeypatch):
     assert [part[0] for part in parts] == [["a", "b"], ["c"]] and parts[1][3] == ["c"]
     assert (parts[1][1] == block[2:]).all() and parts[0][2] is None
     assert create_batches(client, ids[:2]) == [(ids[:2], None, None, None)]
+
+
+def test_numbers_that_chromadb_takes_are_taken(collection):
+    add(collection, ids=["a", "b"], embeddings=[[1.0, 2.0], [3.0, 4.0]])
+    assert collection.query(**QUERY, n_results=True)["ids"] == [["a"]]
+    assert collection.get(limit=True)["ids"] == ["a"] and collection.get(offset=True)["ids"] == ["b"]
+    add(collection, ids="c", embeddings=np.ma.masked_array(np.ones((1, 2), np.float32)))
+    assert collection.count() == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), np.float32("nan"), [1.0, float("nan")]])
+def test_metadata_of_collections_is_of_finite_numbers(client, collection, value):
+    with pytest.raises(ValueError, match="finite number, got .* under the key 'a'"):
+        make(client, metadata={"a": value})
+    with pytest.raises(ValueError, match="finite number"):
+        collection.modify(metadata={"a": value})
+
+
+def test_the_identity_in_process_is_that_of_chromadb(client):
+    told = client.get_user_identity()
+    assert (told.user_id, told.tenant, told.databases) == ("", "default_tenant", ["default_database"])
+    assert told.attributes is None
+
+
+def test_models_of_collections_tell_what_they_are(collection):
+    model = collection.get_model()
+    assert model.id == collection.id and model.name == model["name"] == collection.name
+    assert model.configuration_json == collection.configuration_json
+    model.configuration_json.clear()
+    assert collection.configuration_json
+    with pytest.raises(AttributeError, match="no 'colour'; it has id, name"):
+        model.colour  # noqa: B018
+
+
+def test_arguments_can_be_checked_beforehand():
+    from vermilion.api import types
+
+    assert types.validate_ids(["a", "b"]) == ["a", "b"]
+    assert types.validate_metadata({"a": 1}) == {"a": 1} and types.validate_metadatas([{"a": 1}, None])
+    assert types.validate_embeddings([np.ones(2)])[0].tolist() == [1.0, 1.0] and types.validate_n_results(3) == 3
+    types.validate_include(["documents"])
+    for call in (
+        lambda: types.validate_ids(["a", "a"]),
+        lambda: types.validate_ids([5]),
+        lambda: types.validate_metadata({"a": object()}),
+        lambda: types.validate_metadatas([{}]),
+        lambda: types.validate_embeddings([[1.0], [2.0, 3.0]]),
+        lambda: types.validate_n_results(0),
+        lambda: types.validate_include(["distances"], ["distances"]),
+        lambda: types.validate_embedding_function(one_argument),
+    ):
+        with pytest.raises(ValueError):
+            call()
+
+
+def test_functions_are_made_of_what_configurations_tell():
+    from vermilion.utils import embedding_functions
+
+    @embedding_functions.register_embedding_function()
+    class Doubles(vermilion.EmbeddingFunction[vermilion.Documents]):
+        def __init__(self, factor):
+            self.factor = factor
+
+        @staticmethod
+        def name():
+            return "doubles"
+
+        @staticmethod
+        def build_from_config(config):
+            return Doubles(**config)
+
+    made = embedding_functions.config_to_embedding_function({"name": "doubles", "config": {"factor": 2}})
+    assert isinstance(made, Doubles) and made.factor == 2
+    for config in ({}, {"name": "nobody"}):
+        with pytest.raises(ValueError, match="Unsupported embedding function"):
+            embedding_functions.config_to_embedding_function(config)
+    with pytest.raises(ValueError, match="no static name"):
+        embedding_functions.register_sparse_embedding_function(vermilion.SparseEmbeddingFunction)
+
+
+# chromadb uses what pandas is going to remove.
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+def test_answers_become_frames_as_with_chromadb(collection):
+    pytest.importorskip("pandas")
+    add(collection, ids=["a", "b"], embeddings=[[1.0, 2.0], [3.0, 4.0]], metadatas=[{"k": 1}, None], documents=["x", "y"])
+    everything = ["embeddings", "documents", "metadatas"]
+    found = collection.query(query_embeddings=[[1.0, 2.0], [3.0, 4.0]], include=[*everything, "distances"])
+    packages = [importlib.import_module("vermilion.utils.results")]
+    if importlib.util.find_spec("chromadb"):
+        packages.append(importlib.import_module("chromadb.utils.results"))
+    shown = []
+    for package in packages:
+        one, two = package.query_result_to_dfs(found)
+        whole = package.get_result_to_df(collection.get(include=everything))
+        assert list(two.index) == ["b", "a"] and list(one["document"]) == ["x", "y"]
+        assert list(whole.columns) == ["embedding", "document", "metadata"] and list(whole["metadata"]) == [{"k": 1}, None]
+        shown.append([sorted(frame.columns) for frame in (one, two, whole)])
+        shown[-1].append([list(map(list, frame["embedding"])) for frame in (one, two, whole)])
+    assert all(one == shown[0] for one in shown)
+
+
+def test_images_are_loaded_from_files(client, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    from vermilion.utils.data_loaders import ImageLoader
+
+    class Means(vermilion.EmbeddingFunction):
+        def __call__(self, input):
+            return [[float(one.mean()), 1.0] for one in input]
+
+    for shade in (10, 200):
+        image.fromarray(np.full((4, 4), shade, np.uint8)).save(tmp_path / f"{shade}.png")
+    uris = [str(tmp_path / "10.png"), str(tmp_path / "200.png")]
+    assert ImageLoader()([uris[0], None])[1] is None
+    made = make(client, embedding_function=Means(), data_loader=ImageLoader(max_workers=2))
+    made.add(ids=["a", "b"], uris=uris)
+    assert made.get(include=["embeddings"])["embeddings"].tolist() == [[10.0, 1.0], [200.0, 1.0]]
+    assert made.get(ids="b", include=["data"])["data"][0].shape == (4, 4)
+    client.delete_collection(made.name)
 
 
 def test_the_cloud_and_configured_settings_are_there_by_name():

@@ -203,7 +203,7 @@ WRONG = [
     (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas=[{}]), "non-empty dict"),
     (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas=["m"]), "list of dict"),
     (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"#k": 1}), "metadata"),
-    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"k": {"a": 1}}), "key 'k' .record 0"),
+    (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"k": {"a": 1}}), "key 'k' .field metadatas, record 0"),
     (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"k": [["a"]]}), "type list, under the key 'k'"),
     (lambda c: c.add(ids=["a"], embeddings=[[1.0]], metadatas={"k": object()}), "type object, under the key 'k'"),
     (lambda c: c.get(where={}), "exactly one operator"),
@@ -235,6 +235,63 @@ def test_wrong_arguments_are_told_and_change_nothing(collection, call, message):
         call(collection)
     assert isinstance(caught.value, (ChromaError, ValueError)) and caught.value.code() >= 400
     assert collection.count() == 0 and collection.get()["ids"] == []
+
+
+TWO = {"ids": ["a", "b"], "embeddings": [[1.0, 2.0], [3.0, 4.0]]}
+#: Calls with one record or query vector at fault: the column that is wrong, and its number.
+AT_FAULT = {
+    "dimensions differ": (lambda c: c.add(**{**TWO, "embeddings": [[1.0, 2.0], [1.0]]}), "embeddings", 1),
+    "arrays differ": (lambda c: c.add(**{**TWO, "embeddings": [np.ones(2), np.ones(3)]}), "embeddings", 1),
+    "the first is another": (lambda c: c.add(**{**TWO, "embeddings": [[1.0], [1.0, 2.0]]}), "embeddings", 0),
+    "another dimension": (lambda c: c.add(ids=["a"], embeddings=[[1.0, 2.0, 3.0]]), "embeddings", 0),
+    "empty vector": (lambda c: c.upsert(**{**TWO, "embeddings": [[1.0, 2.0], []]}), "embeddings", 1),
+    "nested vector": (lambda c: c.add(**{**TWO, "embeddings": [[1.0, 2.0], [[3.0, 4.0]]]}), "embeddings", 1),
+    "no vector": (lambda c: c.add(**{**TWO, "embeddings": [[1.0, 2.0], None]}), "embeddings", 1),
+    "text": (lambda c: c.add(**{**TWO, "embeddings": [[1.0, 2.0], ["x", 2.0]]}), "embeddings", 1),
+    "truth value": (lambda c: c.add(**{**TWO, "embeddings": [[1.0, 0.0], [False, 2.0]]}), "embeddings", 1),
+    "NaN": (lambda c: c.add(**{**TWO, "embeddings": [[1.0, 2.0], [1.0, float("nan")]]}), "embeddings", 1),
+    "empty id": (lambda c: c.add(**{**TWO, "ids": ["a", ""]}), "ids", 1),
+    "empty id in upsert": (lambda c: c.upsert(**{**TWO, "ids": ["a", ""]}), "ids", 1),
+    "number as id": (lambda c: c.add(**{**TWO, "ids": ["a", 5]}), "ids", 1),
+    "id twice": (lambda c: c.add(**{**TWO, "ids": ["a", "a"]}), "ids", 1),
+    "document": (lambda c: c.add(**TWO, documents=["x", 5]), "documents", 1),
+    "uri": (lambda c: c.upsert(**TWO, uris=["x", b"y"]), "uris", 1),
+    "metadata": (lambda c: c.add(**TWO, metadatas=[{"k": 1}, "x"]), "metadatas", 1),
+    "no metadata": (lambda c: c.add(**TWO, metadatas=[{"k": 1}, {}]), "metadatas", 1),
+    "key": (lambda c: c.update(**TWO, metadatas=[{"k": 1}, {1: 2}]), "metadatas", 1),
+    "value": (lambda c: c.add(**TWO, metadatas=[{"k": 1}, {"k": {"a": 1}}]), "metadatas", 1),
+    "no value": (lambda c: c.add(**TWO, metadatas=[{"k": 1}, {"k": None}]), "metadatas", 1),
+    "infinite value": (lambda c: c.add(**TWO, metadatas=[{"k": 1}, {"k": float("inf")}]), "metadatas", 1),
+    "values of many kinds": (lambda c: c.add(**TWO, metadatas=[{"k": 1}, {"k": [1, "x"]}]), "metadatas", 1),
+    "reserved key": (lambda c: c.add(**TWO, metadatas=[None, {"chroma:document": "x"}]), "metadatas", 1),
+    "query": (lambda c: c.query(query_embeddings=[[1.0, 2.0], [1.0]]), "query_embeddings", 1),
+    "query of another dimension": (lambda c: c.query(query_embeddings=[[1.0]]), "query_embeddings", 0),
+    "query text": (lambda c: c.query(query_embeddings=TWO["embeddings"], query_texts=["x", 5]), "query_texts", 1),
+}
+
+
+@pytest.mark.parametrize("case", AT_FAULT)
+def test_errors_tell_the_record_at_fault(collection, case):
+    collection.add(ids="kept", embeddings=[[0.5, 0.5]])
+    call, field, row = AT_FAULT[case]
+    with pytest.raises(InvalidArgumentError) as caught:
+        call(collection)
+    assert (caught.value.field, caught.value.row) == (field, row)
+    assert collection.get()["ids"] == ["kept"]
+
+
+def test_what_is_answered_belongs_to_the_caller(collection):
+    block = np.ones((100, 4), np.float32)
+    collection.add(ids=[str(row) for row in range(100)], embeddings=block)
+    for found in (
+        collection.get(include=["embeddings"])["embeddings"],
+        collection.get(ids=["5"], include=["embeddings"])["embeddings"],
+        collection.peek(80)["embeddings"],
+        collection.query(query_embeddings=block[:1], include=["embeddings"])["embeddings"][0],
+    ):
+        found /= 2
+        assert (found == 0.5).all()
+    assert (collection.get(include=["embeddings"])["embeddings"] == 1).all()
 
 
 def test_arrays_that_begin_anywhere_in_memory_are_read(collection):

@@ -20,6 +20,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    # Named twice: so they count as names of this package.
+    from vermilion import api as api
+    from vermilion import base_types as base_types
+    from vermilion import config as config
+    from vermilion import curation as curation
+    from vermilion import embedding_functions as embedding_functions
+    from vermilion import errors as errors
+    from vermilion import execution as execution
+    from vermilion import search as search
+    from vermilion import types as types
+    from vermilion import utils as utils
+    from vermilion.aio import AsyncClientAPI, AsyncCollection
     from vermilion.client import (
         AdminAPI,
         AdminClient,
@@ -68,10 +80,15 @@ if TYPE_CHECKING:
         SearchResult,
         SparseVector,
         SparseVectors,
+        URI,
         URIs,
+        UpdateCollectionMetadata,
+        UpdateMetadata,
         Where,
         WhereDocument,
     )
+
+    __version__: str
 
 _MODULES = {
     "client": (
@@ -96,6 +113,7 @@ _MODULES = {
 }
 _PARTS = (
     "api",
+    "base_types",
     "config",
     "curation",
     "embedding_functions",
@@ -107,7 +125,67 @@ _PARTS = (
 )
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
-__all__ = sorted([*_HOMES, "__version__"])
+# Written out, since checkers of types do not run the program; a test holds it against the names above.
+__all__ = [
+    "AdminAPI",
+    "AdminClient",
+    "AsyncClientAPI",
+    "AsyncCollection",
+    "AsyncHttpClient",
+    "BoolInvertedIndexConfig",
+    "Client",
+    "ClientAPI",
+    "CloudClient",
+    "Collection",
+    "CollectionMetadata",
+    "DEFAULT_DATABASE",
+    "DEFAULT_TENANT",
+    "Documents",
+    "EmbeddingFunction",
+    "Embeddings",
+    "EphemeralClient",
+    "FloatInvertedIndexConfig",
+    "FtsIndexConfig",
+    "GetResult",
+    "GroupBy",
+    "HnswIndexConfig",
+    "HttpClient",
+    "IDs",
+    "Include",
+    "IntInvertedIndexConfig",
+    "K",
+    "Key",
+    "Knn",
+    "MaxK",
+    "Metadata",
+    "Metadatas",
+    "MinK",
+    "PersistentClient",
+    "QueryResult",
+    "ReadLevel",
+    "Rrf",
+    "Schema",
+    "Search",
+    "SearchResult",
+    "Settings",
+    "SpannIndexConfig",
+    "SparseEmbeddingFunction",
+    "SparseVector",
+    "SparseVectorIndexConfig",
+    "SparseVectors",
+    "StringInvertedIndexConfig",
+    "TokenTransportHeader",
+    "URI",
+    "URIs",
+    "UpdateCollectionMetadata",
+    "UpdateMetadata",
+    "VectorIndexConfig",
+    "Where",
+    "WhereDocument",
+    "__version__",
+    "configure",
+    "get_settings",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -186,7 +186,10 @@ class ClientAPI(AdminAPI):
 
     def get_user_identity(self) -> UserIdentity:
         """Who the server takes this client for."""
-        return UserIdentity(**self._transport.identity())
+        told = {name: value for name, value in self._transport.identity().items() if value is not None}
+        if self._transport.kind == "in process":
+            told = {"tenant": DEFAULT_TENANT, "databases": [DEFAULT_DATABASE], **told}
+        return UserIdentity(**told)
 
     def reset(self) -> bool:
         """Deletes everything: all tenants, databases, collections and records.
@@ -229,8 +232,10 @@ class ClientAPI(AdminAPI):
         Args:
             name: 3 to 512 characters of ``[a-zA-Z0-9._-]``, a letter or digit first and last.
             schema: What is indexed; instead of a configuration.
-            configuration: Settings: ``{"hnsw": {"space": "cosine"}}`` compares vectors by their angle
-                (``l2`` is the default, ``ip`` the inner product).
+            configuration: Settings: ``{"hnsw": {"space": "cosine"}}`` compares vectors by their angle, ``ip`` by the
+                inner product, ``l2`` by their distance. Where none is named it is the ``default_space()`` of the
+                embedding function, and ``l2`` without one; one that the function does not support is a
+                ``UserWarning``.
             metadata: Strings, numbers, booleans.
             embedding_function: What makes vectors of documents; None for nothing.
             data_loader: What loads the data of uris.
@@ -268,19 +273,15 @@ class ClientAPI(AdminAPI):
                 embedding_functions.check(one)
         check_collection(metadata)
         records.text(name, "name")
+        if schema is None and metadata is not None and not metadata:
+            raise InvalidArgumentError("Expected metadata to be a non-empty dict, got {}")
         body = {"name": name, "metadata": metadata, "get_or_create": get_or_create}
         if schema is not None:
-            body["schema"] = schema.serialize_to_json()
+            body["schema"] = schema.described(None if kept is _DEFAULT or configuration else kept)
             if function is _DEFAULT:
                 function = schema.embedding_function if _names_function(schema) else function
-        else:
-            if metadata is not None and not metadata:
-                raise InvalidArgumentError("Expected metadata to be a non-empty dict, got {}")
-            described = embedding_functions.describe(kept)
-            if described is None and configuration:
-                # As chromadb keeps it; only a collection without any settings of its own has none.
-                described = dict(embedding_functions.UNKNOWN)
-            body["configuration"] = {**(configuration or {}), "embedding_function": described}
+        if schema is None or configuration:
+            body["configuration"] = _configuration(configuration or {}, kept, metadata or {})
         made = self._transport.call("create_collection", self.tenant, self.database, body=body)
         return made, function
 
@@ -397,6 +398,30 @@ def _names_function(schema: Schema) -> bool:
     return schema.embedding_function is not _UNSET
 
 
+def _configuration(
+    configuration: dict[str, Any], function: Any, metadata: CollectionMetadata
+) -> dict[str, Any]:
+    """A configuration as it is in a request, with the space of the function where nothing else names one."""
+    described = embedding_functions.describe(function)
+    if described is None and configuration:
+        # As chromadb keeps it; only a collection without any settings of its own has none.
+        described = dict(embedding_functions.UNKNOWN)
+    made = {**configuration, "embedding_function": described}
+    indexes = [name for name in ("hnsw", "spann") if configuration.get(name) is not None]
+    if function is None:
+        return made
+    for name in indexes:
+        if isinstance(made[name], dict):
+            made[name] = embedding_functions.with_space(function, made[name])
+    if not indexes:
+        told = metadata.get("hnsw:space")
+        asked = embedding_functions.with_space(function, {} if told is None else {"space": told})
+        # What the database has without being asked is left to it: settings in metadata count beside it.
+        if told is None and asked.get("space") not in (None, "l2"):
+            made["hnsw"] = asked
+    return made
+
+
 def _page(limit: Any, offset: Any) -> dict[str, int | None]:
     return {"limit": records.whole(limit, "limit"), "offset": records.whole(offset, "offset")}
 
@@ -473,7 +498,7 @@ def PersistentClient(
 
     Raises:
         ConflictError: Another process has the folder open.
-        InvalidArgumentError: This process has it open with other settings, or it cannot be made.
+        InvalidArgumentError: This process has it open with other settings, or it cannot be made or written.
         ChromaError: The folder holds data of Chroma, or cannot be opened.
     """
     place = os.fspath(path)

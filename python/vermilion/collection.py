@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vermilion import embedding_functions, filters, records, sparse
 from vermilion.errors import BatchSizeExceededError, InvalidArgumentError
 from vermilion.metadata import check_collection
-from vermilion.types import AttachedFunction, DeleteResult, IndexingStatus, ReadLevel, SearchResult
+from vermilion.types import AttachedFunction, CollectionModel, DeleteResult, IndexingStatus, ReadLevel, SearchResult
 
 if TYPE_CHECKING:
     from vermilion.client import ClientAPI
@@ -96,18 +97,22 @@ class Collection:
     def __hash__(self) -> int:
         return hash(self.id)
 
+    def get_model(self) -> CollectionModel:
+        """What the database told of the collection when it was got or changed."""
+        return CollectionModel({**copy.deepcopy(self._model), "id": self.id})
+
     def count(self, read_level: ReadLevel | str = ReadLevel.INDEX_AND_WAL) -> int:
         """How many records there are."""
         return self._transport.call("count", *self._names, body={"read_level": _level(read_level)})
 
     def add(
         self,
-        ids: str | list[str],
+        ids: str | Sequence[str],
         embeddings: Embeddings | None = None,
-        metadatas: Metadata | list[Metadata | None] | None = None,
-        documents: str | list[str] | None = None,
+        metadatas: Metadata | Sequence[Metadata | None] | None = None,
+        documents: str | Sequence[str | None] | None = None,
         images: Any = None,
-        uris: str | list[str] | None = None,
+        uris: str | Sequence[str | None] | None = None,
     ) -> None:
         """Adds records, all or none; one whose id exists is left as it is.
 
@@ -122,31 +127,32 @@ class Collection:
             uris: Where the data of the records is.
 
         Raises:
-            InvalidArgumentError: An argument is wrong; nothing was added. Also a ``ValueError``.
+            InvalidArgumentError: An argument is wrong; nothing was added. Also a ``ValueError``. Where one record
+                is at fault, ``row`` is its number and ``field`` the column.
             DuplicateIDError: An id comes twice.
         """
         self._write("add", ids, embeddings, metadatas, documents, images, uris)
 
     def upsert(
         self,
-        ids: str | list[str],
+        ids: str | Sequence[str],
         embeddings: Embeddings | None = None,
-        metadatas: Metadata | list[Metadata | None] | None = None,
-        documents: str | list[str] | None = None,
+        metadatas: Metadata | Sequence[Metadata | None] | None = None,
+        documents: str | Sequence[str | None] | None = None,
         images: Any = None,
-        uris: str | list[str] | None = None,
+        uris: str | Sequence[str | None] | None = None,
     ) -> None:
         """Adds records, and changes those whose ids exist. Arguments and errors as of :meth:`add`."""
         self._write("upsert", ids, embeddings, metadatas, documents, images, uris)
 
     def update(
         self,
-        ids: str | list[str],
+        ids: str | Sequence[str],
         embeddings: Embeddings | None = None,
-        metadatas: Metadata | list[Metadata | None] | None = None,
-        documents: str | list[str] | None = None,
+        metadatas: Metadata | Sequence[Metadata | None] | None = None,
+        documents: str | Sequence[str | None] | None = None,
         images: Any = None,
-        uris: str | list[str] | None = None,
+        uris: str | Sequence[str | None] | None = None,
     ) -> None:
         """Changes records; ids that do not exist are passed over.
 
@@ -185,13 +191,19 @@ class Collection:
         column = records.images(images, "images", rows)
         if embeddings is None:
             embeddings = self._made_of(columns.get("documents"), column, columns.get("uris"), operation)
-        block = None if embeddings is None else records.vectors(embeddings)
+        block = None
+        if embeddings is not None:
+            block = records.vectors(embeddings, dimension=self._dimension)
         if block is not None and len(block) != rows:
             raise InvalidArgumentError(
                 f"Unequal lengths for fields: ids: {rows}, embeddings: {len(block)}; there is one vector "
                 f"for each ID"
             )
-        self._transport.write(self._names, operation, columns, block)
+        try:
+            self._transport.write(self._names, operation, columns, block)
+        except InvalidArgumentError as error:
+            records.blame(error, columns, None if block is None else "embeddings")
+            raise
         if block is not None:
             self._dimension = block.shape[1]
 
@@ -225,7 +237,7 @@ class Collection:
 
     def get(
         self,
-        ids: str | list[str] | None = None,
+        ids: str | Sequence[str] | None = None,
         where: Where | None = None,
         limit: int | None = None,
         offset: int | None = None,
@@ -269,10 +281,10 @@ class Collection:
     def query(
         self,
         query_embeddings: Embeddings | None = None,
-        query_texts: str | list[str] | None = None,
+        query_texts: str | Sequence[str] | None = None,
         query_images: Any = None,
-        query_uris: str | list[str] | None = None,
-        ids: str | list[str] | None = None,
+        query_uris: str | Sequence[str] | None = None,
+        ids: str | Sequence[str] | None = None,
         n_results: int = 10,
         where: Where | None = None,
         where_document: WhereDocument | None = None,
@@ -309,7 +321,11 @@ class Collection:
             body["recall"] = _recall(recall)
         if "data" in asked and "uris" not in asked:
             body["include"].append("uris")
-        found = self._transport.query(self._names, queries, body)
+        try:
+            found = self._transport.query(self._names, queries, body)
+        except InvalidArgumentError as error:
+            records.blame(error, {}, "query_embeddings")
+            raise
         for one in found:
             one["embeddings"] = self._shaped(one["embeddings"], queries.shape[1])
         answer: dict[str, Any] = {"ids": [one["ids"] for one in found]}
@@ -332,7 +348,7 @@ class Collection:
 
     def _queries(self, embeddings: Any, texts: Any, images: Any, uris: Any) -> Any:
         if embeddings is not None:
-            block = records.vectors(embeddings, "query_embeddings")
+            block = records.vectors(embeddings, "query_embeddings", self._dimension)
             # The vectors are what is searched for; what they may have been made of is checked only.
             rows, beside = len(block), "query_embeddings"
             records.column(texts, "query_texts", rows, str, beside=beside)
@@ -410,7 +426,7 @@ class Collection:
 
     def delete(
         self,
-        ids: str | list[str] | None = None,
+        ids: str | Sequence[str] | None = None,
         where: Where | None = None,
         where_document: WhereDocument | None = None,
         limit: int | None = None,
@@ -456,6 +472,12 @@ class Collection:
                 "Changing the distance function of a collection once it is created is not supported "
                 "currently."
             )
+        if (configuration or {}).get("spann") is not None and not (
+            (configuration or {}).get("hnsw") or self.configuration_json.get("spann")
+        ):
+            raise InvalidArgumentError(
+                "Trying to update SPANN config but the collection has HNSW: change the settings under hnsw"
+            )
         function = (configuration or {}).get("embedding_function")
         if function is not None:
             embedding_functions.check(function)
@@ -487,8 +509,9 @@ class Collection:
             source: The path of a ``.parquet``, ``.jsonl``, ``.jsonl.zst`` or ``.csv`` file; an array of shape
                 (records, dimension); a dictionary of columns; a table of pandas, Polars or Arrow; or
                 dictionaries one after the other. Records have ``id``, ``embedding``, ``document``, ``metadata``
-                and ``uri``; other columns are metadata under their names. What has no embedding is embedded;
-                of records with one id the last counts.
+                and ``uri``; other columns are metadata under their names. Ids are texts, or numbers, which become
+                such; documents and uris are texts or None. What has no embedding is embedded; of records with one
+                id the last counts.
             batch_size: Records in a batch, which is written whole or not at all.
             progress: True shows how far it is on standard error; a function is told the records written.
             resume: A file that notes how far it is. A call that was cut off goes on where that says, if it

@@ -10,9 +10,18 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-from typing import Any
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from vermilion.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from vermilion.types import Documents, Embeddings
+
+#: What a function makes vectors of: ``Documents`` or ``Images``.
+Input = TypeVar("Input", contravariant=True)
 
 #: How a collection keeps a function of which it knows nothing.
 UNKNOWN = {"type": "legacy"}
@@ -24,18 +33,17 @@ DEFAULT = "default"
 known_embedding_functions: dict[str, Any] = {}
 
 
-class EmbeddingFunction:
-    """The base of embedding functions; one that only has ``__call__`` is not kept with collections."""
+class EmbeddingFunction(Generic[Input]):
+    """The base of embedding functions; one that only has ``__call__`` is not kept with collections.
 
-    def __class_getitem__(cls, _: Any) -> type:
-        # Programs for chromadb write what the input is: EmbeddingFunction[Documents].
-        return cls
+    What it takes can be said: ``EmbeddingFunction[Documents]``.
+    """
 
-    def __call__(self, input: Any) -> Any:
+    def __call__(self, input: Input) -> Embeddings:
         """One vector for each member of ``input``: arrays of shape (dimension,), or lists."""
         raise NotImplementedError(f"{type(self).__name__} has no __call__(self, input)")
 
-    def embed_query(self, input: Any) -> Any:
+    def embed_query(self, input: Input) -> Embeddings:
         """The same for texts that are searched for; some models make another vector of them."""
         return self(input)
 
@@ -45,7 +53,7 @@ class EmbeddingFunction:
         return NotImplemented
 
     @staticmethod
-    def build_from_config(config: dict[str, Any]) -> EmbeddingFunction:
+    def build_from_config(config: dict[str, Any]) -> EmbeddingFunction[Any]:
         """The function that ``get_config`` told of."""
         return NotImplemented
 
@@ -57,16 +65,22 @@ class EmbeddingFunction:
         """How the vectors are compared where a collection does not say."""
         return "l2"
 
-    def supported_spaces(self) -> list[str]:
+    def supported_spaces(self) -> Sequence[str]:
         """How the vectors can be compared."""
         return ["cosine", "l2", "ip"]
 
 
-class SparseEmbeddingFunction(EmbeddingFunction):
-    """The same for sparse vectors: ``__call__`` answers :class:`vermilion.SparseVector`."""
+class SparseEmbeddingFunction(EmbeddingFunction[Input]):
+    """The same for sparse vectors: ``__call__`` answers one :class:`vermilion.SparseVector` for each member."""
+
+    def __call__(self, input: Input) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no __call__(self, input)")
+
+    def embed_query(self, input: Input) -> Any:
+        return self(input)
 
 
-class DefaultEmbeddingFunction(EmbeddingFunction):
+class DefaultEmbeddingFunction(EmbeddingFunction["Documents"]):
     """What collections have where no other function is named: the model all-MiniLM-L6-v2 on the processor.
 
     The model is no part of the package. It is read from the folder that ``VERMILION_MODEL`` names, or from the
@@ -83,7 +97,7 @@ class DefaultEmbeddingFunction(EmbeddingFunction):
     def __init__(self, model: str | os.PathLike[str] | None = None) -> None:
         self._folder = None if model is None else os.fspath(model)
 
-    def __call__(self, input: Any) -> Any:
+    def __call__(self, input: Documents) -> Embeddings:
         folder = self._folder or model_folder()
         if folder is None:
             return _of_chromadb("DefaultEmbeddingFunction")()(input)
@@ -104,13 +118,45 @@ class DefaultEmbeddingFunction(EmbeddingFunction):
 known_embedding_functions[DEFAULT] = DefaultEmbeddingFunction
 
 
-def register_embedding_function(function: Any) -> Any:
-    """Lets collections that were made with this class find it again; to be used as a decorator."""
-    name = function.name()
+def register_embedding_function(ef_class: Any = None) -> Any:
+    """Lets collections that were made with this class find it again; to be used as a decorator, with
+    brackets or without.
+
+    Args:
+        ef_class: The class; its ``name()`` is what collections find it by.
+
+    Raises:
+        ValueError: It has no name.
+    """
+    if ef_class is None:
+        return register_embedding_function
+    try:
+        name = name_of(ef_class)
+    except TypeError:  # A method of its objects.
+        name = None
     if not isinstance(name, str):
-        raise ValueError(f"{function.__name__} has no name(): collections find functions by it")
-    known_embedding_functions[name] = function
-    return function
+        raise ValueError(f"{ef_class.__name__} has no static name(): collections find functions by it")
+    known_embedding_functions[name] = ef_class
+    return ef_class
+
+
+#: The same for functions that make sparse vectors.
+register_sparse_embedding_function = register_embedding_function
+
+
+def config_to_embedding_function(config: dict[str, Any]) -> Any:
+    """The function of which a collection's configuration tells: its ``name`` and its ``config``.
+
+    Raises:
+        ValueError: No function of that name is known here.
+    """
+    found = of_collection({**config, "type": "known"}) if config.get("name") else None
+    if found is None:
+        raise InvalidArgumentError(
+            f"Unsupported embedding function: {config.get('name')}; register its class with "
+            f"register_embedding_function, or install chromadb, where it has one of that name"
+        )
+    return found
 
 
 def check(function: Any) -> None:
@@ -188,6 +234,42 @@ def describe(function: Any) -> dict[str, Any] | None:
     if not isinstance(name, str) or not isinstance(config, dict):
         return dict(UNKNOWN)
     return {"type": "known", "name": name, "config": config}
+
+
+def with_space(function: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an index of the vectors of ``function`` with its own space where they name none, as
+    chromadb has them; it warns of a space that the function does not know.
+
+    Args:
+        function: The function; one that is not kept with collections says nothing here.
+        settings: What the caller asks for, with ``space`` or without.
+    """
+    described = describe(function)
+    if described in (None, UNKNOWN) or not hasattr(function, "default_space"):
+        return settings
+    if settings.get("space") is None:
+        settings = {**settings, "space": function.default_space()}
+    _check_space(function, settings["space"])
+    return settings
+
+
+def _check_space(function: Any, space: Any) -> None:
+    """Warns where vectors of ``function`` are to be compared in a space that it does not support."""
+    supported = function.supported_spaces() if hasattr(function, "supported_spaces") else [space]
+    if space not in supported:
+        warnings.warn(
+            f"space {space} is not supported by {name_of(function)}. Supported spaces: {supported}",
+            UserWarning,
+            stacklevel=_outside(),
+        )
+
+
+def _outside() -> int:
+    """How many calls above the caller the program is that called this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "vermilion":
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def of_collection(described: dict[str, Any] | None) -> Any:

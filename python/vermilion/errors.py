@@ -176,6 +176,18 @@ class UnreachableError(TransportError, ValueError):
     """A client was not made, since its server was not reached."""
 
 
+def at_record(error: InvalidArgumentError, row: int | None, field: str | None = None) -> InvalidArgumentError:
+    """The same error, which tells the record at fault from now on.
+
+    Args:
+        error: The error.
+        row: The number of the record, from 0 on; None where it is not one record.
+        field: The column that is wrong.
+    """
+    error.row, error.field = row, field
+    return error
+
+
 _BY_STATUS: dict[int, type[ChromaError]] = {
     400: InvalidArgumentError,
     401: ChromaAuthError,

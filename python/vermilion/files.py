@@ -12,7 +12,7 @@ import contextlib
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from vermilion.errors import InvalidArgumentError
@@ -30,6 +30,15 @@ MEMBERS = ("id", "embedding", "document", "metadata", "uri")
 _PLURALS = {f"{name}s": name for name in MEMBERS}
 
 _HALVES = "embedding_f16"
+#: Of each member of a line: the kinds of values that it may have, and their names.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "id": ((str, int, float), "a text or a number"),
+    "embedding": ((list, str), "a list of numbers, or base64 of little-endian floats,"),
+    _HALVES: ((str,), "base64 of little-endian floats"),
+    "document": ((str,), "a text"),
+    "metadata": ((dict,), "an object"),
+    "uri": ((str,), "a text"),
+}
 #: What numbers and truth values of JSON begin with, after spaces.
 _BEGINNINGS = frozenset("-0123456789tf \t\r\n")
 
@@ -47,9 +56,9 @@ def records(path: str) -> Iterator[dict[str, Any]] | None:
     """The records of a file, each a dictionary; None where its name is not that of such a file."""
     name = path.lower()
     if name.endswith(LINES):
-        return _read(path, open(path, encoding="utf-8-sig", newline="\n"), _of_line)
+        return _read(path, open(path, encoding="utf-8-sig", newline="\n"))
     if name.endswith(_PACKED):
-        return _read(path, _unpacked(path), _of_line)
+        return _read(path, _unpacked(path))
     if name.endswith(CSV):
         return _of_csv(path)
     return None
@@ -65,11 +74,9 @@ def _unpacked(path: str) -> Any:
     return io.TextIOWrapper(arrow.input_stream(path, compression="zstd"), encoding="utf-8-sig", newline="\n")
 
 
-def _read(
-    path: str, lines: Any, record_of: Callable[[str], dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
+def _read(path: str, lines: Any) -> Iterator[dict[str, Any]]:
     """A record of each line that is not blank."""
-    row = 0
+    row, record_of = 0, _Line()
     with lines:
         for number, line in _numbered(path, lines):
             if line.strip():
@@ -99,24 +106,66 @@ def _at(path: str, line: int, row: int | None) -> Iterator[None]:
         raise error from wrong
 
 
-def _of_line(line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        # Of the place only the character says something: the text is one line.
-        raise Wrong(f"is no JSON: {error.msg} at character {error.pos + 1}") from error
-    except ValueError as error:
-        raise Wrong(f"is no JSON: {error}") from error
-    if not isinstance(record, dict):
-        raise Wrong("is no JSON object")
-    vector, halves = record.get("embedding"), record.pop(_HALVES, None)
-    if vector is not None and halves is not None:
-        raise Wrong(f"has an embedding and an {_HALVES}; a record has one of them")
-    if isinstance(vector, str):
-        record["embedding"] = _decoded(vector, "<f4")
-    elif halves is not None:
-        record["embedding"] = _decoded(halves, "<f2")
-    return record
+def _whole(text: str) -> float:
+    # As a float the sign stays, and so the command has it.
+    return int(text) if text != "-0" else -0.0
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON; a value that is missing is null")
+
+
+#: Reads JSON as the command does.
+decode = json.JSONDecoder(parse_int=_whole, parse_constant=_no_number).decode
+
+
+class _Line:
+    """Makes a record of a line of JSON; called by one thread at a time."""
+
+    def __init__(self) -> None:
+        #: The members of the object that was read last, which is the outermost one at the end.
+        self._members: list[tuple[str, Any]] = []
+        self._decode = json.JSONDecoder(
+            parse_int=_whole, parse_constant=_no_number, object_pairs_hook=self._object
+        ).decode
+
+    def _object(self, members: list[tuple[str, Any]]) -> dict[str, Any]:
+        self._members = members
+        return dict(members)
+
+    def __call__(self, line: str) -> dict[str, Any]:
+        try:
+            record = self._decode(line)
+        except json.JSONDecodeError as error:
+            # Of the place only the character says something: the text is one line.
+            raise Wrong(f"is no JSON: {error.msg} at character {error.pos + 1}") from error
+        except (ValueError, RecursionError) as error:
+            raise Wrong(f"is no JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise Wrong("is no JSON object")
+        record = self._checked()
+        vector, halves = record.get("embedding"), record.pop(_HALVES, None)
+        if vector is not None and halves is not None:
+            raise Wrong(f"has an embedding and an {_HALVES}; a record has one of them")
+        if isinstance(vector, str):
+            record["embedding"] = _decoded(vector, "<f4")
+        elif halves is not None:
+            record["embedding"] = _decoded(halves, "<f2")
+        return record
+
+    def _checked(self) -> dict[str, Any]:
+        """The record with its members in the singular; refused where one comes twice or is of a wrong kind."""
+        named: dict[str, Any] = {}
+        for name, value in self._members:
+            member = member_named(name)
+            if member in _KINDS:
+                if member in named:
+                    raise Wrong(f"has two members for {member}; a record has one of them")
+                kinds, allowed = _KINDS[member]
+                if value is not None and type(value) not in kinds:
+                    raise Wrong(f"has a value of the type {type(value).__name__} as {member}; {allowed} is allowed")
+            named[member] = value
+        return named
 
 
 def _decoded(text: Any, kind: str) -> Any:
@@ -167,8 +216,9 @@ def _rows(path: str, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 def _columns(names: list[str]) -> list[str]:
-    for name in names:
-        if not name or names.count(name) > 1:
+    members = [member_named(name) for name in names]
+    for name, member in zip(names, members):
+        if not name or members.count(member) > 1:
             raise Wrong(f"names a column {name!r}; each column has a name of its own")
     return names
 
@@ -194,7 +244,7 @@ def _of_cells(columns: list[str], cells: list[str]) -> dict[str, Any]:
 
 def _json(cell: str, kind: type, problem: str) -> Any:
     try:
-        value = json.loads(cell)
+        value = decode(cell)
     except ValueError as error:
         raise Wrong(f"has {problem}") from error
     if not isinstance(value, kind):
@@ -207,7 +257,7 @@ def _value(cell: str) -> Any:
     if cell[0] not in _BEGINNINGS:
         return cell
     try:
-        value = json.loads(cell)
+        value = decode(cell)
     except ValueError:
         return cell
     is_number = isinstance(value, (int, float)) and math.isfinite(value)

@@ -10,15 +10,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import numbers
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vermilion import files
-from vermilion.errors import ChromaError, FileThereError, InvalidArgumentError
+from vermilion.errors import ChromaError, FileThereError, InvalidArgumentError, at_record
 from vermilion.files import MEMBERS, member_named
 from vermilion.records import encode
 
@@ -144,11 +145,9 @@ def _counted_from(start: int) -> Iterator[None]:
         raise
 
 
-def _at(row: int, message: str) -> InvalidArgumentError:
+def _at(row: int, message: str, field: str | None = None) -> InvalidArgumentError:
     """The error that a record is at fault."""
-    error = InvalidArgumentError(message)
-    error.row = row
-    return error
+    return at_record(InvalidArgumentError(message), row, field)
 
 
 def _finish(
@@ -241,6 +240,7 @@ def batches(source: Any, size: int, ids: Iterable[str] | None = None) -> Iterato
     elif isinstance(source, dict):
         yield from _of_columns(source, size, ids)
     elif _is_of(source, "pandas", "DataFrame"):
+        _check_names(source.columns)
         yield from _of_columns({name: source[name] for name in source.columns}, size, ids)
     elif hasattr(source, "__arrow_c_stream__") or _is_of(source, "pyarrow", "RecordBatch"):
         yield from _of_arrow(source, size, ids)
@@ -318,20 +318,51 @@ def _of_array(block: Any, size: int, ids: Any) -> Iterator[Batch]:
     named = iter(ids) if ids is not None else map(str, itertools.count())
     for start in range(0, len(block), size):
         part = block[start : start + size]
-        yield Batch(_take(named, len(part)), part, None, None, None)
+        with _counted_from(start):
+            taken = _take(named, len(part))
+        yield Batch(taken, part, None, None, None)
     if ids is not None and next(named, None) is not None:
         raise InvalidArgumentError(f"There are more ids than vectors, of which there are {len(block)}")
 
 
 def _take(named: Iterator[Any], rows: int) -> list[str]:
-    taken = [str(one) for one in itertools.islice(named, rows)]
+    taken = list(itertools.islice(named, rows))
     if len(taken) < rows:
         raise InvalidArgumentError("There are fewer ids than records")
-    return taken
+    return _ids(taken)
+
+
+def _ids(column: Any) -> list[str]:
+    """Ids as texts; numbers, which rows of tables often have, become such."""
+    if set(map(type, column)) <= {str}:
+        return list(column)
+    for row, one in enumerate(column):
+        if _is_missing(one):
+            raise _at(row, "A record has no id", "id")
+        if not isinstance(one, (str, numbers.Real)) or isinstance(one, bool):
+            raise _at(row, f"The id of a record is a text or a number, got {one!r}", "id")
+    return [str(one) for one in column]
+
+
+def _texts(column: Any, name: str) -> list[str | None] | None:
+    """Documents or uris: texts, or None for whatever is no value at all."""
+    if column is None:
+        return None
+    if set(map(type, column)) <= {str, type(None)}:
+        return list(column)
+    texts: list[str | None] = []
+    for row, one in enumerate(column):
+        if not isinstance(one, str):
+            if not _is_missing(one):
+                raise _at(row, f"The {name} of a record is a text or None, got {one!r}", name)
+            one = None
+        texts.append(one)
+    return texts
 
 
 def _of_columns(columns: dict[str, Any], size: int, ids: Any) -> Iterator[Batch]:
     """Columns by name; those that have another name than ours are metadata under it."""
+    _check_names(columns)
     named = {member_named(name): column for name, column in columns.items()}
     if ids is not None:
         named["id"] = ids if hasattr(ids, "__len__") else list(ids)
@@ -341,6 +372,17 @@ def _of_columns(columns: dict[str, Any], size: int, ids: Any) -> Iterator[Batch]
         with _counted_from(start):
             batch = _batch(part, min(size, rows - start))
         yield batch
+
+
+def _check_names(names: Iterable[Any], row: int | None = None) -> None:
+    """Refuses two columns of one name, and ``id`` beside ``ids``: it is not known which counts."""
+    seen: dict[Any, Any] = {}
+    for name in names:
+        member = member_named(name)
+        if member in seen:
+            message = f"There are two columns for {member}: {seen[member]} and {name}; leave one out"
+            raise at_record(InvalidArgumentError(message), row, member)
+        seen[member] = name
 
 
 def _length(columns: dict[str, Any]) -> int:
@@ -374,35 +416,27 @@ def _batch(columns: dict[str, Any], rows: int) -> Batch:
                 if not _is_missing(value):
                     members[name] = value  # type: ignore[index]
         metadatas = [members or None for members in metadatas]
-    texts = {
-        name: None
-        if columns.get(name) is None
-        else [None if _is_missing(one) else str(one) for one in columns[name]]
-        for name in ("document", "uri")
-    }
-    embeddings = columns.get("embedding")
-    for row, one in enumerate(columns["id"]):
-        if _is_missing(one):
-            raise _at(row, "A record has no id")
-    ids = [str(one) for one in columns["id"]]
-    return Batch(ids, embeddings, texts["document"], metadatas, texts["uri"])
+    documents, uris = (_texts(columns.get(name), name) for name in ("document", "uri"))
+    return Batch(_ids(columns["id"]), columns.get("embedding"), documents, metadatas, uris)
 
 
 def _as_dict(row: int, value: Any) -> dict[str, Any]:
-    """The metadata of a record: a dictionary, or JSON text of one."""
+    """The metadata of a record: a dictionary, the pairs of a map of Arrow, or JSON text of an object."""
+    given = value
     if isinstance(value, str):
         try:
-            value = json.loads(value) if value else None
+            value = files.decode(value) if value else None
         except ValueError as error:
-            raise _at(row, f"The metadata of a record is no JSON: {error}") from error
+            raise _at(row, f"The metadata of a record is no JSON: {error}", "metadata") from error
+    elif isinstance(value, list) and all(type(one) is tuple for one in value):
+        value = dict(value)
     if _is_missing(value):
         return {}
-    try:
-        return {key: one for key, one in dict(value).items() if not _is_missing(one)}
-    except (TypeError, ValueError) as error:
+    if not isinstance(value, Mapping):
         raise _at(
-            row, f"The metadata of a record is a dictionary or JSON text of one, got {value!r}"
-        ) from error
+            row, f"The metadata of a record is a dictionary or JSON text of one, got {given!r}", "metadata"
+        )
+    return {key: one for key, one in value.items() if not _is_missing(one)}
 
 
 def _is_missing(value: Any) -> bool:
@@ -446,8 +480,11 @@ def _columns_of(part: list[Any]) -> dict[str, list[Any]]:
     names = dict.fromkeys(member_named(name) for one in part for name in one)
     columns: dict[str, list[Any]] = {name: [None] * len(part) for name in names}
     for row, one in enumerate(part):
-        for name, value in one.items():
-            columns[member_named(name)][row] = value
+        members = {member_named(name): value for name, value in one.items()}
+        if len(members) < len(one):
+            _check_names(one, row)
+        for name, value in members.items():
+            columns[name][row] = value
     if all(one is None for one in columns.get("embedding", ())):
         columns.pop("embedding", None)
     for name in ("id", "embedding"):
@@ -464,6 +501,7 @@ def _of_arrow(source: Any, size: int, ids: Any, begun: int = 0) -> Iterator[Batc
     if isinstance(source, arrow.RecordBatch):
         source = arrow.Table.from_batches([source])
     reader = arrow.RecordBatchReader.from_stream(source)
+    _check_names(reader.schema.names)
     named = iter(ids) if ids is not None else None
     for whole in reader:
         for start in range(0, len(whole), size):
@@ -483,16 +521,21 @@ def _vectors(arrow: Any, column: Any) -> Any:
     """The block of a column of lists, which all have the same length."""
     if column.null_count:
         row = column.is_null().index(True).as_py()
-        raise _at(row, "The column of embeddings has nulls; each record needs a vector")
-    values = column.flatten()
-    if len(column) == 0 or len(values) % len(column) or values.null_count:
-        raise InvalidArgumentError("The vectors in the column of embeddings differ in length")
-    dimension = len(values) // len(column)
-    if not arrow.types.is_fixed_size_list(column.type):
-        lengths = column.value_lengths().unique()
-        if len(lengths) != 1:
-            raise InvalidArgumentError("The vectors in the column of embeddings differ in length")
-    return values.to_numpy(zero_copy_only=False).reshape(len(column), dimension)
+        raise _at(row, "The column of embeddings has nulls; each record needs a vector", "embedding")
+    values, lengths = column.flatten(), column.value_lengths().to_numpy()
+    others = (lengths != lengths[0]).nonzero()[0]
+    if len(others):
+        row = int(others[0])
+        raise _at(
+            row,
+            f"The vectors in the column of embeddings differ in length: got a vector with the dimension {lengths[row]} "
+            f"beside one of {lengths[0]}",
+            "embedding",
+        )
+    if values.null_count:
+        place = values.is_null().index(True).as_py()
+        raise _at(place // int(lengths[0]), "A vector in the column of embeddings has a null", "embedding")
+    return values.to_numpy(zero_copy_only=False).reshape(len(column), int(lengths[0]))
 
 
 def export(

@@ -8,11 +8,12 @@ since there are many.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
-from vermilion.errors import ArgumentTypeError, InvalidArgumentError
+from vermilion.errors import ArgumentTypeError, InvalidArgumentError, at_record
 
 #: Kinds of values that are never wrong.
 _PLAIN = frozenset({str, int, float, bool, type(None)})
@@ -39,11 +40,12 @@ def check_records(
     given = [one for one in column if one]
     keys = set().union(*given)
     for key in keys:
-        _check_key(key)
+        _check_key(key, column)
     kinds = set(map(type, chain.from_iterable(map(dict.values, given))))
     if operation == "add" and type(None) in kinds:
-        raise ArgumentTypeError(
-            "Expected metadata value to be no None where a record is added: leave the key out"
+        row = next(row for row, one in enumerate(column) if one and type(None) in map(type, one.values()))
+        raise _wrong(
+            "Expected metadata value to be no None where a record is added: leave the key out", row, ArgumentTypeError
         )
     if not kinds <= _PLAIN:
         for row, members in enumerate(column):
@@ -52,12 +54,24 @@ def check_records(
                     _check_value(row, key, value)
     if is_bulk:
         return
-    _check_reserved(keys)
+    _check_reserved(keys, column)
     if any(issubclass(kind, (list, tuple)) for kind in kinds):
-        for members in given:
-            for key, value in members.items():
+        for row, members in enumerate(column):
+            for key, value in (members or {}).items():
                 if isinstance(value, (list, tuple)):
-                    _check_list(key, value)
+                    _check_list(key, value, row)
+
+
+def not_finite(column: Iterable[dict[str, Any] | None]) -> tuple[int, str] | None:
+    """The number of the first record with a value that is NaN or infinite, and its key; None where there is none.
+
+    The database refuses such values by itself: this is asked afterwards, for it takes its time.
+    """
+    for row, members in enumerate(column):
+        for key, value in (members or {}).items():
+            if not all(map(_is_finite, value if isinstance(value, (list, tuple)) else [value])):
+                return row, key
+    return None
 
 
 def check_collection(given: Any, is_change: bool = False) -> None:
@@ -76,6 +90,11 @@ def check_collection(given: Any, is_change: bool = False) -> None:
         raise ArgumentTypeError(f"Expected metadata to be a dict or None, got {given!r}")
     for key, value in given.items():
         _check_key(key)
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if not _is_finite(one):
+                raise InvalidArgumentError(
+                    f"Expected metadata value to be a finite number, got {one!r} under the key {key!r}"
+                )
         if isinstance(value, (list, tuple)):
             _check_list(key, value)
         elif not (_is_single(value) or is_change and value is None):
@@ -100,12 +119,11 @@ def _check_value(row: int, key: str, value: Any) -> None:
         wrong = None if _is_storable(value) else value
     if wrong is None:
         return
-    error = InvalidArgumentError(
+    raise _wrong(
         f"Expected metadata value to be a str, int, float, bool, SparseVector, list of one of the first four, or "
-        f"None, got {wrong!r}, of the type {type(wrong).__name__}, under the key {key!r}"
+        f"None, got {wrong!r}, of the type {type(wrong).__name__}, under the key {key!r}",
+        row,
     )
-    error.row = row
-    raise error
 
 
 def _is_storable(value: Any) -> bool:
@@ -118,23 +136,47 @@ def _is_nested(value: Any) -> bool:
     return isinstance(value, (list, tuple, dict))
 
 
-def _check_key(key: Any) -> None:
+def _is_finite(value: Any) -> bool:
+    if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _check_key(key: Any, column: list[Any] | None = None) -> None:
     # JSON would make a string of it, and what is read would be another key than what was written.
     if not isinstance(key, str):
-        raise ArgumentTypeError(
-            f"Expected metadata key to be a str, got {key!r} which is a {type(key).__name__}"
+        raise _wrong(
+            f"Expected metadata key to be a str, got {key!r} which is a {type(key).__name__}",
+            _first_with(key, column),
+            ArgumentTypeError,
         )
 
 
-def _check_reserved(keys: Any) -> None:
+def _check_reserved(keys: Any, column: list[Any] | None = None) -> None:
     if RESERVED in keys:
-        raise InvalidArgumentError(f"Expected metadata to not contain the reserved key {RESERVED}")
-
-
-def _check_list(key: str, value: list[Any] | tuple[Any, ...]) -> None:
-    if not value:
-        raise InvalidArgumentError(f"Expected metadata list value for key {key!r} to be non-empty")
-    if len(set(map(type, value))) > 1:
-        raise ArgumentTypeError(
-            f"Expected metadata list value for key {key!r} to have elements of the same type, got {value!r}"
+        raise _wrong(
+            f"Expected metadata to not contain the reserved key {RESERVED}", _first_with(RESERVED, column)
         )
+
+
+def _first_with(key: Any, column: list[Any] | None) -> int | None:
+    """The first record with ``key``; None where it is not records that are checked."""
+    return next((row for row, one in enumerate(column or ()) if one and key in one), None)
+
+
+def _check_list(key: str, value: list[Any] | tuple[Any, ...], row: int | None = None) -> None:
+    if not value:
+        raise _wrong(f"Expected metadata list value for key {key!r} to be non-empty", row)
+    if len(set(map(type, value))) > 1:
+        raise _wrong(
+            f"Expected metadata list value for key {key!r} to have elements of the same type, got {value!r}",
+            row,
+            ArgumentTypeError,
+        )
+
+
+def _wrong(
+    message: str, row: int | None, kind: type[InvalidArgumentError] = InvalidArgumentError
+) -> InvalidArgumentError:
+    """The error that metadata is wrong: that of record ``row``, or of a collection."""
+    return at_record(kind(message), row, None if row is None else "metadatas")

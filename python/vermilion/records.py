@@ -10,8 +10,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from vermilion.errors import ArgumentRangeError, ArgumentTypeError, DuplicateIDError, InvalidArgumentError
-from vermilion.metadata import check_records
+from vermilion.errors import ArgumentRangeError, ArgumentTypeError, DuplicateIDError, InvalidArgumentError, at_record
+from vermilion.metadata import check_records, not_finite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,68 +40,170 @@ def ids(given: Any, is_bulk: bool = False) -> list[str]:
         listed = given.tolist()
     if not listed:
         raise InvalidArgumentError(f"Expected IDs to be a non-empty list, got {given!r}")
-    for one in listed:
+    for row, one in enumerate(listed):
         if not isinstance(one, str):
-            raise InvalidArgumentError(f"Expected ID to be a str, got {one!r}")
+            raise at_record(InvalidArgumentError(f"Expected ID to be a str, got {one!r}"), row, "ids")
     if not is_bulk and len(set(listed)) != len(listed):
         counts = Counter(listed)
         twice = [one for one, count in counts.items() if count > 1]
         shown = ", ".join(twice[:_SHOWN]) + (", ..." if len(twice) > _SHOWN else "")
-        raise DuplicateIDError(f"Expected IDs to be unique, found duplicates of: {shown}")
+        first = listed.index(twice[0])
+        raise at_record(
+            DuplicateIDError(f"Expected IDs to be unique, found duplicates of: {shown}"),
+            listed.index(twice[0], first + 1),
+            "ids",
+        )
     return listed
 
 
-def vectors(given: Any, name: str = "embeddings") -> NDArray[np.float32]:
+def vectors(given: Any, name: str = "embeddings", dimension: int | None = None) -> NDArray[np.float32]:
     """Vectors as one block of shape (vectors, dimension); an array of that form is not copied.
+
+    Args:
+        given: The vectors, or one.
+        name: What they are called in messages.
+        dimension: That which they should have, if it is known: it tells which one is wrong where they differ.
 
     Raises:
         InvalidArgumentError: There is none, they differ in length, or they are no finite numbers.
     """
     import numpy as np
 
-    if isinstance(given, np.ndarray) and given.dtype == np.float32:
+    if type(given) is np.ndarray and given.dtype == np.float32:
         block = given
     else:
-        try:
-            block = np.asarray(given)
-            if block.dtype.kind not in "iuf":
-                raise ValueError(f"got values of the type {_kind_of(given)}")
-            with np.errstate(over="ignore"):
-                block = block.astype(np.float32)
-        except ValueError as error:
-            raise InvalidArgumentError(
-                f"Expected {name} to be a list of floats or ints, a list of lists, a numpy array, or "
-                f"a list of numpy arrays, all of one dimension: {error}"
-            ) from error
+        block = _block(given, name, dimension)
+    row = 0 if block.ndim > 1 and len(block) else None
     if block.ndim == 1:
         block = block.reshape(1, -1)
     if block.ndim != 2 or block.size == 0:
-        raise InvalidArgumentError(
+        error = InvalidArgumentError(
             f"Expected {name} to be a non-empty block of vectors with at least 1 dimension each, got "
             f"the shape {block.shape}"
         )
+        raise at_record(error, row, name)
     if not np.isfinite(block).all():
         raise _not_finite(block, name)
     # An array that looks into the middle of a file need not begin where a number may.
     return np.require(block, requirements=["C", "A"])
 
 
+def _block(given: Any, name: str, dimension: int | None) -> NDArray[np.float32]:
+    """Numbers of any other kind than an array of float32 as such an array."""
+    import numpy as np
+
+    try:
+        block = np.asarray(_unmasked(given))
+        if block.dtype.kind not in "iuf":
+            raise ValueError(f"got values of the type {_kind_of(given)}")
+        with np.errstate(over="ignore"):
+            block = block.astype(np.float32, copy=False)
+        if _has_truth_values(given, block):
+            raise ValueError("got values of the type bool")
+    except ValueError as error:
+        row, why = _first_wrong(given, dimension) or (None, str(error))
+        raise at_record(
+            InvalidArgumentError(
+                f"Expected {name} to be a list of floats or ints, a list of lists, a numpy array, or "
+                f"a list of numpy arrays, all of one dimension: {why}"
+            ),
+            row,
+            name,
+        ) from error
+    return block
+
+
+def _unmasked(given: Any) -> Any:
+    """The same with NaN, which is refused, where NumPy masks a number: there is none."""
+    import numpy as np
+
+    if isinstance(given, np.ma.MaskedArray):
+        return np.ma.filled(given.astype(np.float32), np.nan) if given.dtype.kind in "iuf" else given
+    if isinstance(given, (list, tuple)) and any(isinstance(one, np.ma.MaskedArray) for one in given):
+        return [_unmasked(one) for one in given]
+    return given
+
+
+def _has_truth_values(given: Any, block: NDArray[np.float32]) -> bool:
+    """Whether one of the lists of which ``block`` was made has True or False among its numbers.
+
+    Only lists with a 0 or a 1 are looked through, of which vectors of models have next to none.
+    """
+    if not isinstance(given, (list, tuple)) or not 1 <= block.ndim <= 2:
+        return False
+    if block.ndim == 1:
+        return bool in map(type, given)
+    rows = ((block == 0) | (block == 1)).any(axis=1).nonzero()[0].tolist()
+    return any(isinstance(given[row], (list, tuple)) and bool in map(type, given[row]) for row in rows)
+
+
+def _first_wrong(given: Any, dimension: int | None) -> tuple[int, str] | None:
+    """The first of ``given`` that is no vector like the others, and why; None where they are not in a list."""
+    import numpy as np
+
+    if isinstance(given, np.ndarray) and given.dtype == object:
+        given = list(given)
+    if not isinstance(given, (list, tuple)) or not given:
+        return None
+    if given[0] is not None and not hasattr(given[0], "__len__") or isinstance(given[0], str):
+        # One vector alone.
+        given = [given]
+    for row, one in enumerate(given):
+        try:
+            vector = np.asarray(one)
+        except ValueError as error:
+            return row, str(error)
+        kinds = set(map(type, one)) if isinstance(one, (list, tuple)) else set()
+        if vector.dtype.kind not in "iuf" or bool in kinds:
+            names = sorted(kind.__name__ for kind in kinds - {int, float})
+            if not names:
+                names = [str(vector.dtype) if isinstance(one, np.ndarray) else type(one).__name__]
+            return row, f"got values of the type {', '.join(names)}"
+        if vector.ndim != 1 or not vector.size:
+            return row, f"got a vector of the shape {vector.shape}"
+        if dimension is None:
+            dimension = len(vector)
+        if len(vector) != dimension:
+            return row, f"got a vector with the dimension {len(vector)} beside one of {dimension}"
+    return None
+
+
 def _not_finite(block: NDArray[np.float32], name: str) -> InvalidArgumentError:
     """The error that a vector of ``block`` has a number that is none."""
     import numpy as np
 
-    row = int(np.isfinite(block).all(axis=1).argmin())
     error = InvalidArgumentError(
         "Embeddings must not contain NaN or Infinity values, nor numbers that are beyond 32 bits"
     )
-    error.field, error.row = name, row
-    return error
+    return at_record(error, int(np.isfinite(block).all(axis=1).argmin()), name)
 
 
 def _kind_of(given: Any) -> str:
     while isinstance(given, (list, tuple)) and given:
         given = given[0]
     return type(given).__name__
+
+
+def blame(error: InvalidArgumentError, columns: dict[str, Any], vectors: str | None) -> None:
+    """Finds the record at fault where the database has refused records without a word about which.
+
+    Args:
+        error: What the database said.
+        columns: The records, without their vectors.
+        vectors: What the vectors are called, which are all of one dimension; None where there are none.
+    """
+    if error.row is not None:
+        return
+    message = error.message()
+    if vectors and "expecting embedding with dimension" in message:
+        at_record(error, 0, vectors)
+    elif "at least one character" in message and "" in columns.get("ids", ()):
+        at_record(error, columns["ids"].index(""), "ids")
+    elif found := not_finite(columns.get("metadatas") or ()):
+        # JSON has no words for such numbers, and a server that reads it knows no more than that.
+        row, key = found
+        error.args = (f"The metadata value of {key!r} in record {row} is no finite number.",)
+        at_record(error, row, "metadatas")
 
 
 def column(
@@ -117,32 +219,34 @@ def column(
             f"Unequal lengths for fields: {beside}: {rows}, {name}: {len(listed)}; every column has as "
             f"many values as there are {beside}"
         )
-    for one in listed:
+    for row, one in enumerate(listed):
         if one is not None and not isinstance(one, kinds):
-            kind = kinds[0].__name__
-            raise InvalidArgumentError(f"Expected {name} to be a list of {kind}, got {one!r}")
+            error = InvalidArgumentError(f"Expected {name} to be a list of {kinds[0].__name__}, got {one!r}")
+            raise at_record(error, row, name)
     return listed
 
 
 def images(given: Any, name: str, rows: int, beside: str = "ids") -> list[Any] | None:
     """A column of images: arrays of two dimensions at least, or None."""
     listed = column(given, name, rows, object, beside=beside)
-    for one in listed or ():
+    for row, one in enumerate(listed or ()):
         if one is not None and getattr(one, "ndim", 0) < 2:
-            raise InvalidArgumentError(
+            error = InvalidArgumentError(
                 f"Expected {name} to be numpy arrays of two dimensions at least, got {one!r}"
             )
+            raise at_record(error, row, name)
     return listed
 
 
 def metadatas(given: Any, rows: int, operation: str, is_bulk: bool = False) -> list[Any] | None:
     """A column of metadata: each a dictionary that is not empty, or None."""
     listed = column(given, "metadatas", rows, dict)
-    for one in listed or ():
+    for row, one in enumerate(listed or ()):
         if one is not None and not one:
-            raise InvalidArgumentError(
+            error = InvalidArgumentError(
                 "Expected metadata to be a non-empty dict, got 0 metadata attributes"
             )
+            raise at_record(error, row, "metadatas")
     if listed:
         check_records(listed, operation, is_bulk)
     return listed
@@ -188,11 +292,12 @@ def whole(given: Any, name: str, least: int = 0) -> int | None:
         return None
     if hasattr(given, "item"):
         given = given.item()
-    if not isinstance(given, int) or isinstance(given, bool):
+    if not isinstance(given, int):
         raise ArgumentTypeError(f"Expected {name} to be a int, got {given!r}")
     if given < least:
         raise ArgumentRangeError(f"Expected {name} to be at least {least}, got {given}")
-    return min(given, 2**32 - 1)
+    # True counts as 1, as with chromadb; JSON would keep the word.
+    return min(int(given), 2**32 - 1)
 
 
 def results(given: Any) -> int:

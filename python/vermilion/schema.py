@@ -167,6 +167,25 @@ class Schema:
         """The schema as it is in a request."""
         return copy.deepcopy(self._plain)
 
+    def described(self, function: Any = None) -> dict[str, Any]:
+        """The schema as it is in a request for a new collection.
+
+        Args:
+            function: What makes vectors of documents, where the schema itself names nothing; the space of the one
+                that counts is that of the collection where the schema has none.
+        """
+        plain = self.serialize_to_json()
+        named = self.embedding_function is not _UNSET
+        function = self.embedding_function if named else function
+        if function is None:
+            return plain
+        kinds = plain["keys"].setdefault("#embedding", {}).setdefault("float_list", {})
+        index = kinds.setdefault("vector_index", {"enabled": True, "config": {}})
+        if not named:
+            index["config"]["embedding_function"] = _described(function)
+        index["config"] = embedding_functions.with_space(function, index["config"])
+        return plain
+
     @staticmethod
     def deserialize_from_json(plain: dict[str, Any]) -> Schema:
         """The schema that a request or an answer holds."""

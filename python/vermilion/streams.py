@@ -60,7 +60,8 @@ def read(stream: Any, include: list[str]) -> dict[str, Any]:
         answer[f"{name}s"] = table[name].to_pylist() if asked else None
     if "embeddings" in include:
         column = table["embedding"].combine_chunks()
-        block = column.flatten().to_numpy(zero_copy_only=False)
+        # A copy, for the stream cannot be written to, and the array is the caller's.
+        block = column.flatten().to_numpy(zero_copy_only=False, writable=True)
         answer["embeddings"] = block.reshape(len(table), column.type.list_size if len(table) else 0)
     answer["metadatas"] = _metadata(table) if "metadatas" in include else None
     return answer

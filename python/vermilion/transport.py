@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from vermilion.config import Settings
 
+#: What the system says of a folder that is not for this program to write.
+_NOT_WRITABLE = ("Permission denied", "Read-only file system", "Access is denied")
+
 #: The tenant, the database, and the id of a collection.
 Names = tuple[str, str, str]
 
@@ -28,10 +31,14 @@ Names = tuple[str, str, str]
 class Transport(Protocol):
     """What a client needs of a way to a database."""
 
-    #: ``in process`` or ``http``.
+    #: ``in process``, ``memory``, ``socket`` or ``http``.
     kind: str
     #: Why it is this one.
     reason: str
+
+    @property
+    def url(self) -> str:
+        """Where the database is, for people: an address, or a place in this process."""
 
     def heartbeat(self) -> int:
         """Nanoseconds since 1970 by the clock of the database."""
@@ -64,6 +71,14 @@ class Transport(Protocol):
         self, names: Names, queries: NDArray[np.float32], body: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """The nearest records to each query, in columns."""
+
+    def ask(
+        self, method: str, path: str, body: bytes | None, again: bool, form: dict[str, str] | None = None
+    ) -> Any:
+        """One request to any route of a server; ``again`` says whether it may be sent twice."""
+
+    def download(self, path: str, file: Any) -> None:
+        """Writes the answer to a GET of any route to a file, piece by piece."""
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -99,9 +114,15 @@ class Embedded:
                 f"`vermilion serve --path {path}` and use HttpClient."
             ) from None
         except ChromaError as error:
-            if path is None or os.path.isdir(path):
-                raise
-            raise InvalidArgumentError(f"The folder {path} cannot be made: {error}") from error
+            if path is not None and not os.path.isdir(path):
+                raise InvalidArgumentError(f"The folder {path} cannot be made: {error}") from error
+            if path is not None and any(one in str(error) for one in _NOT_WRITABLE):
+                raise InvalidArgumentError(
+                    f"The folder {path} cannot be written: {error}. A database writes to its folder even where it is only "
+                    f"read: give this user the right to write there and to all files in it, or copy the folder to a "
+                    f"place of its own."
+                ) from error
+            raise
 
     @classmethod
     def at(cls, path: str | os.PathLike[str] | None, settings: Settings | None = None) -> Embedded:
@@ -114,7 +135,7 @@ class Embedded:
 
         Raises:
             ConflictError: Another process has the folder open.
-            InvalidArgumentError: A client with other settings has it open, or it cannot be made.
+            InvalidArgumentError: A client with other settings has it open, or it cannot be made or written.
             ChromaError: The folder holds data of Chroma, or cannot be opened.
         """
         place = None if path is None else os.path.realpath(path)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Embedding = NDArray[np.float32]
-    #: A block of shape (records, dimension), or a list of vectors.
-    Embeddings = NDArray[np.float32] | Sequence[NDArray[Any]] | Sequence[Sequence[float]]
+    #: A block of shape (records, dimension), a list of vectors, or one vector.
+    Embeddings = NDArray[Any] | Sequence[NDArray[Any]] | Sequence[Sequence[float]] | Sequence[float]
 else:
     Embedding = Any
     Embeddings = Any
@@ -201,6 +201,8 @@ class UserIdentity(NamedTuple):
     user_id: str
     tenant: str | None = None
     databases: list[str] | None = None
+    #: More that a server tells.
+    attributes: dict[str, Any] | None = None
 
 
 class Tenant(dict[str, Any]):
@@ -209,6 +211,17 @@ class Tenant(dict[str, Any]):
 
 class Database(dict[str, Any]):
     """A database: its ``id``, ``name`` and ``tenant``."""
+
+
+class CollectionModel(dict[str, Any]):
+    """A collection: its ``id``, ``name``, ``metadata``, ``configuration_json``, ``dimension`` and so on, which are
+    attributes as well."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"A collection has no {name!r}; it has {', '.join(self)}") from None
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from vermilion import types as _types
+from vermilion.api.validation import (
+    validate_embedding_function,
+    validate_embeddings,
+    validate_ids,
+    validate_include,
+    validate_metadata,
+    validate_metadatas,
+    validate_n_results,
+)
 from vermilion.embedding_functions import (
     DefaultEmbeddingFunction,
     EmbeddingFunction,
@@ -117,6 +126,13 @@ __all__ = [
     "VectorIndexConfig",
     "Where",
     "WhereDocument",
+    "validate_embedding_function",
+    "validate_embeddings",
+    "validate_ids",
+    "validate_include",
+    "validate_metadata",
+    "validate_metadatas",
+    "validate_n_results",
 ]
 
 

@@ -18,7 +18,7 @@ from vermilion.curation.asking import said
 from vermilion.errors import InvalidArgumentError, RateLimitError, TransportError
 from vermilion.http import Http
 from vermilion.records import encode
-from vermilion.transport import Embedded
+from vermilion.transport import Embedded, Transport
 
 if TYPE_CHECKING:
     from vermilion.curation.lease import Lease
@@ -54,7 +54,7 @@ def patiently(ask: Callable[[], Result]) -> Result:
 class Connection:
     """The routes of curation of one database, in this process or of a server."""
 
-    def __init__(self, way: Http | Embedded, tenant: str, database: str) -> None:
+    def __init__(self, way: Transport, tenant: str, database: str) -> None:
         self._way = way
         self.tenant, self.database = tenant, database
         names = quote(tenant, safe=""), quote(database, safe="")
@@ -395,7 +395,7 @@ def connect(
     return Curation(Connection(_way_to(where), tenant or where.tenant, database or where.database))
 
 
-def _way_to(client: Any) -> Http | Embedded:
+def _way_to(client: Any) -> Transport:
     if isinstance(client, ClientAPI):
         if isinstance(client._transport, (Http, Embedded)):
             return client._transport

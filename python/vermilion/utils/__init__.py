@@ -1,5 +1,5 @@
 """Where programs for chromadb look for its helpers."""
 
-from vermilion.utils import batch_utils, embedding_functions
+from vermilion.utils import batch_utils, data_loaders, embedding_functions, results
 
-__all__ = ["batch_utils", "embedding_functions"]
+__all__ = ["batch_utils", "data_loaders", "embedding_functions", "results"]

@@ -9,16 +9,20 @@ from vermilion.embedding_functions import (
     DefaultEmbeddingFunction,
     EmbeddingFunction,
     SparseEmbeddingFunction,
+    config_to_embedding_function,
     known_embedding_functions,
     register_embedding_function,
+    register_sparse_embedding_function,
 )
 
 __all__ = [
     "DefaultEmbeddingFunction",
     "EmbeddingFunction",
     "SparseEmbeddingFunction",
+    "config_to_embedding_function",
     "known_embedding_functions",
     "register_embedding_function",
+    "register_sparse_embedding_function",
 ]
 
 

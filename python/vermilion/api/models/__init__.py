@@ -1,5 +1,5 @@
-"""Where programs for chromadb look for the module of collections."""
+"""Where programs for chromadb look for the modules of collections."""
 
-from vermilion.api.models import Collection
+from vermilion.api.models import AsyncCollection, Collection
 
-__all__ = ["Collection"]
+__all__ = ["AsyncCollection", "Collection"]
