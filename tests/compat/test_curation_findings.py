@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -286,3 +287,162 @@ def test_an_embedding_set_that_only_forks_have_is_ambiguous(server, space):
     assert told(server, "POST", "log", body | {"space": forks[1]})["space"] == forks[1]
     server.client().delete_collection(forks[0])
     assert told(server, "POST", "log", body)["space"] == forks[1]
+
+
+def recommended(space, **asked):
+    return told(space.server, "POST", f"spaces/{space.name}/recommendations", {"n": 1000} | asked)
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+def test_trouble_is_the_same_whoever_tells_it_and_by_directions_in_every_space(space, metric):
+    random = np.random.default_rng(0)
+    centres = 1.2 * random.normal(size=(4, 8))
+    truth, seen = random.integers(0, 4, 300), random.integers(0, 4, 300)
+    training = centres[truth] + random.normal(size=(300, 8))
+    production = centres[seen] + random.normal(size=(300, 8))
+    space.log("training", "t", training, label_classes=texts(truth), metric=metric)
+    space.log("production", "p", production, inference_classes=texts(seen))
+    listed = recommended(space, objective="verify", candidates=1.0)["recommendations"]
+    body = {"embeddings": production.tolist(), "inference_classes": texts(seen)}
+    assessed = told(space.server, "POST", f"spaces/{space.name}/assess", body)["assessments"]
+    near = np.linalg.norm(unit(production)[:, None] - unit(training)[None], axis=2)
+    nearest = np.argsort(near, 1)[:, :20]
+    other = (truth[nearest] != seen[:, None]).mean(1)
+    assert len(listed) == 300
+    for entry in listed:
+        at = int(entry["id"][1:])
+        parts = entry["parts"]
+        assert parts == assessed[at]["parts"]
+        assert entry["trouble"] == pytest.approx(assessed[at]["trouble"], abs=1e-6)
+        assert entry["trouble"] == pytest.approx(np.mean([one["percentile"] for one in parts.values()]), abs=1e-6)
+        assert parts["novelty"]["value"] == pytest.approx(near[at].min(), abs=1e-4)
+        assert parts["disagreement"]["value"] == pytest.approx(other[at], abs=1e-6)
+    for at in range(0, 300, 50):
+        explained = space.get(f"records/p{at:04}/explain")["assessment"]
+        assert explained["trouble"] == pytest.approx(assessed[at]["trouble"], abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+def test_copies_and_leaks_are_found_however_long_the_vectors_are(space, metric):
+    random = np.random.default_rng(1)
+    vectors = random.normal(size=(300, 16))
+    longer = random.uniform(0.2, 5, size=(20, 1))
+    every = np.concatenate([vectors, vectors[:20] * longer])
+    space.log("training", "t", every, label_classes=["a"] * 320, metric=metric)
+    space.log("test", "e", vectors[100:110] * longer[:10], label_classes=["a"] * 10)
+    totals = space.get("issues?limit=1")["totals"]
+    assert (totals["near_duplicate"], totals["leak"]) == (30, 10)
+    assert space.get("issues?type=near_duplicate&threshold=0.01")["total"] == 30
+
+
+@pytest.mark.parametrize("order", [("training", "production"), ("production", "training")])
+def test_versions_are_of_training_whatever_else_has_their_name(space, order):
+    for name in ("run1", "run2"):
+        for context in order:
+            told_of = {"label_classes": ["a", "b"] * 4} if context == "training" else {}
+            space.log(context, f"{name}{context}", np.eye(8), dataset=name, **told_of)
+    known = {one["name"]: one for one in space.get("")["datasets"]}
+    assert known["run1"]["contexts"] == {"production": 8, "training": 8}
+    assert known["run1"]["context"] is None
+    labels = {"ids": ["run1production0000"], "label_classes": ["a"]}
+    told(space.server, "POST", f"spaces/{space.name}/labels", labels)
+    told(space.server, "PUT", f"spaces/{space.name}/retention", {"keep_versions": 1})
+    report = told(space.server, "POST", f"spaces/{space.name}/expire", {})
+    assert report["datasets"] == [{"name": "run1", "why": "keep_versions", "records": 8}]
+    found = space.get("")
+    assert found["contexts"] == {"production": 16, "training": 8}
+    known = {one["name"]: one for one in found["datasets"]}
+    assert known["run1"]["contexts"] == {"production": 8}
+    assert (known["run1"]["context"], known["run2"]["records"]) == ("production", 16)
+    # Training that comes again under the old name is the newest.
+    space.log("training", "again", np.eye(8), dataset="run1", label_classes=["a", "b"] * 4)
+    report = told(space.server, "POST", f"spaces/{space.name}/expire", {})
+    assert [one["name"] for one in report["datasets"]] == ["run2"]
+    # Deleted is all of it.
+    report = told(space.server, "DELETE", f"spaces/{space.name}/datasets/run1")
+    assert report["records"] == 16
+
+
+def test_a_dataset_leaves_when_its_end_comes(space):
+    end = {"dataset": "brief", "dataset_metadata": {"expires_at": time.time() + 2}}
+    space.log("training", "t", np.eye(8), label_classes=["a", "b"] * 4, **end)
+    space.log("training", "u", np.eye(8), label_classes=["a", "b"] * 4, dataset="kept")
+    assert space.get("")["records"] == 16
+    until = time.time() + 20
+    while space.get("")["records"] == 16 and time.time() < until:
+        time.sleep(0.2)
+    assert [one["name"] for one in space.get("")["datasets"]] == ["kept"]
+
+
+def test_exports_name_all_records_of_a_cluster(space):
+    vectors = np.concatenate([np.tile(np.eye(8)[0], (60, 1)), np.random.default_rng(2).normal(size=(60, 8))])
+    space.log("training", "t", vectors, label_classes=["a", "b"] * 60)
+    status, text = ask(space.server, "GET", f"spaces/{space.name}/export?what=issues&format=jsonl")
+    assert status == 200, text
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert max(len(row["ids"] or []) for row in rows if row["type"] == "near_duplicate") == 60
+
+
+def test_pairs_of_labels_that_are_confused_equally_often_are_told_by_name(server):
+    vectors, truth = classes(400, 3, 0.3)
+    labels = truth.copy()
+    for at in range(4):
+        of_it = np.flatnonzero(truth == at)[:6]
+        labels[of_it[:3]], labels[of_it[3:]] = (at + 1) % 4, (at + 2) % 4
+    found = []
+    for seed in range(3):
+        one = Space(server)
+        order = np.random.default_rng(seed).permutation(400)
+        ids = [f"t{at:04}" for at in order]
+        one.log("training", "t", vectors[order], label_classes=texts(labels[order]), ids=ids, input_uris=ids)
+        found.append(one.get("issues?type=label")["estimated_errors"])
+    assert found[0] == found[1] == found[2]
+    keys = [(-pair["count"], pair["given_class"], pair["suggested_class"]) for pair in found[0]]
+    assert keys == sorted(keys) and len(keys) > 4
+
+
+def test_records_that_a_model_was_trained_on_and_that_are_not_there_are_named(server, space):
+    space.log("training", "t", np.eye(8), label_classes=["a", "b"] * 4)
+    made = told(server, "POST", f"spaces/{space.name}/retrainings", {})
+    taken = told(server, "POST", f"retrainings/{made['id']}/claim", {})
+    missing = [f"gone{at:02}" for at in range(30)]
+    done = {"lease": taken["lease"], "consumed_ids": ["t0001", *missing]}
+    result = told(server, "POST", f"retrainings/{made['id']}/complete", done)["result"]
+    assert (result["consumed"], result["consumed_missing"]) == (1, 30)
+    assert result["missing_ids"] == missing[:20]
+
+
+def test_caps_of_nothing_and_another_metric_are_refused_in_words(server, space):
+    space.log("training", "t", np.eye(8), label_classes=["a", "b"] * 4, metric="l2")
+    for cap in ("per_class_cap", "per_group_cap"):
+        assert space.refused("POST", "recommendations", {cap: 0}) == (400, "out_of_range", cap)
+    body = {"space": space.name, "context": "test", "metric": "ip", "embeddings": [[1.0] * 8], "input_uris": ["a"]}
+    status, text = ask(server, "POST", "log", body)
+    refusal = json.loads(text)
+    assert (status, refusal["error"]) == (409, "metric_changed")
+    assert "`l2`" in refusal["message"] and "`ip`" in refusal["message"]
+
+
+def test_lists_of_well_separated_data_do_not_depend_on_how_they_came(server):
+    random = np.random.default_rng(3)
+    centres = random.uniform(-1.5, 1.5, size=(4, 40))
+    truth = random.integers(0, 4, 900)
+    vectors = centres[truth] + random.normal(size=(900, 40))
+    found = []
+    for seed in (None, 0):
+        one = Space(server)
+        order = np.arange(900) if seed is None else np.random.default_rng(seed).permutation(900)
+        for context, rows in (("training", order[order < 500]), ("production", order[order >= 500])):
+            for part in np.array_split(rows, 1 if seed is None else 9):
+                ids = [f"r{at:04}" for at in part]
+                told_of = {"label_classes": texts(truth[part])} if context == "training" else {}
+                one.log(context, "r", vectors[part], **told_of | {"ids": ids, "input_uris": ids})
+        listed = recommended(one, objective="verify", candidates=1.0)["recommendations"]
+        found.append({entry["id"]: entry for entry in listed})
+    assert len({entry["parts"]["uncertainty"]["value"] for entry in found[0].values()}) > 350
+    for name, entry in found[0].items():
+        assert found[1][name]["trouble"] == pytest.approx(entry["trouble"], abs=1e-4)

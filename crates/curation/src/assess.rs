@@ -9,11 +9,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use vermilion_engine::model::Fetched;
-use vermilion_scores::{Signal, SignalPercentiles, Signals, VOTERS};
+use vermilion_scores::{Matrix, Signal, SignalPercentiles, Signals, VOTERS};
 
 use crate::body::Told;
 use crate::check::{Expected, check_vectors, said_of};
-use crate::desk::{CHUNK, Desk, Near, Row, Said, State, of_context, signals};
+use crate::desk::{CHUNK, Desk, Near, Row, Said, State, signals};
 use crate::fields::Context;
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
@@ -223,13 +223,13 @@ impl Curation {
             let subjects: Vec<Subject> = {
                 let state = desk.state.lock();
                 let known = part.iter().map(|&row| {
-                    let (inferred, top) = &said[row];
+                    let (inferred, unsure) = &said[row];
                     let known = inferred.as_ref().map(|name| state.classes.known(name));
                     Subject {
                         // A class that nobody has named yet is like no class that is known.
                         said: Said {
                             inferred: known.map(|class| class.unwrap_or(u32::MAX)),
-                            top: *top,
+                            unsure: *unsure,
                         },
                         id: None,
                         print: None,
@@ -328,9 +328,7 @@ impl Curation {
         let Some(reference) = reference.filter(|_| dimension > 0) else {
             return Ok(Vec::new());
         };
-        // One more, since a training record is near itself.
-        let among = of_context(Context::Training);
-        let near = self.nearest(space, dimension, vectors, Some(&among), VOTERS + 1)?;
+        let near = self.nearest_training(space, desk, Matrix::new(vectors, dimension))?;
         let reduced = reference.reduced(vectors, dimension);
         let rows = reduced.chunks_exact(reference.classes.dimension());
         let mut state = desk.state.lock();

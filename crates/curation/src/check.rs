@@ -14,6 +14,8 @@ use vermilion_engine::model::{
     Strings, Value,
 };
 
+use vermilion_scores::uncertainty;
+
 use crate::body::{Head, Row, Scores, TIMES, Told, Vectors};
 use crate::fields::{self, Context};
 use crate::key::record_id;
@@ -33,7 +35,7 @@ pub(crate) struct Checked {
     pub(crate) batch: RecordBatch,
     /// Of each record whether it was told when it was observed.
     pub(crate) timed: Vec<bool>,
-    /// The datasets that they are in, each with the context of its first record.
+    /// The datasets that they are in, each with every context that records of it have.
     pub(crate) datasets: Vec<(String, Context)>,
 }
 
@@ -84,6 +86,7 @@ pub(crate) fn check(
         documents: OptionalStrings::default(),
         metadata: MetadataColumn::default(),
         datasets: Vec::new(),
+        id_bytes_max: limits.id_bytes_max,
     };
     for (at, row) in told.rows.iter().enumerate() {
         checker.push(row, at)?;
@@ -168,6 +171,7 @@ struct Checker<'a> {
     documents: OptionalStrings,
     metadata: MetadataColumn,
     datasets: Vec<(String, Context)>,
+    id_bytes_max: usize,
 }
 
 impl Checker<'_> {
@@ -181,16 +185,23 @@ impl Checker<'_> {
                 .hint("a text that names the input; the server does not look it up"));
         }
         let context = self.context(row, at)?;
-        let dataset = non_empty(row.dataset.as_deref(), fields::DATASET, at)?
-            .or(self.head.dataset.as_deref())
-            .unwrap_or(context.name());
-        if !self.datasets.iter().any(|known| known.0 == dataset) {
+        let dataset = row.dataset.as_deref().or(self.head.dataset.as_deref());
+        let dataset = non_empty(dataset, fields::DATASET, at)?.unwrap_or(context.name());
+        let has = |known: &(String, Context)| known.1 == context && known.0 == dataset;
+        if !self.datasets.iter().any(has) {
             self.datasets.push((dataset.to_owned(), context));
         }
         let id = match non_empty(row.id.as_deref(), "id", at)? {
             Some(id) => id.to_owned(),
             None => record_id(uri, row.target.as_deref(), context.name()),
         };
+        if id.len() > self.id_bytes_max {
+            let message = format!("The id of record {at} has {} bytes.", id.len());
+            return Err(Refusal::wrong("out_of_range", message)
+                .field("id")
+                .row(at)
+                .hint(format!("{} bytes at most", self.id_bytes_max)));
+        }
         self.ids.push(&id);
         if let Some(before) = self.seen.insert(id, at) {
             let message = format!("Records {before} and {at} have the same id.");
@@ -355,8 +366,8 @@ fn named(numbers: &[f64], head: &Head, field: &str, at: usize) -> Result<Vec<(u3
         .collect())
 }
 
-/// What a model said of a record: the class, and the two highest of its probabilities.
-pub(crate) type Said = (Option<String>, Option<[f32; 2]>);
+/// What a model said of a record: the class, and how uncertain its probabilities are.
+pub(crate) type Said = (Option<String>, Option<f32>);
 
 /// What the model said of a record that is not logged.
 pub(crate) fn said_of(row: &Row, head: &Head, at: usize) -> Result<Said> {
@@ -365,21 +376,14 @@ pub(crate) fn said_of(row: &Row, head: &Head, at: usize) -> Result<Said> {
     let class = said.or(scores.as_ref().map(likeliest));
     Ok((
         class.map(str::to_owned),
-        scores.as_ref().and_then(|scores| top_two(&scores.values)),
+        scores.as_ref().and_then(|scores| unsure(&scores.values)),
     ))
 }
 
-/// The two highest of some probabilities.
-pub(crate) fn top_two(values: &[f32]) -> Option<[f32; 2]> {
-    let mut top = [0.0_f32; 2];
-    for &value in values {
-        if value > top[0] {
-            top = [value, top[0]];
-        } else if value > top[1] {
-            top[1] = value;
-        }
-    }
-    (!values.is_empty()).then_some(top)
+/// How uncertain some probabilities are; `None` of none.
+pub(crate) fn unsure(values: &[f32]) -> Option<f32> {
+    let values: Vec<f64> = values.iter().map(|&value| f64::from(value)).collect();
+    (!values.is_empty()).then(|| uncertainty(&values))
 }
 
 /// The class that scores make likeliest; the first of equals.

@@ -1,7 +1,8 @@
 //! What leaves a space: datasets past their time, training that newer versions have replaced, and the
 //! oldest of production.
 //!
-//! What must stay true: nothing leaves unless somebody said so, for the dataset or for the space; of
+//! What must stay true: nothing leaves unless somebody said so, for the dataset or for the space; of a dataset
+//! that newer ones replaced, only training leaves, whatever else has its name; of
 //! production what was decided stays; records leave through the log like every deletion, so that class
 //! statistics give them back; a run that dies is begun again and takes what is left.
 
@@ -14,12 +15,12 @@ use serde_json::{Map, Value as Json, json};
 use vermilion_engine::Error;
 use vermilion_engine::catalog::Document;
 use vermilion_engine::model::{CollectionId, RecordBatch};
-use vermilion_engine::schedule::{Policy, Run, Trigger};
+use vermilion_engine::schedule::{Policy, Run, RunRequest, Trigger};
 
 use crate::body::{TIMES, Time};
 use crate::desk::{Desk, Row};
 use crate::fields::Context;
-use crate::spaces::{DATASETS, Place, Space};
+use crate::spaces::{DATASETS, Place, Space, TRAINING_SINCE};
 use crate::{Curation, Refusal, Result};
 
 /// The task, and its job.
@@ -28,12 +29,18 @@ pub(crate) const EXPIRY: &str = "curation_expiry";
 pub(crate) const RETENTION: &str = "curation_retention";
 /// How often the job looks.
 const EVERY: Duration = Duration::from_hours(1);
+/// How long a dataset stays at least whose end had passed when it was told, in seconds.
+const PAST_STAYS: f64 = 60.0;
+/// How soon a run is asked for again that could not begin, in seconds.
+const AGAIN_AFTER: f64 = 0.5;
 /// Records that are deleted at once.
 const PAGE: usize = 1000;
 /// How often they are looked at anew where others write them at the same time.
 const TRIES: usize = 3;
 /// The member of a dataset's metadata that says when it ends.
 const EXPIRES_AT: &str = "expires_at";
+/// Why training leaves that newer versions have replaced.
+const REPLACED: &str = "keep_versions";
 const DAY_SECONDS: f64 = 86_400.0;
 
 /// What a space keeps.
@@ -61,8 +68,10 @@ impl Default for Retention {
 /// What leaves, and why.
 #[derive(Debug, Default)]
 struct Leaving {
-    /// Datasets, each with the reason.
+    /// Datasets with all their records, each with the reason.
     datasets: BTreeMap<String, &'static str>,
+    /// Datasets whose training was replaced by newer ones.
+    replaced: BTreeSet<String>,
     /// Production, each with the reason.
     production: BTreeMap<String, &'static str>,
 }
@@ -79,8 +88,20 @@ struct Left {
 impl Leaving {
     /// Why a record leaves; `None` where it stays.
     fn why(&self, id: &str, row: &Row) -> Option<&'static str> {
-        let of_dataset = self.datasets.get(&row.dataset).copied();
-        of_dataset.or_else(|| self.production.get(id).copied().filter(|_| is_passing(row)))
+        if let Some(why) = self.datasets.get(&row.dataset) {
+            return Some(why);
+        }
+        if row.context == Some(Context::Training) && self.replaced.contains(&row.dataset) {
+            return Some(REPLACED);
+        }
+        self.production.get(id).copied().filter(|_| is_passing(row))
+    }
+
+    /// The datasets of which something leaves that are told by name, each with the reason.
+    fn named(&self) -> BTreeMap<&str, &'static str> {
+        let whole = self.datasets.iter().map(|(name, why)| (&**name, *why));
+        let replaced = self.replaced.iter().map(|name| (&**name, REPLACED));
+        whole.chain(replaced).collect()
     }
 }
 
@@ -122,6 +143,56 @@ impl Curation {
             Some(error) => Err(error),
             None => Ok(json!({ "spaces": reports, "dry_run": run.dry_run })),
         }
+    }
+
+    /// Notes when a dataset ends whose records were just written, by what its user says of it at `now`. One that has
+    /// ended already stays for a moment, so that whoever told a wrong time can tell another.
+    pub(crate) fn note_end(&self, metadata: Option<&Map<String, Json>>, now: f64) {
+        let said = metadata.and_then(|metadata| metadata.get(EXPIRES_AT));
+        let Some(at) = said.and_then(moment) else {
+            return;
+        };
+        let at = if at > now { at } else { now + PAST_STAYS };
+        {
+            let mut next = self.next_end.lock();
+            *next = match *next {
+                NextEnd::Unknown => NextEnd::Unknown,
+                NextEnd::Never => NextEnd::At(at),
+                NextEnd::At(known) => NextEnd::At(known.min(at)),
+            };
+        }
+        self.bell.ring();
+    }
+
+    /// Begins a run of the job where a dataset has ended, so that it leaves then and not when the job looks next;
+    /// answers when to look again.
+    pub(crate) fn begin_expiry(&self, now: f64) -> Option<f64> {
+        let mut next = self.next_end.lock();
+        let at = match *next {
+            NextEnd::Never => return None,
+            NextEnd::At(at) if at > now => return Some(at),
+            NextEnd::At(_) | NextEnd::Unknown => {
+                let documents = self.database.documents(DATASETS, "");
+                // What cannot be read is left to the job.
+                let ends = documents.iter().flatten().filter_map(end_of);
+                let (past, to_come): (Vec<f64>, Vec<f64>) = ends.partition(|end| *end <= now);
+                let to_come = to_come.into_iter().min_by(f64::total_cmp);
+                *next = to_come.map_or(NextEnd::Never, NextEnd::At);
+                if past.is_empty() {
+                    return to_come;
+                }
+                to_come
+            }
+        };
+        drop(next);
+        let jobs = self.database.jobs();
+        let is_paused = jobs.job(EXPIRY).is_ok_and(|job| job.paused);
+        if is_paused || jobs.begin(EXPIRY, RunRequest::default()).is_ok() {
+            return at;
+        }
+        // A run that is under way may have looked before the end.
+        *self.next_end.lock() = NextEnd::At(now);
+        Some(now + AGAIN_AFTER)
     }
 
     /// Spaces from which something may leave.
@@ -216,24 +287,30 @@ impl Curation {
         let now = self.now();
         let mut leaving = Leaving::default();
         let prefix = space.document_key("");
-        let mut training: Vec<(f64, String)> = Vec::new();
+        let mut since: BTreeMap<String, f64> = BTreeMap::new();
         for document in self.database.documents(DATASETS, &prefix)? {
             let name = document.key[prefix.len()..].to_owned();
-            if moment(&document.body["metadata"][EXPIRES_AT]).is_some_and(|at| at <= now) {
+            if end_of(&document).is_some_and(|at| at <= now) {
                 leaving.datasets.insert(name, "expires_at");
-            } else if document.body["context"] == Context::Training.name() {
-                training.push((document.body["created_at"].as_f64().unwrap_or(0.0), name));
+            } else {
+                since.insert(name, training_since(&document.body));
             }
         }
         let Some(kept) = self.retention_of(space)? else {
             return Ok(leaving);
         };
-        training.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
-        let replaced = training.into_iter().skip(kept.keep_versions);
-        leaving
-            .datasets
-            .extend(replaced.map(|(_, name)| (name, "keep_versions")));
         let state = desk.state.lock();
+        // What a dataset is to training is a matter of its records: production may have the same name.
+        let rows = state.rows.values();
+        let training = rows.filter(|row| row.context == Some(Context::Training));
+        let training: BTreeSet<&String> = training.map(|row| &row.dataset).collect();
+        let versions = training
+            .into_iter()
+            .filter_map(|name| Some((*since.get(name)?, name)));
+        let mut versions: Vec<(f64, &String)> = versions.collect();
+        versions.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(a.1)));
+        let replaced = versions.into_iter().skip(kept.keep_versions);
+        leaving.replaced = replaced.map(|(_, name)| name.clone()).collect();
         let passing = state.rows.iter().filter(|(_, row)| is_passing(row));
         let mut passing: Vec<(f64, &String)> =
             passing.map(|(id, row)| (row.observed_at, id)).collect();
@@ -267,6 +344,7 @@ impl Curation {
         };
         let mut datasets: BTreeMap<&str, u64> = BTreeMap::new();
         let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+        let named = leaving.named();
         let (mut records, mut seq, mut is_whole) = (0_u64, None, true);
         for part in ids.chunks(PAGE) {
             if !go_on() {
@@ -280,25 +358,24 @@ impl Curation {
             for (why, dataset) in left.records {
                 records += 1;
                 *reasons.entry(why).or_default() += 1;
-                if let Some((name, _)) = leaving.datasets.get_key_value(&dataset) {
+                if let Some((name, _)) = named.get_key_value(&*dataset).filter(|one| *one.1 == why)
+                {
                     *datasets.entry(name).or_default() += 1;
                 }
             }
             seq = left.seq.or(seq);
         }
         if !dry_run && is_whole {
-            for name in leaving.datasets.keys() {
-                let key = space.document_key(name);
-                self.database.delete_document(DATASETS, &key)?;
-            }
             self.follow(space, desk)?;
+            for name in named.keys() {
+                self.forget_dataset(space, desk, name)?;
+            }
             self.wake(space);
         }
-        let datasets: Vec<Json> = leaving
-            .datasets
+        let datasets: Vec<Json> = named
             .iter()
             .map(|(name, why)| {
-                let count = datasets.get(&**name).copied().unwrap_or(0);
+                let count = datasets.get(name).copied().unwrap_or(0);
                 json!({"name": name, "why": why, "records": count})
             })
             .collect();
@@ -312,6 +389,28 @@ impl Curation {
             "complete": is_whole,
             "epoch": desk.state.lock().epoch,
         }))
+    }
+
+    /// Forgets what is known of a dataset that has no record any more; of one whose training left, since when it
+    /// had some.
+    fn forget_dataset(&self, space: &Space, desk: &Desk, name: &str) -> Result<()> {
+        let key = space.document_key(name);
+        let (has_records, has_training) = {
+            let state = desk.state.lock();
+            let of_it = || state.rows.values().filter(|row| row.dataset == name);
+            let is_training = |row: &Row| row.context == Some(Context::Training);
+            (of_it().next().is_some(), of_it().any(is_training))
+        };
+        if !has_records {
+            self.database.delete_document(DATASETS, &key)?;
+        } else if !has_training
+            && let Some(mut document) = self.database.document(DATASETS, &key)?
+        {
+            document.body[TRAINING_SINCE] = Json::Null;
+            document.body["context"] = Json::Null;
+            self.database.put_document(document)?;
+        }
+        Ok(())
     }
 
     /// Deletes what of `part` leaves still; `None` where others write these records again and again, which the
@@ -369,6 +468,31 @@ fn check(kept: &Retention) -> Result<()> {
         return wrong("keep_records", "1 or more");
     }
     Ok(())
+}
+
+/// When a dataset ends, where its user says that: seconds since 1970.
+fn end_of(dataset: &Document) -> Option<f64> {
+    moment(&dataset.body["metadata"][EXPIRES_AT])
+}
+
+/// When the next dataset ends, as far as it is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum NextEnd {
+    /// Nobody has looked since the start.
+    #[default]
+    Unknown,
+    /// None does.
+    Never,
+    /// In seconds since 1970.
+    At(f64),
+}
+
+/// Since when a dataset has training, by what is noted of it.
+fn training_since(dataset: &Json) -> f64 {
+    let since = dataset[TRAINING_SINCE].as_f64();
+    since
+        .or_else(|| dataset["created_at"].as_f64())
+        .unwrap_or(0.0)
 }
 
 /// The end of a dataset as its user says it: seconds since 1970.

@@ -347,10 +347,11 @@ impl Curation {
     fn export_issues(&self, place: &Place, name: &str, put: Put<'_>) -> Result<bool> {
         let mut asked = AskedIssues {
             limit: Some(PAGE),
+            ids_limit: Some(usize::MAX),
             ..AskedIssues::default()
         };
         loop {
-            let told = self.issues(place, name, &asked)?;
+            let told = self.issues_unchecked(place, name, &asked)?;
             if told["ready"] == false && asked.offset == 0 {
                 let message = "The issues of this space are not worked out yet.";
                 return Err(Refusal::new(429, "busy", message).hint("retry in a while"));

@@ -1,9 +1,8 @@
 //! The key of an embedding set: the same set always leads to the same space, with no look-up.
 
-use std::fmt::Write;
-
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+pub(crate) use vermilion_protocol::ascii::hexadecimal;
 
 /// Bytes of the digest that make a key: 32 hexadecimal digits.
 const KEY_BYTES: usize = 16;
@@ -54,14 +53,6 @@ pub fn embedding_set_key(set: &Value) -> String {
 pub(crate) fn record_id(input_uri: &str, target: Option<&str>, context: &str) -> String {
     let named = serde_json::json!([input_uri, target, context]);
     hexadecimal(&Sha256::digest(named.to_string().as_bytes())[..KEY_BYTES])
-}
-
-/// Bytes as two digits each.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes every text");
-        text
-    })
 }
 
 #[cfg(test)]

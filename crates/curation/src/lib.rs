@@ -80,7 +80,7 @@ pub use retrain::{
     Claim, Completion, Failure, Fire, Heartbeat, Listed, NewTrigger, NewWebhook,
     PAGE_MAX as LISTED_PAGE_MAX, RetrainingState, Which,
 };
-pub use spaces::{Place, Space, SpaceSummary};
+pub use spaces::{DatasetSummary, Place, Space, SpaceSummary};
 pub use status::Switch;
 pub use thumbnail::Thumbnail;
 
@@ -104,6 +104,7 @@ pub struct Curation {
     book: Mutex<retrain::Book>,
     bell: Arc<retrain::Bell>,
     watch: retrain::Watch,
+    next_end: Mutex<expiry::NextEnd>,
     options: Options,
 }
 
@@ -120,6 +121,7 @@ impl Curation {
             book: Mutex::new(book),
             bell: Arc::default(),
             watch: retrain::Watch::default(),
+            next_end: Mutex::default(),
             options,
         });
         Self::bring_jobs(&curation)?;

@@ -17,7 +17,7 @@ use vermilion_scores::{Coverage, PriorityOptions, Selection, radius};
 
 use self::columns::{Columns, Sight};
 use crate::assess::InStep;
-use crate::desk::{CHUNK, Desk, Sought, of_context};
+use crate::desk::{Among, CHUNK, Desk, Sought};
 use crate::fields::Context;
 use crate::recommend::usual;
 use crate::spaces::Space;
@@ -255,7 +255,7 @@ impl Curation {
         let sought = Sought {
             ids: &columns.ids,
             rows: &sought,
-            among: Some(of_context(Context::Production)),
+            among: Among::Context(Context::Production),
             count: NEIGHBOURS,
         };
         let done = Cell::new(0);
@@ -268,12 +268,12 @@ impl Curation {
             desk.lists.lock().making = Some((wanted.key.clone(), making));
             go_on()
         };
-        let Some(graph) = self.graph(space, &sought, &goes_on)? else {
+        let Some(graph) = self.graph(space, desk, &sought, &goes_on)? else {
             return Ok(None);
         };
         let radius = options.radius.unwrap_or_else(|| radius(&graph));
         columns.cover(&graph);
-        self.look_at_triage(space, &mut columns)?;
+        self.look_at_triage(space, desk, &mut columns)?;
         let options = PriorityOptions {
             radius: Some(radius),
             ..options
@@ -331,11 +331,11 @@ impl Curation {
     }
 
     /// Notes how near production is to what a person saw go wrong.
-    fn look_at_triage(&self, space: &Space, columns: &mut Columns) -> Result<()> {
+    fn look_at_triage(&self, space: &Space, desk: &Desk, columns: &mut Columns) -> Result<()> {
         let triaged = std::mem::take(&mut columns.triaged);
-        let production = of_context(Context::Production);
+        let production = Among::Context(Context::Production);
         for part in triaged.chunks(CHUNK) {
-            for (_, near) in self.near_of(space, part, Some(&production), TRIAGE_NEIGHBOURS)? {
+            for (_, near) in self.near_of(space, desk, part, production, TRIAGE_NEIGHBOURS)? {
                 for one in near {
                     if let Some(&row) = columns.places.get(&one.id) {
                         let known = &mut columns.triage[row as usize];

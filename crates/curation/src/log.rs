@@ -21,7 +21,7 @@ use crate::check::{Checked, Expected, check};
 use crate::expiry::check_end;
 use crate::fields::{self, Context};
 use crate::key::hexadecimal;
-use crate::spaces::{BATCHES, Place, Space, metric_named};
+use crate::spaces::{BATCHES, Place, Space, metric_name, metric_named};
 use crate::{Curation, Refusal, Result};
 
 /// How long a key is known: a day.
@@ -125,6 +125,7 @@ impl Curation {
             None => self.write(&space, checked),
             Some(key) => self.write_once(&space, checked, key, now),
         }?;
+        self.note_end(head.dataset_metadata.as_ref(), now);
         if head.assess == Some(true) {
             let desk = self.desk(&space);
             logged.scores_missing =
@@ -291,8 +292,14 @@ fn expected(space: Option<&Space>, asked: Option<Metric>) -> Result<Expected> {
     };
     let metric = space.collection.schema.space();
     if asked.is_some_and(|asked| asked != metric) {
-        let message = "The space compares vectors otherwise.";
-        return Err(Refusal::new(409, "metric_changed", message).field("metric"));
+        let asked = asked.map_or("", metric_name);
+        let message = format!(
+            "The space compares vectors by `{}`, the batch says `{asked}`.",
+            metric_name(metric)
+        );
+        return Err(Refusal::new(409, "metric_changed", message)
+            .field("metric")
+            .hint("leave it out, or name another space"));
     }
     Ok(Expected {
         dimension: space.collection.dimension,

@@ -11,7 +11,7 @@ use vermilion_protocol::arrow::{Cells, write_columns};
 use vermilion_scores::layout::{Layout, LayoutOptions, Point, place, principal_start};
 use vermilion_scores::{Graph, Matrix};
 
-use crate::desk::{Decision, Desk, Row, Sought, places};
+use crate::desk::{Among, Decision, Desk, Row, Sought, places};
 use crate::fields::{self, Context};
 use crate::issues::{Slot, Studies, Study, Version};
 use crate::recommend::usual;
@@ -77,12 +77,12 @@ impl Study for Map {
         let has_old = points.iter().any(Option::is_some);
         let new = points.iter().filter(|point| point.is_none()).count();
         let is_due = !has_old || new * NEW_SHARE > laid_out;
-        if has_old && !curation.place_rest(space, &ids, &mut points, go_on)? {
+        if has_old && !curation.place_rest((space, desk), &ids, &mut points, go_on)? {
             return Ok(None);
         }
         if is_due && !ids.is_empty() {
-            let whole = curation.lay_out(space, &ids, &mut points, go_on)?
-                && curation.place_rest(space, &ids, &mut points, go_on)?;
+            let whole = curation.lay_out((space, desk), &ids, &mut points, go_on)?
+                && curation.place_rest((space, desk), &ids, &mut points, go_on)?;
             if !whole {
                 return Ok(None);
             }
@@ -232,7 +232,7 @@ impl Curation {
     /// Lays records out; whether it came to the end. Those of which there are too many have no place then.
     fn lay_out(
         &self,
-        space: &Space,
+        (space, desk): (&Space, &Desk),
         ids: &[String],
         points: &mut [Option<Point>],
         go_on: &dyn Fn() -> bool,
@@ -243,11 +243,11 @@ impl Curation {
         let sought = Sought {
             ids: &part,
             rows: &rows,
-            among: None,
+            among: Among::All,
             // Of the nearest of all, so many are in the part.
             count: NEIGHBOURS * step,
         };
-        let Some(graph) = self.graph(space, &sought, go_on)? else {
+        let Some(graph) = self.graph(space, desk, &sought, go_on)? else {
             return Ok(false);
         };
         let known: Option<Vec<Point>> = points.iter().copied().step_by(step).collect();
@@ -307,7 +307,7 @@ impl Curation {
     /// Places records without a place by their neighbours that have one; whether it came to the end.
     fn place_rest(
         &self,
-        space: &Space,
+        (space, desk): (&Space, &Desk),
         ids: &[String],
         points: &mut [Option<Point>],
         go_on: &dyn Fn() -> bool,
@@ -321,10 +321,10 @@ impl Curation {
         let sought = Sought {
             ids,
             rows: &rows,
-            among: None,
+            among: Among::All,
             count: NEIGHBOURS,
         };
-        let Some(graph) = self.graph(space, &sought, go_on)? else {
+        let Some(graph) = self.graph(space, desk, &sought, go_on)? else {
             return Ok(false);
         };
         let known: Vec<(usize, Point)> = points

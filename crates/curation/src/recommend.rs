@@ -303,6 +303,16 @@ pub(crate) fn wanted(asked: &Asked) -> Result<Wanted> {
             .field(name)
             .hint(format!("{least} to 1")))
     };
+    let caps = [
+        ("per_class_cap", asked.per_class_cap),
+        ("per_group_cap", asked.per_group_cap),
+    ];
+    if let Some((name, _)) = caps.iter().find(|cap| cap.1 == Some(0)) {
+        let message = format!("`{name}` is 0, which leaves nothing on the list.");
+        return Err(Refusal::wrong("out_of_range", message)
+            .field(*name)
+            .hint("1 or more, or null for no cap"));
+    }
     let usual = PriorityOptions::default();
     let random_share = share("random_share", asked.random_share, usual.random_share, 0.0)?;
     // In any order every entry is drawn, and covers what the model is uncertain about as others do.

@@ -4,11 +4,12 @@
 //! it goes where the collection goes and ends where it ends. A fork of a space is a space of its own
 //! name; the embedding set leads to the one that is no fork, and to none where that does not tell.
 
+mod datasets;
+
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
-use vermilion_engine::catalog::Document;
 use vermilion_engine::model::{
     Aggregate, Aggregated, Collection, CollectionId, CollectionScope, CollectionUpdate, GetRequest,
     NewCollection, Page, Schema, Space as Metric, Survey, Value,
@@ -16,10 +17,13 @@ use vermilion_engine::model::{
 use vermilion_engine::{Database, ErrorKind, Result as EngineResult};
 use vermilion_protocol::names::check_collection_name;
 
+pub use self::datasets::DatasetSummary;
+pub(crate) use self::datasets::{DATASETS, TRAINING_SINCE};
+
 use crate::body::Head;
 use crate::desk::EPOCHS;
 use crate::expiry::RETENTION;
-use crate::fields::{self, Context};
+use crate::fields;
 use crate::key::{canonical, embedding_set_key};
 use crate::retrain::{Listed, PAGE_MAX, page};
 use crate::{Curation, Refusal, Result};
@@ -28,8 +32,6 @@ use crate::{Curation, Refusal, Result};
 const SET: &str = "curation:embedding_set";
 /// The key that holds the key of that.
 const SET_KEY: &str = "curation:embedding_set_key";
-/// Documents about datasets.
-pub(crate) const DATASETS: &str = "curation_dataset";
 /// Documents about batches.
 pub(crate) const BATCHES: &str = "curation_batch";
 /// Classes and datasets that a summary tells at most.
@@ -89,21 +91,6 @@ pub struct SpaceSummary {
     pub seq: u64,
     /// Operations that are logged and that readers do not see yet.
     pub index_lag: u64,
-}
-
-/// What is told of a dataset.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DatasetSummary {
-    /// Its name.
-    pub name: String,
-    /// Records in it.
-    pub records: u64,
-    /// The context of its first record.
-    pub context: Option<String>,
-    /// Seconds since 1970 of its first record.
-    pub created_at: Option<f64>,
-    /// What the user says of it.
-    pub metadata: Json,
 }
 
 impl Space {
@@ -376,39 +363,6 @@ impl Curation {
         set
     }
 
-    /// Notes datasets that are not known yet, and what the user says of the one of the batch.
-    pub(crate) fn note_datasets(
-        &self,
-        space: &Space,
-        datasets: &[(String, Context)],
-        head: &Head,
-        now: f64,
-    ) -> Result<()> {
-        for (name, context) in datasets {
-            let key = space.document_key(name);
-            let known = self.database.document(DATASETS, &key)?;
-            let said = head.dataset.as_ref().filter(|said| *said == name);
-            let said = said.and(head.dataset_metadata.as_ref());
-            let body = match known {
-                None => json!({
-                    "context": context.name(), "created_at": now, "metadata": said,
-                }),
-                Some(known) if said.is_some() => {
-                    let mut body = known.body;
-                    body["metadata"] = json!(said);
-                    body
-                }
-                Some(_) => continue,
-            };
-            self.database.put_document(Document {
-                kind: DATASETS.to_owned(),
-                key,
-                body,
-            })?;
-        }
-        Ok(())
-    }
-
     /// What is told of a space.
     pub fn summary(&self, space: &Space) -> Result<SpaceSummary> {
         let database: &Database = &self.database;
@@ -437,6 +391,8 @@ impl Curation {
         let mut told = told.into_iter();
         let contexts = counts(told.next());
         let datasets = counts(told.next());
+        let records = database.count(scope)?;
+        let by_context = self.dataset_contexts(scope, &contexts, &datasets, records)?;
         let classes = counts(told.next());
         let moment = |value: Option<Aggregated>| match value {
             Some(Aggregated::Value(Some(Value::Float(seconds)))) => Some(seconds),
@@ -450,38 +406,15 @@ impl Curation {
             embedding_set_key: space.embedding_set_key.clone(),
             dim: database.collection_by_id(scope)?.dimension,
             metric: space.collection.schema.space(),
-            records: database.count(scope)?,
+            records,
             contexts,
-            datasets: self.dataset_summaries(space, datasets)?,
+            datasets: self.dataset_summaries(space, datasets, by_context)?,
             classes: classes.into_keys().collect(),
             first_observed_at: moment(told.next()),
             last_observed_at: moment(told.next()),
             seq: status.total_operations,
             index_lag: status.total_operations - status.indexed_operations,
         })
-    }
-
-    fn dataset_summaries(
-        &self,
-        space: &Space,
-        counts: BTreeMap<String, u64>,
-    ) -> Result<Vec<DatasetSummary>> {
-        let mut known = HashMap::new();
-        let prefix = space.document_key("");
-        for document in self.database.documents(DATASETS, &prefix)? {
-            known.insert(document.key[prefix.len()..].to_owned(), document.body);
-        }
-        let told = counts.into_iter().map(|(name, records)| {
-            let body = known.remove(&name).unwrap_or_default();
-            DatasetSummary {
-                records,
-                context: body["context"].as_str().map(str::to_owned),
-                created_at: body["created_at"].as_f64(),
-                metadata: body["metadata"].clone(),
-                name,
-            }
-        });
-        Ok(told.collect())
     }
 }
 
@@ -518,6 +451,15 @@ fn counts(told: Option<Aggregated>) -> BTreeMap<String, u64> {
         _ => None,
     });
     texts.collect()
+}
+
+/// What a metric is called.
+pub(crate) fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Cosine => "cosine",
+        Metric::L2 => "l2",
+        Metric::Ip => "ip",
+    }
 }
 
 /// The metric of that name.

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use vermilion_scores::{Coverage, Signal};
 
 use crate::assess::Assessment;
-use crate::desk::{CHUNK, Desk, Near, Row, of_context};
+use crate::desk::{Among, CHUNK, Desk, Near, Row};
 use crate::fields::Context;
 use crate::list::{NEIGHBOURS, STANDS};
 use crate::recommend::usual;
@@ -175,7 +175,7 @@ impl Curation {
         if ids.is_empty() || desk.standing.lock().is_none() {
             return Ok(());
         }
-        let near = self.near_in_production(space, &ids)?;
+        let near = self.near_in_production(space, desk, &ids)?;
         let mut standing = desk.standing.lock();
         let Some(standing) = &mut *standing else {
             return Ok(());
@@ -200,11 +200,16 @@ impl Curation {
         Ok(())
     }
 
-    fn near_in_production(&self, space: &Space, ids: &[String]) -> Result<HashMap<String, Near>> {
-        let among = of_context(Context::Production);
+    fn near_in_production(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        ids: &[String],
+    ) -> Result<HashMap<String, Near>> {
+        let among = Among::Context(Context::Production);
         let mut near = HashMap::with_capacity(ids.len());
         for part in ids.chunks(CHUNK) {
-            near.extend(self.near_of(space, part, Some(&among), NEIGHBOURS + 1)?);
+            near.extend(self.near_of(space, desk, part, among, NEIGHBOURS + 1)?);
         }
         Ok(near)
     }
@@ -223,7 +228,7 @@ impl Curation {
         if desk.standing.lock().is_none() {
             return Ok(());
         }
-        let near = self.near_in_production(space, &decided)?;
+        let near = self.near_in_production(space, desk, &decided)?;
         if let Some(standing) = &mut *desk.standing.lock() {
             standing.is_decided = true;
             for (id, near) in &near {

@@ -115,6 +115,7 @@ fn main() {
                     row: production.row(row),
                     inferred: None,
                     probabilities: None,
+                    uncertainty: None,
                     neighbour_labels: &near,
                     neighbour_distances: voters.distances(row),
                 },

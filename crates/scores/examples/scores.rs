@@ -81,6 +81,7 @@ fn score(folder: &Path) -> Scored {
             row: reduced.row(row),
             inferred: None,
             probabilities: None,
+            uncertainty: None,
             neighbour_labels: &label_of(&graph, row),
             neighbour_distances: graph.distances(row),
         };
@@ -92,6 +93,7 @@ fn score(folder: &Path) -> Scored {
             row: seen.row(row),
             inferred: inferred.as_ref().map(|classes| classes[row]),
             probabilities: probabilities.as_ref().map(|array| matrix(array).row(row)),
+            uncertainty: None,
             neighbour_labels: &label_of(&graph, row),
             neighbour_distances: graph.distances(row),
         };

@@ -3,14 +3,7 @@
 //! What must stay true: neighbours of a row are in ascending distance, equal ones by their number; distances are
 //! Euclidean between vectors of length 1, in [0, 2].
 
-use vermilion_kernels::tiles::{Packed, products};
-use vermilion_kernels::{l2_squared, squared_norm};
-
-use crate::Matrix;
-use crate::parallel;
-
-/// Columns of a tile of products.
-const TILE: usize = 1024;
+use crate::{Matrix, UnitRows};
 
 /// For each row its neighbours and how far they are, in compressed rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,106 +152,10 @@ pub fn nearest(reference: Matrix<'_>, queries: Matrix<'_>, count: usize, same: b
     if width == 0 {
         return Graph::new(vec![0; queries.len() + 1], Vec::new(), Vec::new());
     }
-    let search = Search::new(reference, queries);
-    let mut found = vec![(0.0_f32, 0_u32); queries.len() * width];
-    parallel::fill(&mut found, width, |first, part| {
-        search.fill(first, part, width, same);
-    });
-    let (distances, neighbours) = found.into_iter().unzip();
+    let rows = UnitRows::of(reference);
+    let found = rows.nearest(queries, width, |query, row| !same || row as usize != query);
+    let (neighbours, distances) = found.into_iter().flatten().unzip();
     Graph::uniform(width, neighbours, distances)
-}
-
-/// An exact search over tiles of products.
-struct Search {
-    dimension: usize,
-    reference: Vec<f32>,
-    queries: Vec<f32>,
-    /// Columns of a tile, and their squared norms: 1, or 0 for rows of zeros.
-    tiles: Vec<(Packed, Vec<f32>)>,
-}
-
-impl Search {
-    fn new(reference: Matrix<'_>, queries: Matrix<'_>) -> Self {
-        let dimension = reference.dimension();
-        let rows = reference.unit_rows();
-        let tile = |columns: &[f32]| {
-            let norms = columns.chunks_exact(dimension).map(squared_norm).collect();
-            (Packed::new(columns, dimension), norms)
-        };
-        let tiles = rows.chunks(TILE * dimension).map(tile).collect();
-        Self {
-            dimension,
-            queries: queries.unit_rows(),
-            tiles,
-            reference: rows,
-        }
-    }
-
-    /// Finds the neighbours of the queries from `first` on.
-    fn fill(&self, first: usize, part: &mut [(f32, u32)], width: usize, same: bool) {
-        let count = part.len() / width;
-        let queries = &self.queries[first * self.dimension..(first + count) * self.dimension];
-        let mut best: Vec<Vec<(f32, u32)>> = vec![Vec::new(); count];
-        let mut found = vec![0.0; count * TILE];
-        for (tile, (columns, norms)) in self.tiles.iter().enumerate() {
-            let found = &mut found[..count * columns.len()];
-            products(queries, columns, found);
-            for (at, line) in found.chunks_exact(columns.len()).enumerate() {
-                let rows = line.iter().zip(norms).enumerate();
-                let rows = rows.map(|(column, (product, norm))| {
-                    (norm - 2.0 * product, (tile * TILE + column) as u32)
-                });
-                let own = (first + at) as u32;
-                keep(
-                    &mut best[at],
-                    rows.filter(|found| !same || found.1 != own),
-                    width,
-                );
-            }
-        }
-        for (at, best) in best.iter_mut().enumerate() {
-            let query = &queries[at * self.dimension..(at + 1) * self.dimension];
-            // Differences of near vectors are lost in products, so those that are kept are compared again.
-            for (distance, row) in best.iter_mut() {
-                let row = *row as usize * self.dimension;
-                *distance = l2_squared(query, &self.reference[row..row + self.dimension]).sqrt();
-            }
-            best.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            part[at * width..(at + 1) * width].copy_from_slice(&best[..width]);
-        }
-    }
-}
-
-/// Keeps the lowest `width` of what is in `best` and `more`, some more for the comparison that follows.
-fn keep(best: &mut Vec<(f32, u32)>, more: impl Iterator<Item = (f32, u32)>, width: usize) {
-    let kept = width + 8;
-    let mut limit = if best.len() < kept {
-        f32::INFINITY
-    } else {
-        worst(best)
-    };
-    for found in more {
-        if found.0 < limit {
-            best.push(found);
-            if best.len() >= 4 * kept {
-                cut(best, kept);
-                limit = worst(best);
-            }
-        }
-    }
-    cut(best, kept);
-}
-
-fn cut(best: &mut Vec<(f32, u32)>, kept: usize) {
-    if best.len() > kept {
-        best.select_nth_unstable_by(kept - 1, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        best.truncate(kept);
-    }
-}
-
-fn worst(best: &[(f32, u32)]) -> f32 {
-    best.iter()
-        .fold(f32::NEG_INFINITY, |most, found| most.max(found.0))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::signals::add_vote;
 use crate::statistics::HeldOut;
 
 /// Neighbours that vote on a label.
-const VOTERS: usize = 10;
+pub const LABEL_VOTERS: usize = 10;
 /// The expert that is the client.
 const CLIENT: usize = 3;
 
@@ -34,7 +34,7 @@ pub struct LabelEvidence<'a> {
     pub labels: &'a [u32],
     /// The statistics of exactly these rows and labels.
     pub held_out: &'a HeldOut<'a>,
-    /// Neighbours of each row among the rows, without itself; 10 are enough.
+    /// Neighbours of each row among the rows, without itself; [`LABEL_VOTERS`] are enough.
     pub graph: &'a Graph,
     /// Out-of-sample probabilities of each class for each row, row after row, if the client logged them.
     pub probabilities: Option<Matrix<'a>>,
@@ -97,7 +97,7 @@ impl LabelEvidence<'_> {
         let (label, vector) = (self.labels[row], self.rows.row(row));
         let mut said = match expert {
             0 => {
-                let voters = self.graph.neighbours(row).len().min(VOTERS);
+                let voters = self.graph.neighbours(row).len().min(LABEL_VOTERS);
                 let labels = self.graph.neighbours(row)[..voters].iter();
                 let labels: Vec<u32> = labels.map(|&other| self.labels[other as usize]).collect();
                 let mut vote = vec![0.0; classes];

@@ -36,6 +36,7 @@ mod reduction;
 mod signals;
 mod sketch;
 mod statistics;
+mod unit_rows;
 
 pub use accuracy::{AccuracyEstimate, CorrectnessModel, counted_interval};
 pub use by_heart::{Contradictions, is_by_heart};
@@ -46,7 +47,8 @@ pub use drift::{
 };
 pub use graph::{Graph, nearest};
 pub use labels::{
-    ConfidentCount, EXAMPLES_MIN, LabelEvidence, LabelReport, LabelVerdict, label_issues,
+    ConfidentCount, EXAMPLES_MIN, LABEL_VOTERS, LabelEvidence, LabelReport, LabelVerdict,
+    label_issues,
 };
 pub use matrix::Matrix;
 pub use priority::{Coverage, Objective, Pick, PriorityOptions, Selection, Undecided, radius};
@@ -57,3 +59,4 @@ pub use signals::{
 };
 pub use sketch::{Percentiles, QuantileSketch};
 pub use statistics::{ClassMoments, ClassStatistics, FittedClasses, HeldOut};
+pub use unit_rows::UnitRows;

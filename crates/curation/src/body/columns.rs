@@ -59,7 +59,7 @@ struct Body {
 
 /// Decodes JSON columns.
 pub fn columns(body: &[u8]) -> Result<Told, Refusal> {
-    let body: Body = json::decode(body)?;
+    let body: Body = json::decode(body).map_err(of_record)?;
     let vectors = body.embeddings.unwrap_or_default();
     let mut rows = vec![Row::default(); vectors.len()];
     put(&mut rows, "ids", body.ids, |row| &mut row.id)?;
@@ -116,6 +116,15 @@ pub fn columns(body: &[u8]) -> Result<Told, Refusal> {
         rows,
         vectors,
     })
+}
+
+/// A refusal of one record's value names the field as it is named where the value is missing.
+fn of_record(refusal: Refusal) -> Refusal {
+    let field = refusal.field.as_deref().filter(|_| refusal.row.is_some());
+    match field.map(|name| json::field_of(name).to_owned()) {
+        Some(field) => refusal.field(field),
+        None => refusal,
+    }
 }
 
 fn split(said: Option<OneOrEach>) -> (Option<String>, Texts) {

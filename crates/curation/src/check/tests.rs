@@ -140,6 +140,15 @@ unknown_field pictures - {"pictures": []}
 length_mismatch thumbnails - {"thumbnails": []}
 malformed_body thumbnails 1 {"thumbnails": [null, "?"]}
 empty_field thumbnail 0 {"thumbnails": ["", null]}
+empty_field dataset 0 {"dataset": ""}
+empty_field dataset 1 {"datasets": ["a", ""]}
+wrong_type label_class 1 {"label_classes": ["a", 7]}
+wrong_type group 0 {"groups": [{}, null]}
+wrong_type quality_score 1 {"quality_scores": [1, "high"]}
+wrong_type input_uri 1 {"input_uris": ["a", 7]}
+wrong_type probabilities 0 {"probabilities": ["a", null]}
+wrong_type label_classes - {"label_classes": 7}
+wrong_type dataset - {"dataset": 7}
 "#;
 
 #[test]
@@ -159,6 +168,56 @@ fn whatever_is_wrong_is_refused_with_its_field_and_row() {
         );
         assert_eq!(refusal.status, 400);
     }
+}
+
+#[test]
+fn a_value_of_another_type_is_told_in_words_of_the_request() {
+    let refusal = refused(&batch(|body| body["label_classes"] = json!([1, "a"])));
+    assert_eq!(
+        refusal.message,
+        "`label_classes` of record 0 is of another type."
+    );
+    assert_eq!(
+        refusal.hint.as_deref(),
+        Some("a text, or null where there is none")
+    );
+    let line = br#"{"embedding": [1], "input_uri": "a", "group": 7}"#;
+    let refusal = lines(line).unwrap_err();
+    let found = (refusal.code, refusal.field.as_deref(), refusal.row);
+    assert_eq!(found, ("wrong_type", Some("group"), Some(0)));
+}
+
+#[test]
+fn an_id_that_is_too_long_is_refused_with_its_row() {
+    let long = "x".repeat(Limits::default().id_bytes_max + 1);
+    let refusal = refused(&batch(|body| body["ids"] = json!(["a", long])));
+    let found = (refusal.code, refusal.field.as_deref(), refusal.row);
+    assert_eq!(found, ("out_of_range", Some("id"), Some(1)));
+}
+
+#[test]
+fn a_dataset_is_noted_with_every_context_that_its_records_have() {
+    let body = batch(|body| {
+        body.as_object_mut().unwrap().remove("context");
+        body["contexts"] = json!(["production", "training"]);
+        body["dataset"] = json!("run");
+    });
+    let expected = [Context::Production, Context::Training].map(|one| ("run".to_owned(), one));
+    assert_eq!(judged(&body, NEW).unwrap().datasets, expected);
+}
+
+#[test]
+fn probabilities_that_are_all_but_sure_keep_their_order() {
+    let unsure = |logit: f64| {
+        let body = batch(|body| body["logits"] = json!([[0.0, logit, 0.0], null]));
+        let checked = judged(&body, NEW).unwrap();
+        let Some(Value::Sparse(scores)) = cell(&checked, 0, "probabilities") else {
+            panic!("it is a sparse vector");
+        };
+        unsure(&scores.values).unwrap()
+    };
+    let found: Vec<f32> = [5.0, 20.0, 40.0, 60.0, 80.0].map(unsure).to_vec();
+    assert!(found.is_sorted_by(|a, b| a > b && *b > 0.0), "{found:?}");
 }
 
 #[test]

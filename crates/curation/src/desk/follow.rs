@@ -11,10 +11,11 @@ use vermilion_engine::ErrorKind;
 use vermilion_engine::catalog::Document;
 use vermilion_engine::model::{
     ConditionalWrite, Consistency, Fetched, GetRequest, Include, RecordBatch, RecordSelection,
-    SeqId, SeqRange, Strings,
+    SeqId, SeqRange, Space as Metric, Strings,
 };
 
 use super::{Desk, Mark, Row};
+use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
 
@@ -138,11 +139,24 @@ impl Curation {
     ) -> Result<()> {
         let found = self.fetch_as_new(space, ids, EVERYTHING, as_new)?;
         let there: HashSet<&str> = found.ids.iter().collect();
-        let mut state = desk.state.lock();
-        for id in ids.iter().filter(|id| !there.contains(id.as_str())) {
-            state.remove(id);
+        let gone = ids.iter().filter(|id| !there.contains(id.as_str()));
+        {
+            let mut state = desk.state.lock();
+            gone.clone().for_each(|id| state.remove(id));
+            put_all(&mut state, &found);
         }
-        put_all(&mut state, &found);
+        // The index of a space that compares directions says where they are.
+        if space.collection.schema.space() != Metric::Cosine {
+            let placed = placed(desk, &found);
+            let mut directions = desk.directions.write();
+            gone.for_each(|id| directions.remove(id));
+            let vectors = found.embeddings.unwrap_or_default();
+            for (at, (context, dataset)) in placed {
+                let vector = vectors.get(at).unwrap_or_default();
+                directions.put(found.ids.get(at), (context, &dataset), vector);
+            }
+            directions.settle();
+        }
         Ok(())
     }
 
@@ -167,6 +181,10 @@ impl Curation {
             .cloned()
             .collect();
         gone.iter().for_each(|id| state.remove(id));
+        drop(state);
+        let mut directions = desk.directions.write();
+        gone.iter().for_each(|id| directions.remove(id));
+        directions.settle();
         Ok(())
     }
 
@@ -279,4 +297,13 @@ fn put_all(state: &mut super::State, found: &Fetched) {
         );
         state.put(found.ids.get(at), row);
     }
+}
+
+/// The context and the dataset of each of these records, by its place among them.
+fn placed(desk: &Desk, found: &Fetched) -> Vec<(usize, (Option<Context>, String))> {
+    let state = desk.state.lock();
+    let ids = (0..found.ids.len()).map(|at| (at, found.ids.get(at)));
+    let rows = ids.filter_map(|(at, id)| Some((at, state.rows.get(id)?)));
+    rows.map(|(at, row)| (at, (row.context, row.dataset.clone())))
+        .collect()
 }

@@ -11,8 +11,10 @@
 //! | `state` | the rows, class statistics and sketches, kept in step with each other |
 //! | `follow` | from the collection to the desk |
 //! | `neighbours` | the nearest records of vectors, of one context |
+//! | `directions` | the same of spaces whose index compares more than directions |
 //! | `score` | signals of records that have none yet, or old ones |
 
+mod directions;
 mod follow;
 mod neighbours;
 mod row;
@@ -23,11 +25,11 @@ mod tests;
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use vermilion_engine::model::CollectionId;
 
 pub(crate) use follow::{EPOCHS, places};
-pub(crate) use neighbours::{Near, Sought, having, of_context};
+pub(crate) use neighbours::{Among, Near, Sought, having};
 pub(crate) use row::{Decision, Row, Said, most_frequent};
 pub(crate) use score::{CHUNK, signals};
 pub(crate) use state::{Mark, Names, Reference, State};
@@ -46,6 +48,7 @@ use crate::standing::Standing;
 pub(crate) struct Desk {
     turn: Mutex<()>,
     pub(crate) state: Mutex<State>,
+    directions: RwLock<directions::Directions>,
     pub(crate) lists: Mutex<Lists>,
     pub(crate) standing: Mutex<Option<Standing>>,
     pub(crate) correctness: Mutex<Option<Arc<Correctness>>>,

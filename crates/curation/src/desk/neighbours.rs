@@ -1,17 +1,20 @@
 //! The nearest records of vectors, as distances between vectors of length 1, and graphs of these.
 //!
-//! What must stay true: a record is no neighbour of itself; a graph names only records that its caller
+//! What must stay true: whoever asks gets the same neighbours, whatever the space compares vectors by and however
+//! many are asked for; a record is no neighbour of itself; a graph names only records that its caller
 //! knows, whatever is written meanwhile.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use vermilion_engine::model::{
     Comparison, Consistency, Embeddings, Filter, Include, QueryRequest, RecordSelection, Scalar,
+    Space as Metric,
 };
 
-use vermilion_scores::Graph;
+use vermilion_scores::{Graph, Matrix};
 
-use super::CHUNK;
+use super::{CHUNK, Desk};
 use crate::fields::{self, Context};
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -22,6 +25,13 @@ pub(crate) struct Neighbour {
     pub(crate) id: String,
     /// In [0, 2].
     pub(crate) distance: f32,
+}
+
+impl Neighbour {
+    /// The nearer one first, the lower id among equals.
+    pub(super) fn order(a: &Self, b: &Self) -> Ordering {
+        a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id))
+    }
 }
 
 /// The neighbours of one vector, nearest first.
@@ -35,9 +45,29 @@ pub(crate) fn having(key: &str, text: &str) -> Filter {
     }
 }
 
-/// Records of a context.
-pub(crate) fn of_context(context: Context) -> Filter {
-    having(fields::CONTEXT, context.name())
+/// Candidates that the index of a space is asked for at least that compares more than directions, where there are
+/// too many records to compare all. They are the same for whoever asks for less.
+const CANDIDATES: usize = 256;
+
+/// Which records may be neighbours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Among<'a> {
+    /// All of the space.
+    All,
+    /// Those of a context.
+    Context(Context),
+    /// Those of a dataset.
+    Dataset(&'a str),
+}
+
+impl Among<'_> {
+    fn filter(self) -> Option<Filter> {
+        match self {
+            Self::All => None,
+            Self::Context(context) => Some(having(fields::CONTEXT, context.name())),
+            Self::Dataset(name) => Some(having(fields::DATASET, name)),
+        }
+    }
 }
 
 /// Of which records the neighbours are sought, and among which.
@@ -46,8 +76,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) ids: &'a [String],
     /// The numbers of those whose neighbours are sought, ascending; the others have none.
     pub(crate) rows: &'a [u32],
-    /// Only records that this means are neighbours.
-    pub(crate) among: Option<Filter>,
+    /// Only these are neighbours.
+    pub(crate) among: Among<'a>,
     /// Neighbours of each.
     pub(crate) count: usize,
 }
@@ -57,6 +87,7 @@ impl Curation {
     pub(crate) fn graph(
         &self,
         space: &Space,
+        desk: &Desk,
         sought: &Sought<'_>,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Option<Graph>> {
@@ -69,7 +100,7 @@ impl Curation {
             }
             let ids = part.iter().map(|&row| sought.ids[row as usize].clone());
             let ids: Vec<String> = ids.collect();
-            for (id, near) in self.near_of(space, &ids, sought.among.as_ref(), sought.count + 1)? {
+            for (id, near) in self.near_of(space, desk, &ids, sought.among, sought.count + 1)? {
                 let Some(&row) = places.get(&*id) else {
                     continue;
                 };
@@ -95,14 +126,15 @@ impl Curation {
     pub(crate) fn near_of(
         &self,
         space: &Space,
+        desk: &Desk,
         ids: &[String],
-        among: Option<&Filter>,
+        among: Among<'_>,
         count: usize,
     ) -> Result<Vec<(String, Near)>> {
         let found = self.fetch_vectors(space, ids)?;
         let vectors = found.embeddings.unwrap_or_default();
-        let dimension = vectors.dimension().max(1);
-        let near = self.nearest(space, dimension, vectors.values(), among, count)?;
+        let vectors = Matrix::new(vectors.values(), vectors.dimension().max(1));
+        let near = self.nearest(space, desk, vectors, among, count)?;
         let ids = found.ids.iter().map(str::to_owned);
         Ok(ids.zip(near).collect())
     }
@@ -111,12 +143,33 @@ impl Curation {
     pub(crate) fn nearest(
         &self,
         space: &Space,
-        dimension: usize,
-        vectors: &[f32],
-        among: Option<&Filter>,
+        desk: &Desk,
+        vectors: Matrix<'_>,
+        among: Among<'_>,
         count: usize,
     ) -> Result<Vec<Near>> {
-        let embeddings = Embeddings::new(dimension, vectors.to_vec()).unwrap_or_default();
+        if space.collection.schema.space() == Metric::Cosine {
+            return self.nearest_by_index(space, vectors, among, count);
+        }
+        if let Some(found) = desk.directions.read().nearest(vectors, among, count) {
+            return Ok(found);
+        }
+        let wanted = count.max(CANDIDATES);
+        let mut found = self.nearest_by_index(space, vectors, among, wanted)?;
+        found.iter_mut().for_each(|near| near.truncate(count));
+        Ok(found)
+    }
+
+    /// The `count` records that the index of the space calls nearest, by how near their directions are.
+    fn nearest_by_index(
+        &self,
+        space: &Space,
+        vectors: Matrix<'_>,
+        among: Among<'_>,
+        count: usize,
+    ) -> Result<Vec<Near>> {
+        let numbers = vectors.numbers().to_vec();
+        let embeddings = Embeddings::new(vectors.dimension(), numbers).unwrap_or_default();
         if embeddings.is_empty() {
             return Ok(Vec::new());
         }
@@ -126,7 +179,7 @@ impl Curation {
             recall: None,
             selection: RecordSelection {
                 ids: None,
-                filter: among.cloned(),
+                filter: among.filter(),
             },
             include: Include {
                 embeddings: true,
@@ -135,7 +188,7 @@ impl Curation {
             consistency: Consistency::everything(),
         };
         let found = self.database.query(space.scope(), &request)?;
-        let each = vectors.chunks_exact(dimension).zip(found);
+        let each = vectors.rows().zip(found);
         Ok(each
             .map(|(vector, nearest)| {
                 let ids = nearest.records.ids;
@@ -147,10 +200,7 @@ impl Curation {
                         distance: distance(vector, scale, others.get(at).unwrap_or_default()),
                     })
                     .collect();
-                let order = |a: &Neighbour, b: &Neighbour| {
-                    a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id))
-                };
-                near.sort_by(order);
+                near.sort_by(Neighbour::order);
                 near
             })
             .collect())

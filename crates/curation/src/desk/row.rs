@@ -8,7 +8,7 @@ use vermilion_engine::model::Value;
 use vermilion_scores::Signals;
 
 use super::Names;
-use crate::check::top_two;
+use crate::check::unsure;
 use crate::fields::{self, Context};
 
 /// What a person did with a recommendation.
@@ -62,8 +62,8 @@ pub(crate) struct Row {
     pub(crate) is_consumed: bool,
     /// Seconds since 1970 at which the model met it.
     pub(crate) observed_at: f64,
-    /// The two highest of its probabilities.
-    pub(crate) top: Option<[f32; 2]>,
+    /// How uncertain its probabilities are.
+    pub(crate) unsure: Option<f32>,
     /// Of the vector and what the model said of it: what signals are made from.
     pub(crate) print: u64,
     /// The vector, of a record of the reference.
@@ -78,8 +78,8 @@ pub(crate) struct Row {
 pub(crate) struct Said {
     /// The class that the model said.
     pub(crate) inferred: Option<u32>,
-    /// The two highest of its probabilities.
-    pub(crate) top: Option<[f32; 2]>,
+    /// How uncertain its probabilities are.
+    pub(crate) unsure: Option<f32>,
 }
 
 impl Row {
@@ -108,7 +108,9 @@ impl Row {
                 (fields::SNOOZED_UNTIL, Value::Int(until)) => row.snoozed_until = *until as f64,
                 (fields::OBSERVED_AT, Value::Float(at)) => row.observed_at = *at,
                 (fields::OBSERVED_AT, Value::Int(at)) => row.observed_at = *at as f64,
-                (fields::PROBABILITIES, Value::Sparse(scores)) => row.top = top_two(&scores.values),
+                (fields::PROBABILITIES, Value::Sparse(scores)) => {
+                    row.unsure = unsure(&scores.values);
+                }
                 _ => {}
             }
         }
@@ -117,7 +119,7 @@ impl Row {
             .iter()
             .for_each(|number| number.to_bits().hash(&mut hasher));
         row.inferred.hash(&mut hasher);
-        row.top.map(|top| top.map(f32::to_bits)).hash(&mut hasher);
+        row.unsure.map(f32::to_bits).hash(&mut hasher);
         row.print = hasher.finish();
         if row.is_reference() {
             row.vector = Some(vector.to_vec());
@@ -135,7 +137,7 @@ impl Row {
     pub(crate) fn said(&self) -> Said {
         Said {
             inferred: self.inferred,
-            top: self.top,
+            unsure: self.unsure,
         }
     }
 

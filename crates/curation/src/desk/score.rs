@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use vermilion_scores::{
-    Contradictions, EXAMPLES_MIN, Evidence, HeldOut, PRODUCTION_MIN, SignalSketches, Signals,
-    VOTERS, is_by_heart,
+    Contradictions, EXAMPLES_MIN, Evidence, HeldOut, Matrix, PRODUCTION_MIN, SignalSketches,
+    Signals, VOTERS, is_by_heart,
 };
 
 use super::state::Reference;
-use super::{Desk, Near, Row, Said, State, of_context};
+use super::{Among, Desk, Near, Row, Said, State};
 use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -82,13 +82,7 @@ impl Curation {
         if dimension == 0 {
             return Ok(());
         }
-        let near = self.nearest(
-            space,
-            dimension,
-            vectors.values(),
-            Some(&of_context(Context::Training)),
-            VOTERS,
-        )?;
+        let near = self.nearest_training(space, desk, Matrix::new(vectors.values(), dimension))?;
         let reduced = reference.reduced(vectors.values(), dimension);
         let rows = reduced.chunks_exact(reference.classes.dimension());
         let mut state = desk.state.lock();
@@ -102,6 +96,18 @@ impl Curation {
             state.score(id, print, signals, reference.epoch);
         }
         Ok(())
+    }
+
+    /// The training records that may vote on each of `vectors`, and one more, since a training record is near
+    /// itself. Whoever measures a record asks this, so that it is measured the same.
+    pub(crate) fn nearest_training(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        vectors: Matrix<'_>,
+    ) -> Result<Vec<Near>> {
+        let among = Among::Context(Context::Training);
+        self.nearest(space, desk, vectors, among, VOTERS + 1)
     }
 
     /// While few records of production have signals, however many there are, ranks are among those of the
@@ -157,7 +163,6 @@ impl Curation {
             (reference, sample)
         };
         let held_out = HeldOut::new(&reference.statistics);
-        let among = of_context(Context::Training);
         let mut judged = Vec::with_capacity(sample.len());
         for part in sample.chunks(CHUNK) {
             if !go_on() {
@@ -165,7 +170,7 @@ impl Curation {
             }
             let vectors: Vec<f32> = part.iter().flat_map(|one| one.1.iter().copied()).collect();
             let dimension = part[0].1.len();
-            let near = self.nearest(space, dimension, &vectors, Some(&among), VOTERS + 1)?;
+            let near = self.nearest_training(space, desk, Matrix::new(&vectors, dimension))?;
             let reduced = reference.reduced(&vectors, dimension);
             let rows = reduced.chunks_exact(reference.classes.dimension());
             let state = desk.state.lock();
@@ -177,7 +182,7 @@ impl Curation {
                     Signals::held_out(&held_out, &reference.classes, *label, &evidence)
                 };
                 let untold = signals(&Said::default());
-                let has_said = said.inferred.is_some() || said.top.is_some();
+                let has_said = said.inferred.is_some() || said.unsure.is_some();
                 let examples = reference.statistics.classes()[*label as usize].count();
                 judged.push(Judged {
                     told: if has_said { signals(said) } else { untold },
@@ -255,8 +260,8 @@ fn evidence<'a>(
     Evidence {
         row,
         inferred: said.inferred,
-        // The two highest say all that uncertainty asks.
-        probabilities: said.top.as_ref().map(|top| &top[..]),
+        probabilities: None,
+        uncertainty: said.unsure,
         neighbour_labels: labels,
         neighbour_distances: distances,
     }

@@ -1,4 +1,7 @@
 //! The answer: statistic and chance, timeline, what moved, and how accurate the model is thought to be.
+//!
+//! What must stay true: the same records and question give the same answer, chance included; a side with too few
+//! records is refused, and a bucket with too few is told as such and never called moved.
 
 use std::ops::Range;
 use std::sync::Arc;

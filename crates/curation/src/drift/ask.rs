@@ -1,4 +1,7 @@
 //! The question: which stretch of production is compared with what.
+//!
+//! What must stay true: a question that is understood has a window that ends after it begins; what cannot be is refused
+//! by the name of what was asked.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -96,7 +96,7 @@ pub(super) fn without_probabilities(state: &State) -> Vec<Json> {
     let mut datasets: BTreeMap<&str, (Tally<'_>, u64)> = BTreeMap::new();
     for (id, row) in &state.rows {
         let (without, all) = datasets.entry(&row.dataset).or_default();
-        if row.top.is_none() {
+        if row.unsure.is_none() {
             without.add(id);
         }
         *all += 1;

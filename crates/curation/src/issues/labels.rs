@@ -1,19 +1,20 @@
 //! Labels of the training data that are probably wrong, and what they should be.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 use vermilion_engine::model::Value;
-use vermilion_scores::{EXAMPLES_MIN, HeldOut, LabelEvidence, LabelReport, Matrix, label_issues};
+use vermilion_scores::{
+    EXAMPLES_MIN, HeldOut, LABEL_VOTERS, LabelEvidence, LabelReport, Matrix, label_issues,
+};
 
 use super::study::{Slot, Studies, Study, Version};
-use crate::desk::{Desk, Sought, State, of_context, places};
+use crate::desk::{Among, Desk, Sought, State, places};
 use crate::fields::{self, Context};
 use crate::spaces::Space;
 use crate::{Curation, Result};
 
-/// Neighbours that vote on a label.
-const VOTERS: usize = 10;
 /// Numbers of class covariances by which ten thousand records are judged within a request, and how many
 /// numbers a class takes as long as besides.
 const NUMBERS: usize = 50_000;
@@ -70,10 +71,10 @@ impl Study for Labels {
         let sought = Sought {
             ids: &rows.ids,
             rows: &all,
-            among: Some(of_context(Context::Training)),
-            count: VOTERS,
+            among: Among::Context(Context::Training),
+            count: LABEL_VOTERS,
         };
-        let Some(graph) = curation.graph(space, &sought, go_on)? else {
+        let Some(graph) = curation.graph(space, desk, &sought, go_on)? else {
             return Ok(None);
         };
         let Some(said) = curation.probabilities(space, desk, &rows.ids, go_on)? else {
@@ -147,14 +148,17 @@ impl Labels {
 
     /// How many labels are confidently another, by pair.
     pub(super) fn estimated_errors(&self, state: &State) -> Json {
-        let pairs = self.report.confident.iter().map(|pair| {
-            json!({
-                "given_class": state.classes.name(pair.given),
-                "suggested_class": state.classes.name(pair.suggested),
-                "count": pair.count,
-            })
+        let name = |class| state.classes.name(class);
+        let pairs = self.report.confident.iter();
+        let mut pairs: Vec<(Reverse<u64>, &str, &str)> = pairs
+            .map(|pair| (Reverse(pair.count), name(pair.given), name(pair.suggested)))
+            .collect();
+        // By name among equals: numbers of classes tell in which order they came.
+        pairs.sort_unstable();
+        let told = pairs.into_iter().map(|(Reverse(count), given, suggested)| {
+            json!({ "given_class": given, "suggested_class": suggested, "count": count })
         });
-        pairs.collect()
+        told.collect()
     }
 
     /// Whether the model was trained on the labels as they are, and so has no voice.
@@ -184,7 +188,7 @@ impl Curation {
     ) -> Result<Option<Probabilities>> {
         let (classes, told): (usize, Vec<usize>) = {
             let state = desk.state.lock();
-            let has = |id: &String| state.rows.get(id).is_some_and(|row| row.top.is_some());
+            let has = |id: &String| state.rows.get(id).is_some_and(|row| row.unsure.is_some());
             let told = (0..ids.len()).filter(|&at| has(&ids[at])).collect();
             (state.classes.len(), told)
         };

@@ -9,8 +9,8 @@ use serde_json::{Value as Json, json};
 use vermilion_scores::{Graph, issues, radius};
 
 use super::study::{Slot, Studies, Study, Version};
-use crate::desk::{Desk, Sought, having};
-use crate::fields::{self, Context};
+use crate::desk::{Among, Desk, Sought};
+use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
 
@@ -84,10 +84,10 @@ impl Study for NearRecords {
         let sought = Sought {
             ids: &ids,
             rows: &all,
-            among: None,
+            among: Among::All,
             count: NEIGHBOURS,
         };
-        let Some(graph) = curation.graph(space, &sought, go_on)? else {
+        let Some(graph) = curation.graph(space, desk, &sought, go_on)? else {
             return Ok(None);
         };
         let mut outliers = Vec::new();
@@ -97,7 +97,7 @@ impl Study for NearRecords {
             }
             let sought = Sought {
                 rows,
-                among: Some(having(fields::DATASET, dataset)),
+                among: Among::Dataset(dataset),
                 ..sought
             };
             // Of most records all neighbours are of their dataset already.
@@ -108,7 +108,7 @@ impl Study for NearRecords {
                 rows: &few,
                 ..sought
             };
-            let Some(found) = curation.graph(space, &sought, go_on)? else {
+            let Some(found) = curation.graph(space, desk, &sought, go_on)? else {
                 return Ok(None);
             };
             let own = own.or_fuller(&found.of_rows(rows));

@@ -1,4 +1,7 @@
 //! The report as a page: one file without scripts that loads nothing, light or dark as the reader likes.
+//!
+//! What must stay true: a text that users logged comes onto the page by [`Cell::html`] only, which lets none of it be
+//! markup; a section that the report does not tell is left out, or says why.
 
 use std::collections::HashMap;
 

@@ -3,10 +3,9 @@
 //! What must stay true: it is the same whenever it is told, byte for byte, since it is made of what was
 //! stored when the retraining began; paths in it begin at the server's root.
 
-use std::fmt::Write;
-
 use serde_json::{Value as Json, json};
 use vermilion_engine::model::Collection;
+use vermilion_protocol::ascii::encoded;
 
 use super::run::Run;
 
@@ -56,28 +55,4 @@ pub(super) fn links(run: &Run, collection: &Collection) -> Json {
             },
         },
     })
-}
-
-/// A name as a part of a path.
-fn encoded(name: &str) -> String {
-    let mut text = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(byte.into());
-        } else {
-            write!(text, "%{byte:02X}").expect("a string takes every text");
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_parts_of_paths_whatever_they_hold() {
-        assert_eq!(encoded("a-b_c.d~E9"), "a-b_c.d~E9");
-        assert_eq!(encoded("a/b \u{e9}?"), "a%2Fb%20%C3%A9%3F");
-    }
 }

@@ -20,6 +20,8 @@ use crate::{Curation, Refusal, Result};
 
 /// Numbers that a worker may tell.
 const METRICS_MAX: usize = 1000;
+/// Ids that are told at most of records that were trained on and are not there.
+const MISSING_NAMED: usize = 20;
 /// Classes that are told at most.
 const CLASSES_MAX: usize = 10_000;
 
@@ -50,6 +52,7 @@ impl Curation {
             }
         };
         let (consumed, missing) = self.consume(space, run, told.consumed_ids.as_deref())?;
+        let named = missing.iter().take(MISSING_NAMED).cloned().collect();
         Ok(Outcome {
             embedding_set: told.embedding_set.clone(),
             embedding_set_key: told.embedding_set.as_ref().map(embedding_set_key),
@@ -58,27 +61,33 @@ impl Curation {
             metrics: json!(told.metrics.clone().unwrap_or_default()),
             metrics_before: json!(told.metrics_before.clone().unwrap_or_default()),
             consumed,
-            consumed_missing: missing,
+            consumed_missing: missing.len(),
+            missing_ids: named,
             ..Outcome::empty()
         })
     }
 
-    /// Marks records as consumed; how many there were, and how many were gone.
-    fn consume(&self, space: &Space, run: &Run, ids: Option<&[String]>) -> Result<(usize, usize)> {
+    /// Marks records as consumed; how many there were, and those that are not there.
+    fn consume(
+        &self,
+        space: &Space,
+        run: &Run,
+        ids: Option<&[String]>,
+    ) -> Result<(usize, Vec<String>)> {
         let ids: BTreeSet<&String> = ids.unwrap_or_default().iter().collect();
         let desk = self.desk(space);
         self.follow(space, &desk)?;
-        let there: Vec<String> = {
+        let (there, missing): (Vec<String>, Vec<String>) = {
             let state = desk.state.lock();
-            let there = ids.iter().filter(|id| state.rows.contains_key(**id));
-            there.map(|id| (*id).clone()).collect()
+            let ids = ids.into_iter().cloned();
+            ids.partition(|id| state.rows.contains_key(id))
         };
         for part in there.chunks(self.database.limits().batch_records_max) {
             let by = || vec![(fields::CONSUMED_BY, Value::Str(run.id.as_str().into()))];
             let changes = part.iter().map(|_| by()).collect();
             self.change(space, &desk, part, changes)?;
         }
-        Ok((there.len(), ids.len() - there.len()))
+        Ok((there.len(), missing))
     }
 
     /// The old model beside the new one, of a retraining that succeeded.

@@ -115,6 +115,9 @@ pub(super) struct Outcome {
     /// Records that are marked as consumed, and those of them that were gone.
     pub(super) consumed: usize,
     pub(super) consumed_missing: usize,
+    /// Some of the latter.
+    #[serde(default)]
+    pub(super) missing_ids: Vec<String>,
 }
 
 /// A retraining as it is stored. Times are seconds since 1970.
@@ -370,6 +373,7 @@ impl Outcome {
             metrics_before: json!({}),
             consumed: 0,
             consumed_missing: 0,
+            missing_ids: Vec::new(),
         }
     }
 
@@ -381,6 +385,7 @@ impl Outcome {
             "metrics": self.metrics,
             "consumed": self.consumed,
             "consumed_missing": self.consumed_missing,
+            "missing_ids": self.missing_ids,
         })
     }
 }

@@ -1,5 +1,5 @@
 //! The thread that looks at the clock: it ends leases and waits that ran out, has couriers tell receivers,
-//! and has triggers judged when it is time.
+//! and has triggers judged and datasets leave when it is time.
 //!
 //! What must stay true: nothing is held while a receiver is told, so that no request waits for one; what
 //! came of an attempt is noted before the next; the thread ends soon after it is told to, and what was
@@ -277,7 +277,11 @@ impl Curation {
             }
         }
         drop(book);
-        let again = [self.bell.judge_again(now), self.begin_again(now)];
+        let again = [
+            self.bell.judge_again(now),
+            self.begin_again(now),
+            self.begin_expiry(now),
+        ];
         next = again.into_iter().flatten().fold(next, f64::min);
         if self.bell.has_spaces() && !self.begin_judging() {
             next = next.min(now + AGAIN_AFTER);

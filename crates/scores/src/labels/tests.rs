@@ -1,6 +1,6 @@
 //! Wrong labels that were put in, and the mixture against its definition.
 
-use super::{LabelEvidence, LabelReport, VOTERS, label_issues};
+use super::{LABEL_VOTERS, LabelEvidence, LabelReport, label_issues};
 use crate::random::Dice;
 use crate::signals::add_vote;
 use crate::{ClassStatistics, Contradictions, HeldOut, Matrix, nearest};
@@ -45,7 +45,7 @@ fn judge(world: &World, softmax: bool) -> LabelReport {
         rows,
         labels: &world.labels,
         held_out: &HeldOut::new(&statistics),
-        graph: &nearest(rows, rows, VOTERS, true),
+        graph: &nearest(rows, rows, LABEL_VOTERS, true),
         probabilities: softmax.then(|| Matrix::new(&world.probabilities, CLASSES)),
         elsewhere: Contradictions::default(),
     })
@@ -85,7 +85,7 @@ fn the_mixture_is_what_its_definition_says() {
     let rows = Matrix::new(&world.numbers, 5);
     let statistics = ClassStatistics::of(rows, &world.labels);
     let held_out = HeldOut::new(&statistics);
-    let graph = nearest(rows, rows, VOTERS, true);
+    let graph = nearest(rows, rows, LABEL_VOTERS, true);
     let experts = |row: usize| {
         let labels: Vec<u32> = graph
             .neighbours(row)
@@ -155,7 +155,7 @@ fn one_record_and_one_class_are_no_trouble() {
             rows,
             labels: &labels,
             held_out: &HeldOut::new(&statistics),
-            graph: &nearest(rows, rows, VOTERS, true),
+            graph: &nearest(rows, rows, LABEL_VOTERS, true),
             probabilities: None,
             elsewhere: Contradictions::default(),
         });
@@ -210,7 +210,7 @@ fn a_client_is_believed_where_it_is_as_good_on_other_records() {
             rows,
             labels: &world.labels,
             held_out: &HeldOut::new(&statistics),
-            graph: &nearest(rows, rows, VOTERS, true),
+            graph: &nearest(rows, rows, LABEL_VOTERS, true),
             probabilities: Some(Matrix::new(&world.probabilities, CLASSES)),
             elsewhere,
         })

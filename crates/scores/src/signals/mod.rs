@@ -30,6 +30,8 @@ pub struct Evidence<'a> {
     pub inferred: Option<u32>,
     /// The probability of each class as the model says.
     pub probabilities: Option<&'a [f32]>,
+    /// What [`uncertainty`] says of them, where the caller keeps nothing else; then `probabilities` are not asked.
+    pub uncertainty: Option<f32>,
     /// Labels of the nearest training records, nearest first; [`VOTERS`] are enough.
     pub neighbour_labels: &'a [u32],
     /// How far these are, between vectors of length 1.
@@ -100,8 +102,13 @@ impl Signals {
             distances.len()
         );
         let voters = labels.len().min(VOTERS);
-        let probabilities = match evidence.probabilities.filter(|given| !given.is_empty()) {
+        let is_told = evidence.uncertainty.is_some();
+        let given = evidence
+            .probabilities
+            .filter(|given| !given.is_empty() && !is_told);
+        let probabilities: Vec<f64> = match given {
             Some(given) => given.iter().map(|&p| f64::from(p)).collect(),
+            None if is_told && evidence.inferred.is_some() => Vec::new(),
             None => mean_with_vote(posterior(), &labels[..voters], &distances[..voters]),
         };
         let likeliest = highest(&probabilities).filter(|&at| probabilities[at] > 0.0);
@@ -115,7 +122,9 @@ impl Signals {
         Self {
             inferred,
             inferred_by_server: evidence.inferred.is_none() && inferred.is_some(),
-            uncertainty: likeliest.map(|_| uncertainty(&probabilities)),
+            uncertainty: evidence
+                .uncertainty
+                .or_else(|| likeliest.map(|_| uncertainty(&probabilities))),
             class_distance: None,
             novelty: distances.first().copied(),
             disagreement: others
@@ -129,17 +138,27 @@ fn finite(distance: f64) -> f32 {
     (distance as f32).min(f32::MAX)
 }
 
-/// 1 less the difference of the two highest of `probabilities`, in [0, 1].
+/// How far from 1 probabilities may sum that sum to 1 but for rounding.
+const ROUNDING: f64 = 1e-6;
+
+/// 1 less the difference of the two highest of `probabilities`, in [0, 1]. Where they sum to 1 it is the sum of
+/// all but the highest and once more the second: so it keeps its order where the highest is all but 1, and the
+/// difference from 1 would be rounding.
 pub fn uncertainty(probabilities: &[f64]) -> f32 {
-    let mut top = [0.0_f64; 2];
-    for &probability in probabilities {
-        if probability > top[0] {
-            top = [probability, top[0]];
-        } else if probability > top[1] {
-            top[1] = probability;
+    let Some(top) = highest(probabilities) else {
+        return 1.0;
+    };
+    let (mut others, mut second) = (0.0, 0.0_f64);
+    for (at, &probability) in probabilities.iter().enumerate() {
+        if at != top {
+            others += probability;
+            second = second.max(probability);
         }
     }
-    (1.0 - (top[0] - top[1])).clamp(0.0, 1.0) as f32
+    let top = probabilities[top].max(0.0);
+    let is_whole = (top + others - 1.0).abs() <= ROUNDING;
+    let below = if is_whole { others } else { 1.0 - top };
+    (below + second).clamp(0.0, 1.0) as f32
 }
 
 /// The mean of a posterior and a vote; either alone where the other says nothing.

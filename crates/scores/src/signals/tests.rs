@@ -15,6 +15,7 @@ const NEAR: Evidence<'_> = Evidence {
     row: &[0.1, 0.1],
     inferred: None,
     probabilities: None,
+    uncertainty: None,
     neighbour_labels: &[0, 0, 1, 0],
     neighbour_distances: &[0.1, 0.2, 0.3, 0.4],
 };
@@ -141,6 +142,36 @@ fn a_training_record_is_scored_as_if_it_were_none() {
     );
 }
 
+#[test]
+fn what_is_all_but_sure_keeps_its_order() {
+    let found: Vec<f32> = [1e-3, 1e-9, 1e-18, 1e-30]
+        .map(|rest| uncertainty(&[1.0 - 3.0 * rest, 2.0 * rest, rest]))
+        .to_vec();
+    for (found, rest) in found.iter().zip([1e-3, 1e-9, 1e-18, 1e-30]) {
+        assert!(
+            (f64::from(*found) / (5.0 * rest) - 1.0).abs() < 1e-6,
+            "{found}"
+        );
+    }
+    // Of probabilities that are no whole, the difference of the two says it.
+    assert!((uncertainty(&[0.6, 0.1]) - 0.5).abs() < 1e-6);
+}
+
+#[test]
+fn uncertainty_that_is_known_stands_for_probabilities() {
+    let classes = statistics().fit();
+    let evidence = Evidence {
+        inferred: Some(1),
+        uncertainty: Some(0.25),
+        ..NEAR
+    };
+    let signals = Signals::of(&classes, &evidence);
+    assert_eq!(
+        (signals.uncertainty, signals.inferred),
+        (Some(0.25), Some(1))
+    );
+}
+
 proptest! {
     #[test]
     fn every_signal_of_finite_evidence_is_finite_and_in_its_range(
@@ -159,6 +190,7 @@ proptest! {
             row: &row,
             inferred: None,
             probabilities: None,
+            uncertainty: None,
             neighbour_labels: &neighbour_labels,
             neighbour_distances: &neighbour_distances,
         };
