@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 600;
 const TEST_LINES_MAX: usize = 1000;
 /// Signs beyond ASCII that sources may hold, for mathematics and units.
-const SIGNS: &str = "\u{2212}\u{d7}\u{b7}\u{2264}\u{2265}\u{2260}\u{2208}\u{3a3}\u{221a}\u{2265}\u{2248}\u{2026}\u{2192}\u{b1}\u{b2}\u{221e}\u{b5}\u{2016}\u{27e8}\u{27e9}\u{230a}\u{230b}\u{2014}\u{2013}";
-/// Files beside `storage/` that reach the disk: the catalogue's SQL library has files of its own.
+const SIGNS: &str = "\u{2212}\u{d7}\u{b7}\u{2264}\u{2265}\u{2260}\u{2208}\u{3a3}\u{221a}\u{2248}\u{2026}\u{2192}\u{b1}\u{b2}\u{221e}\u{b5}\u{2016}\u{27e8}\u{27e9}\u{230a}\u{230b}\u{2014}\u{2013}";
+/// Where the engine may reach the disk: its storage, and the catalogue, whose SQL library has files of its own.
 const DISK_DOORS: [&str; 2] = ["crates/engine/src/storage/", "crates/engine/src/catalog/"];
 
 fn root() -> PathBuf {

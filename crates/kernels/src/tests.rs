@@ -63,17 +63,32 @@ fn check_elements<E: Element>(kernels: &Kernels, query: &[f32], rows: &[f32], co
 }
 
 /// Numbers of very different size, from `seed`.
-fn numbers(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed | 1;
-    (0..count)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            let number = (state >> 40) as f32 / (1 << 23) as f32 - 1.0;
-            number * [1.0, 1e-3, 100.0, 0.0][(state >> 20) as usize % 4]
-        })
+fn uneven_numbers(seed: u64, count: usize) -> Vec<f32> {
+    let size = |state: u64| [1.0, 1e-3, 100.0, 0.0][(state >> 20) as usize % 4];
+    chance(seed)
+        .map(|state| unit(state) * size(state))
+        .take(count)
         .collect()
+}
+
+/// Numbers between -1 and 1, from `seed`.
+pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    chance(seed).map(unit).take(count).collect()
+}
+
+/// What a generator gives that begins with `seed`.
+fn chance(seed: u64) -> impl Iterator<Item = u64> {
+    let mut state = seed | 1;
+    std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    })
+}
+
+fn unit(state: u64) -> f32 {
+    (state >> 40) as f32 / (1 << 23) as f32 - 1.0
 }
 
 proptest! {
@@ -86,8 +101,8 @@ proptest! {
         count in 0usize..12,
         shift in (0usize..16, 0usize..16),
     ) {
-        let query = numbers(seed, length + shift.0);
-        let rows = numbers(!seed, length * count + shift.1);
+        let query = uneven_numbers(seed, length + shift.0);
+        let rows = uneven_numbers(!seed, length * count + shift.1);
         for kernels in available() {
             check(&kernels, &query[shift.0..], &rows[shift.1..], count);
         }
@@ -97,7 +112,7 @@ proptest! {
 #[test]
 fn every_level_agrees_at_every_length_up_to_three_steps() {
     for length in 0..=200 {
-        let (query, rows) = (numbers(7, length), numbers(11, length * 5));
+        let (query, rows) = (uneven_numbers(7, length), uneven_numbers(11, length * 5));
         for kernels in available() {
             check(&kernels, &query, &rows, 5);
         }
@@ -107,7 +122,7 @@ fn every_level_agrees_at_every_length_up_to_three_steps() {
 #[test]
 fn vectors_longer_than_a_block_keep_their_precision() {
     for length in [BLOCK, BLOCK + 1, 3 * BLOCK + 17, 65_535] {
-        let (query, rows) = (numbers(3, length), numbers(5, length * 2));
+        let (query, rows) = (uneven_numbers(3, length), uneven_numbers(5, length * 2));
         for kernels in available() {
             check(&kernels, &query, &rows, 2);
         }
@@ -130,7 +145,7 @@ fn many_equal_terms_do_not_lose_the_last_ones() {
 
 #[test]
 fn the_distance_of_a_vector_to_itself_is_exactly_zero() {
-    let vector = numbers(1, 999);
+    let vector = uneven_numbers(1, 999);
     for kernels in available() {
         assert_eq!(kernels.l2_squared(&vector, &vector).to_bits(), 0);
     }

@@ -1,4 +1,7 @@
 //! The bodies of requests for tenants, databases and collections, and their answers.
+//!
+//! What must stay true: a name is checked before the engine sees it; members that the server alone may set are refused,
+//! and so are lists where a schema or configuration has an object.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,4 +1,7 @@
 //! The bodies of `conditional/get` and `conditional/commit`, and their answers.
+//!
+//! What must stay true: a commit becomes one batch, its operations in their order; its size is checked before it is made,
+//! and a deletion names ids, since a filter would depend on records that nobody has read.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -96,6 +96,15 @@ impl From<Error> for ApiError {
     }
 }
 
+/// Checks that a body is refused: with which status, and a part of why.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn fails<T: std::fmt::Debug>(decoded: Result<T, ApiError>, status: u16, message: &str) {
+    let error = decoded.expect_err(message);
+    assert_eq!(error.status, status, "{error}");
+    assert!(error.message.contains(message), "{error}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

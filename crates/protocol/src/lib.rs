@@ -8,6 +8,7 @@
 
 pub mod answers;
 pub mod arrow;
+pub mod ascii;
 pub mod backups;
 pub mod collections;
 pub mod conditional;

@@ -265,12 +265,7 @@ pub fn decode_delete(body: &[u8]) -> Result<Deletion, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fails<T: std::fmt::Debug>(decoded: Result<T, ApiError>, status: u16, message: &str) {
-        let error = decoded.unwrap_err();
-        assert_eq!(error.status, status, "{error}");
-        assert!(error.message.contains(message), "{error}");
-    }
+    use crate::error::fails;
 
     #[test]
     fn get_has_its_defaults_and_echoes_what_was_asked() {

@@ -1,4 +1,7 @@
 //! `order_by` and `aggregates` of a `get`, and what they answer.
+//!
+//! What must stay true: how much is asked and answered is bounded before the engine sees it; answers stand in the order
+//! of what was asked, each beside its key.
 
 use serde::Deserialize;
 use serde_json::{Map, json};

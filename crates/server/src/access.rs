@@ -13,7 +13,7 @@ mod rate;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use audit::Audit;
-pub(crate) use guard::{Guarded, guard};
+pub(crate) use guard::{Guarded, guard, within_rate};
 pub(crate) use keyring::Keyring;
 pub(crate) use rate::Rates;
 

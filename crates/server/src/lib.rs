@@ -1,6 +1,6 @@
 //! The HTTP server of Vermilion: the Chroma v2 API over an open database, metrics and pages.
 //!
-//! What must stay true: tokio stops here, and [`blocking`] is the only bridge to the engine, which
+//! What must stay true: tokio goes no deeper than this, and [`blocking`] is the only bridge to the engine, which
 //! is synchronous; every error is a JSON body with the statuses and words of the protocol crate;
 //! a panic in a request answers 500 and harms nothing else. Start reading at [`Server`], then at
 //! the table in `routes.rs`, from which the router and `/openapi.json` are both made.

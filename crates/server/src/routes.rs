@@ -1,6 +1,8 @@
 //! The table of all routes; those that control the server are in `control`, those of curation in
-//! `curation`. The router and
-//! `/openapi.json` are both made from it.
+//! `curation`. The router and `/openapi.json` are both made from it.
+//!
+//! What must stay true: an operation names one route; no path is served that is not here, but for those of the first
+//! version of the API, which answer that it is gone.
 
 use crate::access::Need::{AnyKey, Database, Nothing, PartOfTenant, Server, Tenant};
 use crate::access::Role::{Admin, Read, Write};

@@ -1,11 +1,12 @@
 //! Collections behind a running Chroma server.
 
 use serde_json::Value;
+use vermilion_protocol::ascii::encoded;
 
 use super::Described;
 use crate::arguments::Place;
 use crate::failure::Failure;
-use crate::transfer::{Collection, encoded, fetch, reach};
+use crate::transfer::{Collection, fetch, reach};
 
 /// Collections and databases asked for at once.
 const PAGE: usize = 500;

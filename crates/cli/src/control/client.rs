@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vermilion_protocol::ascii::encoded;
 
 use crate::failure::Failure;
-use crate::transfer::{broke_off, cannot_reach, encoded, reach, refusal};
+use crate::transfer::{broke_off, cannot_reach, reach, refusal};
 
 /// Looks in a row that find neither the run nor its job running, after which it is given up.
 const LOST_AFTER: u32 = 5;

@@ -9,6 +9,7 @@ mod top;
 mod upkeep;
 
 use serde_json::{Value, json};
+use vermilion_protocol::ascii::encoded;
 
 pub(crate) use show::table;
 pub(crate) use upkeep::{backup, prune, rebuild, restore, vacuum};
@@ -16,7 +17,6 @@ pub(crate) use upkeep::{backup, prune, rebuild, restore, vacuum};
 use crate::arguments::{Ctl, CtlCommand, CtlRun};
 use crate::console::{say, write};
 use crate::failure::Failure;
-use crate::transfer::encoded;
 use client::Client;
 
 /// Runs `vermilion ctl`.

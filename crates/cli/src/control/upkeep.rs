@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 use vermilion_engine::schedule::RunRequest;
+use vermilion_protocol::ascii::encoded;
 
 use super::client::Client;
 use super::{pretty, show, succeeded};
@@ -12,7 +13,6 @@ use crate::arguments::{Rebuild, Upkeep};
 use crate::console::{say, write};
 use crate::failure::Failure;
 use crate::folders::open_quietly;
-use crate::transfer::encoded;
 
 /// Runs `vermilion vacuum`.
 pub(crate) fn vacuum(upkeep: &Upkeep) -> Result<(), Failure> {

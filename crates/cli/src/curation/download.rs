@@ -9,13 +9,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use vermilion_protocol::ascii::encoded;
 
 use super::path;
 use super::server::{self, MADE_LATER, Server};
 use crate::arguments::{CurationExport, CurationMap};
 use crate::failure::Failure;
 use crate::files;
-use crate::transfer::encoded;
 
 /// How often a map that is being made is asked for, and for how long.
 const LOOK: Duration = Duration::from_millis(500);

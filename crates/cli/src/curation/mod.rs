@@ -12,6 +12,7 @@ mod triggers;
 mod upload;
 
 use serde_json::{Map, Value, json};
+use vermilion_protocol::ascii::encoded;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use crate::arguments::{
 use crate::console::{say, write};
 use crate::failure::Failure;
 use crate::inspect::tree;
-use crate::transfer::{Progress, encoded};
+use crate::transfer::Progress;
 use lines::Lines;
 use server::{MADE_LATER, Server};
 

@@ -10,13 +10,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use vermilion_protocol::ascii::encoded;
 
 use super::path;
 use super::server::{self, Server};
 use crate::arguments::Claim;
 use crate::console::note;
 use crate::failure::Failure;
-use crate::transfer::encoded;
 
 /// Holds the event while the command runs.
 const EVENT: &str = "VERMILION_RETRAINING_EVENT";

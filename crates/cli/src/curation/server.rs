@@ -6,10 +6,11 @@
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
+use vermilion_protocol::ascii::encoded;
 
 use crate::arguments::Curation;
 use crate::failure::Failure;
-use crate::transfer::{broke_off, cannot_reach, encoded, patiently, reach};
+use crate::transfer::{broke_off, cannot_reach, patiently, reach};
 
 /// What is answered while something large is made for the first time.
 pub(super) const MADE_LATER: u16 = 202;

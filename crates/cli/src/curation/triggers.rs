@@ -1,12 +1,12 @@
 //! `vermilion curation trigger`, and the retrainings of a space: when to retrain, and what became of it.
 
 use serde_json::{Value, json};
+use vermilion_protocol::ascii::encoded;
 
 use super::path;
 use super::server::{self, Server};
 use crate::arguments::{NewTrigger, RetrainList, RetrainStart};
 use crate::failure::Failure;
-use crate::transfer::encoded;
 
 /// Makes a trigger.
 pub(super) fn add(server: &Server, asked: &NewTrigger) -> Result<Value, Failure> {

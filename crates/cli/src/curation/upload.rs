@@ -6,13 +6,13 @@
 //! living session writes to is left to it, and none is removed before all of it is sent.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use vermilion_protocol::ascii::hexadecimal;
 
 use super::lines::Lines;
 use super::server::{self, Server};
@@ -221,23 +221,17 @@ fn name(line: &[u8], context: Option<&str>) -> Option<String> {
     }
     let context = told.context.as_deref().or(context)?;
     let named = json!([told.input_uri?, told.target, context]);
-    Some(hexadecimal(Sha256::new().chain_update(named.to_string())))
+    Some(digits(Sha256::new().chain_update(named.to_string())))
 }
 
 /// The key of a part that follows the one with the key `before`, or begins what is called so.
 fn key(before: &str, part: &[u8]) -> String {
-    hexadecimal(Sha256::new().chain_update(before).chain_update(part))
+    digits(Sha256::new().chain_update(before).chain_update(part))
 }
 
 /// The digits of a key.
-fn hexadecimal(digest: Sha256) -> String {
-    let digest = digest.finalize();
-    digest[..KEY_BYTES]
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a text takes every write");
-            text
-        })
+fn digits(digest: Sha256) -> String {
+    hexadecimal(&digest.finalize()[..KEY_BYTES])
 }
 
 #[cfg(test)]

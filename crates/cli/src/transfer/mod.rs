@@ -34,9 +34,7 @@ pub(crate) use progress::Progress;
 pub(crate) use record::{Record, to_batch};
 #[cfg(feature = "object-store")]
 pub(crate) use remote::usual;
-pub(crate) use remote::{
-    broke_off, cannot_reach, encoded, get as fetch, patiently, reach, refusal,
-};
+pub(crate) use remote::{broke_off, cannot_reach, get as fetch, patiently, reach, refusal};
 
 use crate::failure::Failure;
 

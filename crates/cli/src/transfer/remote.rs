@@ -3,7 +3,6 @@
 //! What must stay true: every request has a time limit; a server that is busy is asked again, every
 //! other refusal is shown in the server's own words.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
+use vermilion_protocol::ascii::encoded;
 
 use crate::arguments::Place;
 use crate::configuration::API_KEY_VARIABLE;
@@ -293,19 +293,6 @@ fn without_nulls(metadata: &Map<String, Value>) -> Map<String, Value> {
         .collect()
 }
 
-/// The text as one part of a path.
-pub(crate) fn encoded(text: &str) -> String {
-    let mut path = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            write!(path, "%{byte:02X}").expect("a text takes every write");
-        }
-    }
-    path
-}
-
 /// Gets `url` and reads the answer.
 pub(crate) fn get<T: DeserializeOwned>(agent: &ureq::Agent, url: &str) -> Result<T, Failure> {
     answer(url, || agent.get(url).call())
@@ -389,13 +376,6 @@ pub(crate) fn refusal(status: u16, body: &[u8]) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_encoded_for_paths() {
-        assert_eq!(encoded("a b/c"), "a%20b%2Fc");
-        assert_eq!(encoded("plain-1._~"), "plain-1._~");
-        assert_eq!(encoded("\u{e9}"), "%C3%A9");
-    }
 
     #[test]
     fn a_refusal_has_the_servers_words() {

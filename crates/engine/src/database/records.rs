@@ -59,7 +59,10 @@ impl Database {
         inner.expect_no_output(&collection)?;
         let selection = &request.selection;
         if selection.ids.is_none() && selection.filter.is_none() {
-            return Ok(Deleted::default());
+            return Ok(Deleted {
+                ids: request.tell_ids.then(Strings::default),
+                ..Deleted::default()
+            });
         }
         let _writing = inner.controls.enter(Component::Producer)?;
         inner.check_open()?;
@@ -237,6 +240,7 @@ impl Inner {
         write: impl FnOnce(Applier<'_>, RecordBatch, Answered) -> Result<T>,
     ) -> Result<T> {
         self.clear_the_way(collection, &batch)?;
+        self.expect_room_for_cells(collection, &batch)?;
         let make_room = || self.make_room();
         let written = write(self.applier(&make_room), batch, self.answered(collection));
         self.controls.note_request(Component::Producer, &written);

@@ -1,9 +1,68 @@
 //! What a batch must be before it may be logged: applying a logged batch cannot fail.
 
+use hashbrown::{HashMap, HashSet};
+
+use super::Inner;
 use crate::config::Limits;
 use crate::expiry::EXPIRES_AT;
-use crate::model::{Operation, RecordBatch, Value};
+use crate::indexing::LiveCollection;
+use crate::model::{MetadataColumn, Operation, RecordBatch, Value};
+use crate::query;
+use crate::segments::Keys;
 use crate::{Error, Result};
+
+impl Inner {
+    /// Fails where a record would have more metadata than it may with what it has already, as far as readers
+    /// see that.
+    pub(super) fn expect_room_for_cells(
+        &self,
+        collection: &LiveCollection,
+        batch: &RecordBatch,
+    ) -> Result<()> {
+        let most = self.config.limits.metadata_cells_max;
+        let known = collection.schema().keys.len();
+        // No record has more keys than all together.
+        if known + batch.metadata.keys().len() <= most {
+            return Ok(());
+        }
+        let snapshot = collection.snapshot(self.config.storage.as_ref())?;
+        let mut keys: HashMap<&str, HashSet<String>> = HashMap::new();
+        for row in 0..batch.len() {
+            let (id, operation) = (batch.ids.get(row), batch.operations[row]);
+            if operation == Operation::Delete {
+                keys.insert(id, HashSet::new());
+                continue;
+            }
+            let keys = match keys.entry(id) {
+                hashbrown::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                hashbrown::hash_map::Entry::Vacant(entry) => {
+                    let mut cells = MetadataColumn::default();
+                    if let Some(at) = query::find(&snapshot, id)? {
+                        let source = &snapshot.parts[at.part].source;
+                        source.push_metadata(at.row, Keys::All, &mut cells)?;
+                    }
+                    let there = (0..cells.len()).flat_map(|row| cells.row(row));
+                    entry.insert(there.map(|(key, _)| key.to_owned()).collect())
+                }
+            };
+            for (key, value) in batch.metadata.row(row) {
+                if *value == Value::Null {
+                    keys.remove(key);
+                } else {
+                    keys.insert(key.to_owned());
+                }
+            }
+            if keys.len() > most {
+                return Err(Error::invalid(format!(
+                    "The metadata of record {row} would have {} keys with those that it has; at most {most} are \
+                     allowed.",
+                    keys.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Checks every row of `batch` against the limits; the first fault as an error that names the row.
 pub(super) fn validate_batch(batch: &RecordBatch, limits: &Limits) -> Result<()> {

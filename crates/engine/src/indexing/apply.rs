@@ -117,6 +117,7 @@ impl WorkingSet {
             let positions: Vec<u64> = (seqs.first.0..=seqs.last.0).collect();
             let chunk = Chunk::new(batch.clone(), positions.clone(), positions);
             self.push_chunk(chunk)?;
+            self.discover(&batch.metadata);
         } else {
             let plan = self.plan(batch)?;
             let chunks = self.build_chunks(batch, seqs, &plan.rows)?;
@@ -124,13 +125,13 @@ impl WorkingSet {
                 self.kill(place);
             }
             for chunk in chunks {
+                self.discover(chunk.metadata());
                 self.push_chunk(chunk)?;
             }
         }
         if batch.embeddings.dimension() > 0 && self.dimension.is_none() {
             self.dimension = Some(batch.embeddings.dimension() as u32);
         }
-        self.discover(&batch.metadata);
         if let Some(recent) = &mut self.recent {
             recent.note(&batch.ids, seqs);
         }
@@ -314,6 +315,7 @@ impl WorkingSet {
         self.chunks.push(chunk)
     }
 
+    /// Notes the keys of records that are stored; what a batch says of others is nowhere.
     fn discover(&mut self, metadata: &MetadataColumn) {
         let mut seen: HashSet<(u32, ValueKind)> = HashSet::new();
         for row in 0..metadata.len() {

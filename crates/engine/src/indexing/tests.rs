@@ -9,7 +9,7 @@ use super::settle::unpanicked;
 use crate::ErrorKind;
 use crate::model::{
     Embeddings, MetadataColumn, Operation, OptionalStrings, RecordBatch, Schema, SeqId, SeqRange,
-    Value,
+    Value, ValueKind,
 };
 
 fn empty() -> WorkingSet {
@@ -114,6 +114,48 @@ fn rows_of_one_batch_are_merged_in_their_order() {
     source.push_metadata(0, keys, &mut cells).unwrap();
     let cells: Vec<_> = cells.row(0).collect();
     assert_eq!(cells, [("y", &Value::Int(2))]);
+}
+
+#[test]
+fn only_keys_of_records_that_are_stored_are_known() {
+    let mut working = empty();
+    let one = |operation, id: &str, key: &str, value: Value, vector: Option<f32>| {
+        let mut batch = RecordBatch {
+            operations: vec![operation],
+            ids: [id].into_iter().collect(),
+            embeddings: Embeddings::with_absent(
+                1,
+                vec![vector.unwrap_or_default()],
+                vec![vector.is_some()],
+            )
+            .unwrap(),
+            documents: OptionalStrings::absent(1),
+            uris: OptionalStrings::absent(1),
+            metadata: MetadataColumn::default(),
+        };
+        batch.metadata.push_row([(key, value)]);
+        Arc::new(batch)
+    };
+    let batches = [
+        one(Operation::Add, "a", "kept", Value::Int(1), Some(1.0)),
+        one(Operation::Add, "a", "ignored", Value::Int(1), Some(1.0)),
+        one(Operation::Update, "missing", "lost", Value::Int(1), None),
+        one(
+            Operation::Update,
+            "a",
+            "later",
+            Value::Str("x".into()),
+            None,
+        ),
+        one(Operation::Update, "a", "kept", Value::Str("x".into()), None),
+    ];
+    for (seq, batch) in (1..).zip(&batches) {
+        working.apply(batch, SeqRange::of(SeqId(seq), 1)).unwrap();
+    }
+    let knows = |key, kind| working.schema.has_discovered(key, kind);
+    assert!(knows("kept", ValueKind::Int) && knows("kept", ValueKind::Str));
+    assert!(knows("later", ValueKind::Str));
+    assert!(!knows("ignored", ValueKind::Int) && !knows("lost", ValueKind::Int));
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Who writes to the log and who reads it: producers and consumers, and the threads that bring
 //! records to subscribers.
 //!
+//! [`Producer`] and [`Consumer`] are the contract of Chroma's ingestion, which names what any log
+//! answers to, here or elsewhere. The database itself writes with [`Log::submit`], whose ticket
+//! lets one thread queue further batches while an earlier one becomes durable.
+//!
 //! What must stay true: a subscriber pulls from the files, up to their durable bytes, so that it
 //! gets backfill and live records the same way and neither loses nor repeats one where they meet;
 //! and however slow it is, no append waits for it.

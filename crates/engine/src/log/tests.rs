@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -29,6 +28,7 @@ pub(super) fn options() -> LogOptions {
         batch_records_max: 1000,
         free_disk_bytes_min: 0,
         keep: Keep::default(),
+        catalog: CatalogSays::default(),
     }
 }
 
@@ -242,35 +242,6 @@ fn many_writers_share_a_sync_and_keep_their_order() {
     drop(log);
     let (_, replayed) = open(storage, options());
     assert_eq!(replayed.len(), 400);
-}
-
-#[test]
-fn a_ticket_can_be_awaited_and_called_back() {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let (log, _) = open(memory(), options());
-    let ticket = log.submit(collection(0), batch(1, 3), None).unwrap();
-    let (sender, receiver) = mpsc::channel();
-    let late = sender.clone();
-    ticket.on_done(move |outcome| sender.send(outcome.unwrap()).unwrap());
-    assert_eq!(receiver.recv().unwrap(), seqs(1, 3));
-    ticket.on_done(move |outcome| late.send(outcome.unwrap()).unwrap());
-    assert_eq!(receiver.recv().unwrap(), seqs(1, 3));
-    let waker = Arc::new(Unpark(std::thread::current())).into();
-    let mut context = std::task::Context::from_waker(&waker);
-    let mut ticket = log.submit(collection(0), batch(2, 1), None).unwrap();
-    let outcome = loop {
-        match std::pin::Pin::new(&mut ticket).poll(&mut context) {
-            std::task::Poll::Ready(outcome) => break outcome,
-            std::task::Poll::Pending => std::thread::park(),
-        }
-    };
-    assert_eq!(outcome.unwrap(), seqs(4, 4));
-    assert_eq!(ticket.seqs(), seqs(4, 4));
 }
 
 #[test]

@@ -1,20 +1,16 @@
-//! A queued append, which can be waited for or awaited.
+//! A queued append, which can be waited for.
 //!
 //! What must stay true: every ticket is done at some time, whatever becomes of the log: a
 //! [`Completion`] that is dropped fails its ticket.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::model::{SeqId, SeqRange};
+use crate::model::SeqRange;
 use crate::{Error, ErrorKind, Result};
 
 /// A queued append. A clone is the same append.
-///
-/// It can be waited for by a thread, awaited as a future, or told by a callback.
 #[derive(Clone)]
 pub struct Ticket {
     shared: Arc<Shared>,
@@ -22,17 +18,8 @@ pub struct Ticket {
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<State>,
+    outcome: Mutex<Option<Result<SeqRange>>>,
     done: Condvar,
-}
-
-type Callback = Box<dyn FnOnce(Result<SeqRange>) + Send>;
-
-#[derive(Default)]
-struct State {
-    outcome: Option<Result<SeqRange>>,
-    wakers: Vec<Waker>,
-    callbacks: Vec<Callback>,
 }
 
 impl Ticket {
@@ -52,58 +39,20 @@ impl Ticket {
         ticket
     }
 
-    /// The SeqIds of the batch, once it is durable; before, and where it failed, none (an empty
-    /// range).
-    pub fn seqs(&self) -> SeqRange {
-        match &self.shared.state.lock().outcome {
-            Some(Ok(seqs)) => *seqs,
-            Some(Err(_)) | None => SeqRange::of(SeqId(1), 0),
-        }
-    }
-
     /// What became of the batch, without a wait; `None` while that is open.
     pub fn outcome(&self) -> Option<Result<SeqRange>> {
-        self.shared.state.lock().outcome.clone()
+        self.shared.outcome.lock().clone()
     }
 
     /// Waits until the batch is durable, or has failed.
     pub fn wait(&self) -> Result<SeqRange> {
-        let mut state = self.shared.state.lock();
+        let mut outcome = self.shared.outcome.lock();
         loop {
-            if let Some(outcome) = &state.outcome {
+            if let Some(outcome) = &*outcome {
                 return outcome.clone();
             }
-            self.shared.done.wait(&mut state);
+            self.shared.done.wait(&mut outcome);
         }
-    }
-
-    /// Lets `callback` be called once the batch is durable, or has failed: at once where that is
-    /// so already, otherwise by the log's thread, which must not be held up.
-    pub fn on_done(&self, callback: impl FnOnce(Result<SeqRange>) + Send + 'static) {
-        let mut state = self.shared.state.lock();
-        match state.outcome.clone() {
-            None => state.callbacks.push(Box::new(callback)),
-            Some(outcome) => {
-                drop(state);
-                callback(outcome);
-            }
-        }
-    }
-}
-
-impl Future for Ticket {
-    type Output = Result<SeqRange>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.shared.state.lock();
-        if let Some(outcome) = &state.outcome {
-            return Poll::Ready(outcome.clone());
-        }
-        let waker = context.waker();
-        if !state.wakers.iter().any(|known| known.will_wake(waker)) {
-            state.wakers.push(waker.clone());
-        }
-        Poll::Pending
     }
 }
 
@@ -122,16 +71,8 @@ impl Completion {
         let Some(shared) = self.shared.take() else {
             return;
         };
-        let mut state = shared.state.lock();
-        state.outcome = Some(outcome.clone());
-        let wakers = std::mem::take(&mut state.wakers);
-        let callbacks = std::mem::take(&mut state.callbacks);
-        drop(state);
+        *shared.outcome.lock() = Some(outcome.clone());
         shared.done.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
-        for callback in callbacks {
-            callback(outcome.clone());
-        }
     }
 }
 

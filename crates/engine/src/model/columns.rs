@@ -1,4 +1,7 @@
 //! Columns of strings and vectors, each in one buffer.
+//!
+//! What must stay true: offsets begin at 0, never fall, end with the text and lie between characters; a block of vectors
+//! is a whole number of rows; an absent row has its place all the same.
 
 /// A column of strings: row `i` is `text[offsets[i]..offsets[i + 1]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

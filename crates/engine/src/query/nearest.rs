@@ -39,6 +39,10 @@ const EXACT_TOGETHER: u64 = 2 << 20;
 /// See [`EXACT_TOGETHER`].
 const RARE: u64 = 16;
 
+/// Candidates by codes, each of which takes about as long as comparing so many rows in their order: where the
+/// recall that is asked for takes more than one row in so many, all are compared.
+const ROWS_A_CANDIDATE: u64 = 8;
+
 /// Queries of a wave at most: each has 4 KB of room on each thread, for its products with a block of rows.
 const QUERIES_A_WAVE: usize = 1024;
 /// Rows at most that the queries of a wave find together, where they are more than [`QUERIES_MIN`].
@@ -114,17 +118,19 @@ fn attempt(
             let Some(mask) = file.unless_damaged(mask)? else {
                 return Ok(None);
             };
-            let is_exact = |mask: &Mask| {
-                let rows = u64::from(mask.rows());
-                rows <= few || is_exact_together(queries, rows, index)
-            };
-            if !mask.as_deref().is_some_and(is_exact) {
+            let effort = index.effort(count as usize, recall.share());
+            let rows = mask.as_deref().map_or(index.rows(), Mask::rows);
+            let rows = u64::from(rows);
+            let is_exact = rows <= few
+                || rows <= effort.depth() as u64 * ROWS_A_CANDIDATE
+                || mask.is_some() && is_exact_together(queries, rows, index);
+            if !is_exact {
                 indexed.push(Indexed {
                     number,
                     part,
                     file,
                     index,
-                    effort: index.effort(count as usize, recall.share()),
+                    effort,
                     mask,
                 });
                 continue;

@@ -111,7 +111,8 @@ pub(super) fn choose(
         }
         (Some(ids), None) => Ok(Chosen::Listed(located(snapshot, ids, missing)?)),
         (Some(ids), Some(filter)) => {
-            let candidates = located(snapshot, ids, missing)?;
+            // As in Chroma: what a filter is asked about need not be there.
+            let candidates = located(snapshot, ids, Missing::Skipped)?;
             let mut chosen = Vec::with_capacity(candidates.len());
             for candidates in candidates.chunk_by(|a, b| a.part == b.part) {
                 let number = candidates[0].part;

@@ -1,4 +1,7 @@
 //! What a job is, how it is to be treated, and what is told of it and its runs.
+//!
+//! What must stay true: a job is checked when it is made, and again when the catalogue gives it back;
+//! what an earlier version stored is still read.
 
 use std::time::Duration;
 

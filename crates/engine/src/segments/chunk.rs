@@ -116,7 +116,7 @@ impl Chunk {
         self.rows.uris.get(row as usize)
     }
 
-    pub(super) fn metadata(&self) -> &MetadataColumn {
+    pub(crate) fn metadata(&self) -> &MetadataColumn {
         &self.rows.metadata
     }
 

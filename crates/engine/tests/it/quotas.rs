@@ -9,6 +9,7 @@ use vermilion_engine::clock::ManualClock;
 use vermilion_engine::config::Quotas;
 use vermilion_engine::model::{
     Embeddings, MetadataColumn, NewCollection, Operation, OptionalStrings, RecordBatch, Schema,
+    Value,
 };
 use vermilion_engine::storage::MemoryStorage;
 use vermilion_engine::{Config, Database, Error, ErrorKind, Result};
@@ -161,4 +162,46 @@ fn bytes_count_what_is_in_memory_and_what_is_in_segments() {
     }
     let gone = RecordBatch::deletion(["0"].into_iter().collect());
     write(database, "a", gone).unwrap();
+}
+
+#[test]
+fn a_record_does_not_grow_past_its_metadata_bit_by_bit() {
+    let mut config = small(Config::in_memory());
+    config.limits.metadata_cells_max = 3;
+    let database = Database::open(config).unwrap();
+    create(&database, "a").unwrap();
+    let with = |operation: Operation, id: &str, keys: &[&str], value: Value| {
+        let mut batch = upsertion(&[id]);
+        batch.operations = vec![operation];
+        batch.metadata = MetadataColumn::default();
+        batch
+            .metadata
+            .push_row(keys.iter().map(|key| (*key, value.clone())));
+        batch
+    };
+    let one = || Value::Int(1);
+    let do_it = |batch| write(&database, "a", batch);
+    do_it(with(Operation::Upsert, "x", &["a", "b"], one())).unwrap();
+    do_it(with(Operation::Upsert, "y", &["c", "d", "e"], one())).unwrap();
+    let too_many = |batch| {
+        let error = do_it(batch).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+        let more = "would have 4 keys with those that it has; at most 3 are allowed";
+        assert!(error.message().contains(more), "{error}");
+    };
+    for operation in [Operation::Upsert, Operation::Update] {
+        too_many(with(operation, "x", &["c", "d"], one()));
+    }
+    // Two rows of one batch are one record.
+    let mut both = upsertion(&["z", "z"]);
+    both.metadata = MetadataColumn::default();
+    both.metadata.push_row([("a", one()), ("b", one())]);
+    both.metadata.push_row([("c", one()), ("d", one())]);
+    too_many(both);
+    do_it(with(Operation::Update, "x", &["c"], one())).unwrap();
+    do_it(with(Operation::Update, "x", &["a"], Value::Null)).unwrap();
+    do_it(with(Operation::Update, "x", &["d"], one())).unwrap();
+    let found = read_all(&database, "a").unwrap().records;
+    let keys: Vec<usize> = found.iter().map(|record| record.metadata.len()).collect();
+    assert_eq!(keys, [3, 3]);
 }

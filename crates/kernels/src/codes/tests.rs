@@ -7,18 +7,7 @@ use super::{
     block_bytes, line_bytes, set_factors,
 };
 use crate::dispatch::{Kernels, available};
-
-fn numbers(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed | 1;
-    (0..count)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .collect()
-}
+use crate::tests::numbers;
 
 /// Blocks of the signs of random rows, with random factors.
 fn blocks(kernels: &Kernels, dimension: usize, count: usize, seed: u64) -> Vec<u8> {

@@ -5,18 +5,7 @@ use proptest::prelude::*;
 use super::Packed;
 use crate::BLOCK;
 use crate::dispatch::{Kernels, available};
-
-fn numbers(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed | 1;
-    (0..count)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .collect()
-}
+use crate::tests::numbers;
 
 fn check(kernels: &Kernels, rows: &[f32], picked: Option<&[u32]>, columns: &[f32], length: usize) {
     let packed = Packed::new(columns, length);

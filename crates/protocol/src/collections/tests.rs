@@ -4,6 +4,7 @@ use serde_json::json;
 use vermilion_engine::model::{CollectionId, SeqId, Space};
 
 use super::*;
+use crate::error::fails;
 
 #[expect(
     clippy::needless_pass_by_value,
@@ -19,12 +20,6 @@ fn create(body: Value) -> Result<NewCollection, ApiError> {
 )]
 fn change(body: Value) -> Result<CollectionChange, ApiError> {
     decode_collection_change(body.to_string().as_bytes())
-}
-
-fn fails<T: std::fmt::Debug>(decoded: Result<T, ApiError>, status: u16, message: &str) {
-    let error = decoded.unwrap_err();
-    assert_eq!(error.status, status, "{error}");
-    assert!(error.message.contains(message), "{error}");
 }
 
 #[test]

@@ -13,10 +13,9 @@ fn made(request: &Value) -> Result<Schema, ApiError> {
     reconcile(schema, configuration, metadata.as_ref())
 }
 
+#[track_caller]
 fn fails(request: &Value, message: &str) {
-    let error = made(request).unwrap_err();
-    assert_eq!(error.status, 400, "{error}");
-    assert!(error.message.contains(message), "{error}");
+    crate::error::fails(made(request), 400, message);
 }
 
 /// The settings in the defaults and those for the vectors of records.

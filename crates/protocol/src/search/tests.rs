@@ -1,6 +1,7 @@
 //! Bodies of `search`: what is understood, what is refused and how.
 
 use super::*;
+use crate::error::fails;
 
 fn one(search: &str) -> Result<(Search, Vec<String>), ApiError> {
     let body = format!(r#"{{"searches":[{search}]}}"#);
@@ -10,13 +11,6 @@ fn one(search: &str) -> Result<(Search, Vec<String>), ApiError> {
 
 fn rank(rank: &str) -> Result<Rank, ApiError> {
     one(&format!(r#"{{"rank":{rank}}}"#)).map(|(search, _)| search.rank.unwrap())
-}
-
-#[track_caller]
-fn fails<T: fmt::Debug>(decoded: Result<T, ApiError>, status: u16, message: &str) {
-    let error = decoded.unwrap_err();
-    assert_eq!(error.status, status, "{error}");
-    assert!(error.message.contains(message), "{error}");
 }
 
 #[test]

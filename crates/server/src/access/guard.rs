@@ -138,20 +138,25 @@ fn refuse(
     if !need.is_met_by(identity, &place.tenant, &place.database) {
         return Some(answer(ApiError::new(403, forbidden(need, identity))));
     }
+    let error = within_rate(app, &place.tenant).err()?;
+    let mut response = answer(error);
+    let second = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, second);
+    Some(response)
+}
+
+/// Counts a request of a tenant, and fails where that is one too many; none is counted without a tenant.
+pub(crate) fn within_rate(app: &App, tenant: &str) -> Result<(), ApiError> {
     let over = app
         .rates
         .as_ref()
-        .is_some_and(|rates| !place.tenant.is_empty() && !rates.admit(&place.tenant));
-    over.then(|| {
-        let error = ApiError::new(
-            429,
-            "This tenant has sent as many requests as it may send in a second; retry later",
-        );
-        let mut response = answer(error);
-        let second = HeaderValue::from_static("1");
-        response.headers_mut().insert(RETRY_AFTER, second);
-        response
-    })
+        .is_some_and(|rates| !tenant.is_empty() && !rates.admit(tenant));
+    if over {
+        let message =
+            "This tenant has sent as many requests as it may send in a second; retry later";
+        return Err(ApiError::new(429, message));
+    }
+    Ok(())
 }
 
 fn forbidden(need: Need, identity: &Identity) -> String {

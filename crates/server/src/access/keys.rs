@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use vermilion_protocol::ascii::hexadecimal;
 
 use super::{Role, Scope};
 
@@ -243,13 +244,6 @@ impl KeyFile {
 /// SHA-256 of a secret.
 pub(crate) fn hash(secret: &str) -> Hash {
     Sha256::digest(secret.as_bytes()).into()
-}
-
-fn hexadecimal(hash: &Hash) -> String {
-    let digit = |value: u8| char::from_digit(u32::from(value), 16).expect("four bits make a digit");
-    hash.iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
 }
 
 /// Names stand before a colon in basic authentication and in lines of logs.

@@ -8,7 +8,7 @@ use vermilion_engine::ErrorKind;
 use vermilion_engine::model::{CollectionId, Schema};
 use vermilion_protocol::{ApiError, collections as bodies, functions};
 
-use crate::access::{Identity, Need, Role};
+use crate::access::{Identity, Need, Role, within_rate};
 use crate::answer::{Answer, Reply};
 use crate::app::App;
 use crate::extract::{Asked, JsonBody, Names, Paging, Scope};
@@ -106,6 +106,8 @@ pub(crate) async fn get_by_crn(
     if !identity.is_none_or(reaches) {
         return Err(ApiError::new(404, format!("Collection [{crn}] does not exist")).into());
     }
+    // The path does not tell the tenant.
+    within_rate(&app, &found.tenant)?;
     Ok(Answer::json(bodies::write_collection(&found)))
 }
 

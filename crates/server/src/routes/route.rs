@@ -1,6 +1,7 @@
 //! What is known of one route, and how it is said in the table.
 //!
-//! What must stay true: a route that does not say what it needs is for administrators only.
+//! What must stay true: a route that does not say what it needs is for administrators only; a table with a method that
+//! there is not does not compile.
 
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -56,11 +57,12 @@ impl Route {
     /// The method as the router takes it.
     pub(crate) fn filter(&self) -> MethodFilter {
         match self.method {
+            "get" => MethodFilter::GET,
             "post" => MethodFilter::POST,
             "put" => MethodFilter::PUT,
             "patch" => MethodFilter::PATCH,
             "delete" => MethodFilter::DELETE,
-            _ => MethodFilter::GET,
+            _ => unreachable!("`route` takes no other method"),
         }
     }
 
@@ -143,6 +145,13 @@ pub(super) const fn route(
     summary: &'static str,
     handler: fn(MethodFilter) -> MethodRouter<App>,
 ) -> Route {
+    assert!(
+        matches!(
+            method.as_bytes(),
+            b"get" | b"post" | b"put" | b"patch" | b"delete"
+        ),
+        "a route has a method of HTTP, in small letters"
+    );
     Route {
         method,
         path,

@@ -398,6 +398,23 @@ fn a_tenant_that_sends_too_much_is_told_to_wait() {
     );
 }
 
+#[test]
+fn a_lookup_by_resource_name_counts_for_the_tenant_that_has_it() {
+    let server = TestServer::with(|config| {
+        config.tenant_requests_max = std::num::NonZeroUsize::new(3);
+    });
+    let body = json!({"resource_name": "mine"});
+    let tenant = "/api/v2/tenants/default_tenant";
+    server.send("PATCH", tenant, Some(&body)).is(200, "{}");
+    server.collection("notes");
+    let path = "/api/v2/collections/mine:default_database:notes";
+    let statuses: Vec<u16> = (0..40).map(|_| server.get(path).status).collect();
+    assert!(
+        statuses.contains(&200) && statuses.contains(&429),
+        "{statuses:?}"
+    );
+}
+
 #[cfg(feature = "tls")]
 mod tls {
     use std::sync::Arc;

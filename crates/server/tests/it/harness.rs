@@ -37,6 +37,13 @@ pub(crate) fn wait_at_most<T>(
     panic!("{what} did not come");
 }
 
+/// What an answer says that must have this status.
+#[track_caller]
+pub(crate) fn told(answer: &Answer, status: u16) -> Value {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    answer.json()
+}
+
 /// A running server with a database in memory.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vermilion_engine::Config;
 
-use crate::harness::{Answer, DATABASE, TestServer};
+use crate::harness::{Answer, DATABASE, TestServer, told};
 
 const SPACE: &str = "/curation/v1/spaces/digits";
 
@@ -26,12 +26,6 @@ fn fill(server: &TestServer) {
         let answer = server.post("/curation/v1/log", &body);
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
-}
-
-#[track_caller]
-fn told(answer: &Answer, status: u16) -> Value {
-    assert_eq!(answer.status, status, "{}", answer.text());
-    answer.json()
 }
 
 #[track_caller]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vermilion_engine::Config;
 
-use crate::harness::{Answer, TestServer, wait_for};
+use crate::harness::{TestServer, told, wait_for};
 
 const SPACE: &str = "/curation/v1/spaces/digits";
 
@@ -41,12 +41,6 @@ fn fill(server: &TestServer) {
         body[said] = json!(labels);
         told(&server.post("/curation/v1/log", &body), 201);
     }
-}
-
-#[track_caller]
-fn told(answer: &Answer, status: u16) -> Value {
-    assert_eq!(answer.status, status, "{}", answer.text());
-    answer.json()
 }
 
 fn label(server: &TestServer, ids: &[&str]) {

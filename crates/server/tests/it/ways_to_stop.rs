@@ -1,6 +1,7 @@
 //! How the server starts badly and ends well.
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use vermilion_engine::control::Component;
 use vermilion_engine::{Config, Database};
 use vermilion_server::{Server, ServerConfig, ServerError};
 
-use crate::harness::{DATABASE, TestServer};
+use crate::harness::{DATABASE, TestServer, wait_for};
 
 #[test]
 fn taken_port_is_an_error_that_says_so() {
@@ -60,6 +61,13 @@ fn idle_connections_close_at_once_and_the_database_with_them() {
     assert!(!server.database.health().writable);
 }
 
+/// Waits until the server has read the head of a request.
+#[track_caller]
+fn wait_until_one_runs(server: &TestServer) {
+    let running = || server.database.component(Component::Api).running;
+    wait_for("a running request", || (running() > 0).then_some(()));
+}
+
 #[test]
 fn running_requests_are_finished_before_the_end() {
     let mut server = TestServer::start();
@@ -73,9 +81,10 @@ fn running_requests_are_finished_before_the_end() {
     );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&body.as_bytes()[..5]).unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+    wait_until_one_runs(&server);
     server.tell_to_stop();
-    std::thread::sleep(Duration::from_millis(200));
+    // A server that stops takes no more connections.
+    wait_for("the stop", || TcpStream::connect(server.address).err());
     running
         .stream
         .get_mut()
@@ -93,7 +102,7 @@ fn requests_that_never_end_are_cut_off() {
     let head =
         format!("POST {DATABASE}/collections HTTP/1.1\r\nhost: t\r\ncontent-length: 9\r\n\r\n");
     running.stream.get_mut().write_all(head.as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    wait_until_one_runs(&server);
     let begun = Instant::now();
     server.wait().unwrap();
     assert!(
@@ -120,9 +129,7 @@ fn a_reader_that_waits_for_indexing_does_not_hold_up_a_stop() {
          x-vermilion-wait-ms: 600000\r\ncontent-length: 2\r\n\r\n{{}}"
     );
     stream.write_all(head.as_bytes()).unwrap();
-    while server.database.component(Component::Api).running < 1 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until_one_runs(&server);
     std::thread::sleep(Duration::from_millis(100));
     server.tell_to_stop();
     let answer = waiting.answer();

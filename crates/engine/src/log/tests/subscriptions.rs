@@ -1,5 +1,7 @@
 //! Subscribers get every record once, in order, from the start they name to the end they name.
 
+use std::sync::mpsc;
+
 use super::*;
 
 /// Subscribes; what is delivered comes through the channel.

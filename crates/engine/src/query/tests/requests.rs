@@ -156,6 +156,12 @@ fn query_for_an_id_that_is_not_there_is_refused() {
         let error = query(&snapshot, &with(ids(&["a", missing])), Recall::EXACT).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.message().contains("Error finding id"), "{error}");
+        let asked = RecordSelection {
+            ids: ids(&["a", missing]).ids,
+            ..filtered(Filter::And(Vec::new()))
+        };
+        let found = query(&snapshot, &with(asked), Recall::EXACT).unwrap();
+        assert_eq!(found[0].records.ids.iter().collect::<Vec<_>>(), ["a"]);
     }
     assert!(
         query(&snapshot, &with(ids(&[])), Recall::EXACT).unwrap()[0]

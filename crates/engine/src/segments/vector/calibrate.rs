@@ -4,7 +4,8 @@
 //! What must stay true: the queries are some rows of the index, each without itself, and as many
 //! points between two rows, because queries often are no records and then lie apart from them. Where
 //! some real queries are known, what they need is kept too, however few they are.
-//! Their true neighbours are taken from the best rows by levels, compared exactly. What may be missed
+//! Their true neighbours are taken from the best rows by levels, compared exactly, or from all rows where
+//! levels do not tell them apart. What may be missed
 //! at a recall is divided among partitions, levels and signs, so that together they keep it. Rows at
 //! the same distance as the last neighbour count as neighbours, or duplicates would ask for
 //! everything.
@@ -42,6 +43,14 @@ const PARTITIONS_MAX: usize = 1024;
 const CANDIDATES: usize = 256;
 const CANDIDATES_MOST: usize = 4096;
 
+/// Numbers of an index up to which all rows are compared where the neighbours of a query are not to be had
+/// otherwise: a second or so for each.
+const ALL_NUMBERS_MAX: usize = 1 << 30;
+/// Rows compared between two questions whether to go on.
+const ALL_ROWS: usize = 512;
+/// Scores that are kept of a query, beyond those of its neighbours.
+const SCORES_MOST: usize = 1 << 16;
+
 /// The widest bound, in deviations of the estimate.
 pub(super) const DEVIATIONS_MAX: f32 = 4.0;
 
@@ -65,6 +74,14 @@ struct Needs {
     scores: Vec<f32>,
     /// The neighbours.
     neighbours: Vec<Neighbour>,
+}
+
+/// The rows by levels, as far as they were looked at.
+struct Ranking {
+    /// The neighbours: their ranks and rows.
+    neighbours: Vec<(usize, u32)>,
+    /// The scores, best first.
+    scores: Vec<f32>,
 }
 
 /// What finding one row takes.
@@ -118,7 +135,7 @@ impl VectorIndex {
                 if !go_on() {
                     return Err(stopped());
                 }
-                self.needs(&query, row, rows, &slots)
+                self.needs((&query, row), rows, &slots, go_on)
             },
         )?;
         let asked = needs.split_off(made);
@@ -196,29 +213,22 @@ impl VectorIndex {
     }
 
     /// What `query` needs; `own` is the row that it is, if any, which is no neighbour.
-    fn needs(&self, query: &[f32], own: Option<u32>, rows: &[f32], slots: &[u32]) -> Result<Needs> {
-        let dimension = self.header.dimension;
+    fn needs(
+        &self,
+        (query, own): (&[f32], Option<u32>),
+        rows: &[f32],
+        slots: &[u32],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Needs> {
         let prepared = self.prepare(query);
         let centroids = self.partition_scores(&prepared)?;
-        let mut depth = CANDIDATES;
-        let (best, ranks) = loop {
-            let mut best = self.ranked(&prepared, depth)?;
-            let is_all = best.len() < depth;
-            best.retain(|scored| Some(scored.row) != own);
-            let exact = |scored: &Scored| {
-                let from = scored.row as usize * dimension;
-                exact_distance(self.header.space, query, &rows[from..from + dimension])
-            };
-            let ranks = neighbours(&best.iter().map(exact).collect::<Vec<_>>());
-            let deepest = ranks.last().copied().unwrap_or(0);
-            if is_all || deepest * 2 < best.len() || depth >= CANDIDATES_MOST {
-                break (best, ranks);
-            }
-            depth *= 4;
-        };
+        let (is_certain, mut ranking) = self.ranking(&prepared, (query, own), rows)?;
+        if !is_certain && rows.len() <= ALL_NUMBERS_MAX {
+            ranking = self.ranking_of_all(&prepared, (query, own), rows, slots, go_on)?;
+        }
         let nearest = farness(centroids.iter().copied().fold(f32::INFINITY, f32::min));
-        let neighbours = ranks.into_iter().map(|rank| {
-            let slot = slots[best[rank].row as usize];
+        let neighbours = ranking.neighbours.into_iter().map(|(rank, row)| {
+            let slot = slots[row as usize];
             let partition = self.partition_of(slot);
             let score = centroids[partition];
             Ok(Neighbour {
@@ -232,7 +242,70 @@ impl VectorIndex {
         });
         Ok(Needs {
             neighbours: neighbours.collect::<Result<_>>()?,
-            scores: best.iter().map(|scored| scored.score).collect(),
+            scores: ranking.scores,
+        })
+    }
+
+    /// The neighbours of a query among the best rows by levels; whether they are likely to be all there.
+    fn ranking(
+        &self,
+        prepared: &Prepared,
+        (query, own): (&[f32], Option<u32>),
+        rows: &[f32],
+    ) -> Result<(bool, Ranking)> {
+        let dimension = self.header.dimension;
+        let mut depth = CANDIDATES;
+        loop {
+            let mut best = self.ranked(prepared, depth)?;
+            let is_all = best.len() < depth;
+            best.retain(|scored| Some(scored.row) != own);
+            let exact = |scored: &Scored| {
+                let from = scored.row as usize * dimension;
+                exact_distance(self.header.space, query, &rows[from..from + dimension])
+            };
+            let ranks = neighbours(&best.iter().map(exact).collect::<Vec<_>>());
+            let deepest = ranks.last().copied().unwrap_or(0);
+            let is_certain = is_all || deepest * 2 < best.len();
+            if is_certain || depth >= CANDIDATES_MOST {
+                let ranking = Ranking {
+                    neighbours: ranks.iter().map(|&rank| (rank, best[rank].row)).collect(),
+                    scores: best.iter().map(|scored| scored.score).collect(),
+                };
+                return Ok((is_certain, ranking));
+            }
+            depth *= 4;
+        }
+    }
+
+    /// The neighbours of a query among all rows. Levels are of the distance from the mean of all: rows of a
+    /// group that lies much closer together than the whole look alike to them, and its neighbours are anywhere
+    /// in it.
+    fn ranking_of_all(
+        &self,
+        prepared: &Prepared,
+        (query, own): (&[f32], Option<u32>),
+        rows: &[f32],
+        slots: &[u32],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Ranking> {
+        let mut ranked = Vec::with_capacity(slots.len());
+        for (row, vector) in (0..).zip(rows.chunks_exact(self.header.dimension)) {
+            if (row as usize).is_multiple_of(ALL_ROWS) && !go_on() {
+                return Err(stopped());
+            }
+            if Some(row) != own {
+                let score = self.level_score(prepared, slots[row as usize])?;
+                let distance = exact_distance(self.header.space, query, vector);
+                ranked.push((score, row, distance));
+            }
+        }
+        ranked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let ranks = neighbours(&ranked.iter().map(|one| one.2).collect::<Vec<_>>());
+        let deepest = ranks.last().copied().unwrap_or(0);
+        let scores = ranked.iter().take(SCORES_MOST.max(deepest + 1));
+        Ok(Ranking {
+            neighbours: ranks.iter().map(|&rank| (rank, ranked[rank].1)).collect(),
+            scores: scores.map(|one| one.0).collect(),
         })
     }
 

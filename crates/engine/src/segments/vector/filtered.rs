@@ -11,7 +11,7 @@ use super::best::Best;
 use super::layout::VectorIndex;
 use super::mask::{Mask, bits};
 use super::search::{BlockRun, Effort, Prepared};
-use super::walk::{PASSED_OVER_MAX, Visit};
+use super::walk::{PASSED_OVER_MAX, Visit, WIDE_COSINE};
 use crate::Result;
 
 /// A mask whose rows are at most so many times as dense in the partitions that have some, as rows
@@ -41,6 +41,10 @@ const WAITING_MAX: usize = 24;
 /// about which are near.
 const ORDERED_FACTOR: usize = 2;
 const ORDERED_MORE: usize = 32;
+
+/// Partitions that are expected at least where many rows are wanted: what signs put far behind would else
+/// end the search before what comes after it is looked at.
+const EXPECTED_WIDE: usize = 512;
 
 /// Partitions with rows that a mask admits, the nearest first as far as codes tell: signs say which
 /// come next, levels in which order.
@@ -202,7 +206,10 @@ impl<'a> AdmittedWalk<'a> {
     ) -> Result<Self> {
         let share = mask.rows() as f32 / index.header.rows as f32;
         // A filter thins the neighbourhood out, so more partitions hold it.
-        let expected = (effort.reach.probes as f32 / share.sqrt()).ceil() as usize;
+        let mut expected = (effort.reach.probes as f32 / share.sqrt()).ceil() as usize;
+        if effort.is_wide {
+            expected = expected.max(EXPECTED_WIDE);
+        }
         Ok(Self {
             order: AdmittedOrder::new(index, query, expected, mask)?,
             effort: *effort,
@@ -229,11 +236,14 @@ impl<'a> AdmittedWalk<'a> {
             let rows = self.mask.rows_of(partition);
             self.seen.0 += rows;
             self.seen.1 += by_chance(self.share * (blocks * BLOCK_ROWS) as f32);
-            let cosine = if self.seen.0 as f32 <= SPREAD_OUT * self.seen.1 {
-                self.effort.cosine * SPREAD_OUT_COSINE
+            let times = if self.seen.0 as f32 > SPREAD_OUT * self.seen.1 {
+                CORNER_COSINE
+            } else if self.effort.is_wide {
+                SPREAD_OUT_COSINE.max(WIDE_COSINE)
             } else {
-                self.effort.cosine * CORNER_COSINE
+                SPREAD_OUT_COSINE
             };
+            let cosine = self.effort.cosine * times;
             if self.searched >= self.surely && index.needed_cosine(score, partition, limit) > cosine
             {
                 self.passed_over += 1;

@@ -277,7 +277,7 @@ impl VectorIndex {
     }
 
     /// The score of the row in `slot` by its levels.
-    fn level_score(&self, query: &Prepared, slot: u32) -> Result<f32> {
+    pub(super) fn level_score(&self, query: &Prepared, slot: u32) -> Result<f32> {
         Ok(query.score_of_levels(self.levels(slot)?, self.header.bits))
     }
 

@@ -331,6 +331,38 @@ fn products_with_vectors_that_are_mostly_the_same_keep_their_recall() {
 }
 
 #[test]
+fn a_group_much_closer_together_than_the_whole_keeps_its_recall() {
+    let (rows, dimension) = (24_000, 24);
+    let mut random = Random::new(3);
+    // Every fourth row is of the group.
+    let mut draw = |row: usize| -> Vec<f32> {
+        let (at, size) = if row.is_multiple_of(4) {
+            (10.0, 0.02)
+        } else {
+            (0.0, 1.0)
+        };
+        let mut number = || random.below(2_000_001) as f32 / 1e6 - 1.0;
+        (0..dimension).map(|_| at + size * number()).collect()
+    };
+    let all: Vec<f32> = (0..rows).flat_map(&mut draw).collect();
+    let index = built(&all, dimension, &BuildOptions::new(Space::L2));
+    let (mut hits, queries) = (0, 40);
+    for row in 0..queries {
+        let query = draw(row);
+        let truth = exact(&all, &query, Space::L2, None);
+        let options = SearchOptions {
+            k: 10,
+            recall: 0.95,
+            mask: None,
+        };
+        let found = search(&index, &all, &query, &options);
+        let near = found.iter().filter(|one| one.distance <= truth[9].distance);
+        hits += near.count();
+    }
+    assert!(hits * 20 >= 19 * queries * 10, "{hits} of {}", queries * 10);
+}
+
+#[test]
 fn estimates_are_near_the_exact_distances_in_every_space() {
     let (count, dimension) = (500, 96);
     let rows = clumps(9, count, dimension, 4);

@@ -23,7 +23,7 @@ pub(super) const PASSED_OVER_MAX: usize = 8;
 
 /// What is left of the cosine asked of a partition where many rows are wanted. Measured with 20 to
 /// 1,000 rows wanted of images, texts, waves and vectors of which few numbers differ.
-const WIDE_COSINE: f32 = 0.85;
+pub(super) const WIDE_COSINE: f32 = 0.85;
 
 /// How far a search goes through the partitions.
 #[derive(Clone, Copy, Debug)]
