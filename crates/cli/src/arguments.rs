@@ -175,11 +175,7 @@ pub(crate) struct SettingFlags(pub(crate) Vec<(&'static str, String)>);
 impl Args for SettingFlags {
     fn augment_args(command: clap::Command) -> clap::Command {
         DECLARATIONS.iter().fold(command, |command, one| {
-            let default = if one.default.is_empty() {
-                "none"
-            } else {
-                one.default
-            };
+            let default = one.default_shown();
             let help = format!(
                 "{} [default: {default}] [env: {}]",
                 one.summary(),

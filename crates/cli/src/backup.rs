@@ -161,11 +161,13 @@ pub(crate) fn list(arguments: &Backups) -> Result<(), Failure> {
     let source = destinations::look(&arguments.destination)?;
     let mut damaged = 0;
     let mut values = Vec::new();
-    for backup in backup::list(source.as_ref())? {
+    let backups = backup::list(source.as_ref())?;
+    for backup in &backups {
         let mut damage: Vec<String> = Vec::new();
         match &backup.manifest {
             Err(error) => damage.push(error.message().to_owned()),
-            Ok(_) if arguments.check => {
+            Ok(manifest) if arguments.check => {
+                damage.extend(backup::lost_link(&backups, manifest));
                 let found = backup::check(source.as_ref(), backup.number, &mut |_| {})?;
                 damage.extend(found.iter().map(|error| error.message().to_owned()));
             }
@@ -180,7 +182,7 @@ pub(crate) fn list(arguments: &Backups) -> Result<(), Failure> {
             value["damage"] = json!(damage);
             values.push(value);
         } else {
-            say(&line(&backup))?;
+            say(&line(backup))?;
             damage
                 .iter()
                 .try_for_each(|damage| say(&format!("  {damage}")))?;

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use vermilion_server::settings::{Settings, Source, Values};
+use vermilion_server::settings::{Settings, Source, Values, declaration};
 
 use crate::arguments::{Run, Serve};
 use crate::failure::Failure;
@@ -152,14 +152,19 @@ fn read_file(file: &Path) -> Result<Map<String, Value>, Failure> {
     }
 }
 
-/// A value of the file as the text that a flag would have.
+/// A value of the file as the text that a flag would have. Null is the empty text, which settings
+/// that can be nothing take for that.
 fn text_of(key: &str, value: &Value, file: &Path) -> Result<String, Failure> {
     let scalar = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     };
+    // A key that is no setting is told as such, whatever it is given.
+    let is_list = declaration(key).is_none_or(|one| one.is_list);
     let text = match value {
+        Value::Null => Some(String::new()),
+        Value::Array(_) if !is_list => None,
         Value::Array(items) => items
             .iter()
             .map(scalar)
@@ -172,7 +177,11 @@ fn text_of(key: &str, value: &Value, file: &Path) -> Result<String, Failure> {
             "`{key}` in {} has no value that a setting can have",
             file.display()
         ))
-        .hint("write a text, a number, true or false, or a list of texts")
+        .hint(if is_list {
+            "write a text, a number, true or false, or a list of texts"
+        } else {
+            "write a text, a number, or true or false"
+        })
     })
 }
 
@@ -267,6 +276,25 @@ mod tests {
         of_serve(&serve(Some("no/such/file.yaml".into()), &[]), []).expect_err("missing");
         let (_folder, empty) = written("");
         of_serve(&serve(Some(empty), &[]), []).expect("an empty file says nothing");
+    }
+
+    #[test]
+    fn none_and_null_are_nothing_where_a_setting_can_be_nothing() {
+        let (_folder, file) = written(
+            "backup_folder: null\naudit_file: none\ntenant_bytes_max: ~\ncors_allow_origins:\n",
+        );
+        let values = of_serve(&serve(Some(file), &[("access_file", "none")]), []);
+        let values = values.expect("all of them can be nothing");
+        assert_eq!(values.backup_folder.0, None);
+        assert_eq!(values.audit_file.0, None);
+        assert_eq!(values.access_file.0, None);
+        assert_eq!(values.tenant_bytes_max.0, None);
+        assert!(values.cors_allow_origins.0.is_empty());
+        for text in ["seal_rows: null\n", "seal_rows: [1]\n", "host: [a]\n"] {
+            let (_folder, file) = written(text);
+            let failure = of_serve(&serve(Some(file), &[]), []).expect_err(text);
+            assert_eq!(failure.status(), 2, "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::backup::Destinations;
 use crate::clock::{Clock, SystemClock};
+use crate::inspect::CATALOG_FILE;
 use crate::storage::{DiskStorage, MemoryStorage, Storage};
 use crate::{Result, catalog::CatalogLocation};
 
@@ -222,7 +223,7 @@ impl Config {
         let path = path.into();
         let storage = DiskStorage::open(&path)?;
         Ok(Self {
-            catalog: CatalogLocation::File(path.join("catalog.sqlite")),
+            catalog: CatalogLocation::File(path.join(CATALOG_FILE)),
             folder: Some(path),
             ..Self::with_storage(Arc::new(storage))
         })

@@ -16,6 +16,7 @@ mod functions;
 mod ingest;
 mod memory;
 mod namespaces;
+mod opening;
 mod pressure;
 mod quotas;
 mod recall;
@@ -36,18 +37,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::backup::{BackupState, Journal};
-use crate::catalog::{Catalog, CollectionRow};
+use crate::backup::Journal;
+use crate::catalog::{Catalog, CatalogLocation};
 use crate::config::{Config, Limits, SchedulerClass};
 use crate::control::{Component, Controls};
 use crate::expiry::Marks;
 use crate::indexing::{CostlyIndexes, Gauges, Handoff, LiveCollection, Publisher};
-use crate::log::{Keep, Log, LogOptions};
-use crate::maintenance::{Budget, Worker, forgive_deletion, seal_round, sweep_orphans};
-use crate::model::{CollectionId, CollectionScope, SeqId};
+use crate::log::Log;
+use crate::maintenance::{Budget, Worker, forgive_deletion, seal_round};
+use crate::model::{CollectionId, CollectionScope};
+use crate::remnants;
 use crate::schedule::Scheduler;
 use crate::storage::{DeferringStorage, Storage};
 use crate::threads::Priority;
@@ -152,21 +154,25 @@ impl Database {
     fn open_folder(mut config: Config) -> Result<Self> {
         let folders = DeferringStorage::new(config.storage.clone());
         config.storage = folders.clone();
+        if let CatalogLocation::File(_) = &config.catalog {
+            remnants::check(config.storage.as_ref())?;
+        }
         let catalog = Catalog::open(&config.catalog).map_err(after_damage)?;
         let catalog = Arc::new(catalog);
         let rows = catalog.load().map_err(after_damage)?;
-        sweep(&config, &rows)?;
         // Sealing must give log back long before writes are refused for want of it.
         let half = config.limits.log_bytes_max / 2;
         config.upkeep.log_bytes = config.upkeep.log_bytes.min(half);
         let gauges = Gauges::new(config.ingest.kept_bytes);
         let mut collections = Collections::default();
-        for row in rows {
-            collections.insert(Arc::new(LiveCollection::new(row, gauges.clone())));
+        for row in &rows {
+            collections.insert(Arc::new(LiveCollection::new(row.clone(), gauges.clone())));
         }
-        let (journal, keep) = open_journal(&config)?;
+        let (journal, keep) = opening::open_journal(&config)?;
         let expiry = Mutex::new(Marks::read(config.storage.as_ref())?);
-        let log = open_log(&config, &collections, keep)?;
+        let log = opening::open_log(&config, &catalog, &collections, keep)?;
+        // Only now: a catalogue that is older than the log must not say what goes.
+        opening::sweep(&config, &catalog, &rows)?;
         for (id, collection) in &collections.by_id {
             log.register(*id, collection.published_applied());
         }
@@ -459,80 +465,6 @@ fn after_full_disk(error: Error, storage: &dyn Storage) -> Error {
 /// What is answered once the database closes.
 fn closing() -> Error {
     Error::new(ErrorKind::Closed, "The database is closing; retry later.")
-}
-
-/// Removes folders of segments that were never published, and what a restore has left.
-fn sweep(config: &Config, rows: &[CollectionRow]) -> Result<()> {
-    config.storage.remove_dir(restores::BUILT_IN)?;
-    let swept = sweep_orphans(config.storage.as_ref(), rows)?;
-    if swept > 0 {
-        tracing::info!(
-            swept,
-            "removed folders of segments that were never published"
-        );
-    }
-    Ok(())
-}
-
-/// What the folder remembers of its backups. Where that is damaged, the next backup says so; it
-/// must not keep the database from opening.
-fn read_backup_state(config: &Config) -> Option<BackupState> {
-    BackupState::read(config.storage.as_ref()).unwrap_or_else(|error| {
-        tracing::warn!(%error, "no log is kept for backups");
-        None
-    })
-}
-
-/// When the catalogue changed, as far as backups need it, and what they need of the log.
-fn open_journal(config: &Config) -> Result<(Journal, Keep)> {
-    let backups = read_backup_state(config);
-    let journal = Journal::open(config.storage.as_ref(), backups.is_some())?;
-    let mut keep = Keep {
-        from: None,
-        bytes_max: config.limits.backup_log_bytes_max,
-    };
-    if let Some(backups) = backups {
-        keep.from = backups.first_log_file();
-        journal.resume_at(backups.next_change());
-    }
-    Ok((journal, keep))
-}
-
-/// Opens the log. Applies what it has beyond the segments as far as memory goes, and leaves the
-/// rest to be indexed later, so that a start takes no longer than reading the log.
-fn open_log(config: &Config, collections: &Collections, keep: Keep) -> Result<Log> {
-    let storage = config.storage.as_ref();
-    let options = LogOptions {
-        file_bytes: config.upkeep.log_file_bytes,
-        batch_records_max: config.limits.batch_records_max,
-        free_disk_bytes_min: config.limits.free_disk_bytes_min,
-        keep,
-    };
-    let applied = |id: CollectionId| -> Option<SeqId> {
-        collections
-            .by_id
-            .get(&id)
-            .map(|collection| collection.published_applied())
-    };
-    let room = config.upkeep.memory_bytes as u64;
-    let now = config.clock.monotonic();
-    let mut replayed: u64 = 0;
-    let mut later: HashSet<CollectionId> = HashSet::new();
-    Log::open(config.storage.clone(), options, &applied, &mut |frame| {
-        let id = frame.collection();
-        let Some(collection) = collections.by_id.get(&id) else {
-            return Ok(());
-        };
-        // After the first batch that is left for later, so are all others of the collection.
-        if (replayed >= room || later.contains(&id)) && collection.defer(&frame, now) {
-            later.insert(id);
-            return Ok(());
-        }
-        let logged = frame.read()?;
-        replayed += logged.batch.heap_bytes() as u64;
-        collection.replay(storage, &logged.batch, logged.seqs);
-        Ok(())
-    })
 }
 
 /// The jobs of the catalogue and those of the program.

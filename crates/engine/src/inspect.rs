@@ -4,14 +4,16 @@
 //! server, and then see the state that is on disk at that moment.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use hashbrown::{HashMap, HashSet};
 use roaring::RoaringBitmap;
 use serde::Serialize;
 
 use crate::catalog::{Catalog, CollectionRow};
-use crate::log::{self, LogFile};
+use crate::log::{self, CatalogSays, LogFile};
 use crate::model::{CollectionId, SeqId};
+use crate::remnants;
 use crate::segments::Segment;
 use crate::segments::vector::IndexDescription;
 use crate::storage::{DiskStorage, Storage};
@@ -162,7 +164,19 @@ pub fn verify(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<Error>>
         }
     }
     progress("log");
+    let says = |catalog: &Catalog| -> Result<CatalogSays> {
+        Ok(CatalogSays {
+            generation: catalog.generation().load(Ordering::SeqCst),
+            newest_file: catalog.newest_log_file()?,
+        })
+    };
+    let said = says(&catalog)?;
     let found = log::scan(&storage)?;
+    if found.check_catalog(said).is_err() {
+        // Behind a server's back the catalogue goes on as the log does.
+        let said = says(&open(path)?.1)?;
+        damaged.extend(found.check_catalog(said).err());
+    }
     if !found.missing(&applied(&rows)).is_empty() {
         // Behind a server's back segments may hold by now what the log held when the catalogue was
         // read.
@@ -181,6 +195,7 @@ fn applied(rows: &[CollectionRow]) -> HashMap<CollectionId, SeqId> {
 
 fn open(path: &Path) -> Result<(DiskStorage, Catalog)> {
     let storage = DiskStorage::open_read_only(path)?;
+    remnants::check(&storage)?;
     if !storage.exists(CATALOG_FILE)? {
         return Err(Error::not_found(format!(
             "{} is no data folder of Vermilion: it has no {CATALOG_FILE}",

@@ -20,6 +20,7 @@ pub mod log;
 pub mod maintenance;
 pub mod model;
 pub mod query;
+mod remnants;
 pub mod schedule;
 pub mod segments;
 pub mod storage;

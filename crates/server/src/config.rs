@@ -89,7 +89,7 @@ impl Default for ServerConfig {
             tls: None,
             tenant_requests_max: None,
             webhook_public_only: false,
-            body_bytes_max: 41_943_040,
+            body_bytes_max: 40 << 20,
             answer_bytes_max: 1 << 30,
             read_timeout: Duration::from_mins(10),
             cors_allow_origins: Vec::new(),

@@ -56,6 +56,11 @@ impl Exchange {
         (Asked { body, exchange }, Answering(self.clone()))
     }
 
+    /// Whether a part of the request has not been read.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.0.lock().stage == Stage::Asking
+    }
+
     fn enter(&self, stage: Stage) {
         self.0.lock().stage = stage;
         self.wake();

@@ -15,8 +15,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::{Extension, Router};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -342,10 +343,16 @@ impl Connection {
         let stream = HalfClosed::new(stream, exchange.clone(), PATIENCE);
         let service = service_fn(move |request: Request<Incoming>| {
             let (head, body) = request.into_parts();
+            let announced = body.size_hint().upper();
             let (body, answering) = exchange.begin(body);
             let answer = router.call(Request::from_parts(head, body));
+            let exchange = exchange.clone();
             async move {
-                let answer = answer.await?;
+                let mut answer = answer.await?;
+                if exchange.is_unread() && ends_connection(answer.status(), announced) {
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(header::CONNECTION, close);
+                }
                 Ok::<_, Infallible>(answer.map(|body| Answer::new(body, answering)))
             }
         });
@@ -370,6 +377,14 @@ impl Connection {
             tracing::debug!(%error, "a connection ended early");
         }
     }
+}
+
+/// Whether an answer to a request that has `announced` bytes, and of which a part was not read, is the
+/// last of its connection: the rest of the request, which nobody wants, would stand before the next.
+/// Of a short request that was not refused the rest is there, and is passed over.
+fn ends_connection(status: StatusCode, announced: Option<u64>) -> bool {
+    let is_long = announced.is_none_or(|bytes| bytes > READ_BUFFER_BYTES as u64);
+    status.is_client_error() || status.is_server_error() || is_long
 }
 
 /// Listens, says where through `bound`, and answers until `shutdown` is ready.

@@ -49,6 +49,8 @@ pub struct Declaration {
     pub expects: &'static str,
     /// Whether the flag may stand without a value and then means `true`.
     pub is_switch: bool,
+    /// Whether a list of texts may stand for their texts with commas between.
+    pub is_list: bool,
 }
 
 impl Declaration {
@@ -60,6 +62,15 @@ impl Declaration {
     /// The environment variable: `VERMILION_ALLOW_RESET`.
     pub fn variable(&self) -> String {
         format!("{ENVIRONMENT_PREFIX}{}", self.name.to_uppercase())
+    }
+
+    /// Its default as people read it.
+    pub fn default_shown(&self) -> &'static str {
+        if self.default.is_empty() {
+            values::NOTHING
+        } else {
+            self.default
+        }
     }
 
     /// The documentation as one paragraph.
@@ -84,6 +95,7 @@ macro_rules! settings {
             default: $default,
             expects: <$kind as SettingValue>::EXPECTS,
             is_switch: <$kind as SettingValue>::IS_SWITCH,
+            is_list: <$kind as SettingValue>::IS_LIST,
         }),+];
 
         impl Settings {
@@ -302,13 +314,14 @@ impl Settings {
         let Some((text, source)) = self.said.get(name) else {
             return Ok(T::parse(default).expect("a test reads every default"));
         };
+        let shown = declaration(name).map_or(default, Declaration::default_shown);
         T::parse(text).ok_or_else(|| SettingsError {
             message: format!(
                 "{} is `{text}`, which is not {}",
                 written(name, source),
                 T::EXPECTS
             ),
-            hint: Some(format!("the default is `{default}`")),
+            hint: Some(format!("the default is `{shown}`")),
         })
     }
 }
@@ -496,17 +509,12 @@ pub fn settings_page() -> String {
          `m` or `h`.\n",
     );
     for one in DECLARATIONS {
-        let default = if one.default.is_empty() {
-            "none"
-        } else {
-            one.default
-        };
         let section = format!(
             "\n## `{}`\n\n{}\n\n- value: {}\n- default: `{}`\n- flag: `--{}`\n- variable: `{}`\n",
             one.name,
             one.summary(),
             one.expects,
-            default,
+            one.default_shown(),
             one.flag(),
             one.variable(),
         );

@@ -188,6 +188,37 @@ pub fn list(from: &dyn Destination) -> Result<Vec<ListedBackup>> {
     Ok(backups)
 }
 
+/// Which backup is missing or cannot be read, of those that `manifest` needs to be restored: the
+/// chain back to its full backup. `backups` are those of its destination, as [`list`] has them.
+pub fn lost_link(backups: &[ListedBackup], manifest: &BackupManifest) -> Option<String> {
+    let mut link = manifest;
+    while link.kind == BackupKind::Incremental {
+        let Some(before) = link.continues else {
+            return Some(format!("backup {} carries on no other", link.number));
+        };
+        let found = backups
+            .iter()
+            .find(|backup| backup.number == before && before < link.number);
+        link = match found.map(|backup| &backup.manifest) {
+            Some(Ok(before)) => before,
+            Some(Err(error)) => {
+                return Some(format!(
+                    "backup {} carries on backup {before}, which cannot be read: {}",
+                    link.number,
+                    error.message()
+                ));
+            }
+            None => {
+                return Some(format!(
+                    "backup {} carries on backup {before}, which is missing or has no manifest",
+                    link.number
+                ));
+            }
+        };
+    }
+    None
+}
+
 /// The numbers of all backups, finished or not, rising.
 pub(super) fn numbers(from: &dyn Destination) -> Result<Vec<BackupNumber>> {
     let number = |name: &str| {

@@ -39,7 +39,9 @@ mod state;
 mod write;
 
 pub use destination::{Destination, Destinations, Folder, Folders, ObjectWriter, check_name};
-pub use manifest::{BackupFile, BackupKind, BackupManifest, BackupNumber, ListedBackup, list};
+pub use manifest::{
+    BackupFile, BackupKind, BackupManifest, BackupNumber, ListedBackup, list, lost_link,
+};
 pub use plan::Target;
 pub use restore::{OneCollection, RestoreReport, RestoredCollection, check, restore};
 

@@ -15,7 +15,7 @@ use super::batches::BackupLog;
 use super::changes::{Journal, TimedChange, same_names};
 use super::manifest::{
     BackupFile, BackupKind, BackupManifest, BackupNumber, CHUNK_BYTES, HashedWriter, folder, list,
-    numbers, read_checked, read_json,
+    lost_link, numbers, read_checked, read_json,
 };
 use super::state::{BackupState, Needed};
 use super::{BackupProgress, Destination};
@@ -212,13 +212,12 @@ fn destination_id(to: &dyn Destination) -> Result<Uuid> {
     }
 }
 
-/// Removes what was never finished.
+/// Removes what was never finished: what is behind the newest backup that has a manifest. One before
+/// it was whole once, or was left by an attempt; it may be what a later one carries on, and stays.
 fn remove_unfinished(to: &dyn Destination) -> Result<()> {
-    let backups = list(to)?;
-    for number in numbers(to)? {
-        if !backups.iter().any(|backup| backup.number == number) {
-            to.remove(&folder(number))?;
-        }
+    let newest = list(to)?.last().map_or(0, |backup| backup.number);
+    for number in numbers(to)?.into_iter().filter(|one| *one > newest) {
+        to.remove(&folder(number))?;
     }
     Ok(())
 }
@@ -240,13 +239,16 @@ fn find_previous(
             )));
         }
     }
-    match backups.into_iter().next_back() {
-        None => Ok(Ok(None)),
-        Some(newest) => Ok(match newest.manifest {
-            Ok(manifest) => Ok(Some(manifest)),
-            Err(error) => Err(format!("the newest backup cannot be read: {error}")),
-        }),
-    }
+    let Some(newest) = backups.last() else {
+        return Ok(Ok(None));
+    };
+    Ok(match &newest.manifest {
+        Err(error) => Err(format!("the newest backup cannot be read: {error}")),
+        Ok(manifest) => match lost_link(&backups, manifest) {
+            Some(lost) => Err(format!("the newest backup cannot be restored: {lost}")),
+            None => Ok(Some(manifest.clone())),
+        },
+    })
 }
 
 fn decide(

@@ -10,6 +10,7 @@
 //! | `types` | what goes in and comes out |
 //! | `open` | [`Catalog`]: opening, verifying, closing, and the one way of a change |
 //! | `names`, `collections`, `manifests`, `jobs`, `switches`, `documents` | the methods of [`Catalog`] by subject |
+//! | `markers` | numbers that it notes for itself: is it open, how often did it change |
 //! | `forks` | collections that begin as what another is, and whose files are whose |
 //! | `copy` | all but jobs and runs as data, out of one and into another |
 //! | `tables` | the tables, their migrations, and changing rows with their checksums |
@@ -29,6 +30,7 @@ mod forks;
 mod image;
 mod jobs;
 mod manifests;
+mod markers;
 mod names;
 mod open;
 mod switches;

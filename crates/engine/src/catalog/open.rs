@@ -1,11 +1,13 @@
 //! Opening, verifying and closing a catalogue, and the one way of every change.
 //!
-//! What must stay true: digests in memory are those of the last committed transaction; once a
-//! sync has failed, nothing is written any more. A catalogue in a file says in itself whether it
-//! is open: one that was not closed and has lost its write-ahead log is damaged.
+//! What must stay true: digests in memory are those of the last committed transaction, and so is the
+//! generation, which counts transactions; once a sync has failed, nothing is written any more. A
+//! catalogue in a file says in itself whether it is open: one that was not closed and has lost its
+//! write-ahead log is damaged.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -13,7 +15,7 @@ use rusqlite::types::ValueRef;
 
 use super::fault::{Fault, Result};
 use super::tables::{self, Changes, Digests, Table};
-use super::{CatalogLocation, CatalogSize, connection, image};
+use super::{CatalogLocation, CatalogSize, connection, image, markers};
 use crate::{Error, ErrorKind};
 
 /// Free pages beyond which closing makes the file smaller.
@@ -39,6 +41,13 @@ pub struct Catalog {
     mode: Mode,
     on_commit: Option<OnCommit>,
     state: Mutex<State>,
+    /// See [`Catalog::generation`].
+    generation: Arc<AtomicU64>,
+    /// Why nothing is written any more. Apart from the state, so that nobody who asks waits for a
+    /// transaction.
+    refusal: OnceLock<Error>,
+    /// Whether the last owner closed it.
+    was_closed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +63,8 @@ struct State {
     digests: Digests,
     /// Whether the write-ahead log must start a new round before the next change.
     round_due: bool,
-    /// Why nothing is written any more.
-    refusal: Option<Error>,
+    /// Whether the file must say that it is open before the next change.
+    mark_due: bool,
 }
 
 impl Catalog {
@@ -101,17 +110,20 @@ impl Catalog {
         if !file.had_log && version > 0 {
             catalog.expect_closed()?;
         }
-        catalog.mark(true)?;
+        catalog.was_closed = !file.had_log;
         // The file itself, not only its log, says that it is open; and the log starts a new round,
         // so that no frame of an earlier owner passes for one of this one.
-        match catalog.look(begin_round) {
-            // What is there can be read: the round begins before the first change, once that fits.
+        let marked = catalog.mark(true);
+        let mark_due = matches!(&marked, Err(fault) if fault.is_full());
+        match marked.and_then(|()| catalog.look(begin_round)) {
+            // What is there can be read: both are made up for before the first change, once that fits.
             Err(fault) if fault.is_full() => {
                 tracing::warn!(
                     path = catalog.name,
                     "the disk is full: nothing can be changed"
                 );
-                catalog.state.get_mut().round_due = true;
+                let state = catalog.state.get_mut();
+                (state.mark_due, state.round_due) = (mark_due, true);
             }
             begun => begun?,
         }
@@ -131,13 +143,16 @@ impl Catalog {
             connection: Some(connection),
             digests: Digests::default(),
             round_due: false,
-            refusal: None,
+            mark_due: false,
         };
         Self {
             name,
             mode,
             on_commit,
             state: Mutex::new(state),
+            generation: Arc::default(),
+            refusal: OnceLock::new(),
+            was_closed: true,
         }
     }
 
@@ -147,6 +162,9 @@ impl Catalog {
         tables::check_pages(state.connection()?)?;
         if version > 0 {
             state.digests = tables::check_rows(state.connection()?, version)?;
+            let generation = markers::value(state.connection()?, markers::GENERATION)?;
+            let generation = generation.unwrap_or_default() as u64;
+            self.generation.store(generation, Ordering::SeqCst);
         }
         if version == tables::VERSION {
             return Ok(());
@@ -163,12 +181,8 @@ impl Catalog {
 
     /// Fails where the file says that it is open, which it cannot be without a log.
     fn expect_closed(&self) -> Result<()> {
-        let open = self.look(|connection| {
-            Table::Marker.first(connection, "WHERE name = 'open'", [], |row| {
-                Ok(row.get::<_, i64>(2)?)
-            })
-        })?;
-        if open.is_some_and(|(_, value)| value != 0) {
+        let open = self.look(|connection| markers::value(connection, markers::OPEN))?;
+        if open.is_some_and(|value| value != 0) {
             return Err(Fault::Damaged(
                 "it was not closed, yet its write-ahead log (the file with `-wal` at the end of \
                  its name) is missing or empty: put that file back"
@@ -180,20 +194,14 @@ impl Catalog {
 
     /// Notes whether the catalogue is open.
     fn mark(&self, open: bool) -> Result<()> {
-        let value = i64::from(open);
-        let stored = self.look(|connection| {
-            Table::Marker.first(connection, "WHERE name = 'open'", [], |row| {
-                Ok(row.get::<_, i64>(2)?)
-            })
-        })?;
-        if stored.as_ref().is_some_and(|(_, stored)| *stored == value) {
+        self.put_marker(markers::OPEN, i64::from(open))
+    }
+
+    fn put_marker(&self, name: &str, value: i64) -> Result<()> {
+        if self.look(|connection| markers::value(connection, name))? == Some(value) {
             return Ok(());
         }
-        let row = [ValueRef::Text(b"open"), ValueRef::Integer(value)];
-        self.change(|changes| match stored {
-            Some((place, _)) => changes.update(place, &row),
-            None => changes.insert(Table::Marker, &row),
-        })
+        self.change(|changes| markers::put(changes, name, value))
     }
 
     /// Looks something up.
@@ -220,10 +228,10 @@ impl Catalog {
     fn change<T>(&self, make: impl FnOnce(&mut Changes<'_>) -> Result<T>) -> Result<T> {
         let mut state = self.state.lock();
         let state = &mut *state;
-        if let Some(refusal) = &state.refusal {
-            return Err(refusal.clone().into());
+        if let Some(refusal) = self.refusal() {
+            return Err(refusal.into());
         }
-        match state.transact(make) {
+        match state.transact(&self.generation, make) {
             Ok(made) => {
                 // The lock is kept, so that images are handed out in the order of commits.
                 if let Some(on_commit) = &self.on_commit {
@@ -233,9 +241,23 @@ impl Catalog {
                 Ok(made)
             }
             Err(fault) => {
-                state.refuse_after(&fault, &self.name);
+                self.refuse_after(&fault);
                 Err(fault)
             }
+        }
+    }
+
+    /// Ends all writing where the fault says that nobody knows what the disk holds.
+    fn refuse_after(&self, fault: &Fault) {
+        if fault.ends_writing() {
+            let message = format!(
+                "the catalogue {} refuses changes since a sync of its file failed ({fault}); \
+                 restart to find out what the disk holds",
+                self.name
+            );
+            tracing::error!(error = message, "the catalogue refuses changes");
+            // The first failure is the cause.
+            let _ = self.refusal.set(Error::new(ErrorKind::Closed, message));
         }
     }
 
@@ -252,9 +274,9 @@ impl Catalog {
         if self.mode == Mode::ReadOnly {
             return Err(self.read_only());
         }
-        let mut state = self.state.lock();
-        if let Some(refusal) = &state.refusal {
-            return Err(refusal.clone());
+        let state = self.state.lock();
+        if let Some(refusal) = self.refusal() {
+            return Err(refusal);
         }
         let vacuum = |connection: &Connection| -> Result<()> {
             begin_round(connection)?;
@@ -264,7 +286,7 @@ impl Catalog {
         };
         let result = state.connection().and_then(vacuum);
         result.map_err(|fault| {
-            state.refuse_after(&fault, &self.name);
+            self.refuse_after(&fault);
             fault.told(&self.name)
         })
     }
@@ -272,7 +294,38 @@ impl Catalog {
     /// Whether a sync of its file has failed: what the last transaction was to change may be there at the
     /// next start, though the transaction failed.
     pub fn is_uncertain(&self) -> bool {
-        self.state.lock().refusal.is_some()
+        self.refusal().is_some()
+    }
+
+    /// Why nothing can be changed until the next start, where that is so.
+    pub fn refusal(&self) -> Option<Error> {
+        self.refusal.get().cloned()
+    }
+
+    /// How many transactions have ever changed it, as it goes on. The log notes it beside what it
+    /// makes durable, so that a catalogue that lost its latest transactions is noticed.
+    pub fn generation(&self) -> Arc<AtomicU64> {
+        self.generation.clone()
+    }
+
+    /// Whether its last owner closed it: if not, its last transactions may have been cut off.
+    pub fn was_closed(&self) -> bool {
+        self.was_closed
+    }
+
+    /// The number of the newest log file that it was told of; 0 where there was none.
+    pub fn newest_log_file(&self) -> crate::Result<u64> {
+        let noted = self.read(|connection| markers::value(connection, markers::LOG_FILE))?;
+        Ok(noted.unwrap_or_default() as u64)
+    }
+
+    /// Notes that log file `number` is there, so that the loss of all log files is noticed.
+    pub fn note_log_file(&self, number: u64) -> crate::Result<()> {
+        if self.mode == Mode::ReadOnly {
+            return Err(self.read_only());
+        }
+        self.put_marker(markers::LOG_FILE, number as i64)
+            .map_err(|fault| fault.told(&self.name))
     }
 
     /// Bytes of the catalogue, and how many of them hold nothing.
@@ -301,7 +354,7 @@ impl Catalog {
     #[cfg(test)]
     pub(crate) fn lose_sync(&self) {
         let cause = Error::new(ErrorKind::Closed, "a sync failed");
-        self.state.lock().refusal = Some(cause);
+        let _ = self.refusal.set(cause);
     }
 
     fn read_only(&self) -> Error {
@@ -337,8 +390,8 @@ impl Catalog {
         if !open {
             return Ok(());
         }
-        let close = || {
-            let refused = self.state.lock().refusal.is_some();
+        let close = || -> Result<()> {
+            let refused = self.is_uncertain();
             if self.mode == Mode::File && !refused {
                 self.look(shrink)?;
                 self.mark(false)?;
@@ -351,7 +404,18 @@ impl Catalog {
             }
             Ok(())
         };
-        close().map_err(|fault: Fault| fault.told(&self.name))
+        match close() {
+            // The next start takes the end for that of a crash, which loses nothing.
+            Err(fault) if fault.is_full() => {
+                tracing::warn!(
+                    path = self.name,
+                    "the disk is full: the catalogue is not closed"
+                );
+                self.state.lock().connection = None;
+                Ok(())
+            }
+            closed => closed.map_err(|fault| fault.told(&self.name)),
+        }
     }
 }
 
@@ -361,31 +425,44 @@ impl State {
         Ok(self.connection.as_ref().ok_or_else(closed)?)
     }
 
-    /// Ends all writing where the fault says that nobody knows what the disk holds.
-    fn refuse_after(&mut self, fault: &Fault, name: &str) {
-        if fault.ends_writing() {
-            let message = format!(
-                "the catalogue {name} refuses changes since a sync of its file failed ({fault}); \
-                 restart to find out what the disk holds"
-            );
-            self.refusal = Some(Error::new(ErrorKind::Closed, message));
+    fn transact<T>(
+        &mut self,
+        generation: &AtomicU64,
+        make: impl FnOnce(&mut Changes<'_>) -> Result<T>,
+    ) -> Result<T> {
+        if self.mark_due {
+            self.commit(generation, |changes| {
+                markers::put(changes, markers::OPEN, 1)
+            })?;
+            self.mark_due = false;
         }
-    }
-
-    fn transact<T>(&mut self, make: impl FnOnce(&mut Changes<'_>) -> Result<T>) -> Result<T> {
-        let closed = || Error::new(ErrorKind::Closed, "the catalogue is closed");
-        let connection = self.connection.as_mut().ok_or_else(closed)?;
         if self.round_due {
-            begin_round(connection)?;
+            begin_round(self.connection()?)?;
             self.round_due = false;
         }
+        self.commit(generation, make)
+    }
+
+    fn commit<T>(
+        &mut self,
+        generation: &AtomicU64,
+        make: impl FnOnce(&mut Changes<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let closed = || Error::new(ErrorKind::Closed, "the catalogue is closed");
+        let connection = self.connection.as_mut().ok_or_else(closed)?;
         let transaction =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let mut changes = Changes::new(&transaction, self.digests);
         let made = make(&mut changes)?;
+        let changed = changes.has_changed(&self.digests);
+        let next = generation.load(Ordering::SeqCst) + u64::from(changed);
+        if changed {
+            markers::put(&mut changes, markers::GENERATION, next as i64)?;
+        }
         let digests = changes.finish(&self.digests)?;
         transaction.commit()?;
         self.digests = digests;
+        generation.store(next, Ordering::SeqCst);
         Ok(made)
     }
 }

@@ -360,6 +360,11 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
+    /// Whether any row is not as it was when the digests were `before`.
+    pub(super) fn has_changed(&self, before: &Digests) -> bool {
+        self.digests != *before
+    }
+
     /// Writes the digests that are not as they were in `before`; answers the new ones.
     pub(super) fn finish(self, before: &Digests) -> Result<Digests> {
         for (table, (digest, before)) in Table::ALL.iter().zip(self.digests.iter().zip(before)) {

@@ -23,12 +23,10 @@ impl Database {
             Component::Producer => {
                 let (batches, bytes) = inner.log.queued();
                 (status.queue, status.lag, status.lag_unit) = (batches, bytes, "bytes");
-                if let Some(failure) = inner.log.failure() {
-                    status.state = ComponentState::Failed;
-                    status.last_error = Some(failure.message().to_owned());
-                }
+                fail(&mut status, inner.unsynced());
             }
             Component::Indexing => {
+                fail(&mut status, inner.catalog.refusal());
                 for collection in inner.all_collections() {
                     let behind = inner.behind(&collection);
                     status.queue += u64::from(behind > 0);
@@ -172,6 +170,14 @@ impl Database {
     /// Lets a request of a client in, unless the component `api` is paused.
     pub fn enter_api(&self) -> Result<Inside<'_>> {
         self.inner.controls.enter(Component::Api)
+    }
+}
+
+/// Shows a component as failed where there is a `failure` that lasts until a restart.
+fn fail(status: &mut ComponentStatus, failure: Option<Error>) {
+    if let Some(failure) = failure {
+        status.state = ComponentState::Failed;
+        status.last_error = Some(failure.message().to_owned());
     }
 }
 

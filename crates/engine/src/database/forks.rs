@@ -9,7 +9,7 @@ use super::{Database, Inner};
 use crate::backup::Change;
 use crate::indexing::CostlyIndexes;
 use crate::model::{Collection, CollectionId, CollectionScope, Consistency};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 impl Database {
     /// Makes a collection called `name`, in the same database, of what the collection is now.
@@ -19,7 +19,9 @@ impl Database {
         let source = inner.scoped(scope)?;
         inner.check_open()?;
         inner.expect_free(scope, name)?;
-        inner.await_sight(&source, Consistency::everything())?;
+        inner
+            .await_sight(&source, Consistency::everything())
+            .map_err(not_yet)?;
         // The index of the vectors that are still in memory comes by a merge, as after a rush.
         let go_on = || !inner.is_closing();
         source.seal(&inner.publisher(&go_on), CostlyIndexes::Later)?;
@@ -69,6 +71,18 @@ impl Database {
         }
         Err(missing())
     }
+}
+
+/// The error of a fork whose source has logged records that nobody has indexed in time.
+fn not_yet(error: Error) -> Error {
+    if error.kind() != ErrorKind::Busy {
+        return error;
+    }
+    Error::new(
+        ErrorKind::Busy,
+        "The fork was not made: records that were acknowledged are not indexed yet. Retry later; where \
+         indexing is paused, `vermilion ctl resume indexing` lets it go on.",
+    )
 }
 
 impl Inner {

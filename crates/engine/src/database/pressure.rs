@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Database, Inner, closing};
 use crate::control::Component;
-use crate::indexing::{Answered, LiveCollection};
+use crate::indexing::{Answered, LiveCollection, missing};
 use crate::model::CollectionScope;
 use crate::{Error, ErrorKind, Result};
 
@@ -89,7 +89,14 @@ impl Inner {
     }
 
     fn delay(&self, collection: &LiveCollection, waited: Duration) -> Result<Duration> {
-        self.check_open()?;
+        self.check_open().map_err(|refusal| {
+            // Nothing brings a deleted one back, whatever else is wrong.
+            if collection.is_deleted() {
+                missing(collection.id)
+            } else {
+                refusal
+            }
+        })?;
         let Some(fullest) = self.fullest(collection) else {
             return Ok(Duration::ZERO);
         };
@@ -116,12 +123,18 @@ impl Inner {
         Ok(rest.min(LOOK_AGAIN))
     }
 
-    /// Refuses writes while the database closes.
+    /// Refuses writes while the database closes, and where a failed sync lets nothing be kept.
     pub(super) fn check_open(&self) -> Result<()> {
         if self.is_closing() {
             return Err(closing());
         }
-        Ok(())
+        self.unsynced().map_or(Ok(()), Err)
+    }
+
+    /// Why nothing more is acknowledged until a restart, where a sync of the log or of the catalogue
+    /// failed: what is written to the one could never leave it for segments that the other names.
+    pub(super) fn unsynced(&self) -> Option<Error> {
+        self.log.failure().or_else(|| self.catalog.refusal())
     }
 
     /// What is nearest to its limit for a writer to `collection`, of what is beyond the soft one.
@@ -236,6 +249,33 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::ComponentState;
+    use crate::schedule::{Outcome, RunRequest};
+
+    #[test]
+    fn after_a_lost_sync_of_the_catalogue_writes_are_refused_and_health_says_so() {
+        let config = crate::Config::in_memory();
+        let database = Database::open(config).expect("it opens");
+        assert!(database.health().writable);
+        database.inner.check_open().expect("writes are taken");
+        database.inner.catalog.lose_sync();
+        let refused = database
+            .inner
+            .check_open()
+            .expect_err("nothing can be kept");
+        assert_eq!(refused.kind(), ErrorKind::Closed);
+        let health = database.health();
+        assert!(health.readable && !health.writable);
+        assert_eq!(health.reason.as_deref(), Some(refused.message()));
+        let sweep = database.jobs().run("orphan_sweep", RunRequest::default());
+        let swept = sweep.expect("the job is there");
+        assert_eq!(swept.outcome, Outcome::Failed, "{swept:?}");
+        for component in [Component::Producer, Component::Indexing] {
+            let status = database.component(component);
+            assert_eq!(status.state, ComponentState::Failed);
+            assert_eq!(status.last_error.as_deref(), Some(refused.message()));
+        }
+    }
 
     #[test]
     fn degree_rises_from_the_soft_limit_to_the_hard_one() {

@@ -118,7 +118,7 @@ impl Database {
             (!inner.controls.lets_in(component)).then_some(message)
         };
         let unreadable = paused(Component::Query).map(|why| format!("reads are refused: {why}"));
-        let failure = inner.log.failure();
+        let failure = inner.unsynced();
         let unwritable = failure
             .map(|failure| failure.message().to_owned())
             .or_else(|| paused(Component::Producer).map(|why| format!("writes are refused: {why}")))

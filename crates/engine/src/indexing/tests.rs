@@ -9,7 +9,7 @@ use super::settle::unpanicked;
 use crate::ErrorKind;
 use crate::model::{
     Embeddings, MetadataColumn, Operation, OptionalStrings, RecordBatch, Schema, SeqId, SeqRange,
-    Value, ValueKind,
+    Strings, Value, ValueKind,
 };
 
 fn empty() -> WorkingSet {
@@ -34,7 +34,7 @@ fn batch(
 ) -> Arc<RecordBatch> {
     let mut batch = RecordBatch {
         operations: vec![operation; rows],
-        ids: Default::default(),
+        ids: Strings::default(),
         embeddings,
         documents: OptionalStrings::default(),
         uris: OptionalStrings::absent(rows),

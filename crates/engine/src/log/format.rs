@@ -16,7 +16,8 @@
 //! 40  4  chain at that end                     24  8  offset of this frame in the file
 //! 44  4  1 where there was a file before       32  8  synced: the file's durable bytes when this
 //! 48 16  zero                                         frame was written
-//!                                              40 16  collection
+//!                                              40 16  collection; in a mark with a time the
+//!                                                     catalogue's generation (8) and zero (8)
 //!                                              56 16  flush key; zero where there is none
 //!                                              72  8  first SeqId; in a mark the time, or zero
 //!                                              80  4  records
@@ -26,7 +27,10 @@
 //!
 //! A batch's payload is drawn in `payload.rs`. A mark has no payload and no records. Each group of
 //! batches (see below) begins with a mark that tells when it was written, in nanoseconds since the
-//! Unix epoch, so that a backup can be restored as of a time.
+//! Unix epoch, so that a backup can be restored as of a time. It also tells the generation of the
+//! catalogue then: how many transactions had changed it. Such a mark is made durable, too, before a
+//! file is removed since segments hold its records. A catalogue of a lower generation than the log
+//! tells has lost transactions, and nothing is opened.
 //!
 //! # Writing
 //!
@@ -205,6 +209,19 @@ impl FrameHeader {
             first: SeqId(time),
             ..Self::mark(chain, salt, offset)
         }
+    }
+
+    /// The same mark, which also tells the catalogue's generation.
+    #[must_use]
+    pub(super) fn with_generation(self, generation: u64) -> Self {
+        let collection = CollectionId(Uuid::from_u128_le(u128::from(generation)));
+        Self { collection, ..self }
+    }
+
+    /// The catalogue's generation that a mark tells; 0 where it tells none.
+    pub(super) fn generation(&self) -> u64 {
+        self.time()
+            .map_or(0, |_| self.collection.0.to_u128_le() as u64)
     }
 
     /// The time that a mark tells, where it tells one.

@@ -30,19 +30,20 @@ pub(super) fn take_group(state: &mut State) -> Vec<Pending> {
     group
 }
 
-/// Writes the frames in one call, behind a mark of the time where there is a clock; answers the
-/// file's end and the chain there.
+/// Writes the frames in one call, behind a mark of the time and the catalogue's generation where
+/// there is a clock; answers the file's end and the chain there.
 pub(super) fn write_frames(
     active: &mut Active,
     group: &[Pending],
     ranges: &[Option<SeqRange>],
-    time: Option<u64>,
+    time: Option<(u64, u64)>,
 ) -> Result<(u64, u32)> {
     let (mut end, mut chain) = (active.end, active.chain);
     let mut mark = Vec::new();
-    if let Some(time) = time {
+    if let Some((time, generation)) = time {
         let salt = active.header.salt;
-        let header = FrameHeader::time_mark(chain, salt, end, active.synced, time);
+        let header = FrameHeader::time_mark(chain, salt, end, active.synced, time)
+            .with_generation(generation);
         let (bytes, checksum) = header.encode();
         mark.extend_from_slice(&bytes);
         (end, chain) = (header.end(), checksum);

@@ -13,7 +13,7 @@ use super::recovery::{Logged, recover};
 use super::state::{Ending, Flushed, Pending, Shared, State};
 use super::ticket::Ticket;
 use super::writer::{Writer, unknown_collection};
-use super::{Keep, LogHead, LogOptions, LogStatistics};
+use super::{Beside, Keep, LogHead, LogOptions, LogStatistics};
 use crate::clock::Clock;
 use crate::model::{CollectionId, FlushKey, RecordBatch, SeqId, SeqRange};
 use crate::storage::Storage;
@@ -42,23 +42,24 @@ impl Log {
         applied: &dyn Fn(CollectionId) -> Option<SeqId>,
         replay: &mut dyn FnMut(Logged<'_>) -> Result<()>,
     ) -> Result<Self> {
-        let recovered = recover(storage.as_ref(), applied, replay)?;
+        let mut recovered = recover(storage.as_ref(), options.catalog, applied, replay)?;
         let shared = Arc::new(Shared {
             storage,
             options,
             clock: OnceLock::new(),
+            beside: OnceLock::new(),
             state: Mutex::new(State {
                 keep: options.keep,
-                heads: recovered.heads,
-                files: recovered.files,
-                flushes: recovered.flushes,
+                heads: std::mem::take(&mut recovered.heads),
+                files: std::mem::take(&mut recovered.files),
+                flushes: std::mem::take(&mut recovered.flushes),
                 upkeep_due: true,
                 ..State::default()
             }),
             work: Condvar::new(),
             progress: Condvar::new(),
         });
-        let writer = Writer::new(shared.clone(), recovered.active, recovered.next_number);
+        let writer = Writer::new(shared.clone(), recovered);
         let thread = std::thread::Builder::new()
             .name("vermilion-log".to_owned())
             .spawn(move || writer.run())
@@ -198,6 +199,18 @@ impl Log {
     /// Lets every group of batches from now on tell the time by `clock`. The first call counts.
     pub fn set_clock(&self, clock: Arc<dyn Clock>) {
         let _ = self.shared.clock.set(clock);
+    }
+
+    /// Notes the catalogue's generation from now on, and tells the catalogue of new files. The first
+    /// call counts.
+    pub fn set_beside(&self, beside: Beside) {
+        let _ = self.shared.beside.set(beside);
+    }
+
+    /// The number of the newest file; 0 where there is none.
+    pub fn newest_file(&self) -> u64 {
+        let state = self.shared.state.lock();
+        state.files.back().map_or(0, |file| file.header.number)
     }
 
     /// Keeps files for the next incremental backup, or lets go of what was kept.

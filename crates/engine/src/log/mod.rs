@@ -43,6 +43,7 @@ pub use scan::{LogFile, Scan, scan};
 pub use ticket::Ticket;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::model::{CollectionId, RecordBatch, SeqId, SeqRange};
 
@@ -60,6 +61,26 @@ pub struct LogOptions {
     pub free_disk_bytes_min: u64,
     /// Files that are kept for backups from the start.
     pub keep: Keep,
+    /// What the catalogue says as it is opened.
+    pub catalog: CatalogSays,
+}
+
+/// What the catalogue says of itself and of the log, against which the log is checked: of the two
+/// each notices that the other is older than it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CatalogSays {
+    /// How many transactions have changed it.
+    pub generation: u64,
+    /// The number of the newest log file that it was told of; 0 where there was none.
+    pub newest_file: u64,
+}
+
+/// The catalogue beside a running log.
+pub struct Beside {
+    /// Its generation, as it goes on.
+    pub generation: Arc<AtomicU64>,
+    /// Tells it of a new log file, before anything is in that.
+    pub tell_file: Box<dyn Fn(u64) + Send + Sync>,
 }
 
 /// Which files are kept for the next incremental backup although segments hold their records.

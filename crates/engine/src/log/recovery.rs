@@ -16,10 +16,10 @@ use super::newest;
 use super::reader::{Beginning, WalkEnd, read_beginning, walk};
 use super::state::{Flushes, Head, LiveFile};
 use super::writer::Active;
-use super::{FOLDER, LogBatch, payload};
+use super::{CatalogSays, FOLDER, LogBatch, payload};
 use crate::model::{CollectionId, RecordBatch, SeqId, SeqRange};
 use crate::storage::Storage;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// What opening found.
 pub(super) struct Recovered {
@@ -28,6 +28,8 @@ pub(super) struct Recovered {
     pub(super) flushes: Flushes,
     pub(super) active: Option<Active>,
     pub(super) next_number: u64,
+    /// The highest generation of the catalogue that a mark tells.
+    pub(super) generation: u64,
 }
 
 /// A log file as it is found.
@@ -101,16 +103,18 @@ impl Logged<'_> {
 /// Opens the log: see [`super::Log::open`].
 pub(super) fn recover(
     storage: &dyn Storage,
+    catalog: CatalogSays,
     applied: &dyn Fn(CollectionId) -> Option<SeqId>,
     replay: &mut dyn FnMut(Logged<'_>) -> Result<()>,
 ) -> Result<Recovered> {
     if !storage.exists(FOLDER)? {
+        check_newest(catalog.newest_file, &[])?;
         storage.create_dir(FOLDER)?;
     }
     let noted = newest::noted(storage)?;
     let candidates = find_files(storage)?;
     let (opened, unfinished) = open_files(storage, &candidates)?;
-    check_newest(noted, &opened)?;
+    check_newest(noted.max(catalog.newest_file), &opened)?;
     let clean_end = read_clean_end(storage)?;
     if let Some(clean) = &clean_end {
         check_first(clean, &opened)?;
@@ -120,6 +124,7 @@ pub(super) fn recover(
         replay,
         known: HashMap::new(),
         flushes: Flushes::default(),
+        generation: 0,
     };
     let mut files = VecDeque::with_capacity(opened.len());
     let mut end = None;
@@ -134,6 +139,7 @@ pub(super) fn recover(
         }
         files.push_back(live);
     }
+    check_generation(catalog.generation, replayer.generation)?;
     // From here on the folder is changed.
     if let Some(number) = unfinished {
         storage.remove_file(&file_path(number))?;
@@ -152,6 +158,7 @@ pub(super) fn recover(
         next_number: newest.map_or_else(|| unfinished.unwrap_or(1), |number| number + 1),
         files,
         heads: replayer.heads(),
+        generation: replayer.generation,
         flushes: replayer.flushes,
         active,
     })
@@ -225,11 +232,33 @@ fn read_clean_end(storage: &dyn Storage) -> Result<Option<CleanEnd>> {
 
 /// Checks that the file which was noted as the newest is there.
 pub(super) fn check_newest(noted: u64, opened: &[OpenedFile]) -> Result<()> {
-    let last = opened.last().map_or(0, |file| file.header.number);
-    if last < noted {
+    check_newest_number(noted, opened.last().map_or(0, |file| file.header.number))
+}
+
+/// Checks that the newest file, `found`, is the one that was noted, or a later one.
+pub(super) fn check_newest_number(noted: u64, found: u64) -> Result<()> {
+    if found < noted {
         return Err(missing_file(noted));
     }
     Ok(())
+}
+
+/// Checks that the catalogue, of generation `found`, is no older than a mark of the log says.
+pub(super) fn check_generation(found: u64, told: u64) -> Result<()> {
+    if told <= found {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Corrupted,
+        format!(
+            "the catalogue is older than the log: it had been changed {told} times when the log was \
+             written, and knows of {found} changes. What was changed since is lost with the end of its \
+             write-ahead log (the file with `-wal` at the end of its name), or another copy of the \
+             catalogue was put in its place. Put the right files of the catalogue back, or keep this \
+             folder aside, build a new one from a backup (`vermilion restore BACKUPS NEW_FOLDER`), and \
+             serve that. No record was removed."
+        ),
+    ))
 }
 
 /// Checks that a closed log has its first and last file still.
@@ -304,6 +333,8 @@ struct Replayer<'a> {
     /// What each collection seen so far had applied at first sight, and its last SeqId since.
     known: HashMap<CollectionId, Option<Progress>>,
     flushes: Flushes,
+    /// The highest generation of the catalogue so far.
+    generation: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -329,6 +360,7 @@ impl Replayer<'_> {
         let path = file_path(file.header.number);
         let mut highest = HashMap::new();
         let mut each = |frame: &FrameHeader, payload: &[u8]| -> Result<()> {
+            self.generation = self.generation.max(frame.generation());
             if frame.kind == FrameKind::Batch {
                 highest.insert(frame.collection, frame.last());
                 self.frame(&path, file.header.number, frame, payload)?;

@@ -9,9 +9,10 @@ use super::clean_end::{self, CleanEnd};
 use super::format::{FILE_HEADER_BYTES, Flaw, FrameHeader, FrameKind, file_path};
 use super::reader::{Beginning, read_beginning};
 use super::recovery::{
-    OpenedFile, check_first, check_last, check_newest, find_files, not_following,
+    OpenedFile, check_first, check_generation, check_last, check_newest, check_newest_number,
+    find_files, not_following,
 };
-use super::{FOLDER, newest, payload};
+use super::{CatalogSays, FOLDER, newest, payload};
 use crate::model::{CollectionId, SeqId};
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
@@ -25,6 +26,10 @@ pub struct Scan {
     pub damaged: Vec<Error>,
     /// Where the SeqIds of a collection begin, or leave some out.
     steps: Vec<Step>,
+    /// The number of the newest file.
+    newest_file: u64,
+    /// The highest generation of the catalogue that a mark tells.
+    generation: u64,
 }
 
 /// A frame that does not follow on the one before it of its collection.
@@ -39,6 +44,16 @@ struct Step {
 }
 
 impl Scan {
+    /// Whether the log and a catalogue that says this of itself are of one time; otherwise which of the
+    /// two is older than it was.
+    pub fn check_catalog(&self, says: CatalogSays) -> Result<()> {
+        check_generation(says.generation, self.generation)?;
+        if self.damaged.is_empty() {
+            check_newest_number(says.newest_file, self.newest_file)?;
+        }
+        Ok(())
+    }
+
     /// What is missing of the log of collections of which segments hold everything up to `applied`: a
     /// start would refuse the folder for it.
     pub fn missing(&self, applied: &HashMap<CollectionId, SeqId>) -> Vec<Error> {
@@ -114,6 +129,7 @@ pub fn scan(storage: &dyn Storage) -> Result<Scan> {
         }
     }
     let all_read = found.damaged.is_empty();
+    found.newest_file = opened.last().map_or(0, |file| file.header.number);
     found
         .damaged
         .extend(check_newest(noted, &opened).err().filter(|_| all_read));
@@ -157,8 +173,9 @@ fn scan_file(
         records: 0,
         highest: HashMap::new(),
     };
-    let steps = &mut found.steps;
+    let (steps, generation) = (&mut found.steps, &mut found.generation);
     let mut each = |frame: &FrameHeader, payload: &[u8]| -> Result<()> {
+        *generation = frame.generation().max(*generation);
         if frame.kind == FrameKind::Batch {
             payload::decode(payload, frame.count)
                 .map_err(|detail| Error::corrupted(&path, frame.offset, detail))?;

@@ -4,6 +4,7 @@
 //! that are on disk, oldest first, their numbers without a gap, each with its durable bytes only.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashMap;
@@ -11,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::payload::Encoded;
 use super::ticket::{Completion, Ticket};
-use super::{Keep, LogHead, LogOptions, LogStatistics};
+use super::{Beside, Keep, LogHead, LogOptions, LogStatistics};
 use crate::clock::Clock;
 use crate::model::{CollectionId, FlushKey, SeqId, SeqRange};
 use crate::storage::Storage;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) options: LogOptions,
     /// Tells when groups are written, once there is one.
     pub(super) clock: OnceLock<Arc<dyn Clock>>,
+    /// The catalogue, once there is one.
+    pub(super) beside: OnceLock<Beside>,
     pub(super) state: Mutex<State>,
     /// The log's thread waits here for work.
     pub(super) work: Condvar,
@@ -34,6 +37,22 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// The catalogue's generation, as far as it is known here.
+    pub(super) fn generation(&self) -> u64 {
+        let beside = self.beside.get();
+        beside.map_or(self.options.catalog.generation, |beside| {
+            beside.generation.load(Ordering::SeqCst)
+        })
+    }
+
+    /// The time, and the catalogue's generation; `None` where there is no clock.
+    pub(super) fn now(&self) -> Option<(u64, u64)> {
+        let clock = self.clock.get()?;
+        // The generation first: what is committed later need not be told.
+        let generation = self.generation();
+        Some((clock.wall_nanoseconds(), generation))
+    }
+
     /// Lets the log's thread look for files that can go.
     pub(super) fn wake_for_upkeep(&self, state: &mut State) {
         if !state.upkeep_due {

@@ -14,6 +14,7 @@ use super::clean_end::CleanEnd;
 use super::format::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, file_path};
 use super::group::{take_group, write_frames};
 use super::newest;
+use super::recovery::Recovered;
 use super::state::{Ending, LiveFile, Pending, Shared};
 use crate::model::{CollectionId, SeqId, SeqRange};
 use crate::storage::StorageFile;
@@ -33,6 +34,8 @@ pub(super) struct Writer {
     remnant: bool,
     /// Bytes written since the free space was asked for; `None`: ask before the next group.
     since_space_check: Option<u64>,
+    /// The catalogue's generation that durable marks tell.
+    generation: u64,
 }
 
 /// The file that is appended to.
@@ -50,14 +53,15 @@ pub(super) struct Active {
 }
 
 impl Writer {
-    /// The writer that goes on after `active`.
-    pub(super) fn new(shared: Arc<Shared>, active: Option<Active>, next_number: u64) -> Self {
+    /// The writer that goes on after what was found.
+    pub(super) fn new(shared: Arc<Shared>, found: Recovered) -> Self {
         Self {
             shared,
-            active,
-            next_number,
+            active: found.active,
+            next_number: found.next_number,
             remnant: false,
             since_space_check: None,
+            generation: found.generation,
         }
     }
 
@@ -179,11 +183,7 @@ impl Writer {
         {
             self.begin_file()?;
         }
-        let time = self
-            .shared
-            .clock
-            .get()
-            .map(|clock| clock.wall_nanoseconds());
+        let time = self.shared.now();
         let active = self.active.as_mut().expect("a file was begun");
         let (end, chain) = match write_frames(active, group, &ranges, time) {
             Ok(written) => written,
@@ -208,6 +208,7 @@ impl Writer {
         (active.end, active.chain) = (end, chain);
         (active.synced, active.synced_chain) = (end, chain);
         self.since_space_check = self.since_space_check.map(|since| since + written);
+        self.generation = time.map_or(self.generation, |(_, generation)| generation);
         let mut state = self.shared.state.lock();
         state.statistics.syncs += 1;
         state.statistics.sync_microseconds += took.unwrap_or_default().as_micros() as u64;
@@ -311,6 +312,9 @@ impl Writer {
             return Err(self.poison(&error));
         }
         newest::note(self.shared.storage.as_ref(), header.number);
+        if let Some(beside) = self.shared.beside.get() {
+            (beside.tell_file)(header.number);
+        }
         self.remnant = false;
         self.next_number += 1;
         self.active = Some(Active {
@@ -385,6 +389,42 @@ impl Writer {
         }
     }
 
+    /// Makes a mark durable that tells the catalogue's generation, where none does: what a file had is
+    /// in segments by what the catalogue says now, and an older catalogue would not know of them.
+    fn tell_generation(&mut self) -> Result<()> {
+        let Some((time, generation)) = self.shared.now() else {
+            return Ok(());
+        };
+        if generation == self.generation {
+            return Ok(());
+        }
+        self.tidy()?;
+        let Some(active) = &mut self.active else {
+            return Ok(());
+        };
+        let (salt, synced) = (active.header.salt, active.synced);
+        let mark = FrameHeader::time_mark(active.chain, salt, active.end, synced, time)
+            .with_generation(generation);
+        let (bytes, chain) = mark.encode();
+        if let Err(error) = active.file.write(&[&bytes]) {
+            active.torn = true;
+            // The removal makes room, which is worth more than the guard.
+            let is_full = error.kind() == ErrorKind::OutOfSpace;
+            return if is_full { Ok(()) } else { Err(error) };
+        }
+        if let Err(error) = active.file.sync() {
+            return Err(self.poison(&error));
+        }
+        (active.end, active.chain) = (mark.end(), chain);
+        (active.synced, active.synced_chain) = (active.end, chain);
+        self.generation = generation;
+        let mut state = self.shared.state.lock();
+        if let Some(file) = state.files.back_mut() {
+            file.end = mark.end();
+        }
+        Ok(())
+    }
+
     /// Removes files that nobody needs, oldest first, each removal durable before the next.
     fn remove_free_files(&mut self) {
         loop {
@@ -417,6 +457,10 @@ impl Writer {
                 }
                 continue;
             };
+            if let Err(error) = self.tell_generation() {
+                tracing::warn!(%error, "log files that nobody needs will be removed later");
+                return;
+            }
             if let Err(error) = self.shared.storage.remove_file(&file_path(number)) {
                 tracing::warn!(%error, "a log file that nobody needs will be removed later");
                 return;

@@ -9,6 +9,6 @@ mod worker;
 
 pub(crate) use budget::Budget;
 pub(crate) use upkeep::{
-    find_orphans, forgive_deletion, merge_chosen, merge_round, seal_round, sweep_orphans,
+    Strangers, find_orphans, forgive_deletion, merge_chosen, merge_round, seal_round, sweep_orphans,
 };
 pub(crate) use worker::Worker;

@@ -1,4 +1,7 @@
 //! Decides which collection is sealed or merged next, and sweeps files that nobody names.
+//!
+//! What must stay true: a merge leaves the disk room for writes; work for a collection that is deleted meanwhile is no
+//! failure; only a folder that the catalogue does not name is swept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,18 +162,53 @@ pub(crate) fn forgive_deletion<T>(result: Result<T>, otherwise: T) -> Result<T> 
     }
 }
 
+/// What becomes of folders of collections that the catalogue does not know at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strangers {
+    /// They are removed: a deletion or a restore left them.
+    Go,
+    /// They stay, and are told: the catalogue may have lost the transactions that knew of them.
+    Stay,
+}
+
 /// Removes the folders of segments and collections that the catalogue does not name: what a crash
 /// left between writing files and committing them, or between forgetting and removing them.
-pub(crate) fn sweep_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Result<usize> {
-    let orphans = find_orphans(storage, rows)?;
-    orphans
+pub(crate) fn sweep_orphans(
+    storage: &dyn Storage,
+    rows: &[CollectionRow],
+    strangers: Strangers,
+) -> Result<usize> {
+    let known: HashSet<String> = rows
         .iter()
-        .try_for_each(|folder| storage.remove_dir(folder))?;
-    Ok(orphans.len())
+        .flat_map(|row| {
+            let homes = row.manifest.segments.iter().filter_map(|one| one.home);
+            homes.chain([row.collection.id])
+        })
+        .map(|id| id.to_string())
+        .collect();
+    let mut swept = 0;
+    for folder in find_orphans(storage, rows)? {
+        let is_stranger = folder
+            .strip_prefix("segments/")
+            .is_some_and(|id| !id.contains('/') && !known.contains(id));
+        if is_stranger && strangers == Strangers::Stay {
+            tracing::warn!(
+                folder,
+                "the folder of a collection that the catalogue does not know stays until the job \
+                 orphan_sweep, since the database was not closed: is the collection missing, keep a \
+                 copy of the data folder now"
+            );
+        } else {
+            storage.remove_dir(&folder)?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
 }
 
 /// The folders that the catalogue does not name. Files between them, such as those that the finder of
-/// a Mac leaves, are none of ours.
+/// a Mac leaves, are none of ours. None is told where a folder that it names is missing: an older
+/// catalogue names what a merge has replaced, and does not know what it was replaced by.
 pub(crate) fn find_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Result<Vec<String>> {
     if !storage.exists("segments")? {
         return Ok(Vec::new());
@@ -191,15 +229,26 @@ pub(crate) fn find_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Res
     let folders = |entry: &Entry| entry.is_dir;
     for collection in storage.list("segments")?.into_iter().filter(folders) {
         let folder = format!("segments/{}", collection.name);
-        let Some(segments) = named.get(&collection.name) else {
+        let Some(segments) = named.get_mut(&collection.name) else {
             orphans.push(folder);
             continue;
         };
         for segment in storage.list(&folder)?.into_iter().filter(folders) {
-            if !segments.contains(&segment.name) {
+            if !segments.remove(&segment.name) {
                 orphans.push(format!("{folder}/{}", segment.name));
             }
         }
+    }
+    let missing = named.iter().find_map(|(home, segments)| {
+        let segment = segments.iter().next()?;
+        Some(format!("segments/{home}/{segment}"))
+    });
+    if let Some(folder) = missing {
+        tracing::warn!(
+            folder,
+            "a segment that the catalogue names is missing: nothing is swept until it is back"
+        );
+        return Ok(Vec::new());
     }
     Ok(orphans)
 }

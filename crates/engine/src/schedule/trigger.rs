@@ -3,20 +3,24 @@
 //! What must stay true: a trigger that exists has been checked, and has been due or will be.
 //! Occurrences are moments on the time line, not readings of a clock on a wall: where a zone goes
 //! over to summer time, an expression that names hours in the gap is due at the end of the gap;
-//! where hours come twice, it is due in the first of the two. Expressions for every hour or every
-//! so many minutes are due as often as time passes.
+//! where hours come twice, it is due in the first of the two; readings that fall together are one
+//! occurrence. Expressions that name no hours are due as often as time passes.
 
 use std::time::Duration;
 
 use croner::parser::{CronParser, Year};
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Serialize};
 
 use super::Moment;
 use crate::{Error, Result};
 
+/// The shortest interval.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
-const DELAY_MAX: Duration = Duration::from_hours(24 * 3660);
+/// The longest interval or delay: ten years, with their leap days and a week to spare.
+const SPAN_MAX: Duration = Duration::from_hours(24 * 3660);
 /// A clock that goes back by less does not make an expression due twice for the same moment.
 const REPEAT_MAX: Duration = Duration::from_hours(3);
 
@@ -80,7 +84,7 @@ fn utc() -> String {
 impl Trigger {
     /// Every `every`, first after that time.
     pub fn interval(every: Duration) -> Result<Self> {
-        if (INTERVAL_MIN..=DELAY_MAX).contains(&every) {
+        if (INTERVAL_MIN..=SPAN_MAX).contains(&every) {
             return Ok(Self::Interval(every));
         }
         Err(Error::invalid(format!(
@@ -122,7 +126,7 @@ impl Trigger {
     /// Once, `delay` after `now` or at `at`; one of the two must be given.
     pub fn once(delay: Option<Duration>, at: Option<Moment>, now: Moment) -> Result<Self> {
         match (delay, at) {
-            (Some(delay), None) if delay <= DELAY_MAX => Ok(Self::Once {
+            (Some(delay), None) if delay <= SPAN_MAX => Ok(Self::Once {
                 at: now.plus(delay),
                 delay: Some(delay),
             }),
@@ -215,9 +219,69 @@ impl Trigger {
 
 impl CronTrigger {
     fn after(&self, moment: Moment) -> Option<Moment> {
-        let start = moment.timestamp()?.to_zoned(self.zone.clone());
-        let next = self.cron.find_next_occurrence(&start, false).ok()?;
-        Some(Moment(next.timestamp().as_millisecond()))
+        let start = moment.timestamp()?;
+        let next = if self.names_hours() {
+            self.reading_after(start)
+        } else {
+            self.passing_after(start)
+        };
+        Some(Moment(next?.as_millisecond()))
+    }
+
+    /// Whether the expression leaves some hour of the day out.
+    fn names_hours(&self) -> bool {
+        let hours = &self.cron.pattern;
+        !(0..24).all(|hour| hours.hour_match(hour).unwrap_or(false))
+    }
+
+    /// The first moment after `start` at which a reading of the clock that the expression names comes.
+    fn reading_after(&self, start: Timestamp) -> Option<Timestamp> {
+        let mut reading = self.zone.to_datetime(start);
+        loop {
+            reading = self.next_reading(reading, false)?;
+            let at = self.moment_of(reading)?;
+            // Readings of the second of two hours were due in the first.
+            if at > start {
+                return Some(at);
+            }
+        }
+    }
+
+    /// When the clock first reads `reading`; the end of the gap where it never does.
+    fn moment_of(&self, reading: DateTime) -> Option<Timestamp> {
+        let possible = self.zone.to_ambiguous_timestamp(reading);
+        let AmbiguousOffset::Gap { after, .. } = possible.offset() else {
+            return possible.earlier().ok();
+        };
+        // Read by the offset behind the gap, it is just before the gap.
+        let before = after.to_timestamp(reading).ok()?;
+        let gap = self.zone.following(before).next()?;
+        Some(gap.timestamp())
+    }
+
+    /// The first moment after `start` at which the clock reads what the expression names, be it for the
+    /// second time.
+    fn passing_after(&self, start: Timestamp) -> Option<Timestamp> {
+        let (mut from, mut inclusive) = (start, false);
+        loop {
+            let offset = self.zone.to_offset(from);
+            let reading = self.next_reading(offset.to_datetime(from), inclusive)?;
+            let at = offset.to_timestamp(reading).ok()?;
+            match self.zone.following(from).next() {
+                // By then the clock has been set: it is read anew from there.
+                Some(set) if set.timestamp() <= at => {
+                    (from, inclusive) = (set.timestamp(), true);
+                }
+                _ => return Some(at),
+            }
+        }
+    }
+
+    /// The next reading that the expression names, on a clock that is never set.
+    fn next_reading(&self, reading: DateTime, inclusive: bool) -> Option<DateTime> {
+        let start = reading.to_zoned(TimeZone::UTC).ok()?;
+        let next = self.cron.find_next_occurrence(&start, inclusive).ok()?;
+        Some(next.datetime())
     }
 }
 
@@ -296,6 +360,73 @@ mod tests {
                 "2026-03-08T07:00:00Z",
                 "2026-03-08T08:00:00Z",
             ],
+        );
+    }
+
+    #[test]
+    fn what_is_in_the_hour_that_is_left_out_runs_once_at_its_end() {
+        let night = |expression: &str, expected: &[&str]| {
+            let (from, to) = ("2026-03-28T23:30:00Z", "2026-03-29T12:00:00Z");
+            check(expression, "Europe/Berlin", from, to, expected);
+        };
+        let end = "2026-03-29T01:00:00Z";
+        for expression in [
+            "15,45 2 * * *",
+            "*/20 2 * * *",
+            "0-30 2 * * *",
+            "* 2 * * *",
+            "0 30 2 * * *",
+            "30 2 * * SUN",
+            "30 2 29 3 *",
+        ] {
+            night(expression, &[end]);
+        }
+        night("0 2,14 * * *", &[end, "2026-03-29T12:00:00Z"]);
+        night("30 2,4 * * *", &[end, "2026-03-29T02:30:00Z"]);
+        night("30 2-3 * * *", &[end, "2026-03-29T01:30:00Z"]);
+        night("0 2-3 * * *", &[end]);
+    }
+
+    #[test]
+    fn what_is_in_the_hour_that_comes_twice_runs_in_the_first() {
+        let night = |expression: &str, from: &str, expected: &[&str]| {
+            let to = "2026-10-25T14:00:00Z";
+            check(expression, "Europe/Berlin", from, to, expected);
+        };
+        let before = "2026-10-24T23:30:00Z";
+        let first = "2026-10-25T00:30:00Z";
+        night("30 2,14 * * *", before, &[first, "2026-10-25T13:30:00Z"]);
+        night("0,30 2 * * *", before, &["2026-10-25T00:00:00Z", first]);
+        night("30 2-3 * * *", before, &[first, "2026-10-25T02:30:00Z"]);
+        // From the second of the two hours nothing of it is to come.
+        let second = "2026-10-25T01:10:00Z";
+        night("30 2,14 * * *", second, &["2026-10-25T13:30:00Z"]);
+        night("* 2 * * *", second, &[]);
+    }
+
+    #[test]
+    fn what_names_no_hour_runs_as_time_passes() {
+        let quarters = [
+            "2026-10-25T00:45:00Z",
+            "2026-10-25T01:00:00Z",
+            "2026-10-25T01:15:00Z",
+        ];
+        for expression in ["*/15 * * * *", "0,15,30,45 * * * *", "*/15 0-23 * * *"] {
+            let (from, to) = ("2026-10-25T00:40:00Z", quarters[2]);
+            check(expression, "Europe/Berlin", from, to, &quarters);
+            // The clock goes from 02:00 to 03:00 at 01:00 in UTC.
+            let spring = quarters.map(|text| text.replace("10-25", "03-29"));
+            let spring: Vec<&str> = spring.iter().map(String::as_str).collect();
+            let from = "2026-03-29T00:40:00Z";
+            check(expression, "Europe/Berlin", from, spring[2], &spring);
+        }
+        // On Lord Howe Island the clock goes back by half an hour, at 15:00 in UTC.
+        check(
+            "10 * * * *",
+            "Australia/Lord_Howe",
+            "2026-04-04T14:00:00Z",
+            "2026-04-04T16:00:00Z",
+            &["2026-04-04T14:10:00Z", "2026-04-04T15:40:00Z"],
         );
     }
 

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use vermilion_engine::backup::{BackupKind, BackupManifest, Folder, Target, check, list, restore};
+use vermilion_engine::backup::{
+    BackupKind, BackupManifest, Folder, Target, check, list, lost_link, restore,
+};
 use vermilion_engine::clock::{Clock, ManualClock};
 use vermilion_engine::model::{CollectionUpdate, RecordBatch, SeqId};
-use vermilion_engine::storage::MemoryStorage;
 use vermilion_engine::storage::sim::{Fault, FaultyStorage, RecordingStorage, Survival};
+use vermilion_engine::storage::{MemoryStorage, Storage};
 use vermilion_engine::{Config, Database, ErrorKind, Result};
 
 use crate::support::{
@@ -571,6 +573,62 @@ fn damage_to_any_file_of_a_backup_is_found_and_named_and_never_restored() {
             let found = found.map_or(true, |damaged| !damaged.is_empty());
             assert!(found, "{path}: damage was not found");
         }
+    }
+}
+
+#[test]
+fn a_lost_link_of_a_chain_is_told_and_makes_the_next_backup_a_full_one() {
+    for lost in ["folder", "manifest", "damaged manifest"] {
+        let bench = Bench::new();
+        let database = bench.open();
+        create(&database, "a").expect("the name is free");
+        let mut choices = Choices(5);
+        let mut back_up = || {
+            write(&database, "a", random_batch(&mut choices, 40, 20));
+            bench.tick();
+            bench.backup(&database, BackupKind::Incremental)
+        };
+        for number in 1..=3 {
+            assert_eq!(back_up().number, number);
+        }
+        let second = format!("backups/{:020}", 2);
+        let manifest = format!("{second}/manifest");
+        match lost {
+            "folder" => bench.shelf.remove_dir(&second),
+            "manifest" => bench.shelf.remove_file(&manifest),
+            _ => {
+                let cut = bench.shelf.read(&manifest).expect("it is there")[..40].to_vec();
+                bench.shelf.remove_file(&manifest).expect("removable");
+                bench.shelf.insert(&manifest, cut)
+            }
+        }
+        .expect("the shelf can be changed");
+        let told = |number: u64| {
+            let backups = list(&bench.destination).expect("it can be listed");
+            let backup = backups.iter().find(|backup| backup.number == number);
+            let manifest = backup.expect("it is there").manifest.as_ref();
+            lost_link(&backups, manifest.expect("it is whole"))
+        };
+        assert_eq!(told(1), None);
+        let message = told(3).expect("it cannot be restored");
+        assert!(message.contains("carries on backup 2"), "{lost}: {message}");
+        // What is left of the second backup stays, as what the third was made for.
+        let made = back_up();
+        assert_eq!((made.number, made.kind), (4, BackupKind::Full), "{lost}");
+        let reason = made.reason.expect("an incremental one was asked for");
+        assert!(reason.contains("carries on backup 2"), "{lost}: {reason}");
+        let left = bench.shelf.exists(&second).expect("the shelf is whole");
+        assert_eq!(left, lost != "folder");
+        let next = back_up();
+        assert_eq!(
+            (next.kind, next.continues),
+            (BackupKind::Incremental, Some(4))
+        );
+        assert_eq!((told(4), told(5)), (None, None));
+        drop(database);
+        bench
+            .restore(&format!("restored from {lost}"), &Target::Newest)
+            .expect("the newest backup is whole");
     }
 }
 

@@ -11,6 +11,7 @@ mod faults;
 mod forks;
 mod functions;
 mod jobs;
+mod lost_files;
 mod memory;
 mod model;
 mod pressure;

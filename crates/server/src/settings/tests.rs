@@ -141,6 +141,20 @@ fn sizes_times_and_lists_are_read() {
 }
 
 #[test]
+fn what_can_be_nothing_is_so_as_the_page_writes_it() {
+    let optional = DECLARATIONS.iter().filter(|one| one.default.is_empty());
+    for one in optional {
+        let said = |text: &str| values(&[(one.name, text, Source::Flag)]);
+        let nothing = said("").expect(one.name);
+        assert_eq!(said(one.default_shown()), Ok(nothing), "{}", one.name);
+    }
+    let error = values(&[("tenant_bytes_max", "x", Source::Flag)]).expect_err("no size");
+    assert_eq!(error.hint.as_deref(), Some("the default is `none`"));
+    let socket = values(&[("socket", "none", Source::Flag)]).expect("a path, or none");
+    assert_eq!(socket.socket.0, None);
+}
+
+#[test]
 fn a_size_beyond_64_bits_is_refused() {
     assert_eq!(ByteCount::parse("99999999999GiB"), None);
     assert_eq!(Duration::parse("99999999999999999h"), None);

@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use vermilion_engine::config::SchedulerClass;
 
+/// How the settings page writes that a setting is nothing.
+pub(super) const NOTHING: &str = "none";
+
 /// A type that a setting can have.
 pub trait SettingValue: Sized {
     /// What a text must be, to end the sentence "which is not ...".
     const EXPECTS: &'static str;
     /// Whether the flag may stand without a value.
     const IS_SWITCH: bool = false;
+    /// Whether a list of texts may stand for their texts with commas between.
+    const IS_LIST: bool = false;
     /// Reads a text; `None` where it is not what [`Self::EXPECTS`] says.
     fn parse(text: &str) -> Option<Self>;
 }
@@ -75,9 +80,9 @@ pub struct OptionalPath(pub Option<PathBuf>);
 pub struct OptionalNumber(pub Option<NonZeroUsize>);
 
 impl SettingValue for OptionalNumber {
-    const EXPECTS: &'static str = "a number from 1 up, or nothing";
+    const EXPECTS: &'static str = "a number from 1 up, or `none`";
     fn parse(text: &str) -> Option<Self> {
-        if text.is_empty() {
+        if is_nothing(text) {
             return Some(Self(None));
         }
         text.parse().ok().map(Some).map(Self)
@@ -89,9 +94,9 @@ impl SettingValue for OptionalNumber {
 pub struct OptionalAddress(pub Option<String>);
 
 impl SettingValue for OptionalAddress {
-    const EXPECTS: &'static str = "an address such as http://localhost:4318, or nothing";
+    const EXPECTS: &'static str = "an address such as http://localhost:4318, or `none`";
     fn parse(text: &str) -> Option<Self> {
-        if text.is_empty() {
+        if is_nothing(text) {
             return Some(Self(None));
         }
         let rest = text
@@ -103,9 +108,9 @@ impl SettingValue for OptionalAddress {
 }
 
 impl SettingValue for OptionalPath {
-    const EXPECTS: &'static str = "a path, or nothing";
+    const EXPECTS: &'static str = "a path, or `none`";
     fn parse(text: &str) -> Option<Self> {
-        Some(Self((!text.is_empty()).then(|| PathBuf::from(text))))
+        Some(Self((!is_nothing(text)).then(|| PathBuf::from(text))))
     }
 }
 
@@ -114,9 +119,9 @@ impl SettingValue for OptionalPath {
 pub struct OptionalBytes(pub Option<u64>);
 
 impl SettingValue for OptionalBytes {
-    const EXPECTS: &'static str = "a number of bytes such as 512KiB or 40MiB, or nothing";
+    const EXPECTS: &'static str = "a number of bytes such as 512KiB or 40MiB, or `none`";
     fn parse(text: &str) -> Option<Self> {
-        if text.is_empty() {
+        if is_nothing(text) {
             return Some(Self(None));
         }
         Some(Self(Some(ByteCount::parse(text)?.0)))
@@ -256,7 +261,11 @@ impl SettingValue for LogFormat {
 
 impl SettingValue for Origins {
     const EXPECTS: &'static str = "a list of origins such as https://example.org, or `*`";
+    const IS_LIST: bool = true;
     fn parse(text: &str) -> Option<Self> {
+        if is_nothing(text) {
+            return Some(Self::default());
+        }
         let origins: Vec<String> = text
             .split(',')
             .map(str::trim)
@@ -268,6 +277,11 @@ impl SettingValue for Origins {
         };
         origins.iter().all(is_origin).then_some(Self(origins))
     }
+}
+
+/// Whether a text says that there is nothing: by being empty, or as the settings page writes it.
+fn is_nothing(text: &str) -> bool {
+    text.is_empty() || text == NOTHING
 }
 
 /// A number and the letters behind it.

@@ -27,7 +27,10 @@ fn bodies_over_the_limit_are_refused_as_json() {
     for _ in 0..3 {
         write!(stream, "1F4\r\n{}\r\n", "x".repeat(500)).unwrap();
     }
-    connection.answer().fails(413, "ChromaError", message);
+    let refused = connection.answer();
+    refused.fails(413, "ChromaError", message);
+    assert_eq!(refused.header("connection"), Some("close"));
+    assert!(connection.is_closed());
     server.post(&path, &json!({"ids": ["a"]})).is(
         200,
         concat!(
@@ -118,9 +121,10 @@ fn slow_clients_are_cut_off() {
         .get_mut()
         .write_all(head.as_bytes())
         .unwrap();
-    slow_body
-        .answer()
-        .fails(408, "ChromaError", "did not arrive in time");
+    let refused = slow_body.answer();
+    refused.fails(408, "ChromaError", "did not arrive in time");
+    assert_eq!(refused.header("connection"), Some("close"));
+    assert!(slow_body.is_closed());
 }
 
 #[test]

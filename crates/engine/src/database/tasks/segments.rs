@@ -202,6 +202,10 @@ impl Inner {
             let message = "A segment is being written; the sweep waits for a quieter moment.";
             return Err(Error::new(ErrorKind::Busy, message));
         };
+        // A transaction that failed may come true at the next start, and name what nobody names now.
+        if let Some(refusal) = self.catalog.refusal() {
+            return Err(refusal);
+        }
         let storage = self.config.storage.as_ref();
         let mut report = SweepReport {
             found: find_orphans(storage, &self.catalog.load()?)?,
