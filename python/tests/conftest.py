@@ -37,8 +37,9 @@ class Server:
         return vermilion.HttpClient(self.host, self.port, **more)
 
     def stop(self):
-        self.process.terminate()
-        return self.process.wait(timeout=20)
+        with self.process as process:
+            process.terminate()
+            return process.wait(timeout=20)
 
 
 @pytest.fixture(scope="session")

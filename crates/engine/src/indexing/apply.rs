@@ -267,9 +267,10 @@ impl WorkingSet {
         let (mut builder, mut text_bytes) = (ChunkBuilder::default(), 0);
         let mut rows = rows.iter().flatten().peekable();
         while let Some(new) = rows.next() {
-            let row = self.whole(batch, seqs, new)?;
-            text_bytes += row.text_bytes();
-            row.push_to(&mut builder);
+            text_bytes += match (new.base, &new.merged[..]) {
+                (Base::Batch(row), []) => push_inserted(batch, seqs, row, &mut builder),
+                _ => self.whole(batch, seqs, new)?.push_to(&mut builder),
+            };
             if text_bytes >= CHUNK_TEXT_BYTES || rows.peek().is_none() {
                 chunks.push(std::mem::take(&mut builder).finish());
                 text_bytes = 0;
@@ -334,24 +335,22 @@ impl WorkingSet {
 }
 
 impl MergedRow {
-    /// Bytes of its columns of text.
-    fn text_bytes(&self) -> usize {
-        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        self.id.len() + optional(&self.document) + optional(&self.uri)
-    }
-
-    fn push_to(&self, builder: &mut ChunkBuilder) {
+    /// Answers the bytes of its columns of text.
+    fn push_to(&self, builder: &mut ChunkBuilder) -> usize {
         let cells = self.metadata.iter();
         let cells: Vec<_> = cells.map(|(key, value)| (key.as_str(), value)).collect();
-        builder.push(RowParts {
-            id: &self.id,
-            birth: self.birth,
-            seq: self.seq,
-            vector: &self.vector,
-            document: self.document.as_deref(),
-            uri: self.uri.as_deref(),
-            metadata: &cells,
-        });
+        push(
+            builder,
+            RowParts {
+                id: &self.id,
+                birth: self.birth,
+                seq: self.seq,
+                vector: &self.vector,
+                document: self.document.as_deref(),
+                uri: self.uri.as_deref(),
+                metadata: &cells,
+            },
+        )
     }
 
     /// Takes over what `row` of `batch` gives; a null metadata value deletes its key.
@@ -374,6 +373,37 @@ impl MergedRow {
         }
         self
     }
+}
+
+/// Pushes `row` of a batch, which inserts its record; answers the bytes of its columns of text.
+fn push_inserted(
+    batch: &RecordBatch,
+    seqs: SeqRange,
+    row: usize,
+    builder: &mut ChunkBuilder,
+) -> usize {
+    let cells = batch.metadata.row(row);
+    let cells: Vec<_> = cells.filter(|(_, value)| **value != Value::Null).collect();
+    let seq = seqs.first.0 + row as u64;
+    let vector = batch.embeddings.get(row);
+    let row = RowParts {
+        id: batch.ids.get(row),
+        birth: seq,
+        seq,
+        vector: vector.expect("an insertion has a vector"),
+        document: batch.documents.get(row),
+        uri: batch.uris.get(row),
+        metadata: &cells,
+    };
+    push(builder, row)
+}
+
+/// Pushes a row; answers the bytes of its columns of text.
+fn push(builder: &mut ChunkBuilder, row: RowParts<'_>) -> usize {
+    let optional = |text: Option<&str>| text.map_or(0, str::len);
+    let bytes = row.id.len() + optional(row.document) + optional(row.uri);
+    builder.push(row);
+    bytes
 }
 
 fn has_null(metadata: &MetadataColumn, row: usize) -> bool {
