@@ -61,9 +61,10 @@ class Server:
             return error.code, error.read().decode()
 
     def stop(self, sign=signal.SIGTERM):
-        if self.process.poll() is None:
-            self.process.send_signal(sign)
-        return self.process.wait(timeout=20)
+        with self.process as process:
+            if process.poll() is None:
+                process.send_signal(sign)
+            return process.wait(timeout=20)
 
 
 @pytest.fixture(scope="session")

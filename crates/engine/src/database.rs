@@ -47,7 +47,7 @@ use crate::control::{Component, Controls};
 use crate::expiry::Marks;
 use crate::indexing::{CostlyIndexes, Gauges, Handoff, LiveCollection, Publisher};
 use crate::log::Log;
-use crate::maintenance::{Budget, Worker, forgive_deletion, seal_round};
+use crate::maintenance::{Budget, Named, Worker, forgive_deletion, seal_round};
 use crate::model::{CollectionId, CollectionScope};
 use crate::remnants;
 use crate::schedule::Scheduler;
@@ -165,14 +165,15 @@ impl Database {
         config.upkeep.log_bytes = config.upkeep.log_bytes.min(half);
         let gauges = Gauges::new(config.ingest.kept_bytes);
         let mut collections = Collections::default();
-        for row in &rows {
-            collections.insert(Arc::new(LiveCollection::new(row.clone(), gauges.clone())));
+        let named = Named::by(&rows);
+        for row in rows {
+            collections.insert(Arc::new(LiveCollection::new(row, gauges.clone())));
         }
         let (journal, keep) = opening::open_journal(&config)?;
         let expiry = Mutex::new(Marks::read(config.storage.as_ref())?);
         let log = opening::open_log(&config, &catalog, &collections, keep)?;
         // Only now: a catalogue that is older than the log must not say what goes.
-        opening::sweep(&config, &catalog, &rows)?;
+        opening::sweep(&config, &catalog, named)?;
         for (id, collection) in &collections.by_id {
             log.register(*id, collection.published_applied());
         }

@@ -4,7 +4,6 @@
 //! server, and then see the state that is on disk at that moment.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use hashbrown::{HashMap, HashSet};
 use roaring::RoaringBitmap;
@@ -164,17 +163,11 @@ pub fn verify(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<Error>>
         }
     }
     progress("log");
-    let says = |catalog: &Catalog| -> Result<CatalogSays> {
-        Ok(CatalogSays {
-            generation: catalog.generation().load(Ordering::SeqCst),
-            newest_file: catalog.newest_log_file()?,
-        })
-    };
-    let said = says(&catalog)?;
+    let said = CatalogSays::by(&catalog)?;
     let found = log::scan(&storage)?;
     if found.check_catalog(said).is_err() {
         // Behind a server's back the catalogue goes on as the log does.
-        let said = says(&open(path)?.1)?;
+        let said = CatalogSays::by(&open(path)?.1)?;
         damaged.extend(found.check_catalog(said).err());
     }
     if !found.missing(&applied(&rows)).is_empty() {

@@ -68,12 +68,10 @@ impl Inner {
     pub(super) fn clear_the_way(
         &self,
         collection: &Arc<LiveCollection>,
+        schema: &Schema,
         batch: &RecordBatch,
     ) -> Result<()> {
-        if batch.operations.iter().all(|one| *one == Operation::Delete) {
-            return Ok(());
-        }
-        let Some(past) = self.past(collection, &collection.schema()) else {
+        let Some(past) = self.past(collection, schema) else {
             return Ok(());
         };
         let snapshot = collection.snapshot(self.config.storage.as_ref())?;

@@ -5,28 +5,27 @@
 //! database from opening.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use hashbrown::HashSet;
 
 use super::{Collections, restores};
 use crate::Result;
 use crate::backup::{BackupState, Journal};
-use crate::catalog::{Catalog, CollectionRow};
+use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::log::{Beside, CatalogSays, Keep, Log, LogOptions};
-use crate::maintenance::{Strangers, sweep_orphans};
+use crate::maintenance::{Named, Strangers, sweep_orphans};
 use crate::model::{CollectionId, SeqId};
 
 /// Removes folders of segments that were never published, and what a restore has left.
-pub(super) fn sweep(config: &Config, catalog: &Catalog, rows: &[CollectionRow]) -> Result<()> {
+pub(super) fn sweep(config: &Config, catalog: &Catalog, named: Named) -> Result<()> {
     config.storage.remove_dir(restores::BUILT_IN)?;
     let strangers = if catalog.was_closed() {
         Strangers::Go
     } else {
         Strangers::Stay
     };
-    let swept = sweep_orphans(config.storage.as_ref(), rows, strangers)?;
+    let swept = sweep_orphans(config.storage.as_ref(), named, strangers)?;
     if swept > 0 {
         tracing::info!(
             swept,
@@ -69,10 +68,7 @@ pub(super) fn open_log(
     keep: Keep,
 ) -> Result<Log> {
     let storage = config.storage.as_ref();
-    let says = CatalogSays {
-        generation: catalog.generation().load(Ordering::SeqCst),
-        newest_file: catalog.newest_log_file()?,
-    };
+    let says = CatalogSays::by(catalog)?;
     let options = LogOptions {
         file_bytes: config.upkeep.log_file_bytes,
         batch_records_max: config.limits.batch_records_max,

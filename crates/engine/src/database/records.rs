@@ -11,8 +11,8 @@ use crate::control::Component;
 use crate::indexing::{Answered, Applier, LiveCollection, wrong_dimension};
 use crate::model::{
     Aggregated, CollectionScope, Consistency, Deleted, Deletion, Fetched, Found, GetRequest,
-    Include, Nearest, QueryRequest, Recall, RecordBatch, RecordSelection, SearchRequest, SeqRange,
-    Strings, Survey,
+    Include, Nearest, Operation, QueryRequest, Recall, RecordBatch, RecordSelection, SearchRequest,
+    SeqRange, Strings, Survey,
 };
 use crate::{Error, Result, query};
 
@@ -239,8 +239,11 @@ impl Inner {
         batch: RecordBatch,
         write: impl FnOnce(Applier<'_>, RecordBatch, Answered) -> Result<T>,
     ) -> Result<T> {
-        self.clear_the_way(collection, &batch)?;
-        self.expect_room_for_cells(collection, &batch)?;
+        if batch.operations.iter().any(|one| *one != Operation::Delete) {
+            let schema = collection.schema();
+            self.clear_the_way(collection, &schema, &batch)?;
+            self.expect_room_for_cells(collection, &schema, &batch)?;
+        }
         let make_room = || self.make_room();
         let written = write(self.applier(&make_room), batch, self.answered(collection));
         self.controls.note_request(Component::Producer, &written);

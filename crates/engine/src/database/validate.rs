@@ -1,12 +1,13 @@
 //! What a batch must be before it may be logged: applying a logged batch cannot fail.
 
+use hashbrown::hash_map::Entry;
 use hashbrown::{HashMap, HashSet};
 
 use super::Inner;
 use crate::config::Limits;
 use crate::expiry::EXPIRES_AT;
 use crate::indexing::LiveCollection;
-use crate::model::{MetadataColumn, Operation, RecordBatch, Value};
+use crate::model::{MetadataColumn, Operation, RecordBatch, Schema, Value};
 use crate::query;
 use crate::segments::Keys;
 use crate::{Error, Result};
@@ -17,12 +18,12 @@ impl Inner {
     pub(super) fn expect_room_for_cells(
         &self,
         collection: &LiveCollection,
+        schema: &Schema,
         batch: &RecordBatch,
     ) -> Result<()> {
         let most = self.config.limits.metadata_cells_max;
-        let known = collection.schema().keys.len();
         // No record has more keys than all together.
-        if known + batch.metadata.keys().len() <= most {
+        if schema.keys.len() + batch.metadata.keys().len() <= most {
             return Ok(());
         }
         let snapshot = collection.snapshot(self.config.storage.as_ref())?;
@@ -34,8 +35,8 @@ impl Inner {
                 continue;
             }
             let keys = match keys.entry(id) {
-                hashbrown::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-                hashbrown::hash_map::Entry::Vacant(entry) => {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
                     let mut cells = MetadataColumn::default();
                     if let Some(at) = query::find(&snapshot, id)? {
                         let source = &snapshot.parts[at.part].source;

@@ -43,8 +43,10 @@ pub use scan::{LogFile, Scan, scan};
 pub use ticket::Ticket;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::Result;
+use crate::catalog::Catalog;
 use crate::model::{CollectionId, RecordBatch, SeqId, SeqRange};
 
 /// The folder of the log in the data folder.
@@ -73,6 +75,16 @@ pub struct CatalogSays {
     pub generation: u64,
     /// The number of the newest log file that it was told of; 0 where there was none.
     pub newest_file: u64,
+}
+
+impl CatalogSays {
+    /// What `catalog` says now.
+    pub(crate) fn by(catalog: &Catalog) -> Result<Self> {
+        Ok(Self {
+            generation: catalog.generation().load(Ordering::SeqCst),
+            newest_file: catalog.newest_log_file()?,
+        })
+    }
 }
 
 /// The catalogue beside a running log.

@@ -9,6 +9,7 @@ mod worker;
 
 pub(crate) use budget::Budget;
 pub(crate) use upkeep::{
-    Strangers, find_orphans, forgive_deletion, merge_chosen, merge_round, seal_round, sweep_orphans,
+    Named, Strangers, find_orphans, forgive_deletion, merge_chosen, merge_round, seal_round,
+    sweep_orphans,
 };
 pub(crate) use worker::Worker;

@@ -162,6 +162,29 @@ pub(crate) fn forgive_deletion<T>(result: Result<T>, otherwise: T) -> Result<T> 
     }
 }
 
+/// The folders under `segments` that the catalogue names: of each collection's folder those of the segments
+/// in it.
+pub(crate) struct Named(HashMap<String, HashSet<String>>);
+
+impl Named {
+    /// Those that these collections name.
+    pub(crate) fn by(rows: &[CollectionRow]) -> Self {
+        let mut named: HashMap<String, HashSet<String>> = HashMap::new();
+        for row in rows {
+            let id = row.collection.id;
+            named.entry(id.to_string()).or_default();
+            for segment in &row.manifest.segments {
+                let home = segment.home.unwrap_or(id).to_string();
+                named
+                    .entry(home)
+                    .or_default()
+                    .insert(segment.id.to_string());
+            }
+        }
+        Self(named)
+    }
+}
+
 /// What becomes of folders of collections that the catalogue does not know at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strangers {
@@ -175,22 +198,15 @@ pub(crate) enum Strangers {
 /// left between writing files and committing them, or between forgetting and removing them.
 pub(crate) fn sweep_orphans(
     storage: &dyn Storage,
-    rows: &[CollectionRow],
+    named: Named,
     strangers: Strangers,
 ) -> Result<usize> {
-    let known: HashSet<String> = rows
-        .iter()
-        .flat_map(|row| {
-            let homes = row.manifest.segments.iter().filter_map(|one| one.home);
-            homes.chain([row.collection.id])
-        })
-        .map(|id| id.to_string())
-        .collect();
     let mut swept = 0;
-    for folder in find_orphans(storage, rows)? {
+    for folder in find_orphans(storage, named)? {
+        // Of a collection that is known one of its folders is told, never all of it.
         let is_stranger = folder
             .strip_prefix("segments/")
-            .is_some_and(|id| !id.contains('/') && !known.contains(id));
+            .is_some_and(|rest| !rest.contains('/'));
         if is_stranger && strangers == Strangers::Stay {
             tracing::warn!(
                 folder,
@@ -209,22 +225,11 @@ pub(crate) fn sweep_orphans(
 /// The folders that the catalogue does not name. Files between them, such as those that the finder of
 /// a Mac leaves, are none of ours. None is told where a folder that it names is missing: an older
 /// catalogue names what a merge has replaced, and does not know what it was replaced by.
-pub(crate) fn find_orphans(storage: &dyn Storage, rows: &[CollectionRow]) -> Result<Vec<String>> {
+pub(crate) fn find_orphans(storage: &dyn Storage, named: Named) -> Result<Vec<String>> {
     if !storage.exists("segments")? {
         return Ok(Vec::new());
     }
-    let mut named: HashMap<String, HashSet<String>> = HashMap::new();
-    for row in rows {
-        let id = row.collection.id;
-        named.entry(id.to_string()).or_default();
-        for segment in &row.manifest.segments {
-            let home = segment.home.unwrap_or(id).to_string();
-            named
-                .entry(home)
-                .or_default()
-                .insert(segment.id.to_string());
-        }
-    }
+    let Named(mut named) = named;
     let mut orphans = Vec::new();
     let folders = |entry: &Entry| entry.is_dir;
     for collection in storage.list("segments")?.into_iter().filter(folders) {

@@ -9,7 +9,7 @@ use super::{Inner, asked_collection, check_names, collection_in, told};
 use crate::catalog::CollectionRow;
 use crate::control::Component;
 use crate::indexing::{MergeChoice, read_dead};
-use crate::maintenance::{find_orphans, forgive_deletion, merge_chosen, merge_round};
+use crate::maintenance::{Named, find_orphans, forgive_deletion, merge_chosen, merge_round};
 use crate::model::SegmentId;
 use crate::schedule::Run;
 use crate::{Error, ErrorKind, Result};
@@ -208,7 +208,7 @@ impl Inner {
         }
         let storage = self.config.storage.as_ref();
         let mut report = SweepReport {
-            found: find_orphans(storage, &self.catalog.load()?)?,
+            found: find_orphans(storage, Named::by(&self.catalog.load()?))?,
             removed: 0,
         };
         for folder in &report.found {

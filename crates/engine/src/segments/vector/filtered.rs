@@ -239,7 +239,7 @@ impl<'a> AdmittedWalk<'a> {
             let times = if self.seen.0 as f32 > SPREAD_OUT * self.seen.1 {
                 CORNER_COSINE
             } else if self.effort.is_wide {
-                SPREAD_OUT_COSINE.max(WIDE_COSINE)
+                WIDE_COSINE
             } else {
                 SPREAD_OUT_COSINE
             };
