@@ -11,7 +11,7 @@ use super::best::Best;
 use super::layout::VectorIndex;
 use super::mask::{Mask, bits};
 use super::search::{BlockRun, Effort, Prepared};
-use super::walk::{PASSED_OVER_MAX, Visit, WIDE_COSINE};
+use super::walk::{PASSED_OVER_MAX, Visit};
 use crate::Result;
 
 /// A mask whose rows are at most so many times as dense in the partitions that have some, as rows
@@ -207,7 +207,7 @@ impl<'a> AdmittedWalk<'a> {
         let share = mask.rows() as f32 / index.header.rows as f32;
         // A filter thins the neighbourhood out, so more partitions hold it.
         let mut expected = (effort.reach.probes as f32 / share.sqrt()).ceil() as usize;
-        if effort.is_wide {
+        if effort.wide.is_some() {
             expected = expected.max(EXPECTED_WIDE);
         }
         Ok(Self {
@@ -236,14 +236,13 @@ impl<'a> AdmittedWalk<'a> {
             let rows = self.mask.rows_of(partition);
             self.seen.0 += rows;
             self.seen.1 += by_chance(self.share * (blocks * BLOCK_ROWS) as f32);
-            let times = if self.seen.0 as f32 > SPREAD_OUT * self.seen.1 {
+            let least = if self.seen.0 as f32 > SPREAD_OUT * self.seen.1 {
                 CORNER_COSINE
-            } else if self.effort.is_wide {
-                WIDE_COSINE
             } else {
                 SPREAD_OUT_COSINE
             };
-            let cosine = self.effort.cosine * times;
+            let times = self.effort.wide.unwrap_or(0.0).max(least);
+            let cosine = self.effort.cosine_left(times);
             if self.searched >= self.surely && index.needed_cosine(score, partition, limit) > cosine
             {
                 self.passed_over += 1;

@@ -19,7 +19,7 @@ use super::filtered::Waiting;
 use super::layout::{Knobs, LEVEL_FACTOR_BYTES, RECALLS, VectorIndex, row_of_slot};
 use super::mask::Mask;
 use super::space::{exact_distance, farness, normalise};
-use super::walk::{Reach, Walk};
+use super::walk::{Reach, Walk, wide_cosine};
 use crate::model::Space;
 use crate::{Error, Result};
 
@@ -65,14 +65,24 @@ pub struct Effort {
     pub(super) reach: Reach,
     /// See [`Knobs::cosine`].
     pub(super) cosine: f32,
-    /// Whether more rows are wanted than the reach was calibrated for.
-    pub(super) is_wide: bool,
+    /// What is left of the cosine where more rows are wanted than the reach was calibrated for, and `None`
+    /// where they are not.
+    pub(super) wide: Option<f32>,
 }
 
 impl Effort {
     /// Candidates to keep for the exact comparison.
     pub fn depth(&self) -> usize {
         self.depth
+    }
+
+    /// What is left of the cosine at so many `times`; one below none is asked for as it is, not for less.
+    pub(super) fn cosine_left(&self, times: f32) -> f32 {
+        if self.cosine < 0.0 {
+            self.cosine * times.min(1.0)
+        } else {
+            self.cosine * times
+        }
     }
 }
 
@@ -204,7 +214,7 @@ impl VectorIndex {
             depth: k.saturating_add(extra).min(self.header.rows as usize),
             reach: Reach::new(&knobs),
             cosine: knobs.cosine,
-            is_wide: k > NEIGHBOURS,
+            wide: (k > NEIGHBOURS).then(|| wide_cosine(recall)),
         }
     }
 

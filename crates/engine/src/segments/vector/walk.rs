@@ -21,9 +21,21 @@ const AT_MOST: (usize, usize) = (3, 2);
 /// distances of their centroids, and their radii differ.
 pub(super) const PASSED_OVER_MAX: usize = 8;
 
-/// What is left of the cosine asked of a partition where many rows are wanted. Measured with 20 to
-/// 1,000 rows wanted of images, texts, waves and vectors of which few numbers differ.
-pub(super) const WIDE_COSINE: f32 = 0.85;
+/// What is left of the cosine asked of a partition where many rows are wanted, at a recall of 0.95, and what
+/// comes to it where a tenth as many may be missed. Measured with 20 to 1,000 rows wanted of images, texts,
+/// waves and vectors of which few numbers differ; with 100 wanted by inner product of vectors that have much
+/// in common.
+const WIDE_COSINE: f32 = 0.85;
+const WIDE_COSINE_MORE: f32 = 0.215;
+/// What may be missed at that recall, and at the one from which on no more comes to it.
+const WIDE_MISSED: f32 = 0.05;
+const WIDE_MISSED_LEAST: f32 = 0.0002;
+
+/// What is left of the cosine asked of a partition where many rows are wanted at `recall`.
+pub(super) fn wide_cosine(recall: f32) -> f32 {
+    let missed = (1.0 - recall).max(WIDE_MISSED_LEAST);
+    WIDE_COSINE + WIDE_COSINE_MORE * (WIDE_MISSED / missed).log10()
+}
 
 /// How far a search goes through the partitions.
 #[derive(Clone, Copy, Debug)]
@@ -145,7 +157,7 @@ impl NearestWalk<'_> {
     /// The next partition, or none once the next is out of reach, where `limit` is what a row's
     /// score must be below.
     fn next(&mut self, limit: f32) -> Result<Option<Visit>> {
-        let most = if self.effort.is_wide || limit == f32::INFINITY {
+        let most = if self.effort.wide.is_some() || limit == f32::INFINITY {
             usize::MAX
         } else {
             self.effort.reach.at_most()
@@ -157,7 +169,7 @@ impl NearestWalk<'_> {
             let far = farness(score);
             let gap = far - *self.nearest.get_or_insert(far);
             let is_near = limit == f32::INFINITY || self.effort.reach.includes(self.given, gap);
-            if is_near || self.effort.is_wide && self.is_likely(score, partition, limit) {
+            if is_near || self.is_likely(score, partition, limit) {
                 self.given += 1;
                 self.passed_over = 0;
                 return Ok(Some(Visit {
@@ -167,7 +179,7 @@ impl NearestWalk<'_> {
                 }));
             }
             self.passed_over += 1;
-            if !self.effort.is_wide || self.passed_over == PASSED_OVER_MAX {
+            if self.effort.wide.is_none() || self.passed_over == PASSED_OVER_MAX {
                 break;
             }
         }
@@ -175,8 +187,11 @@ impl NearestWalk<'_> {
         Ok(None)
     }
 
-    /// Whether a partition, whose centroid has `score`, is likely to have a row that scores below `limit`.
+    /// Whether many rows are wanted and a partition, whose centroid has `score`, is likely to have one that
+    /// scores below `limit`.
     fn is_likely(&self, score: f32, partition: usize, limit: f32) -> bool {
-        self.index.needed_cosine(score, partition, limit) <= self.effort.cosine * WIDE_COSINE
+        self.effort.wide.is_some_and(|times| {
+            self.index.needed_cosine(score, partition, limit) <= self.effort.cosine_left(times)
+        })
     }
 }
