@@ -99,6 +99,8 @@ pub struct Limits {
     pub document_bytes_max: usize,
     /// Cells in the metadata of one record.
     pub metadata_cells_max: usize,
+    /// Metadata keys in the schema of one collection.
+    pub schema_keys_max: usize,
     /// Bytes of the log that no segment holds yet; past them writes are refused for a while.
     pub log_bytes_max: u64,
     /// Bytes that must stay free on the disk for writes; merges stop at four times as much.
@@ -116,7 +118,7 @@ pub struct Quotas {
     pub collections: Option<u64>,
     /// Records of all its collections.
     pub records: Option<u64>,
-    /// Bytes of all its collections: segments, and what is in memory and in the log beyond them.
+    /// Bytes of all its collections: segments, schemas, and what is in memory and in the log beyond them.
     pub bytes: Option<u64>,
 }
 
@@ -129,6 +131,7 @@ impl Default for Limits {
             key_bytes_max: 4 << 10,
             document_bytes_max: 32 << 20,
             metadata_cells_max: 10_000,
+            schema_keys_max: 10_000,
             log_bytes_max: 4 << 30,
             free_disk_bytes_min: 16 << 20,
             backup_log_bytes_max: 1 << 30,

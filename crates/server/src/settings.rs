@@ -181,6 +181,9 @@ settings! {
     document_bytes_max: ByteCount = "32MiB";
     /// Keys in the metadata of a record at most, 10,000 or fewer.
     metadata_cells_max: usize = "10000";
+    /// Metadata keys in the schema of a collection at most, 1,000,000 or fewer: those that its records have had and
+    /// those that were set when it was made. A write that brings more gets the status 400.
+    schema_keys_max: usize = "10000";
     /// Answers writes as soon as they are durable; searches see them a little later. A collection can
     /// have its own way: see [batch ingest](batch-ingest.md).
     batch_ingest: bool = "false";
@@ -381,6 +384,7 @@ impl Values {
             key_bytes_max: self.key_bytes_max.0 as usize,
             document_bytes_max: self.document_bytes_max.0 as usize,
             metadata_cells_max: self.metadata_cells_max,
+            schema_keys_max: self.schema_keys_max,
             log_bytes_max: self.log_bytes_max.0,
             free_disk_bytes_min: self.free_disk_bytes_min.0,
             backup_log_bytes_max: self.backup_log_bytes_max.0,
@@ -409,6 +413,7 @@ impl Values {
                 asked.metadata_cells_max,
                 most.metadata_cells_max,
             ),
+            ("schema_keys_max", self.schema_keys_max, 1_000_000),
             ("connections_max", self.connections_max, 1 << 20),
         ] {
             if !(1..=most).contains(&asked) {

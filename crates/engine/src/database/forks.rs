@@ -30,7 +30,7 @@ impl Database {
         let _changes = inner.changes.lock();
         inner.scoped(scope)?;
         inner.expect_free(scope, name)?;
-        inner.expect_room_for_collection(scope.tenant)?;
+        inner.expect_room_for_collection(scope.tenant, &source.schema())?;
         inner.expect_room_for_fork(&source)?;
         let row = inner
             .catalog

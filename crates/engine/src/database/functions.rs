@@ -135,7 +135,6 @@ impl Inner {
             )));
         }
         drop(collections);
-        self.expect_room_for_collection(scope.tenant)?;
         let output = CollectionId::random();
         let source = FunctionSource {
             id: Uuid::new_v4(),
@@ -157,6 +156,7 @@ impl Inner {
             },
             get_or_create: false,
         };
+        self.expect_room_for_collection(scope.tenant, &new.schema)?;
         let collection = self.catalog.create_collection(output, &new)?;
         self.note(|| Change::Collection(Box::new(collection.clone())));
         Ok(self.take_in(CollectionRow {

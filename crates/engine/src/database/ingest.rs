@@ -159,6 +159,7 @@ impl Inner {
             storage: self.config.storage.as_ref(),
             log: &self.log,
             make_room,
+            schema_keys_max: self.config.limits.schema_keys_max,
             now: self.config.clock.monotonic(),
         }
     }

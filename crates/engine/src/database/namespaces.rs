@@ -127,7 +127,8 @@ impl Database {
                 Err(taken_name(&new.name))
             };
         }
-        inner.expect_room_for_collection(&new.tenant)?;
+        expect_few_keys(&new.schema, inner.config.limits.schema_keys_max)?;
+        inner.expect_room_for_collection(&new.tenant, &new.schema)?;
         let collection = inner
             .catalog
             .create_collection(CollectionId::random(), &new)?;
@@ -347,4 +348,14 @@ fn metadata_after(
 
 pub(super) fn taken_name(name: &str) -> Error {
     Error::already_exists(format!("Collection [{name}] already exists"))
+}
+
+fn expect_few_keys(schema: &Schema, most: usize) -> Result<()> {
+    let keys = schema.metadata_keys();
+    if keys > most {
+        return Err(Error::invalid(format!(
+            "The schema has {keys} metadata keys; at most {most} are allowed (schema_keys_max)."
+        )));
+    }
+    Ok(())
 }

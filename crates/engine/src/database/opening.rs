@@ -92,7 +92,7 @@ pub(super) fn open_log(
             return Ok(());
         };
         // After the first batch that is left for later, so are all others of the collection.
-        if (replayed >= room || later.contains(&id)) && collection.defer(&frame, now) {
+        if (replayed >= room || later.contains(&id)) && collection.defer(&frame, now)? {
             later.insert(id);
             return Ok(());
         }

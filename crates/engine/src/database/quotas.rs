@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use super::Inner;
 use crate::indexing::LiveCollection;
-use crate::model::{Operation, RecordBatch};
+use crate::model::{Operation, RecordBatch, Schema};
 use crate::{Error, ErrorKind, Result, query};
 
 /// How long a count of usage is believed.
@@ -29,16 +29,19 @@ pub(super) struct Usage {
 }
 
 impl Inner {
-    /// Fails where the tenant may have no further collection. The caller holds `changes`.
-    pub(super) fn expect_room_for_collection(&self, tenant: &str) -> Result<()> {
-        let Some(most) = self.config.limits.quotas.collections else {
-            return Ok(());
-        };
-        let has = self.of_tenant(tenant).len() as u64;
-        if has < most {
+    /// Fails where the tenant may have no further collection with `schema`. The caller holds `changes`.
+    pub(super) fn expect_room_for_collection(&self, tenant: &str, schema: &Schema) -> Result<()> {
+        let quotas = self.config.limits.quotas;
+        if let Some(most) = quotas.collections {
+            let has = self.of_tenant(tenant).len() as u64;
+            if has >= most {
+                return Err(exceeded(tenant, "collections", has, 1, most));
+            }
+        }
+        if quotas.bytes.is_none() {
             return Ok(());
         }
-        Err(exceeded(tenant, "collections", has, 1, most))
+        self.let_in(tenant, 0, schema.stored_bytes(), &|count| Ok(count))
     }
 
     /// Fails where the records of `source` once more are more than the tenant may have.
@@ -143,7 +146,8 @@ impl Inner {
             if self.config.limits.quotas.bytes.is_some() {
                 let held = collection.disk_bytes_held(self.config.storage.as_ref())?;
                 let waiting = collection.backlog().bytes;
-                usage.bytes += held + collection.memory().0 + waiting;
+                let schema = collection.schema_bytes();
+                usage.bytes += held + schema + collection.memory().0 + waiting;
             }
         }
         self.usage.lock().insert(tenant.to_owned(), (now, usage));

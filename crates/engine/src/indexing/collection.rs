@@ -21,6 +21,7 @@ use roaring::RoaringBitmap;
 use super::WorkingSet;
 use super::chunks::Chunks;
 use super::corrections::Corrections;
+use super::new_keys::NewKeys;
 use super::queue::{Gauges, Kept, Queue, Submitted};
 use super::samples::Samples;
 use super::settle::Applier;
@@ -56,6 +57,8 @@ pub(crate) struct LiveCollection {
     pub(super) watchers: Watchers,
     /// The bytes of the published segments, with the version of the manifest they are of.
     pub(super) disk_bytes: Mutex<Option<(u64, u64)>>,
+    /// The bytes of the schema, once something asked for them since it was last stored.
+    pub(super) schema_bytes: Mutex<Option<u64>>,
     /// See [`Self::acknowledged`].
     pub(super) acknowledged: AtomicU64,
     /// Deleted for good: nothing is applied any more.
@@ -123,6 +126,8 @@ pub(super) struct Writer {
     pub(super) dimension: Option<u32>,
     /// Batches admitted and not yet applied or failed.
     pub(super) in_flight: usize,
+    /// What these bring to the schema.
+    pub(super) new_keys: NewKeys,
     /// Ids about which somebody wants to know whether they are written: see `watch`.
     pub(super) watches: Watches,
 }
@@ -148,6 +153,7 @@ impl LiveCollection {
             applying: Mutex::new(None),
             watchers: Watchers::default(),
             disk_bytes: Mutex::new(None),
+            schema_bytes: Mutex::new(None),
             acknowledged: AtomicU64::new(0),
             abandoned: AtomicBool::new(false),
             publishing: AtomicUsize::new(0),
@@ -209,6 +215,7 @@ impl LiveCollection {
             working.schema = Arc::new(schema);
             loaded.snapshot.store(Arc::new(working.snapshot()));
         }
+        *self.schema_bytes.lock() = None;
     }
 
     /// The records as they are now.
@@ -358,7 +365,11 @@ impl LiveCollection {
                 _ => {}
             }
         }
+        let most = applier.schema_keys_max;
+        let metadata = &batch.metadata;
+        let new_keys = writer.new_keys.brought(metadata, &self.schema(), most)?;
         let ticket = applier.log.submit(self.id, batch.clone(), None)?;
+        writer.new_keys.note(new_keys);
         if dimension > 0 {
             writer.dimension = Some(dimension);
         }

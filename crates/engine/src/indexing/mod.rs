@@ -9,7 +9,7 @@
 //!   segment, the rows that are dead *at the applied SeqId*, and not those dead now.
 //! - What readers see changes in one step, by swapping an immutable [`crate::query::Snapshot`].
 //!
-//! Where to look: `collection` takes writes, `queue` has what is logged and not applied, `settle`
+//! Where to look: `collection` takes writes, `new_keys` counts what they bring to the schema, `queue` has what is logged and not applied, `settle`
 //! applies it, `handoff` is the pool of workers that do so for writers that were answered already,
 //! `published` is what the catalogue holds of it, `sight` is what a reader waits on, `apply` the
 //! working set with its `chunks`, `publish` seals and merges what is `due`, `samples` keeps some
@@ -24,6 +24,7 @@ mod conditional;
 mod corrections;
 mod due;
 mod handoff;
+mod new_keys;
 mod publish;
 mod published;
 mod queue;

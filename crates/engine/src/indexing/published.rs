@@ -48,10 +48,18 @@ impl LiveCollection {
         Ok(bytes)
     }
 
+    /// Bytes of the schema as the catalogue keeps it. Keys that records brought since are part of what
+    /// these records take in memory.
+    pub(crate) fn schema_bytes(&self) -> u64 {
+        let mut known = self.schema_bytes.lock();
+        *known.get_or_insert_with(|| self.schema().stored_bytes())
+    }
+
     /// Takes over the manifest that the catalogue has committed; the caller holds `published`.
     pub(super) fn note_published(&self, published: &mut Manifest, committed: Manifest) {
         let (version, applied) = (committed.version, committed.applied.0);
         *published = committed;
+        *self.schema_bytes.lock() = None;
         self.published_applied.store(applied, Ordering::Release);
         self.published_version.store(version, Ordering::Release);
     }

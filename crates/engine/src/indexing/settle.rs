@@ -33,6 +33,8 @@ pub(crate) struct Applier<'a> {
     pub(crate) log: &'a Log,
     /// Called before each slice, with no lock held: may wait for memory, for a while.
     pub(crate) make_room: &'a dyn Fn(),
+    /// Metadata keys that a schema may have.
+    pub(crate) schema_keys_max: usize,
     /// The monotonic time.
     pub(crate) now: Duration,
 }
@@ -148,6 +150,7 @@ impl LiveCollection {
         if writer.in_flight == 0 {
             // Where the first batch failed, its dimension binds nobody.
             writer.dimension = loaded.snapshot.load().dimension;
+            writer.new_keys.clear();
         }
     }
 
@@ -173,17 +176,22 @@ impl LiveCollection {
     }
 
     /// Leaves a batch that the log has from before for the workers; whether it may be left. It
-    /// may not before the dimension is known, against which writes are checked.
-    pub(crate) fn defer(&self, frame: &Logged<'_>, now: Duration) -> bool {
+    /// may not before the dimension is known, against which writes are checked. `Corrupted` where
+    /// its keys cannot be read.
+    pub(crate) fn defer(&self, frame: &Logged<'_>, now: Duration) -> Result<bool> {
         let mut writer = self.writer.lock();
         if writer.dimension.is_none() {
-            return false;
+            return Ok(false);
         }
+        let schema = self.schema();
+        let keys = frame.metadata_keys()?.into_iter();
+        let new_keys = keys.filter(|key| !schema.keys.contains_key(*key));
+        writer.new_keys.note(new_keys.map(Arc::from));
         writer.in_flight += 1;
         self.queue.lock().logged(frame.seqs(), frame.bytes(), now);
         drop(writer);
         self.acknowledge(frame.seqs().last);
-        true
+        Ok(true)
     }
 
     /// Notes that the writers of everything up to `seq` were answered.

@@ -295,6 +295,23 @@ pub fn decode(bytes: &[u8], count: u32) -> Result<RecordBatch, String> {
     Ok(batch)
 }
 
+/// The metadata keys of a batch as bytes, of which nothing else is looked at.
+pub(super) fn metadata_keys(bytes: &[u8]) -> Result<Vec<&str>, String> {
+    let mut head = Input { rest: bytes };
+    let (_, flags) = (head.u64()?, head.u32()?);
+    head.take(28)?;
+    let metadata_bytes = head.length()?;
+    if flags & METADATA == 0 {
+        return Ok(Vec::new());
+    }
+    let start = head.rest.len().checked_sub(metadata_bytes);
+    let mut metadata = Input {
+        rest: &head.rest[start.ok_or("metadata that is longer than the batch")?..],
+    };
+    let keys = metadata.u32()?;
+    (0..keys).map(|_| metadata.text()).collect()
+}
+
 type Present = Option<(Vec<bool>, Vec<u32>)>;
 
 fn optional_offsets(input: &mut Input<'_>, flag: u32, rows: usize) -> Result<Present, String> {

@@ -85,11 +85,16 @@ impl Logged<'_> {
         self.payload.len() as u64
     }
 
+    /// The metadata keys that its records name.
+    pub fn metadata_keys(&self) -> Result<Vec<&str>> {
+        payload::metadata_keys(self.payload).map_err(|detail| self.damaged(detail))
+    }
+
     /// Those records.
     pub fn read(&self) -> Result<LogBatch> {
         let frame = self.frame;
-        let batch = payload::decode(self.payload, frame.count)
-            .map_err(|detail| Error::corrupted(self.path, frame.offset, detail))?;
+        let batch = payload::decode(self.payload, frame.count);
+        let batch = batch.map_err(|detail| self.damaged(detail))?;
         let seqs = SeqRange::of(frame.first, frame.count as usize);
         let (batch, seqs) = after(batch, seqs, self.applied);
         Ok(LogBatch {
@@ -97,6 +102,10 @@ impl Logged<'_> {
             seqs,
             batch: Arc::new(batch),
         })
+    }
+
+    fn damaged(&self, detail: String) -> Error {
+        Error::corrupted(self.path, self.frame.offset, detail)
     }
 }
 

@@ -196,6 +196,19 @@ impl Schema {
         self.keys.get(key).is_some_and(|types| types.has(kind))
     }
 
+    /// How many metadata keys it has.
+    pub fn metadata_keys(&self) -> usize {
+        let others = [DOCUMENT_KEY, EMBEDDING_KEY];
+        let others = others.iter().filter(|key| self.keys.contains_key(**key));
+        self.keys.len() - others.count()
+    }
+
+    /// Bytes of its serialised form.
+    pub fn stored_bytes(&self) -> u64 {
+        let bytes = serde_json::to_vec(self).expect("the keys of a schema are texts");
+        bytes.len() as u64
+    }
+
     /// Whether a filter may test metadata `key` of `kind`.
     pub fn is_filterable(&self, key: &str, kind: ValueKind) -> bool {
         let own = self.keys.get(key).and_then(|types| types.indexed(kind));

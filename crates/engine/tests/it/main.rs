@@ -19,6 +19,7 @@ mod quotas;
 mod races;
 mod recall;
 mod restores;
+mod schema_keys;
 mod support;
 mod upkeep;
 mod week;
