@@ -13,7 +13,7 @@ pub mod control;
 mod database;
 pub mod error;
 pub mod expiry;
-mod helpers;
+mod helper_threads;
 pub mod indexing;
 pub mod inspect;
 pub mod log;

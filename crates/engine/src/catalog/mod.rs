@@ -7,7 +7,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `types` | what goes in and comes out |
+//! | `contents` | what goes in and comes out |
 //! | `open` | [`Catalog`]: opening, verifying, closing, and the one way of a change |
 //! | `names`, `collections`, `manifests`, `jobs`, `switches`, `documents` | the methods of [`Catalog`] by subject |
 //! | `markers` | numbers that it notes for itself: is it open, how often did it change |
@@ -23,6 +23,7 @@
 mod checksums;
 mod collections;
 mod connection;
+mod contents;
 mod copy;
 mod documents;
 mod fault;
@@ -37,11 +38,10 @@ mod switches;
 mod tables;
 #[cfg(test)]
 mod tests;
-mod types;
 mod wal;
 
-pub use open::Catalog;
-pub use types::{
+pub use contents::{
     CatalogCopy, CatalogLocation, CatalogSize, CollectionRow, Document, JobRow, JobRunRow,
     Manifest, ManifestCommit, SegmentRow,
 };
+pub use open::Catalog;

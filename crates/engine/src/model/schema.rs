@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{FunctionSource, Value};
 
-mod types;
+mod value_types;
 
-use types::enabled;
-pub use types::*;
+use value_types::enabled;
+pub use value_types::*;
 
 /// The key under which a schema describes documents.
 pub const DOCUMENT_KEY: &str = "#document";

@@ -22,7 +22,7 @@ use super::top::{Candidate, Top};
 use super::{Location, Part, Snapshot};
 use crate::Result;
 use crate::asker;
-use crate::helpers::{Helpers, split};
+use crate::helper_threads::{Helpers, split};
 use crate::model::{Embeddings, Recall};
 use crate::segments::vector::{Best, Effort, Mask, VectorFile, VectorIndex};
 use crate::segments::{RowSet, Source};

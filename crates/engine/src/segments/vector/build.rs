@@ -18,7 +18,7 @@ use super::layout::{Header, Knobs, LEVEL_FACTOR_BYTES, NO_ROW, RECALLS, Sections
 use super::mean::usual_mean;
 use super::parting::Parting;
 use super::space::normalise;
-use crate::helpers::{Helpers, split};
+use crate::helper_threads::{Helpers, split};
 use crate::model::Space;
 use crate::segments::blocks::{Blocks, checksums};
 use crate::{Error, ErrorKind, Result};

@@ -23,7 +23,7 @@ use super::search::Prepared;
 use super::space::{exact_distance, farness};
 use super::walk::Reach;
 use crate::Result;
-use crate::helpers::split;
+use crate::helper_threads::split;
 use crate::model::Space;
 
 /// Rows of an index that are searched for.

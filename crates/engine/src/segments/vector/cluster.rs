@@ -12,7 +12,7 @@ use vermilion_kernels::tiles::{Packed, lowest_difference, products, products_of}
 
 use super::build::{HelpersWhile, THREAD_NAME, stopped};
 use crate::Result;
-use crate::helpers::split;
+use crate::helper_threads::split;
 
 /// Rounds of k-means.
 const ROUNDS: usize = 7;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::build::{Coder, HelpersWhile, PARTS, THREAD_NAME, ask};
 use super::cluster::{Random, SAMPLE_PER_CENTROID, Scratch, Tree};
 use crate::Result;
-use crate::helpers::split;
+use crate::helper_threads::split;
 
 /// Rows that are turned and assigned at once, at most.
 const BATCH_ROWS_MAX: usize = 4096;
