@@ -10,7 +10,7 @@ mod embed;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Parser, Subcommand, ValueEnum};
-use vermilion_engine::model::Space;
+use vermilion_engine::model::{DEFAULT_DATABASE, DEFAULT_TENANT, Space};
 use vermilion_server::settings::DECLARATIONS;
 
 pub(crate) use backups::{Backup, Backups, Restore};
@@ -261,10 +261,10 @@ pub(crate) struct Place {
     #[arg(long, value_name = "NAME")]
     pub(crate) collection: String,
     /// The tenant of the collection.
-    #[arg(long, default_value = "default_tenant")]
+    #[arg(long, default_value = DEFAULT_TENANT)]
     pub(crate) tenant: String,
     /// The database of the collection.
-    #[arg(long, default_value = "default_database")]
+    #[arg(long, default_value = DEFAULT_DATABASE)]
     pub(crate) database: String,
 }
 
@@ -509,10 +509,10 @@ pub(crate) struct Rebuild {
     #[arg(long, value_name = "NAME")]
     pub(crate) collection: Option<String>,
     /// The tenant of the collection.
-    #[arg(long, default_value = "default_tenant")]
+    #[arg(long, default_value = DEFAULT_TENANT)]
     pub(crate) tenant: String,
     /// The database of the collection.
-    #[arg(long, default_value = "default_database")]
+    #[arg(long, default_value = DEFAULT_DATABASE)]
     pub(crate) database: String,
 }
 

@@ -313,7 +313,7 @@ impl Inner {
                 let info = collection.info();
                 info.tenant == scope.tenant && info.database == scope.database
             })
-            .ok_or_else(|| crate::indexing::missing(scope.id))
+            .ok_or_else(|| Error::missing_collection(scope.id))
     }
 
     /// For whoever writes segments; a thread has one at a time.

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::model::CollectionId;
+
 /// The result of every fallible call of the engine.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -58,6 +60,18 @@ impl Error {
     /// The thing named does not exist.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::NotFound, message)
+    }
+
+    /// The collection with this id is not there, or not any more.
+    pub(crate) fn missing_collection(id: CollectionId) -> Self {
+        Self::not_found(format!("Collection [{id}] does not exist."))
+    }
+
+    /// A vector has `found` numbers where those of the collection have `expected`.
+    pub(crate) fn wrong_dimension(expected: u32, found: usize) -> Self {
+        Self::invalid(format!(
+            "Collection expecting embedding with dimension of {expected}, got {found}"
+        ))
     }
 
     /// The name is taken.

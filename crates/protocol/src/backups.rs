@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use vermilion_engine::CollectionRestore;
 use vermilion_engine::backup::{BackupKind, BackupManifest, OneCollection, Target, check_name};
-use vermilion_engine::model::SeqId;
+use vermilion_engine::model::{DEFAULT_DATABASE, DEFAULT_TENANT, SeqId};
 
 use crate::ApiError;
 use crate::json::decode;
@@ -69,10 +69,10 @@ pub fn decode_restore(body: &[u8]) -> Result<CollectionRestore, ApiError> {
     Ok(CollectionRestore {
         destination: asked.destination,
         from: OneCollection {
-            tenant: asked.tenant.unwrap_or_else(|| "default_tenant".to_owned()),
+            tenant: asked.tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
             database: asked
                 .database
-                .unwrap_or_else(|| "default_database".to_owned()),
+                .unwrap_or_else(|| DEFAULT_DATABASE.to_owned()),
             name: asked.collection,
         },
         name,

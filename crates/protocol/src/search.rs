@@ -17,7 +17,7 @@ use vermilion_engine::model::{
 
 use crate::json::Object;
 use crate::reads::consistency;
-use crate::records::explain_overflow;
+use crate::records::{all_finite, explain_overflow};
 use crate::{ApiError, filters, json};
 
 /// Searches in one request at most.
@@ -474,7 +474,7 @@ impl Nodes {
         if vector.is_empty() {
             return Err(self.wrong("Each embedding must have at least 1 dimension"));
         }
-        if !vector.iter().all(|value| value.is_finite()) {
+        if !all_finite(&vector) {
             return Err(self.wrong("Embeddings must not contain NaN or Infinity values"));
         }
         Ok(vector)
@@ -487,7 +487,7 @@ impl Nodes {
             "indices, values and tokens of a sparse vector must be equally many"
         } else if !indices.windows(2).all(|pair| pair[0] < pair[1]) {
             "indices of a sparse vector must ascend, each once"
-        } else if !values.iter().all(|value| value.is_finite()) {
+        } else if !all_finite(&values) {
             "values of a sparse vector must not contain NaN or Infinity"
         } else {
             return Ok(SparseVector {

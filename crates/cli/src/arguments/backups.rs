@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use vermilion_engine::model::{DEFAULT_DATABASE, DEFAULT_TENANT};
 
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
@@ -45,10 +46,10 @@ pub(crate) struct Restore {
     #[arg(long = "as", value_name = "NAME", requires = "collection")]
     pub(crate) name: Option<String>,
     /// The tenant of the collection.
-    #[arg(long, default_value = "default_tenant")]
+    #[arg(long, default_value = DEFAULT_TENANT)]
     pub(crate) tenant: String,
     /// The database of the collection.
-    #[arg(long, default_value = "default_database")]
+    #[arg(long, default_value = DEFAULT_DATABASE)]
     pub(crate) database: String,
     /// Up to and with this SeqId of a collection (by name or id); more than one may be given.
     #[arg(long, value_name = "COLLECTION=SEQID", conflicts_with = "to_time")]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use vermilion_engine::model::{DEFAULT_DATABASE, DEFAULT_TENANT};
 
 /// Shown behind the help of `vermilion curation`.
 pub(super) const EXAMPLES: &str = "Examples:\n  \
@@ -23,10 +24,10 @@ pub(crate) struct Curation {
     #[arg(long, global = true, default_value = "http://127.0.0.1:8000")]
     pub(crate) url: String,
     /// The tenant.
-    #[arg(long, global = true, default_value = "default_tenant")]
+    #[arg(long, global = true, default_value = DEFAULT_TENANT)]
     pub(crate) tenant: String,
     /// The database.
-    #[arg(long, global = true, default_value = "default_database")]
+    #[arg(long, global = true, default_value = DEFAULT_DATABASE)]
     pub(crate) database: String,
     /// Print JSON.
     #[arg(long, global = true)]

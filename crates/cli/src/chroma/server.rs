@@ -1,6 +1,7 @@
 //! Collections behind a running Chroma server.
 
 use serde_json::Value;
+use vermilion_engine::model::DEFAULT_TENANT;
 use vermilion_protocol::ascii::encoded;
 
 use super::Described;
@@ -11,7 +12,6 @@ use crate::transfer::{Collection, fetch, reach};
 /// Collections and databases asked for at once.
 const PAGE: usize = 500;
 /// The tenant of a server that nobody gave others.
-const DEFAULT_TENANT: &str = "default_tenant";
 
 /// A running server and the tenant that is read.
 pub(super) struct Server {

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use vermilion_engine::model::{
-    Collection, CollectionScope, NewCollection, Operation, SeqRange, Space,
+    Collection, CollectionScope, DEFAULT_DATABASE, DEFAULT_TENANT, NewCollection, Operation,
+    SeqRange, Space,
 };
 use vermilion_engine::{Config, Database, Statistics};
 use vermilion_server::ServerConfig;
@@ -48,8 +49,8 @@ pub(crate) fn demo(arguments: &Demo) -> Result<(), Failure> {
         .map_err(|error| Failure::from(error).context("cannot open the demo's folder"))?;
     let database = Arc::new(Database::open(config)?);
     let collection = database.create_collection(NewCollection {
-        tenant: "default_tenant".to_owned(),
-        database: "default_database".to_owned(),
+        tenant: DEFAULT_TENANT.to_owned(),
+        database: DEFAULT_DATABASE.to_owned(),
         name: COLLECTION.to_owned(),
         metadata: None,
         schema: schema_of(Space::Cosine),

@@ -251,7 +251,7 @@ pub(super) fn taken(name: &str) -> Fault {
 
 /// The collection is not there (any more).
 pub(super) fn gone(id: CollectionId) -> Fault {
-    Error::not_found(format!("Collection [{id}] does not exist.")).into()
+    Error::missing_collection(id).into()
 }
 
 /// A value as the JSON text to be stored.

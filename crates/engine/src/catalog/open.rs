@@ -16,12 +16,11 @@ use rusqlite::types::ValueRef;
 use super::fault::{Fault, Result};
 use super::tables::{self, Changes, Digests, Table};
 use super::{CatalogLocation, CatalogSize, connection, image, markers};
+use crate::model::{DEFAULT_DATABASE, DEFAULT_TENANT};
 use crate::{Error, ErrorKind};
 
 /// Free pages beyond which closing makes the file smaller.
 const FREE_PAGES_MAX: i64 = 256;
-const DEFAULT_TENANT: &str = "default_tenant";
-const DEFAULT_DATABASE: &str = "default_database";
 
 type OnCommit = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
 

@@ -4,7 +4,7 @@
 //! nothing that is written to either side later shows on the other; it copies no record. What is in
 //! memory is sealed first, so that the catalogue alone says what the fork is.
 
-use super::namespaces::taken_name;
+use super::namespaces::{missing_name, taken_name};
 use super::{Database, Inner};
 use crate::backup::Change;
 use crate::indexing::CostlyIndexes;
@@ -59,17 +59,13 @@ impl Database {
         database: &str,
         name: &str,
     ) -> Result<Collection> {
-        let missing = || {
-            let crn = format!("{resource_name}:{database}:{name}");
-            Error::not_found(format!("Collection [{crn}] does not exist"))
-        };
         for tenant in self.inner.catalog.tenants_of_resource(resource_name)? {
             let collections = self.inner.collections.read();
             if let Some(found) = collections.named(&tenant.name, database, name) {
                 return Ok(found.describe());
             }
         }
-        Err(missing())
+        Err(missing_name(&format!("{resource_name}:{database}:{name}")))
     }
 }
 

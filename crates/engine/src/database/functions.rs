@@ -321,7 +321,7 @@ fn source_of(collection: &LiveCollection) -> Option<FunctionSource> {
 
 /// What users are told of the function that fills `output`.
 fn told(output: &LiveCollection) -> Result<AttachedFunction> {
-    let source = source_of(output).ok_or_else(|| crate::indexing::missing(output.id))?;
+    let source = source_of(output).ok_or_else(|| Error::missing_collection(output.id))?;
     let filled = output.filled.lock();
     Ok(AttachedFunction {
         source,

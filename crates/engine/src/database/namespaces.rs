@@ -150,7 +150,7 @@ impl Database {
             .cloned();
         found
             .map(|collection| collection.describe())
-            .ok_or_else(|| Error::not_found(format!("Collection [{name}] does not exist")))
+            .ok_or_else(|| missing_name(name))
     }
 
     /// A collection by id; `NotFound` where it belongs to another tenant or database.
@@ -163,7 +163,7 @@ impl Database {
         let found = self.inner.live(id);
         found
             .map(|one| one.describe())
-            .ok_or_else(|| crate::indexing::missing(id))
+            .ok_or_else(|| Error::missing_collection(id))
     }
 
     /// Collections of a database, by id; none for a missing database.
@@ -244,9 +244,7 @@ impl Database {
             .named(tenant, database, name)
             .cloned();
         let Some(live) = found else {
-            return Err(Error::not_found(format!(
-                "Collection [{name}] does not exist"
-            )));
+            return Err(missing_name(name));
         };
         live.mark_deleted(true);
         if let Err(error) = inner.catalog.delete_collection(live.id) {
@@ -344,6 +342,10 @@ fn metadata_after(
         None => metadata.remove(BATCH_INGEST_KEY),
     };
     Some(metadata)
+}
+
+pub(super) fn missing_name(name: &str) -> Error {
+    Error::not_found(format!("Collection [{name}] does not exist"))
 }
 
 pub(super) fn taken_name(name: &str) -> Error {

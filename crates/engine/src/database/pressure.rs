@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Database, Inner, closing};
 use crate::control::Component;
-use crate::indexing::{Answered, LiveCollection, missing};
+use crate::indexing::{Answered, LiveCollection};
 use crate::model::CollectionScope;
 use crate::{Error, ErrorKind, Result};
 
@@ -92,7 +92,7 @@ impl Inner {
         self.check_open().map_err(|refusal| {
             // Nothing brings a deleted one back, whatever else is wrong.
             if collection.is_deleted() {
-                missing(collection.id)
+                Error::missing_collection(collection.id)
             } else {
                 refusal
             }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use super::validate::validate_batch;
 use super::{Database, Inner};
 use crate::control::Component;
-use crate::indexing::{Answered, Applier, LiveCollection, wrong_dimension};
+use crate::indexing::{Answered, Applier, LiveCollection};
 use crate::model::{
     Aggregated, CollectionScope, Consistency, Deleted, Deletion, Fetched, Found, GetRequest,
     Include, Nearest, Operation, QueryRequest, Recall, RecordBatch, RecordSelection, SearchRequest,
     SeqRange, Strings, Survey,
 };
-use crate::{Error, Result, query};
+use crate::{Result, query};
 
 impl Database {
     /// Validates the batch and logs it durably. Readers see it when this answers, or a little
@@ -143,32 +143,16 @@ impl Database {
     ) -> Result<Vec<Nearest>> {
         let _reading = self.inner.controls.enter(Component::Query)?;
         let collection = self.inner.scoped(scope)?;
-        if request
-            .embeddings
-            .values()
-            .iter()
-            .any(|value| !value.is_finite())
-        {
-            return Err(Error::invalid(
-                "Query embeddings must not contain NaN or Infinity values",
-            ));
-        }
         self.inner.answer(&collection, request.consistency, |seen| {
-            if let Some(expected) = seen.dimension
-                && !request.embeddings.is_empty()
-                && request.embeddings.dimension() != expected as usize
-            {
-                let sent = request.embeddings.dimension() as u32;
-                return Err(wrong_dimension(expected, sent));
-            }
-            collection.note_search();
             let recall = match request.recall {
                 Some(recall) => recall,
                 None => usual_recall(&collection, seen)?,
             };
+            let found = query::query(seen, request, recall)?;
+            collection.note_search();
             let one_in = self.inner.config.upkeep.recall_check_one_in;
             collection.samples().note_query(request, recall, one_in);
-            query::query(seen, request, recall)
+            Ok(found)
         })
     }
 

@@ -360,7 +360,7 @@ impl LiveCollection {
         if dimension > 0 {
             match writer.dimension {
                 Some(expected) if expected != dimension => {
-                    return Err(wrong_dimension(expected, dimension));
+                    return Err(Error::wrong_dimension(expected, dimension as usize));
                 }
                 _ => {}
             }
@@ -483,7 +483,7 @@ impl LiveCollection {
 
     /// The error for a collection that is not there.
     pub(crate) fn gone(&self) -> Error {
-        missing(self.id)
+        Error::missing_collection(self.id)
     }
 }
 
@@ -492,18 +492,6 @@ impl Drop for LiveCollection {
         let bytes = self.memory_bytes.load(Ordering::Relaxed);
         self.gauges.memory.fetch_sub(bytes, Ordering::Relaxed);
     }
-}
-
-/// The error for a collection that is not there.
-pub(crate) fn missing(id: CollectionId) -> Error {
-    Error::not_found(format!("Collection [{id}] does not exist."))
-}
-
-/// The error for a vector of another dimension than the collection's.
-pub(crate) fn wrong_dimension(expected: u32, found: u32) -> Error {
-    Error::invalid(format!(
-        "Collection expecting embedding with dimension of {expected}, got {found}"
-    ))
 }
 
 /// Reads the dead rows of a segment as the catalogue keeps them.

@@ -41,7 +41,7 @@ mod watch;
 mod tests;
 
 pub(crate) use apply::WorkingSet;
-pub(crate) use collection::{Answered, LiveCollection, missing, read_dead, wrong_dimension};
+pub(crate) use collection::{Answered, LiveCollection, read_dead};
 pub(crate) use conditional::Condition;
 pub(crate) use corrections::Corrections;
 pub(crate) use handoff::Handoff;

@@ -5,6 +5,11 @@ use uuid::Uuid;
 
 use super::{CollectionId, Schema, SeqId};
 
+/// The tenant that is there from the start.
+pub const DEFAULT_TENANT: &str = "default_tenant";
+/// The database of it that is there from the start.
+pub const DEFAULT_DATABASE: &str = "default_database";
+
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {

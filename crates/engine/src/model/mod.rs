@@ -18,7 +18,8 @@ mod survey;
 
 pub use collection::{
     BATCH_INGEST_KEY, BatchIngestChange, CURATION_PREFIX, Collection, CollectionScope,
-    CollectionUpdate, DatabaseInfo, NewCollection, Origin, Page, Tenant,
+    CollectionUpdate, DEFAULT_DATABASE, DEFAULT_TENANT, DatabaseInfo, NewCollection, Origin, Page,
+    Tenant,
 };
 pub use columns::{Embeddings, OptionalStrings, Strings};
 pub use filter::{Comparison, DocumentTest, Filter, Number, Scalar};

@@ -55,5 +55,17 @@ pub use search::search;
 pub use snapshot::{Location, Part, Snapshot};
 pub use survey::survey;
 
+use crate::{Error, Result};
+
 /// Records that all queries or expressions of one request may find together.
 const FOUND_MAX: u64 = 4 << 20;
+
+/// Fails where numbers of a query cannot be compared with anything.
+fn expect_finite(values: &[f32]) -> Result<()> {
+    if values.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "Query embeddings must not contain NaN or Infinity values",
+    ))
+}

@@ -4,7 +4,7 @@ use super::fetch::fetch;
 use super::nearest::nearest;
 use super::order::{Window, ordered};
 use super::plan::{self, Missing, choose};
-use super::{FOUND_MAX, Location, Snapshot};
+use super::{FOUND_MAX, Location, Snapshot, expect_finite};
 use crate::asker;
 use crate::model::{Fetched, GetRequest, Nearest, QueryRequest, Recall, RecordSelection};
 use crate::{Error, Result};
@@ -56,6 +56,7 @@ pub fn query(snapshot: &Snapshot, request: &QueryRequest, recall: Recall) -> Res
     if !queries.all_present() {
         return Err(Error::invalid("Each query needs an embedding"));
     }
+    expect_finite(queries.values())?;
     if queries.is_empty() {
         return Ok(Vec::new());
     }
@@ -73,10 +74,7 @@ pub fn query(snapshot: &Snapshot, request: &QueryRequest, recall: Recall) -> Res
         return Ok(vec![nothing; queries.len()]);
     };
     if queries.dimension() != dimension as usize {
-        return Err(Error::invalid(format!(
-            "Collection expecting embedding with dimension of {dimension}, got {}",
-            queries.dimension()
-        )));
+        return Err(Error::wrong_dimension(dimension, queries.dimension()));
     }
     let chosen = choose(snapshot, selection, Missing::Refused)?;
     let count = u32::try_from(chosen.len(snapshot))

@@ -15,7 +15,7 @@ use super::plan::{Chosen, Missing, choose};
 use super::rank::{Scores, evaluate, knns};
 use super::sparse::{nearest_sparse, settings_of};
 use super::top::Candidate;
-use super::{FOUND_MAX, Location, Snapshot, group};
+use super::{FOUND_MAX, Location, Snapshot, expect_finite, group};
 use crate::model::{
     EMBEDDING_KEY, Embeddings, Filter, Found, Include, Knn, KnnQuery, Rank, Recall,
     RecordSelection, Search, SelectMetadata, SparseVector,
@@ -106,11 +106,7 @@ fn distinct_filters(searches: &[Search]) -> (Vec<Option<&Filter>>, Vec<usize>) {
 fn check(snapshot: &Snapshot, rank: &Rank) -> Result<()> {
     for knn in knns(rank) {
         let (KnnQuery::Dense(values) | KnnQuery::Sparse(SparseVector { values, .. })) = &knn.query;
-        if !values.iter().all(|value| value.is_finite()) {
-            return Err(Error::invalid(
-                "Query embeddings must not contain NaN or Infinity values",
-            ));
-        }
+        expect_finite(values)?;
         match &knn.query {
             KnnQuery::Dense(_) if knn.key != EMBEDDING_KEY => {
                 return Err(Error::invalid(format!(
@@ -129,12 +125,10 @@ fn check(snapshot: &Snapshot, rank: &Rank) -> Result<()> {
                 settings_of(snapshot, &knn.key)?;
             }
             KnnQuery::Dense(query) => {
-                let expected = snapshot.dimension.map(|dimension| dimension as usize);
-                if expected.is_some_and(|expected| expected != query.len()) {
-                    return Err(crate::indexing::wrong_dimension(
-                        snapshot.dimension.unwrap_or(0),
-                        query.len() as u32,
-                    ));
+                if let Some(expected) = snapshot.dimension
+                    && expected as usize != query.len()
+                {
+                    return Err(Error::wrong_dimension(expected, query.len()));
                 }
             }
         }

@@ -93,12 +93,6 @@ impl Blocks {
         Ok(bytes)
     }
 
-    /// Checks every block, whether or not it was checked before; the first damaged one is the
-    /// error.
-    pub fn check_all(&self) -> Result<()> {
-        self.damage().into_iter().next().map_or(Ok(()), Err)
-    }
-
     /// Checks every block, whether or not it was checked before; the damaged ones as errors.
     pub fn damage(&self) -> Vec<Error> {
         self.damage_while(&|| true)

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use vermilion_engine::model::{MetadataColumn, SparseVector, Value};
 
+use super::all_finite;
+
 /// What is said of a value that metadata cannot hold, in words that clients know.
 const WRONG_VALUE: &str = "data did not match any variant of untagged enum MetadataValue";
 
@@ -363,8 +365,7 @@ fn read_sparse<'de, A: MapAccess<'de>>(mut map: A) -> Result<Cell, A::Error> {
         && tokens
             .as_ref()
             .is_none_or(|tokens| tokens.len() == indices.len());
-    let finite = values.iter().all(|value| value.is_finite());
-    if !ascending || !equal || !finite {
+    if !ascending || !equal || !all_finite(&values) {
         return Ok(Cell::BadSparse);
     }
     Ok(Cell::Value(Value::Sparse(SparseVector {

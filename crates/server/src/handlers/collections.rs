@@ -76,9 +76,7 @@ pub(crate) async fn get_by_id(State(app): State<App>, names: Names) -> Reply {
     match app.database.collection_by_id(scope) {
         Ok(found) => Ok(Answer::json(bodies::write_collection(&found))),
         // Here, unlike at records, clients know these words without a full stop.
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(ApiError::new(404, format!("Collection [{id}] does not exist")).into())
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(missing(id).into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -104,7 +102,7 @@ pub(crate) async fn get_by_crn(
     let reaches =
         |Extension(one): Extension<Identity>| need.is_met_by(&one, &found.tenant, &found.database);
     if !identity.is_none_or(reaches) {
-        return Err(ApiError::new(404, format!("Collection [{crn}] does not exist")).into());
+        return Err(missing(crn).into());
     }
     // The path does not tell the tenant.
     within_rate(&app, &found.tenant)?;
@@ -180,4 +178,8 @@ pub(crate) async fn detach_function(
     })
     .await?;
     Ok(Answer::json(r#"{"success":true}"#))
+}
+
+fn missing(collection: impl std::fmt::Display) -> ApiError {
+    ApiError::new(404, format!("Collection [{collection}] does not exist"))
 }

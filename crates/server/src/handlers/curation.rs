@@ -16,6 +16,7 @@ use serde_json::json;
 use vermilion_curation::{
     Asked as Recommended, Curation, Listed, Place, Recommendations, Refusal, body,
 };
+use vermilion_engine::model::{DEFAULT_DATABASE, DEFAULT_TENANT};
 use vermilion_protocol::{ApiError, arrow};
 
 use crate::answer::{Answer, Failure, FailureMessage};
@@ -87,8 +88,8 @@ pub(crate) fn place_of(tenant: &str, database: &str, headers: &HeaderMap) -> (St
         said.unwrap_or(default).to_owned()
     };
     (
-        named(tenant, TENANT, "default_tenant"),
-        named(database, DATABASE, "default_database"),
+        named(tenant, TENANT, DEFAULT_TENANT),
+        named(database, DATABASE, DEFAULT_DATABASE),
     )
 }
 

@@ -7,6 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use vermilion_engine::Database;
+use vermilion_engine::model::{DEFAULT_DATABASE, DEFAULT_TENANT};
 use vermilion_protocol::ApiError;
 
 use crate::access::Identity;
@@ -15,11 +16,6 @@ use crate::app::App;
 use crate::handlers::control::takes_requests;
 use crate::listen::Peer;
 use crate::metrics;
-
-/// The tenant that is there from the start.
-const DEFAULT_TENANT: &str = "default_tenant";
-/// The database that is there from the start.
-const DEFAULT_DATABASE: &str = "default_database";
 
 pub(crate) async fn heartbeat(State(app): State<App>) -> Answer {
     let nanoseconds = app.database.now_nanoseconds();

@@ -116,7 +116,7 @@ impl Inner {
         if let Some(id) = asked
             && !rows.iter().any(|row| row.collection.id == id)
         {
-            return Err(crate::indexing::missing(id));
+            return Err(Error::missing_collection(id));
         }
         let mut report = RebuildReport::default();
         for row in &rows {
