@@ -64,6 +64,16 @@ pub fn decode_attach(body: &[u8]) -> Result<NewFunction, ApiError> {
     })
 }
 
+/// Decodes what is asked to be a further input of a function: an object, whatever it says.
+pub fn decode_added_input(body: &[u8]) -> Result<(), ApiError> {
+    wire::decode::<Map<String, Value>>(body).map(|_| ())
+}
+
+/// The error of a further input for a function, in the words that Chroma has for it.
+pub fn one_input() -> ApiError {
+    ApiError::invalid("multiple input collections are only supported for async attached functions")
+}
+
 /// Decodes whether detaching deletes the output too.
 pub fn decode_detach(body: &[u8]) -> Result<bool, ApiError> {
     #[derive(Deserialize)]

@@ -359,6 +359,16 @@ const ROUTES: &[Route] = &[
     .answers(200, "AttachedFunction"),
     route(
         "post",
+        collections!("/{collection_id}/attached_functions/{function}/add_input"),
+        "add_function_input",
+        "Says that the function takes one input, as all functions do that there are.",
+        |f| with(f, collections::add_function_input),
+    )
+    .needs(Database(Write))
+    .with_body("Object")
+    .answers(400, "Error"),
+    route(
+        "post",
         collections!("/{collection_id}/attached_functions/{function}/detach"),
         "detach_function",
         "Detaches a function, and deletes its output where that is asked for.",

@@ -166,6 +166,20 @@ pub(crate) async fn get_function(State(app): State<App>, scope: Scope, names: Na
     Ok(Answer::json(app.read(ask).await?))
 }
 
+/// The functions that there are take one input, which the answer says of each that is attached.
+pub(crate) async fn add_function_input(
+    State(app): State<App>,
+    scope: Scope,
+    names: Names,
+    body: JsonBody,
+) -> Reply {
+    functions::decode_added_input(&body.0)?;
+    let ask =
+        move |database: &Database| Ok(database.attached_function(scope.get(), &names.function)?);
+    app.read(ask).await?;
+    Err(functions::one_input().into())
+}
+
 pub(crate) async fn detach_function(
     State(app): State<App>,
     scope: Scope,

@@ -406,6 +406,28 @@ fn what_a_single_node_does_not_serve_is_said_so() {
 }
 
 #[test]
+fn a_function_takes_no_further_input() {
+    let server = TestServer::start();
+    let records = server.collection("abc");
+    let add = |body: &serde_json::Value| {
+        server.post(&format!("{records}/attached_functions/f/add_input"), body)
+    };
+    let other = json!({"input_collection_id": "00000000-0000-0000-0000-000000000000"});
+    add(&other).fails(404, "NotFoundError", "does not exist");
+    let body = json!({"name": "f", "function_id": "statistics", "output_collection": "out"});
+    let attached = server.post(&format!("{records}/functions/attach"), &body);
+    assert_eq!(attached.status, 200);
+    let told = server.get(&format!("{records}/functions/f")).json();
+    add(&other).fails(
+        400,
+        "InvalidArgumentError",
+        "multiple input collections are only supported for async attached functions",
+    );
+    add(&json!([])).fails(422, "ChromaError", "invalid type: sequence");
+    assert_eq!(server.get(&format!("{records}/functions/f")).json(), told);
+}
+
+#[test]
 fn a_function_is_attached_told_of_and_detached() {
     let server = TestServer::start();
     let records = server.collection("abc");
