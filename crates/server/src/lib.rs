@@ -20,6 +20,7 @@ mod metrics;
 mod observe;
 mod openapi;
 mod pace;
+mod refused_heads;
 mod routes;
 pub mod settings;
 mod tls;

@@ -34,6 +34,7 @@ use crate::app::{self, App};
 use crate::config::ServerConfig;
 use crate::half_closed::{Answer, Exchange, HalfClosed, PATIENCE};
 use crate::local::{LocalListener, LocalStream, Passed};
+use crate::refused_heads::RefusedHeads;
 use crate::tls::Tls;
 
 /// How long accepting waits after it failed for want of a resource.
@@ -341,6 +342,7 @@ impl Connection {
         let router = TowerToHyperService::new(router);
         let exchange = Exchange::default();
         let stream = HalfClosed::new(stream, exchange.clone(), PATIENCE);
+        let mut stream = RefusedHeads::new(stream);
         let service = service_fn(move |request: Request<Incoming>| {
             let (head, body) = request.into_parts();
             let announced = body.size_hint().upper();
@@ -360,22 +362,25 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(self.app.config.header_timeout)
             .max_buf_size(READ_BUFFER_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
+            .serve_connection(TokioIo::new(&mut stream), service);
         let stop = async {
             // An error means that the server is gone, which is as good a reason to stop.
             let _ = self.stopping.wait_for(|stopping| *stopping).await;
         };
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let ended = {
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
             }
         };
-        if let Err(error) = ended {
+        if let Err(error) = &ended {
             tracing::debug!(%error, "a connection ended early");
         }
+        stream.end(&ended).await;
     }
 }
 

@@ -448,25 +448,33 @@ mod tls {
             .enable_all()
             .build()
             .unwrap();
-        let answer = runtime.block_on(async {
-            let mut roots = RootCertStore::empty();
-            roots.add(certificate).unwrap();
-            let config = ClientConfig::builder()
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            let stream = tokio::net::TcpStream::connect(server.address)
-                .await
-                .unwrap();
-            let name = ServerName::try_from("localhost").unwrap();
-            let connector = TlsConnector::from(Arc::new(config));
-            let mut stream = connector.connect(name, stream).await.unwrap();
-            let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-            stream.write_all(request).await.unwrap();
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).await.unwrap();
-            String::from_utf8(answer).unwrap()
-        });
+        let ask = |request: &'static [u8]| {
+            runtime.block_on(async {
+                let mut roots = RootCertStore::empty();
+                roots.add(certificate.clone()).unwrap();
+                let config = ClientConfig::builder()
+                    .with_root_certificates(roots)
+                    .with_no_client_auth();
+                let stream = tokio::net::TcpStream::connect(server.address)
+                    .await
+                    .unwrap();
+                let name = ServerName::try_from("localhost").unwrap();
+                let connector = TlsConnector::from(Arc::new(config));
+                let mut stream = connector.connect(name, stream).await.unwrap();
+                stream.write_all(request).await.unwrap();
+                let mut answer = Vec::new();
+                stream.read_to_end(&mut answer).await.unwrap();
+                String::from_utf8(answer).unwrap()
+            })
+        };
+        let answer = ask(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let answers = ask(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nbroken\r\n\r\n");
+        assert!(answers.starts_with("HTTP/1.1 200"), "{answers}");
+        let refusal = answers.split("HTTP/1.1 400 Bad Request\r\n").nth(1);
+        let body = refusal.and_then(|refusal| refusal.split("\r\n\r\n").nth(1));
+        let error: serde_json::Value = serde_json::from_str(body.unwrap()).unwrap();
+        assert_eq!(error["error"], "InvalidArgumentError", "{error}");
         let mut plain = server.connect();
         let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
         std::io::Write::write_all(plain.stream.get_mut(), request).unwrap();

@@ -111,7 +111,19 @@ fn slow_clients_are_cut_off() {
         .get_mut()
         .write_all(b"GET /api/v2 HTTP/1.1\r\nhost")
         .unwrap();
+    let refused = slow_head.answer();
+    refused.fails(
+        408,
+        "ChromaError",
+        "head of the request did not arrive in time",
+    );
     assert!(slow_head.is_closed());
+
+    // Between two requests there is nothing to refuse.
+    let mut idle = server.connect();
+    assert_eq!(idle.request("GET", "/healthz", &[], b"").status, 200);
+    assert!(idle.is_closed());
+    assert!(server.connect().is_closed());
 
     let mut slow_body = server.connect();
     let path = format!("{DATABASE}/collections");

@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod backups;
+mod broken_heads;
 mod conditional;
 mod control;
 mod curation;
