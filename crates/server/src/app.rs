@@ -162,6 +162,8 @@ pub(crate) fn router(app: &App, cors: Option<CorsLayer>) -> Router {
         router = router.route(path, axum::routing::any(handlers::system::version_one));
     }
     let router = router
+        .fallback(handlers::unrouted::path)
+        .method_not_allowed_fallback(handlers::unrouted::method)
         .layer(from_fn_with_state(app.clone(), admit))
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(from_fn_with_state(app.clone(), observe))

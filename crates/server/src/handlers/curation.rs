@@ -46,6 +46,8 @@ impl From<ApiError> for Refused {
         let code = match error.status {
             401 => "no_key",
             403 => "forbidden",
+            404 => "not_found",
+            405 => "method_not_allowed",
             408 => "timeout",
             413 => "too_large",
             415 => "unsupported_media_type",

@@ -14,3 +14,4 @@ pub(crate) mod retention;
 pub(crate) mod retraining;
 pub(crate) mod service;
 pub(crate) mod system;
+pub(crate) mod unrouted;
