@@ -11,7 +11,6 @@ use crate::transfer::{Collection, fetch, reach};
 
 /// Collections and databases asked for at once.
 const PAGE: usize = 500;
-/// The tenant of a server that nobody gave others.
 
 /// A running server and the tenant that is read.
 pub(super) struct Server {
