@@ -112,4 +112,20 @@ pub(crate) fn arrow(bytes: &[u8]) {
             limits,
         )));
     }
+    let answers = [
+        arrow::read_fetched(bytes.to_vec().into()).map(|answer| vec![answer]),
+        arrow::read_nearest(bytes.to_vec().into(), 3),
+    ];
+    let unreadable = |error: &ApiError| assert_eq!(error.status, 502, "{error:?}");
+    let read = answers
+        .into_iter()
+        .map(|answer| answer.inspect_err(unreadable));
+    for answer in read.flatten().flatten() {
+        let rows = answer.records.ids.len();
+        assert!(rows <= bytes.len());
+        if let Some(vectors) = answer.vectors {
+            let numbers = rows * vectors.dimension();
+            assert_eq!(vectors.take(<[f32]>::len, |all| all.len()), numbers);
+        }
+    }
 }

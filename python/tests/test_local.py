@@ -14,7 +14,7 @@ import pytest
 
 import vermilion
 from conftest import Server
-from vermilion import errors, http, local
+from vermilion import errors, http, local, streams
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sockets are found on Linux")
 memory = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="there is no sealed memory")
@@ -252,7 +252,8 @@ def test_killed_servers_leave_no_part_of_a_batch_and_clients_are_told(tmp_path):
         assert running.stop() == 0
 
 
-def test_answers_that_come_in_parts_are_put_together_and_cut_ones_are_errors(tmp_path):
+@pytest.mark.parametrize("headers", [{}, {"Accept": f"{streams.MEDIA_TYPE}, application/json;q=0.5"}])
+def test_answers_that_come_in_parts_are_put_together_and_cut_ones_are_errors(tmp_path, headers):
     path = str(tmp_path / "s.sock")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
@@ -271,7 +272,7 @@ def test_answers_that_come_in_parts_are_put_together_and_cut_ones_are_errors(tmp
         thread.start()
         connection = local.LocalConnection(path, 5)
         try:
-            return connection.exchange("GET", "/x", None, {})
+            return connection.exchange("GET", "/x", None, headers)
         finally:
             connection.close()
             thread.join()

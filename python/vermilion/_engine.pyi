@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 __version__: str
 
+def read_fetched(body: bytes) -> dict[str, Any]: ...
+def read_nearest(body: bytes, queries: int) -> list[dict[str, Any]]: ...
+
 class Engine:
     def __init__(self, path: str | None = None) -> None: ...
     @property

@@ -1,6 +1,6 @@
 """A database behind a server, over HTTP: through its Unix socket where it is on this machine
-(:mod:`vermilion.local`), to its port otherwise; records as Arrow streams where there are many of them and
-both sides know these, everything else as JSON.
+(:mod:`vermilion.local`), to its port otherwise; records as Arrow streams where there are many of them or they
+come with vectors, and both sides know these, everything else as JSON.
 
 What must stay true: a connection carries one request at a time and goes back to the pool only after its
 answer was read whole; a request is sent again only where the server cannot have begun it, or where
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import collections
+import contextlib
 import functools
 import http.client
 import importlib.util
@@ -29,6 +30,8 @@ from vermilion.local import Answer, LocalConnection
 from vermilion.records import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -125,6 +128,8 @@ class Http:
         self._arrow_from = 0 if form == "arrow" else _ARROW_FROM
         why = "as asked" if form else "pyarrow is there" if self._form == "arrow" else "there is no pyarrow"
         self._forms = f"many records go as {self._form}: {why}"
+        # Reading needs nothing but the native part of this package.
+        self._reads_arrow = form != "json"
         self._way = way
         # Nothing is known before the first request; then it is a socket, or why there is none.
         self._socket: local.Socket | str | None = None
@@ -264,22 +269,33 @@ class Http:
         self._exchange(method, path, streams.write(columns, embeddings), False, form)
 
     def get(self, names: Names, body: dict[str, Any]) -> dict[str, Any]:
-        answer = self._fetch(names, body)
-        if isinstance(answer, (bytes, bytearray)):
-            return streams.read(answer, body["include"])
+        counts = body.get("limit"), None if body.get("ids") is None else len(body["ids"])
+        most = min((one for one in counts if one is not None), default=_ARROW_FROM)
+        answer = self._fetch("get", names, body, most >= self._arrow_from)
+        if isinstance(answer, bytes):
+            from vermilion import _engine
+
+            with self._reading():
+                return _engine.read_fetched(answer)
         # The server tells what was asked for, which the collection itself knows.
         answer.pop("include", None)
         return {**answer, "embeddings": _block(answer["embeddings"]), **_metadata(answer)}
 
-    def _fetch(self, names: Names, body: dict[str, Any]) -> Any:
-        """The answer to ``get``: a stream as bytes, or JSON."""
-        counts = body.get("limit"), None if body.get("ids") is None else len(body["ids"])
-        most = min((one for one in counts if one is not None), default=_ARROW_FROM)
-        if not self._sends_arrow(most):
-            return self.call("get", *names, body=body)
-        method, path = _route("get", names)
+    def _fetch(self, operation: str, names: Names, body: dict[str, Any], pays: bool) -> Any:
+        """The answer to ``get`` or ``query``: a stream as bytes where that ``pays`` or there are vectors, or JSON."""
+        if not (self._reads_arrow and (pays or "embeddings" in body["include"])):
+            return self.call(operation, *names, body=body)
+        method, path = _route(operation, names)
         form = {"Accept": f"{streams.MEDIA_TYPE}, application/json;q=0.5"}
         return self._exchange(method, path, encode(body).encode(), True, form)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Says of a stream that cannot be read whose answer it is."""
+        try:
+            yield
+        except ChromaError as error:
+            raise TransportError(f"{self.url} did not answer: {error}") from error
 
     def query(
         self, names: Names, queries: NDArray[np.float32], body: dict[str, Any]
@@ -291,7 +307,13 @@ class Http:
             vectors: dict[str, Any] = {"query_embeddings": [], "packed_query_embeddings": packed}
         else:
             vectors = {"query_embeddings": queries.tolist()}
-        answer = self.call("query", *names, body={**body, **vectors})
+        # Without vectors both forms take as long, however many records there are.
+        answer = self._fetch("query", names, {**body, **vectors}, self._arrow_from == 0)
+        if isinstance(answer, bytes):
+            from vermilion import _engine
+
+            with self._reading():
+                return _engine.read_nearest(answer, len(queries))
         columns = ("ids", "embeddings", "documents", "uris", "metadatas", "distances")
         found = []
         for number in range(len(queries)):

@@ -13,6 +13,8 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vermilion.streams import MEDIA_TYPE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -61,6 +63,8 @@ class LocalConnection:
             self._send(head, body, memory)
         except BrokenPipeError:
             pass  # A server that refuses a request need not read all of it, and its answer is here.
+        if MEDIA_TYPE in headers.get("Accept", ""):
+            return self._stream()
         return self._answer()
 
     def _send(self, head: bytes, body: Any, memory: int | None) -> None:
@@ -81,16 +85,27 @@ class LocalConnection:
             if not part:
                 raise http.client.RemoteDisconnected("the server closed the connection")
             received += part
-        head = received[:end].decode("latin-1").split("\r\n")
-        told = dict(line.lower().split(": ", 1) for line in head[1:])
-        if "content-length" not in told:
-            raise http.client.UnknownProtocol("an answer without its length")
-        length = int(told["content-length"])
+        status, kind, length, closes = _told(received[:end])
         body: Any = received[end + 4 :]
         if len(body) < length:
             body = self._rest(body, length)
-        kind = told.get("content-type", "").split(";")[0].strip()
-        return Answer(int(head[0].split(" ")[1]), kind, body, told.get("connection") == "close")
+        return Answer(status, kind, body, closes)
+
+    def _stream(self) -> Answer:
+        """The same of an answer whose body may be long: it is read into the bytes that it stays in."""
+        # Nothing is read ahead that is not of this answer: the next one was not asked for yet.
+        with self.sock.makefile("rb") as file:
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                line = file.readline()
+                if not line:
+                    raise http.client.RemoteDisconnected("the server closed the connection")
+                head += line
+            status, kind, length, closes = _told(head[:-4])
+            body = file.read(length)
+        if len(body) < length:
+            raise http.client.IncompleteRead(body, length - len(body))
+        return Answer(status, kind, body, closes)
 
     def _rest(self, begun: bytes, length: int) -> bytearray:
         body = bytearray(length)
@@ -105,6 +120,17 @@ class LocalConnection:
 
     def close(self) -> None:
         self.sock.close()
+
+
+def _told(head: bytes) -> tuple[int, str, int, bool]:
+    """What the lines of an answer before its body say: the status, the type and the length of the body, and
+    whether the connection ends with it."""
+    lines = head.decode("latin-1").split("\r\n")
+    told = dict(line.lower().split(": ", 1) for line in lines[1:])
+    if "content-length" not in told:
+        raise http.client.UnknownProtocol("an answer without its length")
+    kind = told.get("content-type", "").split(";")[0].strip()
+    return int(lines[0].split(" ")[1]), kind, int(told["content-length"]), told.get("connection") == "close"
 
 
 @functools.lru_cache(maxsize=256)

@@ -18,15 +18,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use uuid::Uuid;
 use vermilion_engine::asker::Answers;
 use vermilion_engine::model::{CollectionId, CollectionScope, Embeddings, Operation};
 use vermilion_engine::{Config, Database};
-use vermilion_protocol::{ApiError, reads, records};
+use vermilion_protocol::{ApiError, arrow, reads, records};
 use vermilion_server::{InProcess, ServerConfig};
+
+use crate::results::Singles;
 
 /// How many vectors a search has from which on it looks for signals, which takes a thread.
 const QUERIES_MANY: usize = 32;
@@ -244,7 +248,7 @@ impl Engine {
             let asked = reads::decode_get(body)?;
             Ok(database.get(scope(&names)?, &asked.request)?)
         })?;
-        results::fetched(py, fetched)
+        results::fetched(py, fetched, Singles::Exact)
     }
 
     /// The nearest records to each vector of `queries`, by a body of `query` that has no vectors.
@@ -360,11 +364,39 @@ fn vectors(block: &PyReadonlyArray2<'_, f32>) -> Result<Embeddings, ApiError> {
         .ok_or_else(|| ApiError::invalid("Each embedding must have at least 1 dimension"))
 }
 
+/// Reads the answer of a server to `get` as the stream of Arrow that it is. Bytes are read where they are.
+#[pyfunction]
+fn read_fetched(py: Python<'_>, body: PyBackedBytes) -> PyResult<Bound<'_, PyDict>> {
+    let read = py.detach(|| arrow::read_fetched(Bytes::from_owner(body)));
+    let answered = read.map_err(|error| failure::exception(py, &error))?;
+    let answer = results::answered(py, answered)?;
+    answer.del_item("distances")?;
+    Ok(answer)
+}
+
+/// The same of the answer to `query` with `queries` vectors.
+#[pyfunction]
+fn read_nearest(
+    py: Python<'_>,
+    body: PyBackedBytes,
+    queries: usize,
+) -> PyResult<Bound<'_, PyList>> {
+    let read = py.detach(|| arrow::read_nearest(Bytes::from_owner(body), queries));
+    let answered = read.map_err(|error| failure::exception(py, &error))?;
+    let list = PyList::empty(py);
+    for one in answered {
+        list.append(results::answered(py, one)?)?;
+    }
+    Ok(list)
+}
+
 /// The native part of the package.
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     #[cfg(feature = "embed")]
     module.add_class::<embed::Model>()?;
+    module.add_function(wrap_pyfunction!(read_fetched, module)?)?;
+    module.add_function(wrap_pyfunction!(read_nearest, module)?)?;
     module.add_class::<Engine>()
 }

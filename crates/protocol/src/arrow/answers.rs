@@ -15,7 +15,7 @@ use vermilion_engine::model::{
 };
 
 use super::table::{Column, Items, Table, Texts, floats, numbers, vectors};
-use super::{DOCUMENT, EMBEDDING, ID, METADATA, METADATA_KEY, URI};
+use super::{DISTANCE, DOCUMENT, EMBEDDING, ID, METADATA, METADATA_KEY, QUERY_INDEX, RANK, URI};
 use crate::ApiError;
 use crate::answers::{HIDDEN_KEYS, metadata_text};
 use crate::survey::tell_all;
@@ -105,7 +105,7 @@ pub fn write_nearest(answers: Vec<Nearest>, distances: bool) -> Result<Vec<u8>, 
         parts.write_places(table)?;
         if distances {
             let found = found.iter().flatten().copied().map(Some);
-            table.push("distance", floats(found), true);
+            table.push(DISTANCE, floats(found), true);
         }
         Ok(())
     });
@@ -201,9 +201,9 @@ impl Parts<'_> {
     fn write_places(&self, table: &mut Table) -> Result<(), ArrowError> {
         let parts = || self.0.iter().enumerate();
         let of = parts().flat_map(|(number, part)| std::iter::repeat_n(number, part.rows));
-        table.push("query_index", numbers(of), false);
+        table.push(QUERY_INDEX, numbers(of), false);
         let places = parts().flat_map(|(_, part)| 0..part.rows);
-        table.push("rank", numbers(places), false);
+        table.push(RANK, numbers(places), false);
         table.push(ID, self.ids()?, false);
         Ok(())
     }

@@ -9,8 +9,8 @@ use arrow_schema::{DataType, Schema};
 use vermilion_engine::model::Operation;
 
 use super::{
-    DOCUMENT, EMBEDDING, ID, INPUT_URI, METADATA, METADATA_KEY, THUMBNAIL, URI, broken, bytes,
-    cells, shown, texts, vectors, wrong_column,
+    DISTANCE, DOCUMENT, EMBEDDING, ID, INPUT_URI, METADATA, METADATA_KEY, QUERY_INDEX, RANK,
+    THUMBNAIL, URI, answered, broken, bytes, cells, shown, texts, vectors, wrong_column,
 };
 use crate::ApiError;
 use crate::records::problem_of_key;
@@ -22,6 +22,8 @@ pub(super) enum Layout<'a> {
     Records(Operation),
     /// Those of a log with these fields.
     Log(&'a [&'a str]),
+    /// Those of an answer to `get` or `query`.
+    Answer,
 }
 
 /// The numbers of the columns that a stream has.
@@ -35,6 +37,11 @@ pub(super) struct Columns {
     pub(super) uri: Option<usize>,
     /// Metadata as JSON texts.
     pub(super) metadata: Option<usize>,
+    /// Which query of an answer a record is for.
+    pub(super) query: Option<usize>,
+    pub(super) distance: Option<usize>,
+    /// Vectors of an answer, which are read where they are.
+    pub(super) answered_embedding: Option<usize>,
     /// Columns of one metadata key each.
     pub(super) keys: Vec<KeyColumn>,
     /// Keys that the column `metadata` may not have.
@@ -54,7 +61,9 @@ impl Columns {
         let (uri, fields, may_miss) = match layout {
             Layout::Records(operation) => (URI, &[][..], operation == Operation::Update),
             Layout::Log(fields) => (INPUT_URI, fields, false),
+            Layout::Answer => (URI, &[][..], true),
         };
+        let is_answer = matches!(layout, Layout::Answer);
         let mut columns = Self {
             reserved: fields.iter().map(|&field| field.to_owned()).collect(),
             ..Self::default()
@@ -67,11 +76,28 @@ impl Columns {
             }
             let place = match name {
                 ID => &mut columns.id,
+                EMBEDDING if is_answer => {
+                    answered::check_vectors(holds)?;
+                    columns.answered_embedding = Some(number);
+                    continue;
+                }
                 EMBEDDING => {
                     vectors::check(holds)?;
                     columns.embedding = Some(number);
                     continue;
                 }
+                QUERY_INDEX if is_answer => {
+                    check_kind(name, holds, &DataType::UInt32)?;
+                    columns.query = Some(number);
+                    continue;
+                }
+                DISTANCE if is_answer => {
+                    check_kind(name, holds, &DataType::Float32)?;
+                    columns.distance = Some(number);
+                    continue;
+                }
+                // Rows are in this order as they come.
+                RANK if is_answer => continue,
                 THUMBNAIL if !fields.is_empty() => {
                     bytes::check(name, holds)?;
                     columns.thumbnail = Some(number);
@@ -88,7 +114,7 @@ impl Columns {
             texts::check(name, holds)?;
             *place = Some(number);
         }
-        if columns.id.is_none() && matches!(layout, Layout::Records(_)) {
+        if columns.id.is_none() && !matches!(layout, Layout::Log(_)) {
             return Err(missing(ID));
         }
         if columns.embedding.is_none() && !may_miss {
@@ -131,6 +157,15 @@ impl Columns {
             "is none of `id`, `embedding`, `{INPUT_URI}`, `{fields}`, `{THUMBNAIL}`, `metadata` and `metadata.KEY`"
         )
     }
+}
+
+/// Refuses a column of another type than the one that it always has.
+fn check_kind(column: &str, holds: &DataType, kind: &DataType) -> Result<(), ApiError> {
+    if holds == kind {
+        return Ok(());
+    }
+    let problem = format!("holds {}; it must hold {}", shown(holds), shown(kind));
+    Err(wrong_column(column, problem))
 }
 
 fn missing(column: &str) -> ApiError {

@@ -5,6 +5,7 @@
 //! [`ApiError`] and never panics, and takes memory in proportion to what a body may have. The columns
 //! are laid down in `docs/reference/arrow.md`.
 
+mod answered;
 mod answers;
 mod bytes;
 mod cells;
@@ -19,6 +20,7 @@ mod vectors;
 
 use std::fmt::Display;
 
+pub use answered::{Answered, Vectors, read_fetched, read_nearest};
 pub use answers::{Cells, write_columns, write_fetched, write_found, write_nearest};
 pub use records::{decode, decode_logged};
 
@@ -38,6 +40,10 @@ const INPUT_URI: &str = "input_uri";
 const THUMBNAIL: &str = "thumbnail";
 const METADATA: &str = "metadata";
 const METADATA_KEY: &str = "metadata.";
+/// Which query a record of an answer is for, and how far it is from that.
+const QUERY_INDEX: &str = "query_index";
+const RANK: &str = "rank";
+const DISTANCE: &str = "distance";
 
 /// How much a stream may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +66,12 @@ fn shown(text: &impl Display) -> String {
     }
 }
 
+/// What the error of a body that is no stream begins with.
+const BROKEN: &str = "Failed to read the request body as an Arrow stream: ";
+
 /// The error of a body that is no stream, or holds what streams here may not.
 fn broken(why: &impl Display) -> ApiError {
-    ApiError::invalid(format!(
-        "Failed to read the request body as an Arrow stream: {}",
-        shown(why)
-    ))
+    ApiError::invalid(format!("{BROKEN}{}", shown(why)))
 }
 
 /// The error of a column as a whole.

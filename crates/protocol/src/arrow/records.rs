@@ -37,40 +37,49 @@ fn decode_as(
 ) -> Result<RecordBatch, ApiError> {
     let mut stream = Stream::open(body, limits)?;
     let columns = Columns::of(stream.schema(), layout)?;
-    let mut records = Records {
-        operation,
-        needs_id: matches!(layout, Layout::Records(_)),
-        ids: Strings::default(),
-        block: Block::default(),
-        documents: OptionalStrings::default(),
-        uris: OptionalStrings::default(),
-        metadata: Metadata::new(operation, &columns),
-        columns,
-        budget: Budget::new(limits.bytes_max),
-    };
+    let needs_id = matches!(layout, Layout::Records(_));
+    let mut records = Records::new(operation, needs_id, &columns);
+    let mut budget = Budget::new(limits.bytes_max);
     while let Some(batch) = stream.next()? {
-        records.push(&batch)?;
+        records.push(&batch, &mut budget)?;
     }
     Ok(records.finish())
 }
 
 /// The records of a stream as far as it has been read.
-struct Records {
+pub(super) struct Records<'a> {
     operation: Operation,
     needs_id: bool,
-    columns: Columns,
+    columns: &'a Columns,
     ids: Strings,
     block: Block,
     documents: OptionalStrings,
     uris: OptionalStrings,
     metadata: Metadata,
-    budget: Budget,
 }
 
-impl Records {
-    fn push(&mut self, batch: &arrow::RecordBatch) -> Result<(), ApiError> {
+impl<'a> Records<'a> {
+    /// No records yet; `needs_id` says whether each must have an id.
+    pub(super) fn new(operation: Operation, needs_id: bool, columns: &'a Columns) -> Self {
+        Self {
+            operation,
+            needs_id,
+            columns,
+            ids: Strings::default(),
+            block: Block::default(),
+            documents: OptionalStrings::default(),
+            uris: OptionalStrings::default(),
+            metadata: Metadata::new(operation, columns),
+        }
+    }
+
+    /// Appends the rows of `batch`.
+    pub(super) fn push(
+        &mut self,
+        batch: &arrow::RecordBatch,
+        budget: &mut Budget,
+    ) -> Result<(), ApiError> {
         let (first, rows) = (self.ids.len(), batch.num_rows());
-        let budget = &mut self.budget;
         let ids = self.columns.id.map(|number| texts(batch.column(number)));
         for row in 0..rows {
             let id = ids.as_ref().and_then(|ids| ids(row)).unwrap_or_default();
@@ -111,10 +120,11 @@ impl Records {
             }
             None => self.block.push_absent(rows)?,
         }
-        self.metadata.push(batch, &self.columns, first, budget)
+        self.metadata.push(batch, self.columns, first, budget)
     }
 
-    fn finish(self) -> RecordBatch {
+    /// All of them.
+    pub(super) fn finish(self) -> RecordBatch {
         RecordBatch {
             operations: vec![self.operation; self.ids.len()],
             ids: self.ids,

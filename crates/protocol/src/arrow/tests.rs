@@ -1,5 +1,6 @@
 //! Streams against JSON of the same content, and streams that must be refused.
 
+mod answered;
 mod hostile;
 mod reads;
 

@@ -23,7 +23,7 @@ fn read(stream: Vec<u8>) -> Rows {
 }
 
 /// All columns of the records in a body.
-fn fetched(body: &Value) -> Fetched {
+pub(super) fn fetched(body: &Value) -> Fetched {
     let batch = from_json(Operation::Add, body);
     Fetched {
         ids: batch.ids,
