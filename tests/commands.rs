@@ -264,6 +264,43 @@ fn records_go_in_and_out_of_a_server_unchanged() {
 }
 
 #[test]
+fn an_import_whose_first_batch_is_refused_leaves_no_collection_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    // The file is in order, the id is longer than the database takes.
+    let long = json!({"id": "x".repeat(100_000), "embedding": [1, 2]});
+    fs::write(at("refused.jsonl"), format!("{long}\n")).unwrap();
+    write_records(Path::new(&at("good.jsonl")), 10);
+    let server = Server::start(&folder.path().join("served"), &[]);
+    let url = format!("http://{}", server.address);
+    for place in [["--path", &at("data")], ["--url", &url]] {
+        let import = |file: &str, status: i32, collection: &str| {
+            let (file, named) = (at(file), ["--collection", collection]);
+            output(vermilion().args(["import", &file]).args(named).args(place)).0 == status
+        };
+        let is_there = |collection: &str| {
+            let (status, _, err) = output(
+                vermilion()
+                    .args(["export", "-", "--collection", collection])
+                    .args(place),
+            );
+            assert!(status == 0 || err.contains("does not exist"), "{err}");
+            status == 0
+        };
+        assert!(import("refused.jsonl", 1, "things"));
+        assert!(!is_there("things"));
+        assert!(import("good.jsonl", 0, "things"));
+        // One that was there before stays, also where it is empty.
+        assert!(import("refused.jsonl", 1, "things"));
+        assert!(is_there("things"));
+        fs::write(at("empty.jsonl"), "").unwrap();
+        assert!(import("empty.jsonl", 0, "none"));
+        assert!(import("refused.jsonl", 1, "none"));
+        assert!(is_there("none"));
+    }
+}
+
+#[test]
 fn an_import_that_was_cut_off_goes_on_after_its_last_batch() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("in.jsonl");

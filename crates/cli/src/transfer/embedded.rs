@@ -39,9 +39,17 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the folder and the collection that `request` describes, each made where it is not there.
-    pub(crate) fn open_or_create(place: &Place, request: &Value) -> Result<Self, Failure> {
-        Self::made(open(place)?, place, request)
+    /// Opens the folder and the collection that `request` describes, each made where it is not there; says
+    /// whether the collection was.
+    pub(crate) fn open_or_create(place: &Place, request: &Value) -> Result<(Self, bool), Failure> {
+        let database = open(place)?;
+        match database.collection(&place.tenant, &place.database, &place.collection) {
+            Ok(found) => Ok((Self::over(database, place, &found), false)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Ok((Self::made(database, place, request)?, true))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn made(database: Database, place: &Place, request: &Value) -> Result<Self, Failure> {
@@ -125,6 +133,15 @@ impl Embedded {
     pub(crate) fn upsert(&self, records: &[Record]) -> Result<(), Failure> {
         let batch = to_batch(records, Operation::Upsert)?;
         self.database.write(self.scope(), batch)?;
+        Ok(())
+    }
+
+    /// Removes the collection where it has no record. Nobody else has the folder open.
+    pub(crate) fn remove_unused(&self, name: &str) -> Result<(), Failure> {
+        if self.database.count_seeing(self.scope(), EVERYTHING)? == 0 {
+            let (tenant, database) = (&self.tenant, &self.database_name);
+            self.database.delete_collection(tenant, database, name)?;
+        }
         Ok(())
     }
 

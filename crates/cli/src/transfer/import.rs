@@ -1,6 +1,7 @@
 //! `vermilion import`: a file into a collection, batch by batch.
 //!
-//! What must stay true: a file whose first batch cannot be read leaves no collection behind.
+//! What must stay true: a file whose first batch cannot be read, or is refused, leaves no collection behind that
+//! was not there before.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -137,18 +138,32 @@ pub(crate) fn import(arguments: &Import) -> Result<(), Failure> {
         None
     };
     let function = arguments.embed.then_some(FUNCTION);
-    let collection = Collection::open_or_create(&arguments.place, arguments.space, function)?;
-    let imported = import_into(arguments, &mut reader, embedder.as_ref(), &collection);
+    let place = &arguments.place;
+    let (collection, is_new) = Collection::open_or_create(place, arguments.space, function)?;
+    let mut stored = 0;
+    let imported = import_into(
+        arguments,
+        &mut reader,
+        embedder.as_ref(),
+        &collection,
+        &mut stored,
+    );
+    let removed = if imported.is_err() && is_new && stored == 0 {
+        collection.remove_unused(place)
+    } else {
+        Ok(())
+    };
     let closed = collection.close();
-    imported?;
-    closed
+    imported.and(removed).and(closed)
 }
 
+/// Imports what `reader` reads; `stored` says how many records of the file are stored, whatever comes.
 fn import_into(
     arguments: &Import,
     reader: &mut Reader,
     embedder: Option<&Embedder>,
     collection: &Collection,
+    stored: &mut u64,
 ) -> Result<(), Failure> {
     if embedder.is_some() {
         check_function(arguments, collection)?;
@@ -169,7 +184,8 @@ fn import_into(
     }
     let count = (arguments.batch as usize).min(collection.batch_records_max());
     let mut progress = Progress::start("importing", reader.source.position(state.file_bytes()).1);
-    let mut records = behind;
+    let records = stored;
+    *records = behind;
     let went = loop {
         let mut batch = match reader.batch(count) {
             Ok(batch) if batch.is_empty() => break Ok(()),
@@ -180,20 +196,20 @@ fn import_into(
             embedder.fill(&mut batch);
         }
         let kept = collection.upsert(&batch).and_then(|()| {
-            records += batch.len() as u64;
-            state.keep(records)
+            *records += batch.len() as u64;
+            state.keep(*records)
         });
         if let Err(failure) = kept {
             break Err(failure);
         }
-        progress.at(reader.source.position(state.file_bytes()).0, records);
+        progress.at(reader.source.position(state.file_bytes()).0, *records);
     };
     let took = progress.finish();
     if let Err(failure) = went {
-        if records > 0 {
+        if *records > 0 {
             note(&format!(
                 "{} records are stored; the same command goes on after them ({})",
-                grouped(records),
+                grouped(*records),
                 state.path().display()
             ));
         }
@@ -205,7 +221,7 @@ fn import_into(
     let took = took + settled.elapsed();
     say(&format!(
         "imported {} records into collection {} in {:.1} s",
-        grouped(records - behind),
+        grouped(*records - behind),
         arguments.place.collection,
         took.as_secs_f64()
     ))

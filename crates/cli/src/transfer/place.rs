@@ -19,26 +19,24 @@ pub(crate) enum Collection {
 
 impl Collection {
     /// The collection, made with `space` and an embedding function of the name `function` where it is not
-    /// there.
+    /// there; and whether this call made it.
     pub(crate) fn open_or_create(
         place: &Place,
         space: SpaceName,
         function: Option<&str>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<(Self, bool), Failure> {
         let mut configuration = json!({"hnsw": {"space": space.text()}});
         if let Some(name) = function {
             let known = json!({"type": "known", "name": name, "config": {}});
             configuration["embedding_function"] = known;
         }
-        let request = json!({
-            "name": place.collection,
-            "configuration": configuration,
-            "get_or_create": true,
-        });
-        match &place.url {
-            Some(url) => Ok(Self::Remote(Remote::open_or_create(url, place, &request)?)),
-            None => Ok(Self::Embedded(Embedded::open_or_create(place, &request)?)),
+        let request = json!({"name": place.collection, "configuration": configuration});
+        if let Some(url) = &place.url {
+            let (remote, is_new) = Remote::open_or_create(url, place, &request)?;
+            return Ok((Self::Remote(remote), is_new));
         }
+        let (embedded, is_new) = Embedded::open_or_create(place, &request)?;
+        Ok((Self::Embedded(embedded), is_new))
     }
 
     /// The collection that `request`, the body of a request that makes one, describes; its tenant and
@@ -96,6 +94,15 @@ impl Collection {
         match self {
             Self::Embedded(embedded) => embedded.upsert(records),
             Self::Remote(remote) => remote.upsert(records),
+        }
+    }
+
+    /// Removes the collection, which this process made, unless somebody has written to it since or made another
+    /// of its name.
+    pub(crate) fn remove_unused(&self, place: &Place) -> Result<(), Failure> {
+        match self {
+            Self::Embedded(embedded) => embedded.remove_unused(&place.collection),
+            Self::Remote(remote) => remote.remove_unused(&place.collection),
         }
     }
 

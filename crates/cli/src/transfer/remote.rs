@@ -38,6 +38,8 @@ pub(crate) struct Remote {
     server: String,
     /// The path of the collection.
     collection: String,
+    /// The path of all of its database.
+    collections: String,
     id: String,
     batch_records_max: usize,
     function: Option<Value>,
@@ -79,15 +81,28 @@ struct PreFlight {
 }
 
 impl Remote {
-    /// The collection that `request` describes, made where it is not there.
+    /// The collection that `request` describes, made where it is not there; says whether it was.
     pub(crate) fn open_or_create(
         url: &str,
         place: &Place,
         request: &Value,
-    ) -> Result<Self, Failure> {
-        Self::connect(url, place, |agent, collections| {
-            post(agent, collections, request)
-        })
+    ) -> Result<(Self, bool), Failure> {
+        let mut is_new = false;
+        let opened = Self::connect(url, place, |agent, collections| {
+            let named = format!("{collections}/{}", encoded(&place.collection));
+            if let Ok(found) = get(agent, &named) {
+                return Ok(found);
+            }
+            match post(agent, collections, request) {
+                Ok(made) => {
+                    is_new = true;
+                    Ok(made)
+                }
+                // Somebody else may have made it meanwhile.
+                Err(refused) => get(agent, &named).map_err(|_| refused),
+            }
+        });
+        Ok((opened?, is_new))
     }
 
     /// The collection that `request` describes; its tenant and database are made where they are not
@@ -105,7 +120,9 @@ impl Remote {
         let databases = format!("{tenant}/databases");
         let database = format!("{databases}/{}", encoded(&place.database));
         make(&database, &databases, &place.database)?;
-        Self::open_or_create(url, place, request)
+        Self::connect(url, place, |agent, collections| {
+            post(agent, collections, request)
+        })
     }
 
     /// The collection, which must be there.
@@ -137,6 +154,7 @@ impl Remote {
             agent,
             server,
             collection: format!("{collections}/{}", described.id),
+            collections,
             id: described.id,
             batch_records_max: limits.max_batch_size.max(1),
             function: configuration.embedding_function,
@@ -175,6 +193,17 @@ impl Remote {
             "metadatas": column(&|record| json!(record.metadata.as_ref().map(without_nulls))),
         });
         let _: Value = post(&self.agent, &format!("{}/upsert", self.collection), &body)?;
+        Ok(())
+    }
+
+    /// Removes the collection where it has no record and its name still means it.
+    pub(crate) fn remove_unused(&self, name: &str) -> Result<(), Failure> {
+        let named = format!("{}/{}", self.collections, encoded(name));
+        let count = format!("{}/count?read_level={READ_LEVEL}", self.collection);
+        let found: Described = get(&self.agent, &named)?;
+        if found.id == self.id && get::<u64>(&self.agent, &count)? == 0 {
+            let _: Value = answer(&named, || self.agent.delete(&named).call())?;
+        }
         Ok(())
     }
 
