@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import vermilion
+import vermilion.utils.embedding_functions
 
 
 def function_of(package, space="cosine", supported=("cosine", "ip"), name="with-a-space"):
@@ -144,3 +145,79 @@ def test_distances_are_those_of_the_space_of_the_function(client):
     cosine = 1 - (3 * 6 + 1) / (np.hypot(3, 1) * np.hypot(6, 1))
     assert found["distances"][0] == pytest.approx([cosine], abs=1e-5)
     client.delete_collection(made.name)
+
+
+def numbered(name, number=1.0):
+    """A function of this package whose vectors begin with ``number``, which its configuration keeps."""
+
+    class Numbered(vermilion.EmbeddingFunction):
+        def __init__(self, first):
+            self.first = first
+
+        def __call__(self, input):
+            return [np.array([self.first, len(text)], np.float32) for text in input]
+
+        def get_config(self):
+            return {"first": self.first}
+
+    Numbered.name = staticmethod(lambda: name)
+    Numbered.build_from_config = staticmethod(lambda config: Numbered(config["first"]))
+    return vermilion.utils.embedding_functions.register_embedding_function(Numbered)(number)
+
+
+def first_of(collection):
+    """What the vector of a document begins with, as the function of ``collection`` makes it."""
+    collection.upsert(["a"], documents=["abc"])
+    return collection.get(include=["embeddings"])["embeddings"][0][0]
+
+
+def test_a_function_of_a_schema_is_found_again_by_its_configuration(client):
+    one, other = numbered("of-a-schema", 5.0), numbered("of-none")
+    name = f"c-{uuid.uuid4().hex}"
+    made = client.create_collection(name, schema=indexed(vermilion, embedding_function=one), embedding_function=None)
+    assert made.configuration_json["embedding_function"]["name"] == "of-a-schema"
+    assert [first_of(made), first_of(client.get_collection(name)), first_of(client.get_or_create_collection(name))] == [
+        5.0,
+        5.0,
+        5.0,
+    ]
+    assert first_of(client.get_collection(name, embedding_function=numbered("of-a-schema", 7.0))) == 7.0
+    for get in (client.get_collection, client.get_or_create_collection):
+        with pytest.raises(ValueError, match="new: of-none vs persisted: of-a-schema"):
+            get(name, embedding_function=other)
+    client.delete_collection(name)
+
+
+def test_a_schema_without_a_function_keeps_the_default_one(client):
+    name = f"c-{uuid.uuid4().hex}"
+    made = client.create_collection(name, schema=vermilion.Schema(), metadata={"hnsw:space": "cosine"})
+    kept = {"type": "known", "name": "default", "config": {}}
+    assert made.configuration_json["embedding_function"] == kept
+    assert client.get_collection(name).configuration_json["embedding_function"] == kept
+    assert made.configuration_json["hnsw"]["space"] == "cosine"
+    with pytest.raises(ValueError, match="new: of-none vs persisted: default"):
+        client.get_collection(name, embedding_function=numbered("of-none"))
+    client.delete_collection(name)
+
+
+@pytest.mark.parametrize("more", ["of-a-schema", "of-none"])
+def test_a_function_beside_that_of_a_schema_is_refused(client, more):
+    schema = indexed(vermilion, embedding_function=numbered("of-a-schema"))
+    name = f"c-{uuid.uuid4().hex}"
+    for given in ({"embedding_function": numbered(more)}, {"configuration": {"embedding_function": numbered(more)}}):
+        for make in (client.create_collection, client.get_or_create_collection):
+            with pytest.raises(ValueError, match="Cannot set both collection config and schema"):
+                make(name, schema=schema, **given)
+    assert name not in [one.name for one in client.list_collections()]
+
+
+def test_settings_of_spann_are_judged_by_the_database_first(collection):
+    with pytest.raises(ValueError, match="unknown field `bad`"):
+        collection.modify(configuration={"spann": {"bad": 7}})
+    with pytest.raises(ValueError, match="expected u32"):
+        collection.modify(configuration={"spann": {"search_nprobe": "x"}})
+    with pytest.raises(ValueError, match="Trying to update SPANN config but schema has HNSW"):
+        collection.modify(name=f"{collection.name}-new", configuration={"spann": {"search_nprobe": 7}})
+    # As with chromadb, what else was asked for is done.
+    assert collection.name.endswith("-new") and collection.configuration_json["spann"] is None
+    collection._client.delete_collection(collection.name)

@@ -231,7 +231,8 @@ class ClientAPI(AdminAPI):
 
         Args:
             name: 3 to 512 characters of ``[a-zA-Z0-9._-]``, a letter or digit first and last.
-            schema: What is indexed; instead of a configuration.
+            schema: What is indexed; instead of a configuration. Where it names an embedding function no other may be
+                given, and None leaves it that one.
             configuration: Settings: ``{"hnsw": {"space": "cosine"}}`` compares vectors by their angle, ``ip`` by the
                 inner product, ``l2`` by their distance. Where none is named it is the ``default_space()`` of the
                 embedding function, and ``l2`` without one; one that the function does not support is a
@@ -277,9 +278,11 @@ class ClientAPI(AdminAPI):
             raise InvalidArgumentError("Expected metadata to be a non-empty dict, got {}")
         body = {"name": name, "metadata": metadata, "get_or_create": get_or_create}
         if schema is not None:
-            body["schema"] = schema.described(None if kept is _DEFAULT or configuration else kept)
-            if function is _DEFAULT:
-                function = schema.embedding_function if _names_function(schema) else function
+            if _names_function(schema):
+                _check_schema(schema, kept)
+                if function is None or function is _DEFAULT:
+                    function = schema.embedding_function
+            body["schema"] = schema.described(None if configuration else kept)
         if schema is None or configuration:
             body["configuration"] = _configuration(configuration or {}, kept, metadata or {})
         made = self._transport.call("create_collection", self.tenant, self.database, body=body)
@@ -390,6 +393,20 @@ class _Closed:
 
     def close(self) -> None:
         """Nothing: it is closed."""
+
+
+def _check_schema(schema: Schema, function: Any) -> None:
+    """Refuses a function beside that of a schema, as chromadb does; the default one gives way.
+
+    Raises:
+        InvalidArgumentError: Both name one.
+    """
+    given = function is not None and embedding_functions.name_of(function) != embedding_functions.DEFAULT
+    if given and schema.embedding_function is not None:
+        raise InvalidArgumentError(
+            "Failed to reconcile schema: Cannot set both collection config and schema simultaneously; the schema "
+            "names an embedding function, leave out the other one"
+        )
 
 
 def _names_function(schema: Schema) -> bool:

@@ -472,12 +472,6 @@ class Collection:
                 "Changing the distance function of a collection once it is created is not supported "
                 "currently."
             )
-        if (configuration or {}).get("spann") is not None and not (
-            (configuration or {}).get("hnsw") or self.configuration_json.get("spann")
-        ):
-            raise InvalidArgumentError(
-                "Trying to update SPANN config but the collection has HNSW: change the settings under hnsw"
-            )
         function = (configuration or {}).get("embedding_function")
         if function is not None:
             embedding_functions.check(function)
@@ -494,6 +488,11 @@ class Collection:
         if metadata is not None:
             model["metadata"] = dict(metadata)
         self._take(model)
+        if (configuration or {}).get("spann") is not None and not self.configuration_json.get("spann"):
+            # As with chromadb: the database judges such settings, and takes good ones, which mean nothing to it.
+            raise InvalidArgumentError(
+                "Trying to update SPANN config but schema has HNSW: change the settings under hnsw"
+            )
 
     def ingest(
         self,

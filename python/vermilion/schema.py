@@ -183,7 +183,9 @@ class Schema:
         index = kinds.setdefault("vector_index", {"enabled": True, "config": {}})
         if not named:
             index["config"]["embedding_function"] = _described(function)
-        index["config"] = embedding_functions.with_space(function, index["config"])
+        if embedding_functions.name_of(function) != embedding_functions.DEFAULT:
+            # The space of the default one is that of the database, and settings in metadata count beside it.
+            index["config"] = embedding_functions.with_space(function, index["config"])
         return plain
 
     @staticmethod
