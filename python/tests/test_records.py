@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vermilion import K, Knn, ReadLevel, Rrf, Search, SparseVector
+from vermilion import K, Knn, ReadLevel, Rrf, Search, SparseVector, _engine, metadata
 from vermilion.errors import (
     BatchSizeExceededError,
     ChromaError,
@@ -356,3 +356,34 @@ def test_too_large_batches_are_refused_before_they_are_sent(client, collection):
         collection.add(ids=ids, embeddings=np.zeros((limit + 1, 1), np.float32))
     with pytest.raises(DuplicateIDError, match="aa, bb"):
         collection.add(ids=["aa", "bb", "aa", "bb"], embeddings=np.zeros((4, 1), np.float32))
+
+
+class Text(str):
+    """A string of another type than str."""
+
+
+#: Values of metadata of all kinds: good ones, wrong ones, and those of types that are rare.
+VALUES = [
+    "text", "", 1, -(2**70), 0.5, float("nan"), float("inf"), True, None, Text("x"), np.float32(1), np.int64(2),
+    [1], [1, 2], (1, 2), ["a"], [True, False], [0.5, float("nan")], [], (), [1, 2.5], [1, True], [None], [None, 1],
+    [[1]], [{}], {}, {"#type": "sparse_vector", "indices": [1], "values": [1.0]}, SparseVector([1], [1.0]), object(),
+    np.ones(2), np.ones(1, np.float32)[0], b"x", {1}, [np.float64(1)], [object()], [Text("x")], 1j,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_what_gets_through_the_first_look_at_metadata_passes_every_check(value):
+    column = [None, {"a": 1, "key": value}]
+    odd = _engine.odd_values(column)
+    if odd:
+        ((row, key, given),) = odd
+        assert (row, key) == (1, "key") and given is value
+        return
+    metadata._check_value(1, "key", value)
+    if isinstance(value, (list, tuple)):
+        metadata._check_list("key", value, 1)
+
+
+def test_nearly_all_metadata_gets_through_the_first_look():
+    usual = {"s": "x", "i": 1, "f": 0.5, "b": True, "n": None, "l": ["a", "b"], "t": (1, 2), "d": [0.5], "z": [False]}
+    assert _engine.odd_values([usual, None, {}]) == []

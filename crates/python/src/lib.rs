@@ -9,6 +9,7 @@ mod calls;
 #[cfg(feature = "embed")]
 mod embed;
 mod failure;
+mod given;
 mod results;
 mod values;
 
@@ -396,6 +397,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     #[cfg(feature = "embed")]
     module.add_class::<embed::Model>()?;
+    module.add_function(wrap_pyfunction!(given::odd_values, module)?)?;
     module.add_function(wrap_pyfunction!(read_fetched, module)?)?;
     module.add_function(wrap_pyfunction!(read_nearest, module)?)?;
     module.add_class::<Engine>()

@@ -1,0 +1,54 @@
+//! A first look at what callers give: what is as nearly all of it is gets through here, everything else is left to
+//! `vermilion.metadata`, which knows what is wrong with it.
+//!
+//! What must stay true: nothing is refused here, and nothing passes that it would refuse.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+
+/// The values of metadata in `column`, dictionaries and whatever else, that are neither a string, a number, a
+/// boolean, None, nor a list of some of the first four that are all of one type: each with its row and its key.
+#[pyfunction]
+pub(crate) fn odd_values<'py>(
+    py: Python<'py>,
+    column: &Bound<'py, PyList>,
+) -> PyResult<Bound<'py, PyList>> {
+    let odd = PyList::empty(py);
+    for (row, members) in column.iter().enumerate() {
+        let Ok(members) = members.cast::<PyDict>() else {
+            continue;
+        };
+        for (key, value) in members {
+            let is_usual = value.is_none() || is_single(&value) || is_even(&value);
+            if !is_usual {
+                odd.append((row, key, value))?;
+            }
+        }
+    }
+    Ok(odd)
+}
+
+/// Whether `value` is of a type that every value of metadata may have, and no other that is derived from it.
+fn is_single(value: &Bound<'_, PyAny>) -> bool {
+    value.is_exact_instance_of::<PyString>()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyFloat>()
+        || value.is_exact_instance_of::<PyBool>()
+}
+
+/// Whether `value` is a list with such values, all of one type.
+fn is_even(value: &Bound<'_, PyAny>) -> bool {
+    fn are_even<'py>(mut items: impl Iterator<Item = Bound<'py, PyAny>>) -> bool {
+        let Some(first) = items.next().filter(is_single) else {
+            return false;
+        };
+        let kind = first.get_type_ptr();
+        items.all(|item| item.get_type_ptr() == kind)
+    }
+    if let Ok(list) = value.cast_exact::<PyList>() {
+        return are_even(list.iter());
+    }
+    value
+        .cast_exact::<PyTuple>()
+        .is_ok_and(|tuple| are_even(tuple.iter()))
+}
