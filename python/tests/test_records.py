@@ -387,3 +387,47 @@ def test_what_gets_through_the_first_look_at_metadata_passes_every_check(value):
 def test_nearly_all_metadata_gets_through_the_first_look():
     usual = {"s": "x", "i": 1, "f": 0.5, "b": True, "n": None, "l": ["a", "b"], "t": (1, 2), "d": [0.5], "z": [False]}
     assert _engine.odd_values([usual, None, {}]) == []
+
+
+ROWS = {
+    "floats": [[0.1, -0.0, 1e-45], [1e38, 3.4028235e38, 5e-324]],
+    "beyond 32 bits": [[1e39, -1e300]],
+    "no numbers": [[float("nan"), float("inf")]],
+    "one": [[0.5]],
+    "ints": [[1, 2]],
+    "floats and ints": [[0.5, 1]],
+    "truths": [[0.5, True]],
+    "ragged": [[0.5], [0.5, 1.0]],
+    "longer first": [[0.5, 1.0], [0.5]],
+    "empty": [[]],
+    "empty later": [[0.5], []],
+    "none": [],
+    "a tuple": [[0.5], (0.5,)],
+    "an array": [[0.5], np.ones(1)],
+    "numbers of NumPy": [[np.float64(0.5)]],
+    "deeper": [[[0.5]]],
+    "texts": [["0.5"]],
+    "nothing": [[None]],
+}
+
+
+@pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
+def test_lists_of_floats_are_read_as_numpy_reads_them(rows):
+    block = _engine.block_of(rows)
+    plain = all(type(row) is list and set(map(type, row)) == {float} for row in rows) and len(set(map(len, rows))) == 1
+    assert (block is not None) == plain
+    if plain:
+        with np.errstate(over="ignore"):
+            expected = np.asarray(rows).astype(np.float32)
+        assert block.dtype == np.float32 and block.flags.c_contiguous and block.flags.writeable
+        assert (block.shape, block.tobytes()) == (expected.shape, expected.tobytes())
+
+
+def test_lists_of_floats_that_are_no_vectors_tell_their_record(collection):
+    for wrong, why in ((float("nan"), "NaN"), (1e39, "beyond 32 bits"), ("x", "type"), (True, "bool")):
+        with pytest.raises(InvalidArgumentError, match=why) as caught:
+            collection.add(["a", "b", "c"], [[0.5, 1.5], [0.5, 1.5], [0.5, wrong]])
+        assert (caught.value.row, caught.value.field) == (2, "embeddings")
+    with pytest.raises(InvalidArgumentError, match="dimension 1 beside one of 2") as caught:
+        collection.add(["a", "b"], [[0.5, 1.5], [0.5]])
+    assert caught.value.row == 1

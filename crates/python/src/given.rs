@@ -1,10 +1,47 @@
 //! A first look at what callers give: what is as nearly all of it is gets through here, everything else is left to
-//! `vermilion.metadata`, which knows what is wrong with it.
+//! `vermilion.records` and `vermilion.metadata`, which know what is wrong with it.
 //!
-//! What must stay true: nothing is refused here, and nothing passes that it would refuse.
+//! What must stay true: nothing is refused here, and nothing passes that they would refuse.
 
+use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+
+/// The vectors in `rows` as one block, rounded to single precision: lists of Python's floats, all of one length.
+/// `None` where anything else is among them.
+#[pyfunction]
+pub(crate) fn block_of<'py>(
+    py: Python<'py>,
+    rows: &Bound<'py, PyList>,
+) -> PyResult<Option<Bound<'py, PyArray2<f32>>>> {
+    let mut values: Vec<f32> = Vec::new();
+    let (count, mut dimension) = (rows.len(), 0);
+    for (number, row) in rows.iter().enumerate() {
+        let Ok(row) = row.cast_exact::<PyList>() else {
+            return Ok(None);
+        };
+        if number == 0 {
+            dimension = row.len();
+            values.reserve_exact(count * dimension);
+        }
+        for value in row.iter() {
+            let Ok(value) = value.cast_exact::<PyFloat>() else {
+                return Ok(None);
+            };
+            values.push(value.value() as f32);
+        }
+        if values.len() != (number + 1) * dimension {
+            return Ok(None);
+        }
+    }
+    if values.is_empty() {
+        return Ok(None);
+    }
+    let rows = values.len() / dimension;
+    PyArray1::from_vec(py, values)
+        .reshape([rows, dimension])
+        .map(Some)
+}
 
 /// The values of metadata in `column`, dictionaries and whatever else, that are neither a string, a number, a
 /// boolean, None, nor a list of some of the first four that are all of one type: each with its row and its key.
