@@ -10,7 +10,6 @@
 //! What must stay true: every covariance is positive definite, whatever the rows are.
 
 use super::moments::{ClassMoments, ClassStatistics};
-use crate::Matrix;
 use crate::algebra::{Cholesky, difference, dot, highest, softmax, squared_sum, trace, triangle};
 use crate::parallel;
 
@@ -245,18 +244,6 @@ impl FittedClasses {
         highest(&posterior)
             .filter(|&at| self.knows(at as u32))
             .map(|at| at as u32)
-    }
-
-    /// The posteriors of many rows, one after the other: [`len`](Self::len) probabilities each.
-    pub fn posteriors(&self, rows: Matrix<'_>) -> Vec<f64> {
-        let mut out = vec![0.0; rows.len() * self.len()];
-        let width = self.len().max(1);
-        parallel::fill(&mut out, width, |first, part| {
-            for (at, place) in part.chunks_exact_mut(width).enumerate() {
-                place.copy_from_slice(&self.posterior(rows.row(first + at)));
-            }
-        });
-        out
     }
 
     fn probabilities(&self, log: impl Fn(&FittedClass) -> f64) -> Vec<f64> {
