@@ -17,7 +17,7 @@ use vermilion_scores::{Coverage, PriorityOptions, Selection, radius};
 
 use self::columns::{Columns, Sight};
 use crate::assess::InStep;
-use crate::desk::{Among, CHUNK, Desk, Sought};
+use crate::desk::{Among, By, CHUNK, Desk, Sought};
 use crate::fields::Context;
 use crate::recommend::usual;
 use crate::spaces::Space;
@@ -257,6 +257,7 @@ impl Curation {
             rows: &sought,
             among: Among::Context(Context::Production),
             count: NEIGHBOURS,
+            by: By::Direction,
         };
         let done = Cell::new(0);
         // The graph asks between chunks.

@@ -11,7 +11,7 @@ use vermilion_protocol::arrow::{Cells, write_columns};
 use vermilion_scores::layout::{Layout, LayoutOptions, Point, place, principal_start};
 use vermilion_scores::{Graph, Matrix};
 
-use crate::desk::{Among, Decision, Desk, Row, Sought, places};
+use crate::desk::{Among, By, Decision, Desk, Row, Sought, places};
 use crate::fields::{self, Context};
 use crate::issues::{Slot, Studies, Study, Version};
 use crate::recommend::usual;
@@ -246,6 +246,7 @@ impl Curation {
             among: Among::All,
             // Of the nearest of all, so many are in the part.
             count: NEIGHBOURS * step,
+            by: By::Direction,
         };
         let Some(graph) = self.graph(space, desk, &sought, go_on)? else {
             return Ok(false);
@@ -323,6 +324,7 @@ impl Curation {
             rows: &rows,
             among: Among::All,
             count: NEIGHBOURS,
+            by: By::Direction,
         };
         let Some(graph) = self.graph(space, desk, &sought, go_on)? else {
             return Ok(false);

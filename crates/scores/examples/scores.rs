@@ -17,7 +17,7 @@ use std::path::Path;
 use support::{Array, counts, floats, write};
 use vermilion_scores::layout::{Layout, LayoutOptions, place, principal_start};
 use vermilion_scores::{
-    ClassStatistics, Contradictions, DriftBucket, Evidence, FEATURES, Graph, HeldOut,
+    ClassStatistics, Contradictions, DriftBucket, Evidence, FEATURES, Graph, HeldOut, LABEL_VOTERS,
     LabelEvidence, Matrix, Observed, PriorityOptions, RandomFeatures, Reduction, Selection, Signal,
     SignalSketches, Signals, Trouble, Undecided, VOTERS, drift, label_issues, nearest, witness,
 };
@@ -190,7 +190,8 @@ fn labels(folder: &Path) {
         rows: reduced,
         labels: &labels,
         held_out: &HeldOut::new(&statistics),
-        graph: &nearest(matrix(&rows), matrix(&rows), 10, true),
+        graph: &nearest(matrix(&rows), matrix(&rows), LABEL_VOTERS, true),
+        graph_with_lengths: Some(&nearest_with_lengths(reduced, LABEL_VOTERS)),
         probabilities: probabilities.as_ref().map(matrix),
         elsewhere: Contradictions::default(),
     });
@@ -205,6 +206,27 @@ fn labels(folder: &Path) {
         })
         .collect();
     write(folder, "verdicts.npy", 3, &verdicts);
+}
+
+/// The nearest other rows of each by the vectors as they are, by comparing all.
+fn nearest_with_lengths(rows: Matrix<'_>, count: usize) -> Graph {
+    let count = count.min(rows.len().saturating_sub(1));
+    let (mut offsets, mut neighbours, mut distances) = (vec![0], Vec::new(), Vec::new());
+    for (at, row) in rows.rows().enumerate() {
+        let apart = |other: &[f32]| -> f32 {
+            let pairs = row.iter().zip(other);
+            pairs.map(|(a, b)| (a - b) * (a - b)).sum()
+        };
+        let others = rows.rows().enumerate().filter(|(other, _)| *other != at);
+        let mut others: Vec<(f32, u32)> = others
+            .map(|(other, row)| (apart(row), other as u32))
+            .collect();
+        others.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        neighbours.extend(others[..count].iter().map(|one| one.1));
+        distances.extend(others[..count].iter().map(|one| one.0.sqrt()));
+        offsets.push(neighbours.len());
+    }
+    Graph::new(offsets, neighbours, distances)
 }
 
 fn drifts(folder: &Path) {

@@ -47,7 +47,7 @@ pub use drift::{
 };
 pub use graph::{Graph, nearest};
 pub use labels::{
-    ConfidentCount, EXAMPLES_MIN, LABEL_VOTERS, LabelEvidence, LabelReport, LabelVerdict,
+    ConfidentCount, EXAMPLES_MIN, EXPERTS, LABEL_VOTERS, LabelEvidence, LabelReport, LabelVerdict,
     label_issues,
 };
 pub use matrix::Matrix;

@@ -1,4 +1,5 @@
-//! The nearest records of vectors, as distances between vectors of length 1, and graphs of these.
+//! The nearest records of vectors, as distances between vectors of length 1, and graphs of these; for who wants that,
+//! as distances between vectors as they are.
 //!
 //! What must stay true: whoever asks gets the same neighbours, whatever the space compares vectors by and however
 //! many are asked for; a record is no neighbour of itself; a graph names only records that its caller
@@ -49,6 +50,25 @@ pub(crate) fn having(key: &str, text: &str) -> Filter {
 /// too many records to compare all. They are the same for whoever asks for less.
 const CANDIDATES: usize = 256;
 
+/// What is near.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// What lies in the same direction, however long vectors are.
+    Direction,
+    /// What is near as vectors are. Only a space that compares vectors by that can be asked.
+    Lengths,
+}
+
+impl By {
+    /// What a vector is multiplied by before it is compared.
+    fn scale(self, vector: &[f32]) -> f64 {
+        match self {
+            Self::Direction => scale(vector),
+            Self::Lengths => 1.0,
+        }
+    }
+}
+
 /// Which records may be neighbours.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Among<'a> {
@@ -80,6 +100,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) among: Among<'a>,
     /// Neighbours of each.
     pub(crate) count: usize,
+    /// What near means.
+    pub(crate) by: By,
 }
 
 impl Curation {
@@ -100,7 +122,13 @@ impl Curation {
             }
             let ids = part.iter().map(|&row| sought.ids[row as usize].clone());
             let ids: Vec<String> = ids.collect();
-            for (id, near) in self.near_of(space, desk, &ids, sought.among, sought.count + 1)? {
+            let found = match sought.by {
+                By::Direction => self.near_of(space, desk, &ids, sought.among, sought.count + 1)?,
+                By::Lengths => {
+                    self.near_with_lengths(space, &ids, sought.among, sought.count + 1)?
+                }
+            };
+            for (id, near) in found {
                 let Some(&row) = places.get(&*id) else {
                     continue;
                 };
@@ -139,6 +167,22 @@ impl Curation {
         Ok(ids.zip(near).collect())
     }
 
+    /// As [`near_of`](Self::near_of) by the vectors as they are, which the index of the space compares.
+    fn near_with_lengths(
+        &self,
+        space: &Space,
+        ids: &[String],
+        among: Among<'_>,
+        count: usize,
+    ) -> Result<Vec<(String, Near)>> {
+        let found = self.fetch_vectors(space, ids)?;
+        let vectors = found.embeddings.unwrap_or_default();
+        let vectors = Matrix::new(vectors.values(), vectors.dimension().max(1));
+        let near = self.nearest_by_index(space, vectors, among, (count, By::Lengths))?;
+        let ids = found.ids.iter().map(str::to_owned);
+        Ok(ids.zip(near).collect())
+    }
+
     /// The nearest `count` records, of those that `among` means, to each of `vectors`.
     pub(crate) fn nearest(
         &self,
@@ -149,24 +193,24 @@ impl Curation {
         count: usize,
     ) -> Result<Vec<Near>> {
         if space.collection.schema.space() == Metric::Cosine {
-            return self.nearest_by_index(space, vectors, among, count);
+            return self.nearest_by_index(space, vectors, among, (count, By::Direction));
         }
         if let Some(found) = desk.directions.read().nearest(vectors, among, count) {
             return Ok(found);
         }
         let wanted = count.max(CANDIDATES);
-        let mut found = self.nearest_by_index(space, vectors, among, wanted)?;
+        let mut found = self.nearest_by_index(space, vectors, among, (wanted, By::Direction))?;
         found.iter_mut().for_each(|near| near.truncate(count));
         Ok(found)
     }
 
-    /// The `count` records that the index of the space calls nearest, by how near their directions are.
+    /// The `count` records that the index of the space calls nearest, by how near they are.
     fn nearest_by_index(
         &self,
         space: &Space,
         vectors: Matrix<'_>,
         among: Among<'_>,
-        count: usize,
+        (count, by): (usize, By),
     ) -> Result<Vec<Near>> {
         let numbers = vectors.numbers().to_vec();
         let embeddings = Embeddings::new(vectors.dimension(), numbers).unwrap_or_default();
@@ -193,11 +237,12 @@ impl Curation {
             .map(|(vector, nearest)| {
                 let ids = nearest.records.ids;
                 let others = nearest.records.embeddings.unwrap_or_default();
-                let scale = scale(vector);
+                let scale = by.scale(vector);
+                let apart = |other: &[f32]| distance((vector, scale), (other, by.scale(other)));
                 let mut near: Near = (0..ids.len())
                     .map(|at| Neighbour {
                         id: ids.get(at).to_owned(),
-                        distance: distance(vector, scale, others.get(at).unwrap_or_default()),
+                        distance: apart(others.get(at).unwrap_or_default()),
                     })
                     .collect();
                 near.sort_by(Neighbour::order);
@@ -213,10 +258,9 @@ fn scale(vector: &[f32]) -> f64 {
     if sum > 0.0 { 1.0 / sum.sqrt() } else { 1.0 }
 }
 
-/// How far two vectors are from each other once both are as long as 1, the first by `scale_of_a`.
-fn distance(a: &[f32], scale_of_a: f64, b: &[f32]) -> f32 {
-    let scale_of_b = scale(b);
-    let difference = |(x, y): (&f32, &f32)| f64::from(*x) * scale_of_a - f64::from(*y) * scale_of_b;
+/// How far two vectors are from each other, each multiplied by its number.
+fn distance((a, of_a): (&[f32], f64), (b, of_b): (&[f32], f64)) -> f32 {
+    let difference = |(x, y): (&f32, &f32)| f64::from(*x) * of_a - f64::from(*y) * of_b;
     let square: f64 = a.iter().zip(b).map(|pair| difference(pair).powi(2)).sum();
     square.sqrt() as f32
 }

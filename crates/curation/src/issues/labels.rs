@@ -4,13 +4,13 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
-use vermilion_engine::model::Value;
+use vermilion_engine::model::{Space as Metric, Value};
 use vermilion_scores::{
-    EXAMPLES_MIN, HeldOut, LABEL_VOTERS, LabelEvidence, LabelReport, Matrix, label_issues,
+    EXAMPLES_MIN, EXPERTS, HeldOut, LABEL_VOTERS, LabelEvidence, LabelReport, Matrix, label_issues,
 };
 
 use super::study::{Slot, Studies, Study, Version};
-use crate::desk::{Among, Desk, Sought, State, places};
+use crate::desk::{Among, By, Desk, Sought, State, places};
 use crate::fields::{self, Context};
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -24,8 +24,6 @@ const CLASS: usize = 500;
 const PAGE: usize = 1000;
 /// Numbers that probabilities of all records may take; where they would be more, they have no voice.
 const PROBABILITIES_MAX: usize = 1 << 27;
-/// What the experts are called, in the order of their weights.
-const EXPERTS: [&str; 4] = ["neighbours", "posterior", "class_posterior", "client"];
 
 /// What is thought of all labels.
 #[derive(Debug)]
@@ -73,9 +71,23 @@ impl Study for Labels {
             rows: &all,
             among: Among::Context(Context::Training),
             count: LABEL_VOTERS,
+            by: By::Direction,
         };
         let Some(graph) = curation.graph(space, desk, &sought, go_on)? else {
             return Ok(None);
+        };
+        let has_lengths = space.collection.schema.space() == Metric::L2;
+        let graph_with_lengths = if has_lengths {
+            let sought = Sought {
+                by: By::Lengths,
+                ..sought
+            };
+            let Some(graph) = curation.graph(space, desk, &sought, go_on)? else {
+                return Ok(None);
+            };
+            Some(graph)
+        } else {
+            None
         };
         let Some(said) = curation.probabilities(space, desk, &rows.ids, go_on)? else {
             return Ok(None);
@@ -88,6 +100,7 @@ impl Study for Labels {
             labels: &rows.labels,
             held_out: &held_out,
             graph: &graph,
+            graph_with_lengths: graph_with_lengths.as_ref(),
             probabilities: (!said.0.is_empty()).then(|| Matrix::new(&said.0, said.1)),
             elsewhere,
         });

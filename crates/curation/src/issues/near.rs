@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use vermilion_scores::{Graph, issues, radius};
 
 use super::study::{Slot, Studies, Study, Version};
-use crate::desk::{Among, Desk, Sought};
+use crate::desk::{Among, By, Desk, Sought};
 use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -86,6 +86,7 @@ impl Study for NearRecords {
             rows: &all,
             among: Among::All,
             count: NEIGHBOURS,
+            by: By::Direction,
         };
         let Some(graph) = curation.graph(space, desk, &sought, go_on)? else {
             return Ok(None);

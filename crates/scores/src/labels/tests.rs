@@ -1,9 +1,10 @@
 //! Wrong labels that were put in, and the mixture against its definition.
 
-use super::{LABEL_VOTERS, LabelEvidence, LabelReport, label_issues};
+use super::experts::{CLIENT, Experts, raised, weigh};
+use super::{EXPERTS, LABEL_VOTERS, LabelEvidence, LabelReport, label_issues};
 use crate::random::Dice;
 use crate::signals::add_vote;
-use crate::{ClassStatistics, Contradictions, HeldOut, Matrix, nearest};
+use crate::{ClassStatistics, Contradictions, Graph, HeldOut, Matrix, nearest};
 
 struct World {
     numbers: Vec<f32>,
@@ -46,6 +47,7 @@ fn judge(world: &World, softmax: bool) -> LabelReport {
         labels: &world.labels,
         held_out: &HeldOut::new(&statistics),
         graph: &nearest(rows, rows, LABEL_VOTERS, true),
+        graph_with_lengths: None,
         probabilities: softmax.then(|| Matrix::new(&world.probabilities, CLASSES)),
         elsewhere: Contradictions::default(),
     })
@@ -74,62 +76,123 @@ fn wrong_labels_come_first_with_the_right_suggestion() {
         );
         assert!(report.confident.is_sorted_by(|a, b| a.count >= b.count));
         assert!((report.weights.iter().sum::<f64>() - 1.0).abs() < 1e-9);
-        assert_eq!(report.weights[3] > 0.0, softmax);
+        assert_eq!(report.weights[CLIENT] > 0.0, softmax);
     }
+}
+
+/// The nearest other rows by the vectors as they are.
+fn with_lengths(rows: Matrix<'_>) -> Graph {
+    let count = LABEL_VOTERS.min(rows.len() - 1);
+    let (mut neighbours, mut distances) = (Vec::new(), Vec::new());
+    for (at, row) in rows.rows().enumerate() {
+        let apart = |other: &[f32]| -> f32 {
+            let squares = row.iter().zip(other).map(|(a, b)| (a - b) * (a - b));
+            squares.sum::<f32>().sqrt()
+        };
+        let others = rows.rows().enumerate().filter(|(other, _)| *other != at);
+        let mut others: Vec<(f32, u32)> = others
+            .map(|(other, row)| (apart(row), other as u32))
+            .collect();
+        others.sort_by(|a, b| a.0.total_cmp(&b.0));
+        neighbours.extend(others[..count].iter().map(|one| one.1));
+        distances.extend(others[..count].iter().map(|one| one.0));
+    }
+    Graph::uniform(count, neighbours, distances)
+}
+
+/// The class with the highest probability, the first of equals.
+fn best(p: &[f64]) -> usize {
+    (0..p.len())
+        .max_by(|&a, &b| p[a].total_cmp(&p[b]).then(b.cmp(&a)))
+        .unwrap()
+}
+
+/// What each expert says of each row, from its definition, the posteriors as they are.
+fn said(world: &World, graphs: [&Graph; 2], held_out: &HeldOut<'_>) -> [Vec<Vec<f64>>; 5] {
+    let rows = Matrix::new(&world.numbers, 5);
+    let vote = |graph: &Graph, row: usize| {
+        let near = graph.neighbours(row).iter();
+        let labels: Vec<u32> = near.map(|&other| world.labels[other as usize]).collect();
+        let mut vote = vec![0.0; CLASSES];
+        add_vote(&mut vote, &labels, graph.distances(row), 1.0);
+        vote
+    };
+    let each = |of: &dyn Fn(usize) -> Vec<f64>| (0..world.labels.len()).map(of).collect();
+    let client = |row: usize| {
+        let given = &world.probabilities[row * CLASSES..(row + 1) * CLASSES];
+        given.iter().map(|&p| f64::from(p)).collect()
+    };
+    [
+        each(&|row| vote(graphs[0], row)),
+        each(&|row| vote(graphs[1], row)),
+        each(&|row| held_out.posterior(world.labels[row], rows.row(row))),
+        each(&|row| held_out.class_posterior(world.labels[row], rows.row(row))),
+        each(&client),
+    ]
+}
+
+/// Posteriors to the power under which the labels are the likeliest, some of which may be anything.
+fn as_sure_as_right(said: &[Vec<f64>], labels: &[u32]) -> Vec<Vec<f64>> {
+    let to = |power: f64| -> Vec<Vec<f64>> {
+        let one = |p: &Vec<f64>| {
+            let raised: Vec<f64> = p.iter().map(|p| p.powf(power)).collect();
+            let sum: f64 = raised.iter().sum();
+            raised.iter().map(|p| p / sum).collect()
+        };
+        said.iter().map(one).collect()
+    };
+    let tried = (0..11).flat_map(|k| {
+        let raised = to(2.0_f64.powf(-f64::from(k) / 2.0));
+        [0.01, 0.03, 0.1, 0.2, 0.4].map(|any| {
+            let of = raised.iter().zip(labels);
+            let given = of.map(|(p, &label)| (1.0 - any) * p[label as usize] + any * 0.25);
+            (given.map(f64::ln).sum::<f64>(), raised.clone())
+        })
+    });
+    tried.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap().1
 }
 
 #[test]
 fn the_mixture_is_what_its_definition_says() {
     let world = world(60);
-    let report = judge(&world, true);
     let rows = Matrix::new(&world.numbers, 5);
     let statistics = ClassStatistics::of(rows, &world.labels);
     let held_out = HeldOut::new(&statistics);
-    let graph = nearest(rows, rows, LABEL_VOTERS, true);
-    let experts = |row: usize| {
-        let labels: Vec<u32> = graph
-            .neighbours(row)
-            .iter()
-            .map(|&other| world.labels[other as usize])
-            .collect();
-        let mut vote = vec![0.0; CLASSES];
-        add_vote(&mut vote, &labels, graph.distances(row), 1.0);
-        let (label, vector) = (world.labels[row], rows.row(row));
-        let client = world.probabilities[row * CLASSES..(row + 1) * CLASSES]
-            .iter()
-            .map(|&p| f64::from(p));
-        [
-            vote,
-            held_out.posterior(label, vector),
-            held_out.class_posterior(label, vector),
-            client.collect(),
-        ]
-    };
-    let best = |p: &[f64]| {
-        (0..CLASSES)
-            .max_by(|&a, &b| p[a].total_cmp(&p[b]).then(b.cmp(&a)))
-            .unwrap()
-    };
-    let mut weights = [0.0; 4];
-    for (expert, weight) in weights.iter_mut().enumerate() {
-        let wrong = (0..60)
-            .filter(|&row| best(&experts(row)[expert]) != world.labels[row] as usize)
-            .count();
-        *weight = (62.0 / (wrong as f64 + 1.0)).powi(2);
+    let graphs = [nearest(rows, rows, LABEL_VOTERS, true), with_lengths(rows)];
+    let report = label_issues(&LabelEvidence {
+        rows,
+        labels: &world.labels,
+        held_out: &held_out,
+        graph: &graphs[0],
+        graph_with_lengths: Some(&graphs[1]),
+        probabilities: Some(Matrix::new(&world.probabilities, CLASSES)),
+        elsewhere: Contradictions::default(),
+    });
+    let mut experts = said(&world, [&graphs[0], &graphs[1]], &held_out);
+    for expert in [2, 3] {
+        experts[expert] = as_sure_as_right(&experts[expert], &world.labels);
     }
+    let agrees =
+        |expert: usize, row: usize| best(&experts[expert][row]) == world.labels[row] as usize;
+    let believed: Vec<usize> = (0..60)
+        .filter(|&row| (0..5).any(|expert| agrees(expert, row)))
+        .collect();
+    let mut weights: [f64; 5] = std::array::from_fn(|expert| {
+        let wrong = believed.iter().filter(|&&row| !agrees(expert, row)).count();
+        ((believed.len() as f64 + 4.0) / (wrong as f64 + 2.0)).powi(2)
+    });
     // Nobody vouches for the client.
-    weights[3] = weights[3].min(weights[..3].iter().copied().fold(0.0, f64::max));
+    weights[CLIENT] = weights[CLIENT].min(weights[..CLIENT].iter().copied().fold(0.0, f64::max));
     let sum: f64 = weights.iter().sum();
+    for (expert, weight) in weights.iter().enumerate() {
+        assert!((report.weights[expert] - weight / sum).abs() < 1e-9);
+    }
     for row in 0..60 {
-        let said = experts(row);
-        let p: Vec<f64> = (0..CLASSES)
-            .map(|class| {
-                said.iter()
-                    .zip(weights)
-                    .map(|(expert, weight)| weight * expert[class] / sum)
-                    .sum()
-            })
-            .collect();
+        let each = experts.iter().zip(weights);
+        let mut p = vec![0.0; CLASSES];
+        for (said, weight) in each {
+            (0..CLASSES).for_each(|class| p[class] += weight * said[row][class] / sum);
+        }
         let given = world.labels[row] as usize;
         let other = (0..CLASSES)
             .filter(|&class| class != given)
@@ -140,6 +203,113 @@ fn the_mixture_is_what_its_definition_says() {
         assert_eq!(verdict.suggested as usize, best(&p));
         assert!((f64::from(verdict.confidence) - p[best(&p)]).abs() < 1e-6);
     }
+}
+
+/// Two half moons one in the other, which no ellipsoid and no direction tells apart, every twentieth label wrong.
+fn moons(rows: usize) -> (Vec<f32>, Vec<u32>) {
+    let mut dice = Dice::new(5);
+    let (mut numbers, mut labels) = (Vec::new(), Vec::new());
+    for at in 0..rows {
+        let angle = std::f64::consts::PI * dice.share();
+        let (x, y) = if at % 2 == 0 {
+            (angle.cos(), angle.sin())
+        } else {
+            (1.0 - angle.cos(), 0.5 - angle.sin())
+        };
+        numbers.push((x + 0.15 * dice.normal()) as f32);
+        numbers.push((y + 0.15 * dice.normal()) as f32);
+        labels.push(u32::from((at % 2 == 1) != (at % 20 == 7)));
+    }
+    (numbers, labels)
+}
+
+#[test]
+fn lengths_tell_wrong_labels_of_curved_classes_where_they_mean_something() {
+    let (numbers, labels) = moons(600);
+    let rows = Matrix::new(&numbers, 2);
+    let statistics = ClassStatistics::of(rows, &labels);
+    let graphs = (nearest(rows, rows, LABEL_VOTERS, true), with_lengths(rows));
+    let found = |lengths: Option<&Graph>| {
+        let report = label_issues(&LabelEvidence {
+            rows,
+            labels: &labels,
+            held_out: &HeldOut::new(&statistics),
+            graph: &graphs.0,
+            graph_with_lengths: lengths,
+            probabilities: None,
+            elsewhere: Contradictions::default(),
+        });
+        let mut order: Vec<usize> = (0..600).collect();
+        let score = |at: usize| report.verdicts[at].score;
+        order.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
+        let right = order[..30].iter().filter(|&&at| at % 20 == 7).count();
+        (right, report.weights)
+    };
+    let (without, weights) = found(None);
+    assert_eq!(weights[1].to_bits(), 0.0_f64.to_bits());
+    let (with, weights) = found(Some(&graphs.1));
+    assert!(
+        with >= 28 && with > without + 5,
+        "{with} and {without} of 30"
+    );
+    assert!(weights[1] > 0.9, "{weights:?} of {EXPERTS:?}");
+}
+
+#[test]
+fn class_statistics_are_no_surer_than_they_are_right() {
+    // A ring around another: one covariance for both tells nothing, however sure it is; one for each tells nearly all.
+    let mut dice = Dice::new(3);
+    let labels: Vec<u32> = (0..600).map(|at| at % 2).collect();
+    let mut numbers: Vec<f32> = Vec::new();
+    for &label in &labels {
+        let (angle, radius) = (
+            std::f64::consts::TAU * dice.share(),
+            1.0 - 0.5 * f64::from(label),
+        );
+        for place in [angle.cos(), angle.sin()] {
+            numbers.push((radius * place + 0.08 * dice.normal()) as f32);
+        }
+    }
+    let rows = Matrix::new(&numbers, 2);
+    let statistics = ClassStatistics::of(rows, &labels);
+    let held_out = HeldOut::new(&statistics);
+    let graph = nearest(rows, rows, LABEL_VOTERS, true);
+    let evidence = LabelEvidence {
+        rows,
+        labels: &labels,
+        held_out: &held_out,
+        graph: &graph,
+        graph_with_lengths: None,
+        probabilities: None,
+        elsewhere: Contradictions::default(),
+    };
+    let experts = Experts::of(evidence, 2);
+    let [one, each] = experts.powers;
+    assert!(one < 0.1 && each > 0.7, "{one} and {each}");
+}
+
+#[test]
+fn raised_probabilities_keep_their_order_and_what_is_impossible() {
+    let found = raised(vec![0.0, 1e-300, 0.2, 0.8 - 1e-300], 0.25);
+    assert!(found[0] == 0.0 && found.is_sorted() && found[1] > 0.0);
+    assert!((found.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    assert!((found[3] / found[2] - 4.0_f64.powf(0.25)).abs() < 1e-9);
+    assert_eq!(raised(vec![0.0; 3], 0.5), [0.0; 3]);
+}
+
+#[test]
+fn labels_that_all_contradict_do_not_hide_who_is_better() {
+    // Of 100 labels 30 are wrong, and all see that; of the others one expert contradicts none and one 10.
+    let contradicts = |more: usize| (0..100).map(|at| Some(at >= 30 + more)).collect();
+    let weights = weigh(&[
+        contradicts(0),
+        vec![None; 100],
+        contradicts(10),
+        vec![None; 100],
+        vec![None; 100],
+    ]);
+    assert!((weights[0] / weights[2] - 36.0).abs() < 1e-9, "{weights:?}");
+    assert!(weights[1] == 0.0 && weights[CLIENT] == 0.0);
 }
 
 #[test]
@@ -156,6 +326,7 @@ fn one_record_and_one_class_are_no_trouble() {
             labels: &labels,
             held_out: &HeldOut::new(&statistics),
             graph: &nearest(rows, rows, LABEL_VOTERS, true),
+            graph_with_lengths: None,
             probabilities: None,
             elsewhere: Contradictions::default(),
         });
@@ -211,6 +382,7 @@ fn a_client_is_believed_where_it_is_as_good_on_other_records() {
             labels: &world.labels,
             held_out: &HeldOut::new(&statistics),
             graph: &nearest(rows, rows, LABEL_VOTERS, true),
+            graph_with_lengths: None,
             probabilities: Some(Matrix::new(&world.probabilities, CLASSES)),
             elsewhere,
         })
@@ -218,9 +390,9 @@ fn a_client_is_believed_where_it_is_as_good_on_other_records() {
     let vouched = with(Contradictions { count: 2, of: 100 });
     let alone = with(Contradictions::default());
     assert!(!vouched.is_by_heart && !alone.is_by_heart);
-    assert!(vouched.weights[3] >= alone.weights[3]);
-    let best = alone.weights[..3].iter().copied().fold(0.0, f64::max);
-    assert!(alone.weights[3] > 0.0 && alone.weights[3] <= best);
+    assert!(vouched.weights[CLIENT] >= alone.weights[CLIENT]);
+    let best = alone.weights[..CLIENT].iter().copied().fold(0.0, f64::max);
+    assert!(alone.weights[CLIENT] > 0.0 && alone.weights[CLIENT] <= best);
 }
 
 #[test]
