@@ -35,6 +35,20 @@ impl Correctness {
         labelled.or_else(|| Some(self.model.probability(&row.signals?)))
     }
 
+    /// As [`of`](Self::of) for each of some records of production of which there is anything to tell, where together they
+    /// tell how many are of something that training does not have.
+    pub(crate) fn of_all<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> Vec<f64> {
+        let (mut known, mut signals) = (Vec::new(), Vec::new());
+        for row in rows {
+            match is_right(row) {
+                Some(right) => known.push(f64::from(u8::from(right))),
+                None => signals.extend(row.signals),
+            }
+        }
+        known.extend(self.model.probabilities(&signals));
+        known
+    }
+
     /// Whether there is a chance of being right to tell of a record.
     pub(crate) fn judges(row: &Row) -> bool {
         row.signals.is_some() || is_right(row).is_some()

@@ -4,6 +4,8 @@
 //! (`NAME.npy`, `float32` rows and `int64` classes) and writes its answers there as `float64`:
 //!
 //! - `trouble`: rows, labels, production, and if there are any inferred and probabilities, to trouble and ranks
+//! - `accuracy`: the same, to the estimated accuracy, its bounds and the share unlike training; where there are
+//!   probabilities, training is taken to be known by heart
 //! - `priority`: the same and options, to picks
 //! - `layout`: rows, and if there are any later ones that are placed among them, to points
 //! - `drift`: rows, windows one after the other, options (rows of a window, seed), to p and witness values
@@ -17,9 +19,10 @@ use std::path::Path;
 use support::{Array, counts, floats, write};
 use vermilion_scores::layout::{Layout, LayoutOptions, place, principal_start};
 use vermilion_scores::{
-    ClassStatistics, Contradictions, DriftBucket, Evidence, FEATURES, Graph, HeldOut, LABEL_VOTERS,
-    LabelEvidence, Matrix, Observed, PriorityOptions, RandomFeatures, Reduction, Selection, Signal,
-    SignalSketches, Signals, Trouble, Undecided, VOTERS, drift, label_issues, nearest, witness,
+    ClassStatistics, Contradictions, CorrectnessModel, DriftBucket, Evidence, FEATURES, Graph,
+    HeldOut, LABEL_VOTERS, LabelEvidence, Matrix, Observed, PriorityOptions, RandomFeatures,
+    Reduction, Selection, Signal, SignalSketches, Signals, Trouble, Undecided, VOTERS, drift,
+    label_issues, nearest, witness,
 };
 
 /// Neighbours within production.
@@ -32,11 +35,12 @@ fn main() {
     let folder = Path::new(&folder);
     match command.as_str() {
         "trouble" => trouble(folder),
+        "accuracy" => accuracy(folder),
         "priority" => priority(folder),
         "labels" => labels(folder),
         "drift" => drifts(folder),
         "layout" => layout(folder),
-        other => panic!("{other} is not one of trouble, priority, labels, drift, layout"),
+        other => panic!("{other} is not one of trouble, accuracy, priority, labels, drift, layout"),
     }
 }
 
@@ -50,6 +54,8 @@ struct Scored {
     production: Array<f32>,
     troubles: Vec<Trouble>,
     novelty: Vec<f32>,
+    /// Signals of training, each record as if it were not of it, and whether they say its label.
+    training: Vec<(Signals, bool)>,
 }
 
 fn score(folder: &Path) -> Scored {
@@ -75,7 +81,7 @@ fn score(folder: &Path) -> Scored {
             .collect()
     };
     let graph = nearest(matrix(&rows), matrix(&rows), VOTERS, true);
-    let mut training = SignalSketches::default();
+    let mut training = Vec::new();
     for (row, &label) in labels.iter().enumerate() {
         let evidence = Evidence {
             row: reduced.row(row),
@@ -85,7 +91,8 @@ fn score(folder: &Path) -> Scored {
             neighbour_labels: &label_of(&graph, row),
             neighbour_distances: graph.distances(row),
         };
-        training.add(&Signals::held_out(&held_out, &classes, label, &evidence));
+        let signals = Signals::held_out(&held_out, &classes, label, &evidence);
+        training.push((signals, signals.inferred == Some(label)));
     }
     let graph = nearest(matrix(&rows), matrix(&production), VOTERS, false);
     let signals = |row: usize| {
@@ -102,7 +109,9 @@ fn score(folder: &Path) -> Scored {
     let signals: Vec<Signals> = (0..seen.len()).map(signals).collect();
     let mut sketches = SignalSketches::default();
     signals.iter().for_each(|signals| sketches.add(signals));
-    let percentiles = sketches.percentiles(&training);
+    let mut before = SignalSketches::default();
+    training.iter().for_each(|one| before.add(&one.0));
+    let percentiles = sketches.percentiles(&before);
     let troubles = signals
         .iter()
         .map(|signals| percentiles.trouble(signals))
@@ -116,7 +125,28 @@ fn score(folder: &Path) -> Scored {
         production,
         troubles,
         novelty,
+        training,
     }
+}
+
+fn accuracy(folder: &Path) {
+    let scored = score(folder);
+    let by_heart = floats(folder, "probabilities.npy").is_some();
+    let training = scored.training.into_iter().map(|(mut signals, right)| {
+        signals.uncertainty = signals.uncertainty.filter(|_| !by_heart);
+        (signals, right)
+    });
+    let (signals, right): (Vec<Signals>, Vec<bool>) = training.unzip();
+    let model = CorrectnessModel::fit(&signals, &right).expect("records of training");
+    let found = model
+        .estimate(&scored.signals)
+        .expect("records of production");
+    let [low, high] = found.bounds;
+    let told = [found.accuracy, low, high, found.unlike_training];
+    let inferred = scored.signals.iter();
+    let inferred = inferred.map(|signals| signals.inferred.map_or(-1.0, f64::from));
+    write(folder, "inferred.npy", 1, &inferred.collect::<Vec<f64>>());
+    write(folder, "accuracy.npy", told.len(), &told);
 }
 
 fn trouble(folder: &Path) {

@@ -1,21 +1,29 @@
 //! How accurate the model is on records without labels, as far as their signals tell.
 //!
 //! A logistic model of whether the model's class is right, on (u, D, N, sqrt A) of training records each scored as if
-//! it were none. It assumes that records with equal signals are as often right in production as in training.
+//! it were none, and of production the [share](newness) that is unlike training, about which the model is wrong. It
+//! assumes that what production has of new records beyond training is of something training does not have, and that
+//! others with equal signals are as often right in production as in training.
 //!
 //! What must stay true: a fit is defined for any signals, also where all records are right; a signal that is missing
-//! counts as its mean.
+//! counts as its mean; the bounds hold the accuracy.
+
+mod newness;
 
 use serde::{Deserialize, Serialize};
 
 use crate::algebra::{Cholesky, add_outer, dot, triangle};
 use crate::signals::Signals;
+use newness::{LIKELY, Newness, POSSIBLE};
 
 /// The constant and four signals.
 const TERMS: usize = 5;
 /// How strongly weights are held near 0, in records.
 const RIDGE: f64 = 1.0;
 const ROUNDS_MAX: usize = 50;
+/// By how many deviations the share of what is unlike training is taken to be lower than what is seen, so that chance
+/// makes none, and how many are on either side of the accuracy.
+const DEVIATIONS: [f64; 2] = [1.0, 2.0];
 
 /// The probability that the model is right, by signals.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +33,9 @@ pub struct CorrectnessModel {
     means: [f64; TERMS - 1],
     deviations: [f64; TERMS - 1],
     records: usize,
+    /// The share of these about which the model is right.
+    accuracy: f64,
+    newness: Newness,
 }
 
 /// How accurate the model is thought to be on some records.
@@ -34,6 +45,11 @@ pub struct AccuracyEstimate {
     pub accuracy: f64,
     /// The standard error by chance alone, as if the probabilities were true.
     pub standard_error: f64,
+    /// The share of records that are unlike training, and taken to be wrong.
+    pub unlike_training: f64,
+    /// The accuracy if as many as may be are unlike training and the model is wrong on all of them, or right; two
+    /// standard errors are on either side, that of training's accuracy among them.
+    pub bounds: [f64; 2],
     /// How many records it is of.
     pub records: usize,
 }
@@ -70,6 +86,8 @@ impl CorrectnessModel {
             means,
             deviations,
             records: signals.len(),
+            accuracy: correct.iter().filter(|right| **right).count() as f64 / correct.len() as f64,
+            newness: Newness::fit(signals),
         };
         let rows: Vec<[f64; TERMS]> = signals
             .iter()
@@ -106,23 +124,50 @@ impl CorrectnessModel {
         logistic(dot(&self.weights, &self.standard(signals)))
     }
 
-    /// The accuracy on some records; `None` without any.
-    pub fn estimate<'a>(
-        &self,
-        records: impl IntoIterator<Item = &'a Signals>,
-    ) -> Option<AccuracyEstimate> {
-        let (mut sum, mut variance, mut count) = (0.0, 0.0, 0_usize);
-        for signals in records {
-            let p = self.probability(signals);
-            sum += p;
-            variance += p * (1.0 - p);
-            count += 1;
+    /// The probability that the model is right about each of some records of production, those among them that are
+    /// unlike training taken to be wrong. It depends on all of them, which tell how many these are.
+    pub fn probabilities(&self, records: &[Signals]) -> Vec<f64> {
+        let spread = self.newness.spread(records.iter());
+        let unlike = self.newness.unlike(&spread, LIKELY, -DEVIATIONS[0]);
+        let chances = self.newness.chances(&spread, unlike);
+        let each = records.iter().zip(chances);
+        each.map(|(signals, new)| (1.0 - new) * self.probability(signals))
+            .collect()
+    }
+
+    /// The accuracy on some records of production; `None` without any.
+    pub fn estimate(&self, records: &[Signals]) -> Option<AccuracyEstimate> {
+        if records.is_empty() {
+            return None;
         }
-        let all = count as f64;
-        (count != 0).then(|| AccuracyEstimate {
-            accuracy: sum / all,
-            standard_error: variance.sqrt() / all,
-            records: count,
+        let all = records.len() as f64;
+        let right: Vec<f64> = records.iter().map(|one| self.probability(one)).collect();
+        let spread = self.newness.spread(records.iter());
+        let old = |unlike: f64| {
+            let chances = self.newness.chances(&spread, unlike);
+            let each = right.iter().zip(chances);
+            each.map(|(p, new)| (1.0 - new) * p).collect::<Vec<f64>>()
+        };
+        let unlike = self.newness.unlike(&spread, LIKELY, -DEVIATIONS[0]);
+        let at_most = self.newness.unlike(&spread, POSSIBLE, DEVIATIONS[1]);
+        let likely = old(unlike);
+        let accuracy = likely.iter().sum::<f64>() / all;
+        let by_chance: f64 = likely.iter().map(|p| p * (1.0 - p)).sum();
+        let least = old(at_most).iter().sum::<f64>() / all;
+        // Few records of training that are all right say no more than that most are.
+        let known = self.records as f64;
+        let of_training = (self.accuracy * (1.0 - self.accuracy) + 1.0 / known) / known;
+        let error = DEVIATIONS[1] * (by_chance / all.powi(2) + of_training).sqrt();
+        let most = right.iter().sum::<f64>() / all;
+        Some(AccuracyEstimate {
+            accuracy,
+            standard_error: by_chance.sqrt() / all,
+            unlike_training: unlike,
+            bounds: [
+                (least - error).max(0.0),
+                (most.max(least + at_most) + error).min(1.0),
+            ],
+            records: records.len(),
         })
     }
 

@@ -35,7 +35,8 @@ const CLUSTERS: usize = 5;
 /// See [`CLUSTERS`].
 const NAMED: usize = 10;
 /// What an estimated accuracy takes for granted.
-const ASSUMES: &str = "records with equal signals are as often right in production as in training";
+const ASSUMES: &str = "what production has of new records beyond training is unknown to the model, which is wrong \
+     about it; other records with equal signals are as often right in production as in training";
 /// What a counted accuracy takes for granted.
 const COUNTED_ASSUMES: &str = "the labelled records of the window were drawn evenly";
 
@@ -275,12 +276,12 @@ impl Compared {
         let Some(estimate) = known.model().estimate(&signals) else {
             return Json::Null;
         };
-        let bounds = bounds(known, &signals, estimate.standard_error);
         let (low, high) = counted_interval(right, labelled);
         json!({
             "accuracy": estimate.accuracy,
             "standard_error": estimate.standard_error,
-            "bounds": bounds,
+            "unlike_training": estimate.unlike_training,
+            "bounds": estimate.bounds,
             "records": estimate.records,
             "accuracy_of_training": known.accuracy_of_training(),
             "training_by_heart": known.is_by_heart(),
@@ -298,20 +299,6 @@ impl Compared {
 /// As many deals as tell whether chance is below `alpha`, at least so many: of n deals no p is below 1 in n + 1.
 fn deals(least: usize, alpha: f64) -> usize {
     least.max((1.0 / alpha).ceil() as usize)
-}
-
-/// Between what the accuracy is if nothing is taken for granted of records that are newer than 99 % of
-/// training: the model may be wrong on all of them, or right. Two standard errors are on either side.
-fn bounds(known: &Correctness, signals: &[Signals], standard_error: f64) -> [f64; 2] {
-    let (new, others): (Vec<&Signals>, Vec<&Signals>) =
-        signals.iter().partition(|signals| known.is_new(signals));
-    let right = others
-        .iter()
-        .map(|signals| known.model().probability(signals));
-    let all = signals.len().max(1) as f64;
-    let (least, error) = (right.sum::<f64>() / all, 2.0 * standard_error);
-    let most = least + new.len() as f64 / all;
-    [(least - error).max(0.0), (most + error).min(1.0)]
 }
 
 /// When production was observed first and last.

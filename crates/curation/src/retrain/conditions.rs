@@ -85,14 +85,12 @@ impl Curation {
         let (found, epoch, stale): (Vec<f64>, u64, usize) = {
             let state = desk.state.lock();
             let rows = state.rows.values().filter(|row| row.observed_at >= since);
-            let right = |row: &Row| {
-                if is_measured {
-                    return measured(row);
-                }
-                let model = model.as_ref().filter(|_| row.is_production())?;
-                model.of(row)
+            let found = match &model {
+                Some(model) => model.of_all(rows.filter(|row| row.is_production())),
+                None if is_measured => rows.filter_map(measured).collect(),
+                None => Vec::new(),
             };
-            (rows.filter_map(right).collect(), state.epoch, state.stale())
+            (found, state.epoch, state.stale())
         };
         let by = if is_measured { "measured" } else { "estimated" };
         let mut numbers =

@@ -4,17 +4,17 @@ use super::{CorrectnessModel, counted_interval};
 use crate::random::Dice;
 use crate::signals::Signals;
 
-/// Records whose chance to be right follows from their signals, drawn around a level of trouble.
+/// Records whose chance to be right follows from their signals, drawn around a level of doubt; they are equally new.
 fn records(seed: u64, count: usize, level: f64) -> (Vec<Signals>, Vec<bool>) {
     let mut dice = Dice::new(seed);
     (0..count)
         .map(|_| {
-            let mut draw = || (level + 0.3 * dice.share()) as f32;
+            let mut draw = |level: f64| (level + 0.3 * dice.share()) as f32;
             let signals = Signals {
-                uncertainty: Some(draw()),
-                disagreement: Some(draw()),
-                novelty: Some(draw()),
-                class_distance: Some(draw() * 100.0),
+                uncertainty: Some(draw(level)),
+                disagreement: Some(draw(level)),
+                novelty: Some(draw(0.1)),
+                class_distance: Some(draw(0.1) * 100.0),
                 ..Signals::default()
             };
             let z = 5.0
@@ -47,6 +47,56 @@ fn the_accuracy_of_harder_records_is_found_without_their_labels() {
     let weights: [f64; 5] = model.weights;
     assert!(
         weights[1] < 0.0 && weights[2] < 0.0 && weights[3].abs() < 0.3 && weights[4].abs() < 0.3
+    );
+}
+
+/// The share about which the model is right.
+fn share(correct: &[bool]) -> f64 {
+    correct.iter().filter(|right| **right).count() as f64 / correct.len() as f64
+}
+
+#[test]
+fn what_is_unlike_training_is_taken_to_be_wrong() {
+    let (signals, correct) = records(1, 2000, 0.1);
+    let model = CorrectnessModel::fit(&signals, &correct).unwrap();
+    let (mut seen, mut right) = records(2, 1500, 0.1);
+    let before = model.estimate(&seen).unwrap();
+    assert!(before.unlike_training < 0.02, "{before:?}");
+    let truth = share(&right);
+    assert!((before.accuracy - truth).abs() < 0.03);
+    // Every fifth is of a class that training does not have, about which the model is as sure as of others.
+    for at in (0..1500).step_by(5) {
+        let far = 0.5 + 0.001 * (at % 70) as f32;
+        seen[at].novelty = Some(far);
+        seen[at].class_distance = Some(100.0 * far);
+        right[at] = false;
+    }
+    let (after, truth) = (model.estimate(&seen).unwrap(), share(&right));
+    assert!((after.unlike_training - 0.2).abs() < 0.03, "{after:?}");
+    assert!((after.accuracy - truth).abs() < 0.04, "{after:?}, {truth}");
+    assert!(
+        after.bounds[0] < truth && truth < after.bounds[1],
+        "{after:?}"
+    );
+    assert!(before.bounds[0] > after.accuracy && after.bounds[1] > before.accuracy);
+    let each = model.probabilities(&seen);
+    assert!((each.iter().sum::<f64>() / 1500.0 - after.accuracy).abs() < 1e-9);
+    assert!(each.iter().step_by(5).all(|p| *p < 0.3));
+}
+
+#[test]
+fn the_newer_half_of_what_training_knows_is_not_taken_for_unknown() {
+    let (signals, correct) = records(1, 2000, 0.1);
+    let model = CorrectnessModel::fit(&signals, &correct).unwrap();
+    let pairs = records(2, 3000, 0.1);
+    let newer = |pair: &(Signals, bool)| pair.0.novelty > Some(0.25);
+    let (seen, right): (Vec<Signals>, Vec<bool>) =
+        pairs.0.into_iter().zip(pairs.1).filter(newer).unzip();
+    let (found, truth) = (model.estimate(&seen).unwrap(), share(&right));
+    assert!((found.accuracy - truth).abs() < 0.15, "{found:?}, {truth}");
+    assert!(
+        found.bounds[0] < truth && truth < found.bounds[1],
+        "{found:?}"
     );
 }
 
