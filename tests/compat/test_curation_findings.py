@@ -318,9 +318,15 @@ def test_trouble_is_the_same_whoever_tells_it_and_by_directions_in_every_space(s
         parts = entry["parts"]
         assert parts == assessed[at]["parts"]
         assert entry["trouble"] == pytest.approx(assessed[at]["trouble"], abs=1e-6)
-        assert entry["trouble"] == pytest.approx(np.mean([one["percentile"] for one in parts.values()]), abs=1e-6)
         assert parts["novelty"]["value"] == pytest.approx(near[at].min(), abs=1e-4)
         assert parts["disagreement"]["value"] == pytest.approx(other[at], abs=1e-6)
+    # One weighted mean of the percentiles, the same for all.
+    names = sorted(listed[0]["parts"])
+    percentiles = np.array([[entry["parts"][name]["percentile"] for name in names] for entry in listed])
+    trouble = np.array([entry["trouble"] for entry in listed])
+    weights = np.linalg.lstsq(percentiles, trouble, rcond=None)[0]
+    assert len(names) == 4 and weights.min() >= -1e-6 and weights.sum() == pytest.approx(1, abs=1e-4)
+    assert percentiles @ weights == pytest.approx(trouble, abs=1e-5)
     for at in range(0, 300, 50):
         explained = space.get(f"records/p{at:04}/explain")["assessment"]
         assert explained["trouble"] == pytest.approx(assessed[at]["trouble"], abs=1e-6)

@@ -20,9 +20,9 @@ use support::{Array, counts, floats, write};
 use vermilion_scores::layout::{Layout, LayoutOptions, place, principal_start};
 use vermilion_scores::{
     ClassStatistics, Contradictions, CorrectnessModel, DriftBucket, Evidence, FEATURES, Graph,
-    HeldOut, LABEL_VOTERS, LabelEvidence, Matrix, Observed, PriorityOptions, RandomFeatures,
-    Reduction, Selection, Signal, SignalSketches, Signals, Trouble, Undecided, VOTERS, drift,
-    label_issues, nearest, witness,
+    HeldOut, LABEL_VOTERS, LabelEvidence, Matrix, Measured, Observed, PriorityOptions,
+    RandomFeatures, Reduction, Selection, Signal, SignalSketches, SignalWeights, Signals, Trouble,
+    Undecided, VOTERS, drift, label_issues, nearest, witness,
 };
 
 /// Neighbours within production.
@@ -54,8 +54,8 @@ struct Scored {
     production: Array<f32>,
     troubles: Vec<Trouble>,
     novelty: Vec<f32>,
-    /// Signals of training, each record as if it were not of it, and whether they say its label.
-    training: Vec<(Signals, bool)>,
+    /// Training, each record as if it were not of it.
+    training: Vec<Measured>,
 }
 
 fn score(folder: &Path) -> Scored {
@@ -72,28 +72,9 @@ fn score(folder: &Path) -> Scored {
     let reduced = Matrix::new(&reduced, reduction.dimensions());
     let seen = Matrix::new(&seen, reduction.dimensions());
     let statistics = ClassStatistics::of(reduced, &labels);
-    let (classes, held_out) = (statistics.fit(), HeldOut::new(&statistics));
-    let label_of = |graph: &Graph, row: usize| -> Vec<u32> {
-        graph
-            .neighbours(row)
-            .iter()
-            .map(|&other| labels[other as usize])
-            .collect()
-    };
     let graph = nearest(matrix(&rows), matrix(&rows), VOTERS, true);
-    let mut training = Vec::new();
-    for (row, &label) in labels.iter().enumerate() {
-        let evidence = Evidence {
-            row: reduced.row(row),
-            inferred: None,
-            probabilities: None,
-            uncertainty: None,
-            neighbour_labels: &label_of(&graph, row),
-            neighbour_distances: graph.distances(row),
-        };
-        let signals = Signals::held_out(&held_out, &classes, label, &evidence);
-        training.push((signals, signals.inferred == Some(label)));
-    }
+    let training = measured(reduced, &labels, &statistics, &graph);
+    let classes = statistics.fit();
     let graph = nearest(matrix(&rows), matrix(&production), VOTERS, false);
     let signals = |row: usize| {
         let evidence = Evidence {
@@ -101,7 +82,7 @@ fn score(folder: &Path) -> Scored {
             inferred: inferred.as_ref().map(|classes| classes[row]),
             probabilities: probabilities.as_ref().map(|array| matrix(array).row(row)),
             uncertainty: None,
-            neighbour_labels: &label_of(&graph, row),
+            neighbour_labels: &labels_near(&graph, &labels, row),
             neighbour_distances: graph.distances(row),
         };
         Signals::of(&classes, &evidence)
@@ -110,8 +91,9 @@ fn score(folder: &Path) -> Scored {
     let mut sketches = SignalSketches::default();
     signals.iter().for_each(|signals| sketches.add(signals));
     let mut before = SignalSketches::default();
-    training.iter().for_each(|one| before.add(&one.0));
+    training.iter().for_each(|one| before.add(&one.signals));
     let percentiles = sketches.percentiles(&before);
+    let percentiles = percentiles.weighted(SignalWeights::of(&training));
     let troubles = signals
         .iter()
         .map(|signals| percentiles.trouble(signals))
@@ -129,12 +111,44 @@ fn score(folder: &Path) -> Scored {
     }
 }
 
+fn labels_near(graph: &Graph, labels: &[u32], row: usize) -> Vec<u32> {
+    let near = graph.neighbours(row).iter();
+    near.map(|&other| labels[other as usize]).collect()
+}
+
+/// Training, each record as if it were not of it.
+fn measured(
+    rows: Matrix<'_>,
+    labels: &[u32],
+    statistics: &ClassStatistics,
+    graph: &Graph,
+) -> Vec<Measured> {
+    let (classes, held_out) = (statistics.fit(), HeldOut::new(statistics));
+    let measure = |(row, &label): (usize, &u32)| {
+        let evidence = Evidence {
+            row: rows.row(row),
+            inferred: None,
+            probabilities: None,
+            uncertainty: None,
+            neighbour_labels: &labels_near(graph, labels, row),
+            neighbour_distances: graph.distances(row),
+        };
+        let signals = Signals::held_out(&held_out, &classes, label, &evidence);
+        Measured {
+            signals,
+            is_right: signals.inferred == Some(label),
+            unknown: Signals::without_class(&held_out, &classes, label, &evidence),
+        }
+    };
+    labels.iter().enumerate().map(measure).collect()
+}
+
 fn accuracy(folder: &Path) {
     let scored = score(folder);
     let by_heart = floats(folder, "probabilities.npy").is_some();
-    let training = scored.training.into_iter().map(|(mut signals, right)| {
-        signals.uncertainty = signals.uncertainty.filter(|_| !by_heart);
-        (signals, right)
+    let training = scored.training.into_iter().map(|mut one| {
+        one.signals.uncertainty = one.signals.uncertainty.filter(|_| !by_heart);
+        (one.signals, one.is_right)
     });
     let (signals, right): (Vec<Signals>, Vec<bool>) = training.unzip();
     let model = CorrectnessModel::fit(&signals, &right).expect("records of training");

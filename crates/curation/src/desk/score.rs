@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use vermilion_scores::{
-    Contradictions, EXAMPLES_MIN, Evidence, HeldOut, Matrix, PRODUCTION_MIN, SignalSketches,
-    Signals, VOTERS, is_by_heart,
+    Contradictions, EXAMPLES_MIN, Evidence, HeldOut, Matrix, Measured, PRODUCTION_MIN,
+    SignalSketches, SignalWeights, Signals, VOTERS, is_by_heart,
 };
 
 use super::state::Reference;
@@ -19,7 +19,7 @@ use crate::{Curation, Result};
 
 /// Records that are scored at once: some ten milliseconds.
 pub(crate) const CHUNK: usize = 128;
-/// Records of the reference that stand for all of it while production has few.
+/// Records of the reference that stand for all of it.
 const HELD_OUT_MAX: usize = 2000;
 
 /// A record of the reference: its id, vector, label and what the model said.
@@ -32,6 +32,8 @@ pub(crate) struct HeldOutSignals {
     pub(crate) records: Vec<(Signals, u32)>,
     /// Whether the model knows the labels by heart, so that what it says of them does not count.
     pub(crate) is_by_heart: bool,
+    /// What each signal tells, whatever the model said.
+    weights: SignalWeights,
 }
 
 /// Signals of a record of the reference as if it were not of it.
@@ -40,6 +42,8 @@ struct Judged {
     told: Signals,
     /// As if the model had said nothing.
     untold: Signals,
+    /// As if its class were not of it either.
+    unknown: Signals,
     label: u32,
     /// Whether the model said which class it is, and there are enough examples of the label to judge that.
     counts: bool,
@@ -56,7 +60,7 @@ impl Curation {
         if desk.state.lock().reference.is_none() {
             return Ok(0);
         }
-        self.score_held_out(space, desk, go_on)?;
+        self.measure_held_out(space, desk, go_on)?;
         let (mut scored, mut last) = (0, None);
         while go_on() {
             let ids = desk.state.lock().stale_after(last.as_ref(), CHUNK);
@@ -111,20 +115,28 @@ impl Curation {
     }
 
     /// While few records of production have signals, however many there are, ranks are among those of the
-    /// reference, each as if it were not of it.
+    /// reference, each as if it were not of it. When there are more, signals count until the next scoring as
+    /// the reference before told.
     pub(crate) fn score_held_out(
         &self,
         space: &Space,
         desk: &Desk,
         go_on: &dyn Fn() -> bool,
     ) -> Result<()> {
-        let wanted = {
+        if desk.state.lock().production.records() >= PRODUCTION_MIN {
+            return Ok(());
+        }
+        self.measure_held_out(space, desk, go_on)
+    }
+
+    /// Scores the reference, once for each epoch: what signals tell on it says how much they count.
+    fn measure_held_out(&self, space: &Space, desk: &Desk, go_on: &dyn Fn() -> bool) -> Result<()> {
+        let is_known = {
             let state = desk.state.lock();
-            let enough = state.production.records() >= PRODUCTION_MIN;
             let known = |reference: &Arc<Reference>| state.held_out.0 == reference.epoch;
-            !enough && !state.reference.as_ref().is_none_or(known)
+            state.reference.as_ref().is_none_or(known)
         };
-        if !wanted {
+        if is_known {
             return Ok(());
         }
         let Some(held_out) = self.held_out_signals(space, desk, go_on)? else {
@@ -135,7 +147,7 @@ impl Curation {
         all.for_each(|(signals, _)| sketches.add(signals));
         let mut state = desk.state.lock();
         if state.epoch == held_out.epoch {
-            state.note_held_out(held_out.epoch, sketches);
+            state.note_held_out(held_out.epoch, (sketches, held_out.weights));
         }
         Ok(())
     }
@@ -182,11 +194,19 @@ impl Curation {
                     Signals::held_out(&held_out, &reference.classes, *label, &evidence)
                 };
                 let untold = signals(&Said::default());
+                let nothing = Said::default();
+                let evidence = evidence(row, &nothing, &labels, &distances);
                 let has_said = said.inferred.is_some() || said.unsure.is_some();
                 let examples = reference.statistics.classes()[*label as usize].count();
                 judged.push(Judged {
                     told: if has_said { signals(said) } else { untold },
                     untold,
+                    unknown: Signals::without_class(
+                        &held_out,
+                        &reference.classes,
+                        *label,
+                        &evidence,
+                    ),
                     label: *label,
                     counts: said.inferred.is_some() && examples >= EXAMPLES_MIN,
                 });
@@ -219,10 +239,17 @@ impl HeldOutSignals {
             let signals = if is_by_heart { untold } else { one.told };
             (signals, one.label)
         };
+        let measured = |one: &Judged| Measured {
+            signals: one.untold,
+            is_right: one.untold.inferred == Some(one.label),
+            unknown: one.unknown,
+        };
+        let measured: Vec<Measured> = judged.iter().map(measured).collect();
         Self {
             epoch,
             records: judged.iter().map(record).collect(),
             is_by_heart,
+            weights: SignalWeights::of(&measured),
         }
     }
 }
@@ -281,10 +308,45 @@ mod tests {
         let one = |at: usize| Judged {
             told: signals(u32::from(at < wrong), 0.1),
             untold: signals(u32::from(at < by_server), 0.3),
+            unknown: Signals::default(),
             label: 0,
             counts: true,
         };
         (0..all).map(one).collect()
+    }
+
+    #[test]
+    fn signals_weigh_what_they_tell_whatever_the_model_said() {
+        let with = |told: f32| {
+            let mut all = judged(200, 30, 40);
+            for (at, one) in all.iter_mut().enumerate() {
+                // Those that the server gets wrong are nearer than the others.
+                one.untold.novelty = Some(if at < 40 { 0.1 } else { 0.5 });
+                one.untold.disagreement = Some(if at < 40 { 0.9 } else { 0.1 });
+                one.told = Signals {
+                    novelty: Some(told),
+                    ..one.told
+                };
+            }
+            HeldOutSignals::of(1, &all, Contradictions::default()).weights
+        };
+        assert_eq!(with(0.1), with(0.9));
+        let mut state = State::default();
+        let near = Signals {
+            novelty: Some(-1.0),
+            disagreement: Some(2.0),
+            ..Signals::default()
+        };
+        let mut sketches = SignalSketches::default();
+        sketches.add(&Signals {
+            novelty: Some(0.5),
+            disagreement: Some(0.5),
+            ..Signals::default()
+        });
+        state.note_held_out(1, (sketches.clone(), SignalWeights::default()));
+        assert_eq!(state.percentiles().trouble(&near).value, Some(0.5));
+        state.note_held_out(2, (sketches, with(0.1)));
+        assert_eq!(state.percentiles().trouble(&near).value, Some(1.0));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use vermilion_scores::{
     ClassStatistics, Contradictions, DIMENSIONS_MAX, FittedClasses, Matrix, Reduction,
-    SignalPercentiles, SignalSketches, Signals,
+    SignalPercentiles, SignalSketches, SignalWeights, Signals,
 };
 
 use super::Row;
@@ -107,8 +107,8 @@ pub(crate) struct State {
     pub(crate) changes: u64,
     /// Signals of production.
     pub(crate) production: SignalSketches,
-    /// Signals of the reference as if each were not of it, and of which epoch.
-    pub(crate) held_out: (u64, SignalSketches),
+    /// Signals of the reference as if each were not of it, of which epoch, and what they tell.
+    pub(crate) held_out: (u64, SignalSketches, SignalWeights),
     percentiles: Option<Arc<SignalPercentiles>>,
     /// Signals of production that came or went since `percentiles` were made.
     moved: u64,
@@ -330,19 +330,24 @@ impl State {
         if let Some(made) = self.percentiles.as_ref().filter(|_| self.moved <= missing) {
             return made.clone();
         }
-        let made = Arc::new(self.production.percentiles(&self.held_out.1));
+        let made = self.production.percentiles(&self.held_out.1);
+        let made = Arc::new(made.weighted(self.held_out.2));
         self.moved = 0;
         self.percentiles = Some(made.clone());
         made
     }
 
     /// Notes the signals of the reference as if each record were not of it.
-    pub(crate) fn note_held_out(&mut self, epoch: u64, sketches: SignalSketches) {
+    pub(crate) fn note_held_out(
+        &mut self,
+        epoch: u64,
+        (sketches, weights): (SignalSketches, SignalWeights),
+    ) {
         if self.held_out.0 == epoch {
             return;
         }
         self.changes += 1;
-        self.held_out = (epoch, sketches);
+        self.held_out = (epoch, sketches, weights);
         self.percentiles = None;
     }
 

@@ -1,4 +1,4 @@
-//! How likely a record is one that the model gets wrong or has never seen: four signals and their mean rank, `trouble`.
+//! How likely a record is one that the model gets wrong or has never seen: four signals and the mean of their ranks, `trouble`.
 //!
 //! - uncertainty `u = 1 - (p1 - p2)`, the two highest probabilities of the model, or where it logged none of the mean of
 //!   the posterior of class statistics and the vote of the nearest training records
@@ -9,6 +9,7 @@
 //! What must stay true: every signal that can be computed is finite, one that cannot is `None` and named as missing.
 
 mod trouble;
+mod weights;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use crate::algebra::highest;
 use crate::statistics::{FittedClasses, HeldOut};
 
 pub use trouble::{PRODUCTION_MIN, Signal, SignalPercentiles, SignalSketches, Trouble};
+pub use weights::{Measured, SignalWeights};
 
 /// Nearest training records that vote and disagree.
 pub const VOTERS: usize = 20;

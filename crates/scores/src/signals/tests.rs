@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Evidence, Signal, SignalSketches, Signals, uncertainty};
+use super::{Evidence, Measured, Signal, SignalSketches, SignalWeights, Signals, uncertainty};
 use crate::random::Dice;
 use crate::{ClassStatistics, HeldOut, Matrix};
 
@@ -170,6 +170,95 @@ fn uncertainty_that_is_known_stands_for_probabilities() {
         (signals.uncertainty, signals.inferred),
         (Some(0.25), Some(1))
     );
+}
+
+#[test]
+fn a_signal_counts_as_much_as_it_tells_on_training() {
+    // Uncertainty is higher where training is wrong, class distance lower, novelty as it happens; disagreement is not
+    // known. What is without its class is farther than all others, and as novel as they are.
+    let mut dice = Dice::new(4);
+    let mut records: Vec<Measured> = Vec::new();
+    for at in 0..1000 {
+        let is_right = at % 10 != 0;
+        let shift = if is_right { 0.0 } else { 1.5 };
+        let mut draw = || dice.normal();
+        let signals = Signals {
+            uncertainty: Some((draw() + shift) as f32),
+            class_distance: Some((draw() - shift) as f32),
+            novelty: Some(draw() as f32),
+            ..Signals::default()
+        };
+        let unknown = Signals {
+            class_distance: Some(9.0),
+            novelty: Some(draw() as f32),
+            ..Signals::default()
+        };
+        records.push(Measured {
+            signals,
+            is_right,
+            unknown,
+        });
+    }
+    let ranks = |uncertainty: f32, class_distance: f32, novelty: f32, weights: SignalWeights| {
+        let mut sketches = SignalSketches::default();
+        for at in 0..1000_u16 {
+            let value = Some(f32::from(at));
+            sketches.add(&Signals {
+                uncertainty: value,
+                class_distance: value,
+                novelty: value,
+                ..Signals::default()
+            });
+        }
+        let percentiles = sketches.percentiles(&SignalSketches::default());
+        let asked = Signals {
+            uncertainty: Some(uncertainty),
+            class_distance: Some(class_distance),
+            novelty: Some(novelty),
+            ..Signals::default()
+        };
+        percentiles.weighted(weights).trouble(&asked).value.unwrap()
+    };
+    let weights = SignalWeights::of(&records);
+    // A trouble that only one signal makes is that one's share of all.
+    let share = [(1e9, -1.0, -1.0), (-1.0, 1e9, -1.0), (-1.0, -1.0, 1e9)]
+        .map(|(u, a, n)| ranks(u, a, n, weights));
+    assert!((share.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{share:?}");
+    // 1.5 deviations apart, so above in 86 of 100, by 3 % of which that may be more.
+    assert!(share[0] > 0.62, "{share:?}");
+    // It tells no errors and all that is unknown: a quarter of what a sure sign counts.
+    assert!(
+        (share[1] / share[0] - 0.25 / 0.78).abs() < 0.05,
+        "{share:?}"
+    );
+    assert!(share[2] < 0.15, "{share:?}");
+    // Where training is never wrong, or there is none, all count alike.
+    let of_right: Vec<Measured> = records.iter().filter(|one| one.is_right).copied().collect();
+    let equal = |weights| (ranks(1e9, -1.0, -1.0, weights) - 1.0 / 3.0).abs();
+    assert!(equal(SignalWeights::of(&[])) < 1e-9 && equal(SignalWeights::default()) < 1e-9);
+    assert!(equal(SignalWeights::of(&of_right)) < 0.05);
+}
+
+#[test]
+fn a_record_without_its_class_is_as_far_as_the_others_are() {
+    let all = statistics();
+    let (held_out, classes) = (HeldOut::new(&all), all.fit());
+    let of = |label: u32, evidence: &Evidence<'_>| {
+        Signals::without_class(&held_out, &classes, label, evidence)
+    };
+    let alone = of(0, &NEAR);
+    assert_eq!((alone.inferred, alone.novelty), (Some(1), Some(0.3)));
+    let distance = classes.class_distance(1, NEAR.row).unwrap();
+    assert!((f64::from(alone.class_distance.unwrap()) / distance - 1.0).abs() < 1e-3);
+    // None of its neighbours has another label: it is at least as far as the last of them.
+    let among = Evidence {
+        neighbour_labels: &[0, 0, 0, 0],
+        ..NEAR
+    };
+    assert_eq!(of(0, &among).novelty, Some(0.4));
+    let one = ClassStatistics::of(Matrix::new(&[0.0, 1.0, 1.0, 0.0], 2), &[0, 0]);
+    let lonely = Signals::without_class(&HeldOut::new(&one), &one.fit(), 0, &among);
+    assert_eq!((lonely.inferred, lonely.class_distance), (None, None));
 }
 
 proptest! {

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Signals;
+use super::{SignalWeights, Signals};
 use crate::sketch::{Percentiles, QuantileSketch};
 
 /// Production records from which on ranks are among production alone, no longer among training.
@@ -105,6 +105,7 @@ impl SignalSketches {
         let chosen = if enough { self } else { training };
         SignalPercentiles {
             from_training: !enough,
+            weights: SignalWeights::default(),
             percentiles: std::array::from_fn(|at| {
                 // A signal that only production has is ranked among production from the start.
                 let sketch = &chosen.sketches[at];
@@ -123,13 +124,14 @@ impl SignalSketches {
 #[derive(Clone, Debug, Default)]
 pub struct SignalPercentiles {
     from_training: bool,
+    weights: SignalWeights,
     percentiles: [Percentiles; 4],
 }
 
 /// How likely a record is wrong or new, and why.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trouble {
-    /// The mean of the ranks that there are, in [0, 1]; `None` where there is none.
+    /// The weighted mean of the ranks that there are, in [0, 1]; `None` where there is none.
     pub value: Option<f64>,
     /// The rank of each signal in the order of [`Signal::ALL`].
     pub ranks: [Option<f64>; 4],
@@ -150,6 +152,12 @@ impl SignalPercentiles {
         self.from_training
     }
 
+    /// The same, with signals that count so much.
+    #[must_use]
+    pub fn weighted(self, weights: SignalWeights) -> Self {
+        Self { weights, ..self }
+    }
+
     /// The rank of a value of a signal, in [0, 1].
     pub fn rank(&self, signal: Signal, value: f32) -> f64 {
         self.percentiles[signal as usize].rank(value)
@@ -160,13 +168,14 @@ impl SignalPercentiles {
         &self.percentiles[signal as usize]
     }
 
-    /// The ranks of a record's signals and their mean.
+    /// The ranks of a record's signals and their weighted mean.
     pub fn trouble(&self, signals: &Signals) -> Trouble {
         let values = signals.values();
         let ranks: [Option<f64>; 4] =
             std::array::from_fn(|at| values[at].map(|value| self.percentiles[at].rank(value)));
-        let known: Vec<f64> = ranks.iter().copied().flatten().collect();
-        let value = (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64);
-        Trouble { value, ranks }
+        Trouble {
+            value: self.weights.mean(&ranks),
+            ranks,
+        }
     }
 }
