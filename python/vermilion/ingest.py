@@ -93,9 +93,9 @@ def ingest(
             while running:
                 written += _finish(running, resume, collection, done + written, shown)
         except Exception as error:
-            # What is on its way is written, or stopped: then it is known what is there.
+            # What came before it is written, so that it does not depend on the moment what is there.
             with contextlib.suppress(Exception):
-                while running and not running[0][0].cancel():
+                while running:
                     written += _finish(running, resume, collection, done + written, shown)
             error.add_note(f"The first {done + written:,} records of the source are written.")
             raise
