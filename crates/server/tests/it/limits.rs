@@ -280,5 +280,8 @@ fn a_deletion_that_looks_too_long_for_what_it_means_is_left_and_deletes_nothing(
     let answer = server.post(&format!("{records}/delete"), &none);
     assert_eq!(answer.status, 504, "{}", answer.text());
     assert!(answer.text().contains("read_timeout"), "{}", answer.text());
-    assert_eq!(server.get(&format!("{records}/count")).json(), 20_000);
+    // On a busy machine a count takes longer than that too.
+    let counts = std::iter::repeat_with(|| server.get(&format!("{records}/count")));
+    let count = counts.take(1000).find(|answer| answer.status != 504);
+    assert_eq!(count.expect("one is in time").json(), 20_000);
 }

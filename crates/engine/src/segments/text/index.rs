@@ -25,8 +25,10 @@ const ROW_NS: u64 = 2;
 const TRIGRAMS_MAX: usize = 64;
 /// An index is read for no longer than this part of what reading the documents would take.
 const BUDGET_PART: u64 = 16;
-/// The same of looking through words for what trigrams have left.
-const WORDS_BUDGET_PART: u64 = 4;
+/// Words are looked through for what trigrams have left where that takes no longer than this part of it,
+/// and the lists of those that are found are read for no longer than that part.
+const WORDS_PART: u64 = 2;
+const WORD_LISTS_PART: u64 = 4;
 /// What finding a word takes, and its list.
 const WORD_NS: u64 = 100;
 
@@ -184,10 +186,12 @@ impl<'a> BlockReader<'a> {
         let block = self.block;
         let ends = typed::<u32>(self.file, block.ends_at, block.words.into())?;
         let lines_bytes = ends.last().map_or(0, |&last| u64::from(last) + 1);
-        let mut budget = Budget(self.documents_ns(words) / WORDS_BUDGET_PART);
-        if ends.is_empty() || !budget.spend(part.scan_ns(lines_bytes)) || !part.is_sound() {
+        let documents_ns = self.documents_ns(words);
+        let is_dear = part.scan_ns(lines_bytes) > documents_ns / WORDS_PART;
+        if ends.is_empty() || is_dear || !part.is_sound() {
             return Ok(());
         }
+        let mut budget = Budget(documents_ns / WORD_LISTS_PART);
         let lines = typed::<u8>(self.file, block.lines_at, lines_bytes)?;
         let mut having = vec![0; words.len()];
         // Words that are too long may look like anything.
