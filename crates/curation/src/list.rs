@@ -335,8 +335,9 @@ impl Curation {
     fn look_at_triage(&self, space: &Space, desk: &Desk, columns: &mut Columns) -> Result<()> {
         let triaged = std::mem::take(&mut columns.triaged);
         let production = Among::Context(Context::Production);
+        let wanted = (TRIAGE_NEIGHBOURS, By::Direction);
         for part in triaged.chunks(CHUNK) {
-            for (_, near) in self.near_of(space, desk, part, production, TRIAGE_NEIGHBOURS)? {
+            for (_, near) in self.near_of(space, desk, part, production, wanted)? {
                 for one in near {
                     if let Some(&row) = columns.places.get(&one.id) {
                         let known = &mut columns.triage[row as usize];

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use vermilion_scores::{Coverage, Signal};
 
 use crate::assess::Assessment;
-use crate::desk::{Among, CHUNK, Desk, Near, Row};
+use crate::desk::{Among, By, CHUNK, Desk, Near, Row};
 use crate::fields::Context;
 use crate::list::{NEIGHBOURS, STANDS};
 use crate::recommend::usual;
@@ -209,7 +209,7 @@ impl Curation {
         let among = Among::Context(Context::Production);
         let mut near = HashMap::with_capacity(ids.len());
         for part in ids.chunks(CHUNK) {
-            near.extend(self.near_of(space, desk, part, among, NEIGHBOURS + 1)?);
+            near.extend(self.near_of(space, desk, part, among, (NEIGHBOURS + 1, By::Direction))?);
         }
         Ok(near)
     }

@@ -157,13 +157,13 @@ pub(crate) fn import(arguments: &Import) -> Result<(), Failure> {
     imported.and(removed).and(closed)
 }
 
-/// Imports what `reader` reads; `stored` says how many records of the file are stored, whatever comes.
+/// Imports what `reader` reads; `records` says how many of the file are stored, whatever comes.
 fn import_into(
     arguments: &Import,
     reader: &mut Reader,
     embedder: Option<&Embedder>,
     collection: &Collection,
-    stored: &mut u64,
+    records: &mut u64,
 ) -> Result<(), Failure> {
     if embedder.is_some() {
         check_function(arguments, collection)?;
@@ -184,7 +184,6 @@ fn import_into(
     }
     let count = (arguments.batch as usize).min(collection.batch_records_max());
     let mut progress = Progress::start("importing", reader.source.position(state.file_bytes()).1);
-    let records = stored;
     *records = behind;
     let went = loop {
         let mut batch = match reader.batch(count) {

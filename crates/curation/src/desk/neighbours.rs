@@ -122,13 +122,8 @@ impl Curation {
             }
             let ids = part.iter().map(|&row| sought.ids[row as usize].clone());
             let ids: Vec<String> = ids.collect();
-            let found = match sought.by {
-                By::Direction => self.near_of(space, desk, &ids, sought.among, sought.count + 1)?,
-                By::Lengths => {
-                    self.near_with_lengths(space, &ids, sought.among, sought.count + 1)?
-                }
-            };
-            for (id, near) in found {
+            let wanted = (sought.count + 1, sought.by);
+            for (id, near) in self.near_of(space, desk, &ids, sought.among, wanted)? {
                 let Some(&row) = places.get(&*id) else {
                     continue;
                 };
@@ -157,28 +152,12 @@ impl Curation {
         desk: &Desk,
         ids: &[String],
         among: Among<'_>,
-        count: usize,
+        wanted: (usize, By),
     ) -> Result<Vec<(String, Near)>> {
         let found = self.fetch_vectors(space, ids)?;
         let vectors = found.embeddings.unwrap_or_default();
         let vectors = Matrix::new(vectors.values(), vectors.dimension().max(1));
-        let near = self.nearest(space, desk, vectors, among, count)?;
-        let ids = found.ids.iter().map(str::to_owned);
-        Ok(ids.zip(near).collect())
-    }
-
-    /// As [`near_of`](Self::near_of) by the vectors as they are, which the index of the space compares.
-    fn near_with_lengths(
-        &self,
-        space: &Space,
-        ids: &[String],
-        among: Among<'_>,
-        count: usize,
-    ) -> Result<Vec<(String, Near)>> {
-        let found = self.fetch_vectors(space, ids)?;
-        let vectors = found.embeddings.unwrap_or_default();
-        let vectors = Matrix::new(vectors.values(), vectors.dimension().max(1));
-        let near = self.nearest_by_index(space, vectors, among, (count, By::Lengths))?;
+        let near = self.nearest(space, desk, vectors, among, wanted)?;
         let ids = found.ids.iter().map(str::to_owned);
         Ok(ids.zip(near).collect())
     }
@@ -190,16 +169,16 @@ impl Curation {
         desk: &Desk,
         vectors: Matrix<'_>,
         among: Among<'_>,
-        count: usize,
+        (count, by): (usize, By),
     ) -> Result<Vec<Near>> {
-        if space.collection.schema.space() == Metric::Cosine {
-            return self.nearest_by_index(space, vectors, among, (count, By::Direction));
+        if by == By::Lengths || space.collection.schema.space() == Metric::Cosine {
+            return self.nearest_by_index(space, vectors, among, (count, by));
         }
         if let Some(found) = desk.directions.read().nearest(vectors, among, count) {
             return Ok(found);
         }
         let wanted = count.max(CANDIDATES);
-        let mut found = self.nearest_by_index(space, vectors, among, (wanted, By::Direction))?;
+        let mut found = self.nearest_by_index(space, vectors, among, (wanted, by))?;
         found.iter_mut().for_each(|near| near.truncate(count));
         Ok(found)
     }

@@ -12,7 +12,7 @@ use vermilion_scores::{
 };
 
 use super::state::Reference;
-use super::{Among, Desk, Near, Row, Said, State};
+use super::{Among, By, Desk, Near, Row, Said, State};
 use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -111,7 +111,7 @@ impl Curation {
         vectors: Matrix<'_>,
     ) -> Result<Vec<Near>> {
         let among = Among::Context(Context::Training);
-        self.nearest(space, desk, vectors, among, VOTERS + 1)
+        self.nearest(space, desk, vectors, among, (VOTERS + 1, By::Direction))
     }
 
     /// While few records of production have signals, however many there are, ranks are among those of the
