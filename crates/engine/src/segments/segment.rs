@@ -447,8 +447,10 @@ impl Segment {
         let mut found = among.clone();
         match &self.documents {
             Some(documents) => {
-                self.narrow(test, documents.batches(), &mut found)?;
+                let proved = self.narrow(test, documents.batches(), &mut found)?;
+                found.subtract(&proved);
                 documents.search(&matcher, &mut found)?;
+                found.unite(&proved);
             }
             None => found = RowSet::none(among.rows()),
         }
@@ -461,16 +463,18 @@ impl Segment {
     }
 
     /// Takes from `among` rows whose documents need not be read, where an index tells of any, to
-    /// see that the pattern of `test` is not in them.
-    fn narrow(&self, test: &DocumentTest, batches: usize, among: &mut RowSet) -> Result<()> {
-        let Some(file) = &self.text_index else {
-            return Ok(());
+    /// see that the pattern of `test` is not in them; answers those of the rest that need not be
+    /// read to see that it is.
+    fn narrow(&self, test: &DocumentTest, batches: usize, among: &mut RowSet) -> Result<RowSet> {
+        let index = self
+            .text_index
+            .as_ref()
+            .and_then(|file| Some((file, file.index()?)));
+        let (Some((file, index)), Some(query)) = (index, Query::of(test)) else {
+            return Ok(RowSet::none(among.rows()));
         };
-        let (Some(index), Some(query)) = (file.index(), Query::of(test)) else {
-            return Ok(());
-        };
-        file.unless_damaged(index.narrow(&query, batches, among))?;
-        Ok(())
+        let proved = file.unless_damaged(index.narrow(&query, batches, among))?;
+        Ok(proved.unwrap_or_else(|| RowSet::none(among.rows())))
     }
 
     /// Fails where there is no such row, which only a damaged index can ask for.

@@ -54,13 +54,14 @@ impl Index for TextIndex {
 
 impl TextIndex {
     /// Takes from `among` rows that do not pass `query`, as far as that is faster than reading
-    /// their documents, of which `batches` hold all.
+    /// their documents, of which `batches` hold all. Answers those of the rest whose documents are
+    /// known to have the pattern.
     pub(in crate::segments) fn narrow(
         &self,
         query: &Query,
         batches: usize,
         among: &mut RowSet,
-    ) -> Result<()> {
+    ) -> Result<RowSet> {
         let rows: u64 = self.blocks.iter().map(|block| u64::from(block.rows)).sum();
         if rows != u64::from(among.rows()) {
             let detail = format_args!("it has {rows} rows, the segment {}", among.rows());
@@ -68,21 +69,25 @@ impl TextIndex {
         }
         // A failure must leave the set as it was.
         let mut narrowed = among.clone();
+        let mut proved = RowSet::none(among.rows());
         for block in &self.blocks {
             let first = block.first_row as usize / 64;
-            let words = &mut narrowed.words_mut()[first..][..block.rows.div_ceil(64) as usize];
+            let length = block.rows.div_ceil(64) as usize;
+            let words = &mut narrowed.words_mut()[first..][..length];
             let batches = batches as u64 * u64::from(block.rows) / rows.max(1);
             let mut reader = BlockReader {
                 file: &self.file,
                 block,
                 batches: batches.max(1),
                 budget: Budget(0),
+                proved: &mut proved.words_mut()[first..][..length],
             };
             reader.budget = Budget(reader.documents_ns(words) / BUDGET_PART);
             reader.narrow(query, words)?;
         }
         *among = narrowed;
-        Ok(())
+        proved.intersect(among);
+        Ok(proved)
     }
 }
 
@@ -98,6 +103,8 @@ struct BlockReader<'a> {
     batches: u64,
     /// What may be spent on reading lists of trigrams.
     budget: Budget,
+    /// The rows found to have the pattern, a bit for each.
+    proved: &'a mut [u64],
 }
 
 /// Nanoseconds that may be spent.
@@ -123,7 +130,7 @@ impl<'a> BlockReader<'a> {
     fn narrow(&mut self, query: &Query, words: &mut [u64]) -> Result<()> {
         match query {
             Query::Has(trigrams) => self.narrow_to(trigrams, words),
-            Query::Word(part) => self.narrow_to_word(part, words),
+            Query::Word { part, proves } => self.narrow_to_word(part, *proves, words),
             Query::All(members) => members
                 .iter()
                 .try_for_each(|member| self.narrow(member, words)),
@@ -181,8 +188,8 @@ impl<'a> BlockReader<'a> {
     }
 
     /// Takes out the rows that have no word that looks like `part`, where that is told sooner than by
-    /// their documents.
-    fn narrow_to_word(&self, part: &Part, words: &mut [u64]) -> Result<()> {
+    /// their documents; the others are proved if such a word `proves` them.
+    fn narrow_to_word(&mut self, part: &Part, proves: bool, words: &mut [u64]) -> Result<()> {
         let block = self.block;
         let ends = typed::<u32>(self.file, block.ends_at, block.words.into())?;
         let lines_bytes = ends.last().map_or(0, |&last| u64::from(last) + 1);
@@ -194,8 +201,6 @@ impl<'a> BlockReader<'a> {
         let mut budget = Budget(documents_ns / WORD_LISTS_PART);
         let lines = typed::<u8>(self.file, block.lines_at, lines_bytes)?;
         let mut having = vec![0; words.len()];
-        // Words that are too long may look like anything.
-        self.unite(self.list(block.word_lists, 0)?, &mut having)?;
         let mut at = 0;
         while let Some(found) = part.find(lines, at) {
             let number = ends.partition_point(|&end| (end as usize) < found);
@@ -209,6 +214,11 @@ impl<'a> BlockReader<'a> {
             self.unite(list, &mut having)?;
             at = end as usize;
         }
+        if proves {
+            self.proved.copy_from_slice(&having);
+        }
+        // Words that are too long may look like anything.
+        self.unite(self.list(block.word_lists, 0)?, &mut having)?;
         words
             .iter_mut()
             .zip(having)

@@ -13,8 +13,12 @@ use crate::model::DocumentTest;
 pub(in crate::segments) enum Query {
     /// All of these trigrams; with none, every document passes.
     Has(Vec<u32>),
-    /// A word that looks so.
-    Word(Part),
+    /// A word that looks like `part`.
+    Word {
+        part: Part,
+        /// Whether such a word has the pattern in it, so that its documents need no reading.
+        proves: bool,
+    },
     /// What each of these asks for.
     All(Vec<Query>),
     /// What one of these asks for.
@@ -59,7 +63,7 @@ impl Query {
             match member {
                 Self::Has(trigrams) => found.extend(trigrams),
                 Self::All(members) => others.extend(members),
-                one @ (Self::Word(_) | Self::Any(_)) => others.push(one),
+                one @ (Self::Word { .. } | Self::Any(_)) => others.push(one),
             }
         }
         found.sort_unstable();
@@ -71,7 +75,7 @@ impl Query {
             others.insert(0, Self::Has(found));
         }
         // Words are looked through for what trigrams leave.
-        others.sort_by_key(|one| matches!(one, Self::Word(_)));
+        others.sort_by_key(|one| matches!(one, Self::Word { .. }));
         match others.len() {
             1 => others.swap_remove(0),
             _ => Self::All(others),

@@ -140,8 +140,11 @@ pub(super) fn query_of_text(text: &[u8]) -> Query {
     }
     parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
     parts.truncate(PARTS_MAX);
-    let parts = parts.iter().map(|part| Part::text(part));
-    Query::all(parts.map(Query::Word).collect())
+    let words = parts.iter().map(|part| Query::Word {
+        part: Part::text(part),
+        proves: part == text,
+    });
+    Query::all(words.collect())
 }
 
 /// What words a document has in which `hir` matches.
@@ -150,14 +153,18 @@ pub(super) fn query_of_expression(hir: &Hir) -> Query {
     find_parts(hir, &mut parts);
     parts.sort_by_key(|part| std::cmp::Reverse(part.properties().minimum_len()));
     parts.truncate(PARTS_MAX);
-    let parts = parts.iter().map(|part| match literal_of(part) {
-        Some(literal) => Part::text(literal),
-        None => Part::Expression(Box::new(Expression {
-            pattern: part.to_string(),
-            compiled: OnceLock::new(),
-        })),
+    let words = parts.iter().map(|one| Query::Word {
+        part: match literal_of(one) {
+            Some(literal) => Part::text(literal),
+            None => Part::Expression(Box::new(Expression {
+                pattern: one.to_string(),
+                compiled: OnceLock::new(),
+            })),
+        },
+        // What stands beside a word is not known to it.
+        proves: one == hir && hir.properties().look_set().is_empty(),
     });
-    Query::all(parts.map(Query::Word).collect())
+    Query::all(words.collect())
 }
 
 /// What `hir` matches, if that is one text, whatever it wants beside it: a text is looked for much
@@ -265,7 +272,7 @@ mod tests {
 
     fn parts(query: &Query) -> Vec<String> {
         let of_one = |query: &Query| match query {
-            Query::Word(part) => String::from_utf8(part.pattern().to_vec()).unwrap(),
+            Query::Word { part, .. } => String::from_utf8(part.pattern().to_vec()).unwrap(),
             other => panic!("{other:?}"),
         };
         match query {
