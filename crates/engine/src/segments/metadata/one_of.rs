@@ -4,6 +4,7 @@
 //! What must stay true: see [`super::search`].
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use bytemuck::Pod;
 
@@ -20,6 +21,11 @@ use crate::{Error, Result};
 /// Strings from which on all offsets and texts are looked at as a whole; for fewer that would read
 /// much of the file to find little.
 const MANY_TEXTS: usize = 64;
+
+/// Values of the first steps from one operand to the next at most.
+const STEP_MIN: usize = 8;
+/// Steps before they become longer.
+const STEPS_EVEN: usize = 16;
 
 impl Postings<'_> {
     /// Adds the rows with a value that is one of `operands`.
@@ -77,16 +83,86 @@ impl Postings<'_> {
         to: &mut RowSet,
     ) -> Result<()> {
         let end = starts.last().map_or(0, |&end| end.into());
-        let text = typed::<u8>(self.blocks, entry.text_at, end)?;
-        let order = |at: usize, one: &&str| {
-            let (from, end): (u64, u64) = (starts[at].into(), starts[at + 1].into());
-            let found = text.get(from as usize..end as usize).ok_or_else(|| {
+        let texts = Texts {
+            starts,
+            bytes: typed::<u8>(self.blocks, entry.text_at, end)?,
+            misfit: &|| {
                 let detail = "texts do not follow each other";
                 Error::corrupted(self.blocks.path(), entry.values_at, detail)
-            })?;
-            Ok(found.cmp(one.as_bytes()))
+            },
         };
-        self.unite_each(entry, &meet(starts.len() - 1, operands, order)?, to)
+        self.unite_each(entry, &texts.meet(operands)?, to)
+    }
+}
+
+/// The distinct texts of a column, ascending.
+struct Texts<'a, T> {
+    /// Where each begins in `bytes`, and the last ends.
+    starts: &'a [T],
+    bytes: &'a [u8],
+    /// What is wrong where they do not.
+    misfit: &'a dyn Fn() -> Error,
+}
+
+impl<T: Copy + Into<u64>> Texts<'_, T> {
+    /// The places of those that one of the ascending `operands` equals.
+    ///
+    /// All texts begin with what the first and the last have in common. What follows is compared as
+    /// a number as far as 8 bytes go, which tells most of them apart.
+    fn meet(&self, operands: &[&str]) -> Result<Vec<u32>> {
+        let count = self.starts.len() - 1;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let (first, last) = (self.tail(0, 0)?, self.tail(count - 1, 0)?);
+        let common = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+        let tails = operands.iter().filter_map(|one| {
+            let tail = one.as_bytes().strip_prefix(&first[..common])?;
+            Some((key(tail), tail))
+        });
+        let tails: Vec<(u64, &[u8])> = tails.collect();
+        meet(count, &tails, |at, (wanted, tail)| {
+            Ok(match self.tail_key(at, common)?.cmp(wanted) {
+                Ordering::Equal => self.tail(at, common)?.cmp(tail),
+                order => order,
+            })
+        })
+    }
+
+    /// Where the text at a place lies, from its byte `from` on.
+    fn place(&self, at: usize, from: usize) -> Result<Range<usize>> {
+        let (start, end): (u64, u64) = (self.starts[at].into(), self.starts[at + 1].into());
+        let place = start as usize + from..end as usize;
+        let lies_within = place.start <= place.end && place.end <= self.bytes.len();
+        lies_within.then_some(place).ok_or_else(self.misfit)
+    }
+
+    fn tail(&self, at: usize, from: usize) -> Result<&[u8]> {
+        Ok(&self.bytes[self.place(at, from)?])
+    }
+
+    fn tail_key(&self, at: usize, from: usize) -> Result<u64> {
+        let place = self.place(at, from)?;
+        Ok(match self.bytes[place.start..].first_chunk() {
+            // The bytes of other texts behind a short one are none of its own.
+            Some(&eight) => {
+                let others = 64 - 8 * place.len().min(8) as u32;
+                u64::from_be_bytes(eight) & u64::MAX.checked_shl(others).unwrap_or(0)
+            }
+            None => key(&self.bytes[place]),
+        })
+    }
+}
+
+/// A number that ascends with `text`: its first 8 bytes.
+fn key(text: &[u8]) -> u64 {
+    match text.first_chunk() {
+        Some(&eight) => u64::from_be_bytes(eight),
+        None => {
+            let mut eight = [0; 8];
+            eight[..text.len()].copy_from_slice(text);
+            u64::from_be_bytes(eight)
+        }
     }
 }
 
@@ -119,23 +195,28 @@ fn meet<T>(
     order: impl Fn(usize, &T) -> Result<Ordering>,
 ) -> Result<Vec<u32>> {
     let mut found = Vec::new();
-    // Where both are spread alike the next place is about so far.
-    let stride = (count / operands.len().max(1)).max(1);
+    // Where both are spread alike, the next place is about so many steps ahead. Short steps forward
+    // are foreseen by the processor, which waits for memory at each turn of a binary search.
+    let step_min = (count / operands.len().max(1)).isqrt().clamp(1, STEP_MIN);
     let mut at = 0;
     for operand in operands {
-        let mut step = stride;
+        let (mut step, mut steps) = (step_min, 0);
         while at + step < count && order(at + step, operand)?.is_lt() {
             at += step;
-            step *= 2;
+            steps += 1;
+            step *= if steps > STEPS_EVEN { 2 } else { 1 };
         }
         let mut end = count.min(at + step);
-        while at < end {
+        while end - at > STEP_MIN {
             let middle = at.midpoint(end);
             if order(middle, operand)?.is_lt() {
                 at = middle + 1;
             } else {
                 end = middle;
             }
+        }
+        while at < end && order(at, operand)?.is_lt() {
+            at += 1;
         }
         if at == count {
             break;

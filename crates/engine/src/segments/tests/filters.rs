@@ -269,6 +269,36 @@ fn one_of_many_operands_in_any_order_is_found() {
 }
 
 #[test]
+fn one_of_many_texts_is_found_whatever_they_have_in_common() {
+    // Digits in base 3 and zero bytes: some texts are the beginning of others.
+    let text = |common: &str, number: usize| {
+        let digits = (0..number % 11).map(|at| match number / 3_usize.pow(at as u32) % 3 {
+            0 => '\0',
+            1 => 'a',
+            _ => '\u{e9}',
+        });
+        Scalar::Str(common.chars().chain(digits).collect())
+    };
+    for common in ["", "user-", "one that is long"] {
+        for (distinct, wanted) in [(2000, 70), (300, 300), (2000, 2000), (1, 80), (40, 90)] {
+            let value = |row: usize| match text(common, row * 31 % distinct) {
+                Scalar::Str(text) => Value::Str(text.into()),
+                other => panic!("{other:?}"),
+            };
+            let rows: Vec<Vec<(String, Value)>> = (0..2500)
+                .map(|row| vec![("t".into(), value(row))])
+                .collect();
+            // Others have less in common with them, or come before or after all.
+            let others = ["", "u", "user", "one that is", "zz"];
+            let operands = (0..wanted).map(|at| text(common, at * 17));
+            let others = others.map(|text| Scalar::Str(text.into()));
+            let operands: Vec<Scalar> = operands.chain(others).collect();
+            check(&rows, "t", &Comparison::In(operands));
+        }
+    }
+}
+
+#[test]
 fn what_is_no_number_is_neither_less_nor_more_nor_equal() {
     let rows = [
         vec![("a".into(), Value::Int(1))],
