@@ -46,6 +46,26 @@ def test_client_tells_what_it_is(client):
     assert client.get_user_identity().user_id == ""
 
 
+def test_a_collection_got_with_none_embeds_with_what_it_was_made_with(client, monkeypatch):
+    name = fresh()
+    client.create_collection(name, embedding_function=Lengths(2.0)).add(ids="a", documents="abc")
+    found = client.get_collection(name, embedding_function=None)
+    with monkeypatch.context() as unknown:
+        unknown.delitem(functions.known_embedding_functions, "lengths")
+        with pytest.raises(errors.InvalidArgumentError, match="You must provide an embedding function"):
+            found.add(ids="b", documents="z")
+    found.add(ids="b", documents="z")
+    vectors = found.get(include=["embeddings"])["embeddings"]
+    assert [list(one) for one in vectors] == [[6.0, ord("a")], [2.0, ord("z")]]
+    assert found.query(query_texts="abc", n_results=1)["ids"] == [["a"]]
+    # One that cannot be made hinders nobody who gives vectors.
+    monkeypatch.setattr(Lengths, "build_from_config", staticmethod(lambda config: 1 / 0))
+    again = client.get_collection(name, embedding_function=None)
+    again.add(ids="c", embeddings=[1.0, 2.0])
+    with pytest.raises(ZeroDivisionError):
+        again.add(ids="d", documents="z")
+
+
 def test_collections_are_made_found_changed_and_deleted(client):
     name, other = fresh(), fresh()
     made = client.create_collection(

@@ -324,7 +324,7 @@ class ClientAPI(AdminAPI):
         Args:
             name: The name, or the id as a UUID.
             embedding_function: What makes vectors of documents; the one that the collection was made
-                with where not given and known.
+                with where not given, or None, and known.
             data_loader: What loads the data of uris.
 
         Raises:

@@ -227,6 +227,10 @@ class Collection:
     def _embed(self, given: Any, is_query: bool = False) -> Any:
         function = self._embedding_function
         if function is None:
+            # As chromadb does for whoever got the collection with `embedding_function=None`; made here, so that
+            # one that cannot be made hinders nobody who gives vectors.
+            function = embedding_functions.of_collection(self.configuration_json.get("embedding_function"))
+        if function is None:
             raise InvalidArgumentError(
                 "You must provide an embedding function to compute embeddings: this collection has none. "
                 "Give embeddings, or name embedding_function= where you get the collection."
