@@ -279,7 +279,20 @@ fn wordy() -> impl Strategy<Value = Option<String>> {
         30 => proptest::sample::select(words).prop_map(str::to_owned),
         1 => Just(long),
     ];
-    let between = proptest::sample::select(vec![" ", " ", " ", "-", ".\n", ""]);
+    // Beyond ASCII a letter or a mark goes on with a word, and all else ends it, as at `\b` of a pattern.
+    let between = proptest::sample::select(vec![
+        " ",
+        " ",
+        " ",
+        "-",
+        ".\n",
+        "",
+        "\u{2014}",
+        "\u{a0}",
+        "\u{301}",
+        "\u{e9}",
+        "\u{1f600}",
+    ]);
     prop::collection::vec((word, between), 20..60)
         .prop_map(|words| Some(words.into_iter().map(|(word, end)| word + end).collect()))
 }
@@ -311,6 +324,17 @@ fn wordy_test() -> impl Strategy<Value = DocumentTest> {
         "[^ ]tata",
         "(stata|data)+",
         r"(?s-u:.)tata\b",
+        r"\bstat(a|e)\b",
+        r"(?i)\bstat(a|us)\b",
+        r"(?-u:\b)stat(a|e)(?-u:\b)",
+        r"\b{start}stat[ae]\b{end}",
+        r"\b{start-half}tat[ae]\b{end-half}",
+        r"\b\w+tata\b",
+        r"\Btat[ae]\B",
+        "\\bcaf(\u{e9}|e)\\b",
+        "\\b\u{4e2d}\u{6587}\\w\\b",
+        "stata\\b\u{2014}",
+        "stat[ae]\\b.\\bmeta",
     ]);
     let text = proptest::sample::select(vec![
         "stata",
