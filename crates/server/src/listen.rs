@@ -34,14 +34,14 @@ use crate::app::{self, App};
 use crate::config::ServerConfig;
 use crate::half_closed::{Answer, Exchange, HalfClosed, PATIENCE};
 use crate::local::{LocalListener, LocalStream, Passed};
-use crate::refused_heads::RefusedHeads;
+use crate::refused_heads::{HEAD_BYTES_MAX, RefusedHeads};
 use crate::tls::Tls;
 
 /// How long accepting waits after it failed for want of a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bytes of a connection that are read ahead at most; a head must fit.
-const READ_BUFFER_BYTES: usize = 512 << 10;
+const READ_BUFFER_BYTES: usize = HEAD_BYTES_MAX;
 
 /// Why the server cannot start, or did not end well.
 #[derive(Debug, thiserror::Error)]

@@ -14,6 +14,7 @@ use vermilion_protocol::ApiError;
 use crate::answer::{Failure, FailureMessage};
 use crate::app::App;
 use crate::listen::Peer;
+use crate::refused_heads::refuse_large;
 use crate::routes::CONTROL;
 
 /// The header that names a request, in both directions.
@@ -119,9 +120,12 @@ fn end_trace(span: &tracing::Span, status: u16) {
     }
 }
 
-/// Lets a request in unless the component `api` is paused; those that control the server, from
+/// Lets a request in unless its head is too large or the component `api` is paused; those that control the server, from
 /// whoever may, and those that watch it are always let in.
 pub(crate) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
+    if let Some(refusal) = refuse_large(&request) {
+        return refusal;
+    }
     let path = request.uri().path();
     if path.starts_with(CONTROL) {
         return match may_control(app.has_keys(), &request) {

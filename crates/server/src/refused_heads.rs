@@ -1,5 +1,6 @@
 //! Requests whose head cannot be read. hyper answers these by itself, without a body; here they get the JSON that
-//! every error has, and a client that does not finish a head in time is told so.
+//! every error has, and a client that does not finish a head in time is told so. A head that hyper reads although
+//! it is too large is refused here as well.
 //!
 //! What must stay true: nothing but hyper's own answers is changed. What may be one is held back until hyper reads
 //! on, which it never does behind one, or until its connection has ended and says why.
@@ -9,9 +10,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::http::{Request, header};
+use axum::response::{IntoResponse, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 use vermilion_protocol::ApiError;
+
+use crate::answer::Failure;
 
 /// How long a refused client may take to read why, and to end what it still sends: closed before that, a
 /// connection would be reset, and the answer with it.
@@ -22,6 +27,30 @@ const NO_BODY: &str = "content-length: 0\r\n";
 const CLOSE: &str = "connection: close\r\n";
 /// The head of an answer that hyper leaves out.
 const TOO_SLOW: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n";
+
+/// Bytes of a head at most.
+pub(crate) const HEAD_BYTES_MAX: usize = 512 << 10;
+
+/// The answer to a request whose head is too large: hyper looks at that between two reads, so that it takes one
+/// that comes at once.
+pub(crate) fn refuse_large<B>(request: &Request<B>) -> Option<Response> {
+    let target = request.uri().path_and_query();
+    let target = target.map_or(0, |target| target.as_str().len());
+    // A colon, a space and the end of the line.
+    let headers = request.headers().iter();
+    let headers: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    (target + headers > HEAD_BYTES_MAX)
+        .then(|| ([(header::CONNECTION, "close")], Failure(too_large())).into_response())
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(
+        431,
+        "The head of a request may have 100 headers and 512 KiB.",
+    )
+}
 
 /// A connection that hyper serves.
 #[derive(Debug)]
@@ -110,10 +139,7 @@ fn refusal(head: &str, error: &hyper::Error) -> ApiError {
             414,
             "The path and query of a request may have 65,534 bytes.",
         ),
-        Some(431) => {
-            let message = "The head of a request may have 100 headers and 512 KiB.";
-            ApiError::new(431, message)
-        }
+        Some(431) => too_large(),
         other => {
             let message = format!("The head of the request is not HTTP/1.1: {error}.");
             ApiError::new(other.unwrap_or(400), message)
