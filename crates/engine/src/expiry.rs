@@ -57,7 +57,12 @@ pub fn life(metadata: Option<&Map<String, Value>>) -> Result<Option<u64>> {
     let Some(value) = metadata.and_then(|metadata| metadata.get(TTL_SECONDS)) else {
         return Ok(None);
     };
-    let seconds = value.as_u64().filter(|seconds| *seconds > 0);
+    // Some languages write an integer as `60.0`; one that is too large is refused below.
+    let whole = value
+        .as_f64()
+        .filter(|seconds| seconds.fract() == 0.0 && *seconds >= 1.0);
+    let seconds = value.as_u64().or(whole.map(|seconds| seconds as u64));
+    let seconds = seconds.filter(|seconds| *seconds > 0);
     let life = seconds.and_then(|seconds| seconds.checked_mul(SECOND));
     life.map(Some).ok_or_else(|| {
         Error::invalid(format!(
@@ -360,7 +365,9 @@ mod tests {
             metadata.insert(TTL_SECONDS.to_owned(), value);
             life(Some(&metadata))
         };
-        assert_eq!(of(60.into()).expect("allowed"), Some(60 * SECOND));
+        for minute in [60.into(), 60.0.into()] {
+            assert_eq!(of(minute).expect("allowed"), Some(60 * SECOND));
+        }
         assert_eq!(life(None).expect("none"), None);
         for wrong in [
             0.into(),
@@ -368,6 +375,9 @@ mod tests {
             1.5.into(),
             "60".into(),
             u64::MAX.into(),
+            0.0.into(),
+            1e15.into(),
+            1e300.into(),
         ] {
             let error = of(wrong).expect_err("refused");
             assert!(

@@ -1,7 +1,6 @@
 //! The bodies of requests for tenants, databases and collections, and their answers.
 //!
-//! What must stay true: a name is checked before the engine sees it; members that the server alone may set are refused,
-//! and so are lists where a schema or configuration has an object.
+//! What must stay true: a name is checked before the engine sees it; members that the server alone may set are refused.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -107,62 +106,6 @@ fn refuse_reserved(body: &[u8]) -> Result<(), ApiError> {
     }
 }
 
-/// Members of schemas and configurations that are objects, without the signs that some may begin with.
-const OBJECTS: [&str; 20] = [
-    "schema",
-    "configuration",
-    "new_configuration",
-    "defaults",
-    "keys",
-    "key_overrides",
-    "string",
-    "float_list",
-    "sparse_vector",
-    "int",
-    "float",
-    "bool",
-    "fts_index",
-    "string_inverted_index",
-    "vector_index",
-    "sparse_vector_index",
-    "int_inverted_index",
-    "float_inverted_index",
-    "bool_inverted_index",
-    "config",
-];
-/// Blocks of settings, which are objects too.
-const BLOCKS: [&str; 2] = ["hnsw", "spann"];
-/// Members that may hold any JSON.
-const FREE: [&str; 2] = ["embedding_function", "cmek"];
-
-/// Refuses lists where schemas and configurations have objects: their decoders would take the
-/// members of an object from a list, in an order that no client can know. `body` was decoded before.
-fn refuse_lists(body: &[u8], members: &[&str]) -> Result<(), ApiError> {
-    if !body.contains(&b'[') {
-        return Ok(());
-    }
-    let body: Value = json::decode(body)?;
-    members
-        .iter()
-        .try_for_each(|member| refuse_lists_in(&body[*member], member, member))
-}
-
-fn refuse_lists_in(value: &Value, name: &str, path: &str) -> Result<(), ApiError> {
-    let plain = name.trim_start_matches(['#', '$']);
-    let Value::Object(members) = value else {
-        let known = OBJECTS.contains(&plain) || BLOCKS.contains(&plain);
-        if value.is_array() && (known || path.ends_with(&format!(".keys.{name}"))) {
-            let reason = format!("{path}: invalid type: sequence, expected an object");
-            return Err(json::shape_error(&reason));
-        }
-        return Ok(());
-    };
-    members
-        .iter()
-        .filter(|(name, _)| !FREE.contains(&name.as_str()))
-        .try_for_each(|(name, value)| refuse_lists_in(value, name, &format!("{path}.{name}")))
-}
-
 /// Decodes what a collection in `database` of `tenant` is to be.
 pub fn decode_new_collection(
     tenant: &str,
@@ -170,9 +113,7 @@ pub fn decode_new_collection(
     body: &[u8],
 ) -> Result<NewCollection, ApiError> {
     refuse_reserved(body)?;
-    let bytes = body;
-    let body: CreateBody = json::decode(bytes)?;
-    refuse_lists(bytes, &["schema", "configuration"])?;
+    let body: CreateBody = json::decode(body)?;
     names::check_collection_name("name", &body.name)?;
     let metadata = body.metadata.map(CollectionMetadata::check).transpose();
     let mut metadata = metadata.map_err(|problem| ApiError::validation("metadata", problem))?;
@@ -255,9 +196,7 @@ struct UpdateBody {
 
 /// Decodes changes to a collection.
 pub fn decode_collection_change(body: &[u8]) -> Result<CollectionChange, ApiError> {
-    let bytes = body;
-    let body: UpdateBody = json::decode(bytes)?;
-    refuse_lists(bytes, &["new_configuration"])?;
+    let body: UpdateBody = json::decode(body)?;
     if let Some(name) = &body.name {
         names::check_collection_name("new_name", name)?;
     }

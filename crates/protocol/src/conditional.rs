@@ -12,7 +12,7 @@ use vermilion_engine::{Error, ErrorKind};
 
 use crate::answers::{append_member, write_fetched};
 use crate::reads::{Column, GetBody, decode_get};
-use crate::{ApiError, json, records};
+use crate::{ApiError, WholeNumbers, json, records};
 
 /// Decodes the body of `conditional/get`: that of `get`, and the token of an earlier read.
 pub fn decode_conditional_get(body: &[u8]) -> Result<(GetBody, Option<SeqId>), ApiError> {
@@ -137,7 +137,7 @@ fn decode_deletion(payload: Value) -> Result<RecordBatch, ApiError> {
         #[serde(default)]
         limit: Option<u32>,
     }
-    let payload: Payload = serde_json::from_value(payload)
+    let payload = Payload::deserialize(WholeNumbers(payload))
         .map_err(|error| ApiError::unprocessable(format!("payload: {error}")))?;
     if payload.metadata.is_some() || payload.document.is_some() || payload.limit.is_some() {
         return Err(ApiError::validation(
@@ -227,6 +227,16 @@ mod tests {
     fn operations_that_cannot_be_are_refused_by_their_place() {
         for (body, status, message) in [
             (r"{}", 422, "operations"),
+            (
+                r#"{"operations":[["delete",{"ids":["a"]}]]}"#,
+                422,
+                "operations[0]: invalid type: sequence, expected an object",
+            ),
+            (
+                r#"{"operations":[{"operation":"delete","payload":[["a"]]}]}"#,
+                422,
+                "operations[0]: payload: invalid type: sequence, expected an object",
+            ),
             (
                 r#"{"operations":[{"operation":"insert","payload":{}}]}"#,
                 422,

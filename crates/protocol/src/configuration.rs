@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use vermilion_engine::model::{HnswSettings, Schema, Space, VectorSettings};
 
 use crate::ApiError;
+use crate::json::WholeNumbers;
 
 mod check;
 mod merge;
@@ -233,7 +234,7 @@ fn legacy(metadata: Option<&Metadata>) -> Result<Option<(Option<Space>, HnswSett
         return Ok(None);
     }
     let wrong = || ApiError::invalid("Failed to parse hnsw parameters from segment metadata");
-    let legacy: Legacy = serde_json::from_value(Value::Object(keys)).map_err(|_| wrong())?;
+    let legacy = Legacy::deserialize(WholeNumbers(Value::Object(keys))).map_err(|_| wrong())?;
     let hnsw = HnswSettings {
         ef_construction: legacy.ef_construction,
         max_neighbors: legacy.max_neighbors,

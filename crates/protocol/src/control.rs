@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 use vermilion_engine::schedule::{Policy, RunRequest, TriggerText};
 
-use crate::{ApiError, json};
+use crate::{ApiError, WholeNumbers, json};
 
 /// How long draining or stopping may take unless the request says otherwise.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -30,6 +31,7 @@ pub struct JobBody {
     #[serde(default)]
     pub task: Option<String>,
     /// When it is due.
+    #[serde(deserialize_with = "trigger")]
     pub trigger: TriggerText,
     /// How it is treated.
     #[serde(default)]
@@ -77,6 +79,18 @@ pub fn decode_job(body: &[u8]) -> Result<JobBody, ApiError> {
     let job: JobBody = json::decode(body)?;
     check_arguments(&job.arguments)?;
     Ok(job)
+}
+
+/// Decodes a trigger: what is derived for it keeps the members before it knows their kind, so that their
+/// integers are read here.
+fn trigger<'de, D: Deserializer<'de>>(from: D) -> Result<TriggerText, D::Error> {
+    let mut members = Map::deserialize(from)?;
+    for member in members.values_mut() {
+        if let Ok(whole) = u64::deserialize(WholeNumbers(&*member)) {
+            *member = whole.into();
+        }
+    }
+    TriggerText::deserialize(Value::Object(members)).map_err(D::Error::custom)
 }
 
 fn check_arguments(arguments: &Value) -> Result<(), ApiError> {
@@ -131,6 +145,17 @@ mod tests {
         refused(decode_run(br#"{"dryrun": true}"#), 422, "dryrun");
         refused(decode_run(br#"{"arguments": [1]}"#), 400, "arguments");
         refused(decode_run(b"[true]"), 422, "expected an object");
+        let trigger = r#"{"type":"interval","every_ms":60000}"#;
+        for body in [
+            format!(r#"{{"trigger":{trigger},"policy":["skip"]}}"#),
+            r#"{"trigger":["interval",60000]}"#.to_owned(),
+        ] {
+            assert_eq!(
+                decode_job(body.as_bytes()).unwrap_err().status,
+                422,
+                "{body}"
+            );
+        }
         let error = decode_limit(br#"{"limit_ms": 99999999999}"#).expect_err("too long");
         assert!(error.message.contains("3600000"), "{error}");
     }
@@ -144,6 +169,10 @@ mod tests {
             panic!("it is a cron expression");
         };
         assert_eq!(time_zone, "UTC");
+        let whole =
+            br#"{"trigger": {"type": "interval", "every_ms": 6e4}, "policy": {"retries": 2.0}}"#;
+        let every = TriggerText::Interval { every_ms: 60_000 };
+        assert_eq!(decode_job(whole).unwrap().trigger, every);
         let told =
             br#"{"trigger": {"type": "once", "delay_ms": 5}, "arguments": {"kind": "full"}}"#;
         assert_eq!(decode_job(told).unwrap().arguments["kind"], "full");

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use vermilion_engine::model::{Comparison, DocumentTest, Filter, Number, Scalar};
 
 use crate::ApiError;
-use crate::json::LEVELS_MAX;
+use crate::json::{EXACT_MAX, LEVELS_MAX};
 
 /// `$and` and `$or` inside one another at most.
 const DEPTH_MAX: usize = LEVELS_MAX;
@@ -272,7 +272,7 @@ impl Parser {
         ))
     }
 
-    /// A list whose first member decides the type; floats may be written as integers.
+    /// A list whose first member decides the type; floats may be written as integers, and integers as `1.0`.
     fn scalars(&self, operator: &str, value: Value) -> Result<Vec<Scalar>, ApiError> {
         let list = match value {
             Value::Array(list) if !list.is_empty() => list,
@@ -282,6 +282,11 @@ impl Parser {
         for value in list {
             let scalar = match (scalars.first(), self.scalar(operator, value)?) {
                 (Some(Scalar::Float(_)), Scalar::Int(int)) => Scalar::Float(int as f64),
+                (Some(Scalar::Int(_)), Scalar::Float(float))
+                    if float.fract() == 0.0 && float.abs() <= EXACT_MAX =>
+                {
+                    Scalar::Int(float as i64)
+                }
                 (Some(first), scalar)
                     if std::mem::discriminant(first) != std::mem::discriminant(&scalar) =>
                 {

@@ -1,20 +1,21 @@
 //! Decoding of JSON bodies, with errors in the words and statuses that clients know.
 //!
 //! Decoding runs without noting where it is; only when it fails is it run again to find the path
-//! of the offending member, so that good requests do not pay for it.
+//! of the offending member, so that good requests do not pay for it. Integers may be written as `1.0`.
 
-use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer};
 use serde_json::error::Category;
 
 use crate::ApiError;
 
 mod bounded;
+mod whole;
 
 pub(crate) use bounded::filter;
+pub(crate) use whole::EXACT_MAX;
+pub use whole::WholeNumbers;
 
 /// Levels of a filter or a rank inside one another at most. One is an object in a list or in an object, so
 /// that these, and what is around them and in them, stay below the objects and lists that the reader of
@@ -23,31 +24,7 @@ pub(crate) const LEVELS_MAX: usize = 60;
 
 /// Decodes `body`, an object, as a `T`.
 pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    decode_seed(body, || PhantomData::<Object<T>>).map(|object| object.0)
-}
-
-/// What is an object: derived decoders would also take the members as a list in their order.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Object<T>(pub(crate) T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_map(ObjectVisitor(PhantomData))
-    }
-}
-
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = Object<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(members)).map(Object)
-    }
+    decode_seed(body, || PhantomData::<T>)
 }
 
 /// Decodes `body` by what `seed` makes. It is called again to tell where a failure is.
@@ -62,7 +39,7 @@ where
         return Err(syntax_error("the body is not UTF-8"));
     };
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let decoded = seed().deserialize(&mut deserializer);
+    let decoded = seed().deserialize(WholeNumbers(&mut deserializer));
     match decoded.and_then(|value| deserializer.end().map(|()| value)) {
         Ok(value) => Ok(value),
         Err(error) => Err(explain(text, &error, seed())),
@@ -77,7 +54,7 @@ where
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut track = serde_path_to_error::Track::new();
     let traced = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    let failed = seed.deserialize(traced).is_err();
+    let failed = seed.deserialize(WholeNumbers(traced)).is_err();
     let path = track.path().to_string();
     let is_deep = error.to_string().starts_with("recursion limit exceeded");
     let reason = if is_deep {

@@ -25,3 +25,4 @@ pub mod search;
 pub mod survey;
 
 pub use error::ApiError;
+pub use json::WholeNumbers;

@@ -10,7 +10,6 @@ use vermilion_engine::model::{
     Survey,
 };
 
-use crate::json::Object;
 use crate::records::{PackedQueryVectors, QueryVectors, explain_overflow};
 use crate::survey::{self, RawAggregate, RawOrder};
 use crate::{ApiError, filters, json};
@@ -68,9 +67,9 @@ struct RawGet {
     #[serde(default)]
     read_level: Option<Value>,
     #[serde(default)]
-    order_by: Option<Vec<Object<RawOrder>>>,
+    order_by: Option<Vec<RawOrder>>,
     #[serde(default)]
-    aggregates: Option<Vec<Object<RawAggregate>>>,
+    aggregates: Option<Vec<RawAggregate>>,
 }
 
 #[derive(Deserialize)]

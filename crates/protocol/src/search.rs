@@ -15,7 +15,6 @@ use vermilion_engine::model::{
     SelectMetadata, SparseVector,
 };
 
-use crate::json::Object;
 use crate::reads::consistency;
 use crate::records::{all_finite, explain_overflow};
 use crate::{ApiError, filters, json};
@@ -44,7 +43,7 @@ pub struct SearchBody {
 
 #[derive(Deserialize)]
 struct RawSearches {
-    searches: Vec<Object<RawSearch>>,
+    searches: Vec<RawSearch>,
     #[serde(default)]
     read_level: Option<Value>,
 }
@@ -56,11 +55,11 @@ struct RawSearch {
     #[serde(default)]
     rank: Option<RawRank>,
     #[serde(default)]
-    group_by: Option<Object<RawGroupBy>>,
+    group_by: Option<RawGroupBy>,
     #[serde(default)]
-    limit: Option<Object<RawLimit>>,
+    limit: Option<RawLimit>,
     #[serde(default)]
-    select: Option<Object<RawSelect>>,
+    select: Option<RawSelect>,
 }
 
 #[derive(Deserialize, Default)]
@@ -86,9 +85,9 @@ struct RawGroupBy {
 #[derive(Deserialize)]
 enum RawAggregate {
     #[serde(rename = "$min_k")]
-    MinK(Object<RawKept>),
+    MinK(RawKept),
     #[serde(rename = "$max_k")]
-    MaxK(Object<RawKept>),
+    MaxK(RawKept),
 }
 
 #[derive(Deserialize)]
@@ -137,13 +136,13 @@ impl<'de> Visitor<'de> for RankVisitor {
         };
         let rank = match operator.as_str() {
             "$val" => RawRank::Value(map.next_value()?),
-            "$knn" => RawRank::Knn(map.next_value::<Object<_>>()?.0),
+            "$knn" => RawRank::Knn(map.next_value()?),
             "$sum" => RawRank::Sum(map.next_value()?),
             "$mul" => RawRank::Product(map.next_value()?),
             "$max" => RawRank::Max(map.next_value()?),
             "$min" => RawRank::Min(map.next_value()?),
-            "$sub" => RawRank::Difference(map.next_value::<Object<_>>()?.0),
-            "$div" => RawRank::Quotient(map.next_value::<Object<_>>()?.0),
+            "$sub" => RawRank::Difference(map.next_value()?),
+            "$div" => RawRank::Quotient(map.next_value()?),
             "$abs" => RawRank::Absolute(map.next_value()?),
             "$exp" => RawRank::Exponential(map.next_value()?),
             "$log" => RawRank::Logarithm(map.next_value()?),
@@ -239,7 +238,7 @@ pub fn decode_search(body: &[u8]) -> Result<SearchBody, ApiError> {
         ));
     }
     let (mut searches, mut selected) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    for (number, Object(raw)) in raw.searches.into_iter().enumerate() {
+    for (number, raw) in raw.searches.into_iter().enumerate() {
         let (search, keys) = Place(number).search(raw)?;
         searches.push(search);
         selected.push(keys);
@@ -263,15 +262,15 @@ impl Place {
     }
 
     fn search(self, raw: RawSearch) -> Result<(Search, Vec<String>), ApiError> {
-        let Object(limit) = raw.limit.unwrap_or_default();
+        let limit = raw.limit.unwrap_or_default();
         let empty = |filter: &Value| filter.as_object().is_some_and(serde_json::Map::is_empty);
         let filter = raw.filter.filter(|filter| !empty(filter));
         let rank = raw.rank.map(|rank| self.rank(rank)).transpose()?;
-        let group_by = self.group_by(raw.group_by.unwrap_or_default().0)?;
+        let group_by = self.group_by(raw.group_by.unwrap_or_default())?;
         if group_by.is_some() && rank.is_none() {
             return Err(self.wrong("group_by", "groups need a rank, and the search has none"));
         }
-        let (select, keys) = self.select(raw.select.unwrap_or_default().0)?;
+        let (select, keys) = self.select(raw.select.unwrap_or_default())?;
         let search = Search {
             filter: filters::parse(filter, None)?,
             rank,
@@ -308,8 +307,8 @@ impl Place {
                     "an aggregate is given and no keys; both or neither are allowed",
                 ));
             }
-            Some(RawAggregate::MinK(Object(kept))) => (kept, false),
-            Some(RawAggregate::MaxK(Object(kept))) => (kept, true),
+            Some(RawAggregate::MinK(kept)) => (kept, false),
+            Some(RawAggregate::MaxK(kept)) => (kept, true),
         };
         if let Some(key) = keys.iter().find(|key| key.starts_with('#')) {
             return Err(self.wrong(

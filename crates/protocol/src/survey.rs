@@ -9,7 +9,6 @@ use vermilion_engine::model::{Aggregate, Aggregated, Fetched, OrderBy, Survey, V
 
 use crate::ApiError;
 use crate::answers::{append_member, write_fetched};
-use crate::json::Object;
 use crate::reads::Column;
 
 /// Values that are answered where nothing is said, and at most.
@@ -50,8 +49,8 @@ pub(crate) struct RawAggregate {
 
 /// What a body asks of metadata values, if it keeps the rules.
 pub(crate) fn check(
-    order_by: Option<Vec<Object<RawOrder>>>,
-    aggregates: Option<Vec<Object<RawAggregate>>>,
+    order_by: Option<Vec<RawOrder>>,
+    aggregates: Option<Vec<RawAggregate>>,
 ) -> Result<Survey, ApiError> {
     let (order_by, aggregates) = (order_by.unwrap_or_default(), aggregates.unwrap_or_default());
     for (member, parts) in [
@@ -64,14 +63,14 @@ pub(crate) fn check(
         }
     }
     let mut survey = Survey::default();
-    for (number, Object(part)) in order_by.into_iter().enumerate() {
+    for (number, part) in order_by.into_iter().enumerate() {
         check_key(&format!("order_by[{number}]"), &part.key)?;
         survey.order_by.push(OrderBy {
             key: part.key,
             descending: part.direction == Some(Direction::Desc),
         });
     }
-    for (number, Object(raw)) in aggregates.into_iter().enumerate() {
+    for (number, raw) in aggregates.into_iter().enumerate() {
         let place = format!("aggregates[{number}]");
         let aggregate = raw.check(&place)?;
         check_key(&place, aggregate.key())?;

@@ -6,6 +6,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
+use vermilion_protocol::WholeNumbers;
 
 use super::TIMES;
 use crate::Refusal;
@@ -20,7 +21,7 @@ pub fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, Refusal> {
         return Err(Refusal::wrong("malformed_body", message));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let decoded = serde_path_to_error::deserialize(&mut deserializer);
+    let decoded = serde_path_to_error::deserialize(WholeNumbers(&mut deserializer));
     let decoded = decoded.map_err(|error| {
         let (field, row) = place(error.path());
         explain(text, error.inner(), field, row)

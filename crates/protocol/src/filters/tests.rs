@@ -35,6 +35,7 @@ fn every_operator_of_the_grammar_is_read() {
         (json!({"$in": ["a", "b"]}), "In([Str(\"a\"), Str(\"b\")])"),
         (json!({"$nin": [true]}), "NotIn([Bool(true)])"),
         (json!({"$in": [1.5, 2]}), "In([Float(1.5), Float(2.0)])"),
+        (json!({"$in": [1, 2.0]}), "In([Int(1), Int(2)])"),
         (json!({"$contains": "x"}), "Contains(Str(\"x\"))"),
         (json!({"$not_contains": false}), "NotContains(Bool(false))"),
     ];

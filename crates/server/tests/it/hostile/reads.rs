@@ -19,7 +19,7 @@ const GET: &[&str] = &[
     r#"{"limit":4294967296}"#,
     r#"{"limit":[]}"#,
     r#"{"offset":-1}"#,
-    r#"{"offset":1e3}"#,
+    r#"{"offset":1e-3}"#,
     r#"{"offset":true}"#,
     r#"{"offset":99999999999999999999}"#,
     r#"{"include":null}"#,
