@@ -94,6 +94,11 @@ fn operation(route: &Route) -> Value {
         operation["responses"]["202"] =
             json!({"description": "Begun; the answer does not wait", "content": reference(schema)});
     }
+    if route.operation == "healthcheck" || route.operation == "readyz" {
+        let mut unready = operation["responses"]["200"].clone();
+        unready["description"] = json!("Not ready");
+        operation["responses"]["503"] = unready;
+    }
     if route.needs != Need::Nothing {
         operation["security"] = json!([{}, {"bearer": []}, {"basic": []}, {"token": []}]);
     }
@@ -131,48 +136,18 @@ fn refusal(route: &Route) -> &'static str {
 }
 
 fn parameters(route: &Route) -> Vec<Value> {
-    let text = json!({"type": "string"});
     let in_path = path_names(route.path).map(|name| {
         let schema = match name {
             "collection_id" if takes_an_id(route) => json!({"type": "string", "format": "uuid"}),
             "crn" => json!({"type": "string", "pattern": "^[^:]+:[^:]+:[^:]+$"}),
-            "component" if route.path.starts_with(routes::CURATION) => text.clone(),
+            "component" if route.path.starts_with(routes::CURATION) => text(),
             "component" if route.operation == "run_component" => named("RunnableComponent"),
             "component" => named("ComponentName"),
-            _ => text.clone(),
+            _ => text(),
         };
         json!({"name": name, "in": "path", "required": true, "schema": schema})
     });
-    let in_query = route.query.iter().map(|name| {
-        let schema = match *name {
-            "read_level" => json!({
-                "type": "string",
-                "enum": ["index_and_wal", "index_only", "index_and_bounded_wal"],
-            }),
-            "job" | "space" | "embedding_set" | "dataset" | "metric" | "idempotency_key"
-            | "filter" | "state" | "trigger" | "where" | "from" | "to" | "fields" | "window"
-            | "reference" | "by" | "bucket" => text.clone(),
-            "context" => one_of(&Context::ALL.map(Context::name)),
-            "type" => one_of(&ISSUE_TYPES),
-            "what" => one_of(&["recommendations", "issues", "training"]),
-            "format" if route.path.ends_with("/export") => one_of(ExportFormat::NAMES),
-            "format" => one_of(&["json", "md", "html"]),
-            "assess" | "all" => json!({"type": "boolean"}),
-            "alpha" => json!({"type": "number", "minimum": ALPHA_MIN, "maximum": ALPHA_MAX}),
-            "threshold" => json!({"type": "number", "minimum": 0, "maximum": 2}),
-            "limit" if route.operation == "job_history" => {
-                json!({"type": "integer", "minimum": 0, "maximum": RUNS_MAX})
-            }
-            "limit" | "ids_limit" if route.path.ends_with("/issues") => {
-                json!({"type": "integer", "minimum": 0, "maximum": ISSUES_PAGE_MAX})
-            }
-            "limit" if route.path.starts_with("/curation/") => {
-                json!({"type": "integer", "minimum": 0, "maximum": LISTED_PAGE_MAX})
-            }
-            _ => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
-        };
-        json!({"name": name, "in": "query", "required": *name == "what", "schema": schema})
-    });
+    let in_query = route.query.iter().map(|name| query_parameter(route, name));
     let in_header = route.headers.iter().map(|(name, most, description)| {
         let schema = json!({"type": "integer", "minimum": 0, "maximum": most});
         json!({
@@ -184,6 +159,53 @@ fn parameters(route: &Route) -> Vec<Value> {
         })
     });
     in_path.chain(in_query).chain(in_header).collect()
+}
+
+fn query_parameter(route: &Route, name: &str) -> Value {
+    let schema = match name {
+        "read_level" => json!({
+            "type": "string",
+            "enum": ["index_and_wal", "index_only", "index_and_bounded_wal"],
+        }),
+        "metric" => named("Space"),
+        "idempotency_key" => json!({"type": "string", "minLength": 1, "maxLength": 64}),
+        "job" | "space" | "dataset" | "state" | "trigger" | "from" | "to" | "fields" | "window"
+        | "reference" | "by" | "bucket" => text(),
+        "filter" | "where" => named("Where"),
+        "embedding_set" => named("Object"),
+        "class_names" => json!({"type": "array", "items": text()}),
+        "context" => one_of(&Context::ALL.map(Context::name)),
+        "type" => one_of(&ISSUE_TYPES),
+        "what" => one_of(&["recommendations", "issues", "training"]),
+        "format" if route.path.ends_with("/export") => one_of(ExportFormat::NAMES),
+        "format" => one_of(&["json", "md", "html"]),
+        "assess" | "all" => json!({"type": "boolean"}),
+        "alpha" => json!({"type": "number", "minimum": ALPHA_MIN, "maximum": ALPHA_MAX}),
+        "threshold" => json!({"type": "number", "minimum": 0, "maximum": 2}),
+        "limit" if route.operation == "job_history" => {
+            json!({"type": "integer", "minimum": 0, "maximum": RUNS_MAX})
+        }
+        "limit" | "ids_limit" if route.path.ends_with("/issues") => {
+            json!({"type": "integer", "minimum": 0, "maximum": ISSUES_PAGE_MAX})
+        }
+        "limit" if route.path.starts_with("/curation/") => {
+            json!({"type": "integer", "minimum": 0, "maximum": LISTED_PAGE_MAX})
+        }
+        _ => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
+    };
+    let must =
+        name == "what" || name == "space" && route.operation.starts_with("curation_recommend");
+    let mut parameter = json!({"name": name, "in": "query", "required": must});
+    if ["filter", "where", "embedding_set", "class_names"].contains(&name) {
+        parameter["content"] = json!({"application/json": {"schema": schema}});
+    } else {
+        parameter["schema"] = schema;
+    }
+    parameter
+}
+
+fn text() -> Value {
+    json!({"type": "string"})
 }
 
 /// The schema of a text that is one of some.

@@ -83,10 +83,13 @@ pub(crate) async fn run_component(State(app): State<App>, names: Names) -> Reply
             return Ok(jobs.begin_due());
         }
         let Some(job) = component.job() else {
-            return Err(ApiError::invalid(format!(
-                "The component `{component}` has no work of its own: it works when requests come. \
+            return Err(ApiError::new(
+                404,
+                format!(
+                    "The component `{component}` has no work of its own: it works when requests come. \
                  `indexing`, `index_builder`, `scheduler` and `maintenance` can be run."
-            )));
+                ),
+            ));
         };
         let id = jobs.begin(job, RunRequest::default())?;
         let job = job.to_owned();

@@ -261,7 +261,7 @@ fn components_are_stopped_started_and_run() {
     });
     assert_eq!(run.unwrap()["report"]["sealed"], 1);
     assert_eq!(act("scheduler", "run", json!({})).json(), json!([]));
-    act("query", "run", json!({})).fails(400, "InvalidArgumentError", "no work of its own");
+    act("query", "run", json!({})).fails(404, "NotFoundError", "no work of its own");
     let stopped = act("producer", "stop", json!({"limit_ms": 5000})).json();
     assert_eq!(stopped["stopped"], true, "{stopped}");
     assert_eq!(stopped["component"]["state"], "paused");
