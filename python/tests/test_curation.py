@@ -129,6 +129,11 @@ def test_a_list_is_read_labelled_and_decided(cur, embedding_set):
     assert 0 < todo.coverage <= 1 and todo.total >= 10
     explained = space.explain(todo[0].id)
     assert explained.assessment.trouble == pytest.approx(todo[0].trouble)
+    parts = explained.assessment.parts.values()
+    assert sum(part["share"] * part["percentile"] for part in parts) == pytest.approx(todo[0].trouble)
+    counted = space.signals()
+    assert sum(one["share"] for one in counted.signals) == pytest.approx(1)
+    assert counted.right + counted.wrong == 60 and explained.weights["signals"] == counted.signals
     first, second, third = (one.id for one in todo[:3])
     assert space.decide(first, "junk").records == 1
     assert space.decide([second, third], ["duplicate", "snoozed"], snooze_seconds=60).records == 2

@@ -86,6 +86,20 @@ fn what_is_logged_is_listed_inspected_and_recommended() {
     let entries = list["recommendations"].as_array().unwrap();
     assert_eq!(entries.len(), 4);
     assert_eq!(entries[0]["priority"], 1.0);
+    let counted = answer(&["signals", "corners"], &url);
+    assert_eq!(
+        (&counted["right"], &counted["wrong"]),
+        (&json!(24), &json!(0))
+    );
+    let shown = succeed(&["curation", "signals", "corners", "--url", &url]);
+    assert!(
+        shown.starts_with("SIGNAL") && shown.contains("training is right about 24 of its records"),
+        "{shown}"
+    );
+    let first = entries[0]["id"].as_str().unwrap();
+    let one = answer(&["explain", "corners", first], &url);
+    assert_eq!(one["assessment"]["parts"], entries[0]["parts"]);
+    assert_eq!(one["weights"]["signals"], counted["signals"]);
     let shown = succeed(&["curation", "recommend", "corners", "-n", "4", "--url", &url]);
     assert!(
         shown.starts_with("RANK") && shown.contains("of what the model is uncertain about"),

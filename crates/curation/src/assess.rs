@@ -15,6 +15,7 @@ use crate::body::Told;
 use crate::check::{Expected, check_vectors, said_of};
 use crate::desk::{CHUNK, Desk, Near, Row, Said, State, signals};
 use crate::fields::Context;
+use crate::signals::{sum_in_words, weighed};
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
@@ -38,6 +39,8 @@ pub struct Part {
     pub value: f32,
     /// Its rank among production, in [0, 1]; among training while production is small.
     pub percentile: f64,
+    /// How much of trouble that is: shares times percentiles sum to it.
+    pub share: f64,
 }
 
 /// A training record near by.
@@ -59,7 +62,7 @@ pub struct Assessment {
     pub id: Option<String>,
     /// How likely the model is wrong here, or has never seen its like; in [0, 1].
     pub trouble: Option<f64>,
-    /// The signals that it is the mean of.
+    /// The signals that it is the weighted mean of.
     pub parts: BTreeMap<&'static str, Part>,
     /// Signals that could not be computed.
     pub missing: Vec<&'static str>,
@@ -364,7 +367,8 @@ impl Curation {
         let vectors = found.embeddings.unwrap_or_default();
         let reduced = reference.reduced(vectors.values(), vectors.dimension());
         let radius = desk.lists.lock().radius();
-        let state = desk.state.lock();
+        let mut state = desk.state.lock();
+        let percentiles = state.percentiles();
         let mut distances: Vec<(f64, String)> = (0..reference.classes.len() as u32)
             .filter_map(|class| {
                 let distance = reference.classes.class_distance(class, &reduced)?;
@@ -389,7 +393,9 @@ impl Curation {
             "label_class": row.and_then(|row| row.label).map(|label| state.classes.name(label)),
             "decision": row.and_then(|row| row.decision).map(crate::desk::Decision::name),
             "input_uri": found.uris.as_ref().and_then(|uris| uris.get(0)),
+            "trouble_explanation": sum_in_words(&assessment),
             "assessment": assessment,
+            "weights": weighed(&state, &percentiles),
             "class_distances": classes,
             "covered_by": covered,
             "as_of": AsOf::of(&state),
@@ -425,9 +431,17 @@ fn assessment(
     let trouble = percentiles.trouble(signals);
     let mut parts = BTreeMap::new();
     for (signal, value) in Signal::ALL.into_iter().zip(signals.values()) {
-        let rank = trouble.ranks[signal as usize];
-        if let (Some(value), Some(percentile)) = (value, rank) {
-            parts.insert(signal.name(), Part { value, percentile });
+        let (rank, share) = (
+            trouble.ranks[signal as usize],
+            trouble.shares[signal as usize],
+        );
+        if let (Some(value), Some(percentile), Some(share)) = (value, rank, share) {
+            let part = Part {
+                value,
+                percentile,
+                share,
+            };
+            parts.insert(signal.name(), part);
         }
     }
     let nearest_training = near

@@ -52,6 +52,7 @@ mod refusal;
 mod report;
 mod retrain;
 mod retries;
+mod signals;
 mod spaces;
 mod standing;
 mod status;

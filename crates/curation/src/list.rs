@@ -30,6 +30,8 @@ pub(crate) const NEIGHBOURS: usize = 15;
 const TRIAGE_NEIGHBOURS: usize = 50;
 /// Lists that are kept of a space.
 const LISTS_MAX: usize = 8;
+/// Lists of a space that cursors lead on in: those that were read last.
+const READ_MAX: usize = 16;
 /// Records of production of which one request makes a list itself; of more, the job does.
 const LISTED_AT_ONCE: usize = 10_000;
 /// How many times as long as its making a list stands at least.
@@ -104,6 +106,8 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
     made: Vec<(String, Arc<List>)>,
+    /// Those that somebody reads page by page, by their marks.
+    read: Vec<(String, Arc<List>)>,
     /// Those that the job is to make.
     wanted: Vec<Wanted>,
     /// The one that is being made, and how far it is.
@@ -121,6 +125,19 @@ impl Lists {
         self.made.retain(|(known, _)| known != key);
         self.made.insert(0, (key.to_owned(), list));
         self.made.truncate(LISTS_MAX);
+    }
+
+    /// Keeps a list for whoever has a cursor of it, whatever is made meanwhile.
+    pub(crate) fn keep(&mut self, mark: String, list: &Arc<List>) {
+        self.read.retain(|(known, _)| *known != mark);
+        self.read.insert(0, (mark, list.clone()));
+        self.read.truncate(READ_MAX);
+    }
+
+    /// The list with that mark, if it is kept.
+    pub(crate) fn kept(&self, mark: &str) -> Option<Arc<List>> {
+        let found = self.read.iter().find(|(known, _)| known == mark);
+        found.map(|(_, list)| list.clone())
     }
 
     /// Whether the job is to make one.
@@ -351,8 +368,13 @@ impl Curation {
 }
 
 impl List {
+    /// What tells it from others of that key.
+    pub(crate) fn mark(&self, key: &str) -> String {
+        format!("{key}.{}.{}.{}", self.epoch, self.as_of, self.changes)
+    }
+
     /// Whether nothing has moved since it was made.
-    fn holds(&self, desk: &Desk, now: f64) -> bool {
+    pub(crate) fn holds(&self, desk: &Desk, now: f64) -> bool {
         let state = desk.state.lock();
         let version = (state.as_of, state.epoch, state.changes);
         (self.as_of, self.epoch, self.changes) == version && now < self.until

@@ -1,7 +1,7 @@
 //! Recommendations: pages of the list, each entry with its reasons.
 //!
-//! What must stay true: a page behind a cursor is of the list that the cursor came from, or refused;
-//! what is asked for a hundred is the head of what is asked for a thousand.
+//! What must stay true: a page behind a cursor is of the list that the cursor came from, whatever was logged since, or
+//! refused; what is asked for a hundred is the head of what is asked for a thousand.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use vermilion_protocol::filters;
 use vermilion_scores::{Objective, PriorityOptions};
 
-use crate::assess::{AsOf, no_dataset, no_reference};
+use crate::assess::{AsOf, InStep, no_dataset, no_reference};
 use crate::desk::{Decision, Desk, State};
 use crate::key::{canonical, hexadecimal};
 use crate::list::{ENTRIES_MAX, Entry, Found, List, Wanted};
@@ -101,18 +101,16 @@ impl Curation {
         if ready.is_read {
             known_datasets(&desk.state.lock(), &wanted)?;
         }
-        let found = self.list(&space, &ready, &wanted, asked.refresh == Some(true))?;
+        let (found, from) = if let Some(cursor) = &asked.cursor {
+            self.read_on(&ready, &wanted, cursor)?
+        } else {
+            let insists = asked.refresh == Some(true);
+            let found = self.list(&space, &ready, &wanted, insists)?;
+            (found, asked.skip.unwrap_or(0))
+        };
         let Some(list) = &found.list else {
             let as_of = AsOf::of(&desk.state.lock());
             return Ok(found.page(&as_of, (&[], None), 0, None));
-        };
-        let mark = format!(
-            "{}.{}.{}.{}",
-            wanted.key, list.epoch, list.as_of, list.changes
-        );
-        let from = match &asked.cursor {
-            Some(cursor) => place_of(cursor, &mark)?,
-            None => asked.skip.unwrap_or(0),
         };
         let open = self.open_entries(desk, &found, &wanted);
         let first = open.partition_point(|at| *at < from);
@@ -120,11 +118,36 @@ impl Curation {
         let page = &rest[..n.min(rest.len())];
         let told = self.entries(&space, list, page, asked.explain != Some(false))?;
         let next = rest.get(page.len()).filter(|_| !page.is_empty());
-        let next = next.map(|to| URL_SAFE_NO_PAD.encode(format!("{mark}.{to}")));
+        let next = next.map(|to| {
+            let mark = list.mark(&wanted.key);
+            let cursor = URL_SAFE_NO_PAD.encode(format!("{mark}.{to}"));
+            desk.lists.lock().keep(mark, list);
+            cursor
+        });
         let coverage = page.last().map(|last| list.entries[*last].coverage);
         let as_of = AsOf::of(&desk.state.lock());
         let told = found.page(&as_of, (&told, coverage), open.len(), next.as_deref());
         Ok(told)
+    }
+
+    /// The list that a cursor leads on in, and where.
+    fn read_on(&self, ready: &InStep, wanted: &Wanted, cursor: &str) -> Result<(Found, usize)> {
+        let (mark, from) = place_of(cursor)?;
+        let kept = ready.desk.lists.lock().kept(&mark);
+        let of_the_same = mark.split('.').next() == Some(&*wanted.key);
+        let list = kept.filter(|_| of_the_same).ok_or_else(|| {
+            let message = "The list of the cursor is kept no longer, or other options are asked.";
+            Refusal::new(409, "cursor_expired", message)
+                .field("cursor")
+                .hint("begin again without a cursor, with the same options on each page")
+        })?;
+        let is_ready = ready.is_whole() && list.holds(&ready.desk, self.now());
+        let found = Found {
+            list: Some(list),
+            is_ready,
+            making: None,
+        };
+        Ok((found, from))
     }
 
     /// The places of those entries of a list that are still to be told: one that is not of the records as
@@ -254,24 +277,18 @@ fn known_datasets(state: &State, wanted: &Wanted) -> Result<()> {
     unknown.map_or(Ok(()), |name| Err(no_dataset(name, "datasets")))
 }
 
-/// Where a cursor leads, if it is of the list marked `mark`.
-fn place_of(cursor: &str, mark: &str) -> Result<usize> {
+/// The mark of the list that a cursor is of, and where in it the cursor leads.
+fn place_of(cursor: &str) -> Result<(String, usize)> {
     let text = URL_SAFE_NO_PAD
         .decode(cursor)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok());
     let parts = text.as_deref().and_then(|text| text.rsplit_once('.'));
-    let Some((of, Ok(at))) = parts.map(|(of, at)| (of, at.parse::<usize>())) else {
+    let Some((mark, Ok(at))) = parts.map(|(mark, at)| (mark, at.parse())) else {
         let message = "The cursor is none that this server gave.";
         return Err(Refusal::wrong("bad_cursor", message).field("cursor"));
     };
-    if of == mark {
-        return Ok(at);
-    }
-    let message = "The list has changed since the cursor was given, or other options are asked.";
-    Err(Refusal::new(409, "cursor_expired", message)
-        .field("cursor")
-        .hint("begin again without a cursor, with the same options on each page"))
+    Ok((mark.to_owned(), at))
 }
 
 /// The list that is made where nothing else is asked for.

@@ -4,11 +4,13 @@
 //! switch is the one that these have, seen and switched there too; the thread that tells receivers has
 //! one of its own. All are kept across restarts. What works within requests has no switch, and says so.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use vermilion_engine::control::{Component, ComponentState};
 use vermilion_engine::schedule::{JobStatus, Outcome, RunRequest};
+use vermilion_scores::Signal;
 
 use crate::desk::Desk;
 use crate::expiry::EXPIRY;
@@ -184,7 +186,13 @@ impl Curation {
 
     fn lag(&self, space: &Space, desk: &Desk) -> Result<Json> {
         let behind = self.behind(space, desk)?;
-        let state = desk.state.lock();
+        let mut state = desk.state.lock();
+        let percentiles = state.reference.is_some().then(|| state.percentiles_about());
+        let shares = percentiles.map(|percentiles| {
+            let shares = percentiles.weights().shares([true; Signal::ALL.len()]);
+            let named = Signal::ALL.map(Signal::name).into_iter().zip(shares);
+            named.collect::<BTreeMap<_, _>>()
+        });
         Ok(json!({
             "tenant": space.collection.tenant,
             "database": space.collection.database,
@@ -195,6 +203,7 @@ impl Curation {
             "as_of_seq": state.as_of,
             "operations_behind": behind,
             "stale_records": state.stale(),
+            "signal_shares": shares,
         }))
     }
 

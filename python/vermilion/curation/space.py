@@ -194,7 +194,8 @@ class Space(Upkeep):
         return Assessments(found, {**told["as_of"], "ready": True})
 
     def explain(self, id: str) -> Answer:
-        """All that is known of one record: its ``assessment``, the classes nearest to it, what covers it.
+        """All that is known of one record: its ``assessment``, how its trouble is summed up (``trouble_explanation``),
+        what signals count (``weights``), the classes nearest to it, what covers it.
 
         Raises:
             NotFoundError: There is no such record.
@@ -202,6 +203,19 @@ class Space(Upkeep):
         told = Answer(self._ask("GET", f"/records/{quote(id, safe='')}/explain"))
         told["assessment"] = Assessment(told["assessment"])
         return told
+
+    def signals(self) -> Answer:
+        """How much each signal counts in ``trouble``, and why.
+
+        Returns:
+            ``signals``, each with its ``share`` of the whole (0 to 1), the chances of telling that it is by
+            (``tells_errors``, ``tells_unknown``) and an ``explanation``; of how many training records that is
+            (``right``, ``wrong``).
+
+        Raises:
+            InvalidArgumentError: (``reason`` is ``no_reference``) There is no training data.
+        """
+        return Answer(self._ask("GET", "/signals"))
 
     def thumbnail(self, id: str) -> bytes:
         """The small picture that was logged with a record, as it was logged.

@@ -67,6 +67,18 @@ pub(crate) enum CurationCommand {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
+    /// How much each signal counts in trouble, and why.
+    Signals {
+        /// The space.
+        space: String,
+    },
+    /// All that is known of one record, in numbers and words.
+    Explain {
+        /// The space.
+        space: String,
+        /// The id of the record.
+        id: String,
+    },
     /// Whether production has moved, since when and where to.
     Drift(Drift),
     /// State, queue and lag of what works for curation.

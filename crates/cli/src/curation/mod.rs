@@ -61,11 +61,7 @@ pub(crate) fn curation(asked: &Curation) -> Result<(), Failure> {
         }
         CurationCommand::Inspect { space } => {
             let found = server.get(&path(space, ""))?;
-            tell(asked, &found, || {
-                let mut text = String::new();
-                tree(&found, 0, &mut text);
-                text
-            })
+            tell(asked, &found, || as_tree(&found))
         }
         CurationCommand::Recommend(request) => {
             let list = recommend(&server, request)?;
@@ -78,6 +74,14 @@ pub(crate) fn curation(asked: &Curation) -> Result<(), Failure> {
             let query = format!("/issues?limit={limit}{}", of_type.unwrap_or_default());
             let found = server.get(&path(space, &query))?;
             tell(asked, &found, || show::issues(&found))
+        }
+        CurationCommand::Signals { space } => {
+            let found = server.get(&path(space, "/signals"))?;
+            tell(asked, &found, || show::signals(&found))
+        }
+        CurationCommand::Explain { space, id } => {
+            let found = server.get(&path(space, &format!("/records/{}/explain", encoded(id))))?;
+            tell(asked, &found, || as_tree(&found))
         }
         CurationCommand::Drift(request) => {
             let found = server.get(&path(&request.space, &drift_query(request)))?;
@@ -143,6 +147,13 @@ fn tell(asked: &Curation, answer: &Value, text: impl FnOnce() -> String) -> Resu
         return say(&serde_json::to_string_pretty(answer).expect("a JSON value is always writable"));
     }
     write(text().as_bytes())
+}
+
+/// An answer as lines, what is in what by how far they stand in.
+fn as_tree(answer: &Value) -> String {
+    let mut text = String::new();
+    tree(answer, 0, &mut text);
+    text
 }
 
 /// The path of something of a space.

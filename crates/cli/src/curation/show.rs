@@ -112,6 +112,28 @@ pub(super) fn issues(answer: &Value) -> String {
     shown.concat()
 }
 
+/// What each signal counts in trouble, one a line.
+pub(super) fn signals(answer: &Value) -> String {
+    let rows = each(&answer["signals"]).map(|one| {
+        vec![
+            text(&one["signal"]),
+            share(&one["share"]),
+            share(&one["tells_errors"]),
+            share(&one["tells_unknown"]),
+            text(&one["explanation"]),
+        ]
+    });
+    let head = ["SIGNAL", "COUNTS", "ERRORS", "UNKNOWN", "WHY"];
+    let count = |name: &str| grouped(answer[name].as_u64().unwrap_or(0));
+    format!(
+        "{}training is right about {} of its records and wrong about {}; percentiles are among {}\n",
+        table(&head, rows.collect()),
+        count("right"),
+        count("wrong"),
+        text(&answer["percentiles_among"])
+    )
+}
+
 /// A file that was written.
 pub(super) fn saved(saved: &Value) -> String {
     let bytes = grouped(saved["bytes"].as_u64().unwrap_or(0));

@@ -163,3 +163,23 @@ pub(super) fn joined(parts: impl Iterator<Item = String>) -> String {
 pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
+
+/// What stands above [`of_signal`].
+pub(super) const SIGNAL_HEAD: [&str; 5] = [
+    "Signal",
+    "Counts",
+    "Tells errors",
+    "Tells the unknown",
+    "Why",
+];
+
+/// What a signal counts, as a row.
+pub(super) fn of_signal(signal: &Json) -> Vec<Cell> {
+    vec![
+        Cell::plain(&signal["signal"]),
+        Cell::percent(&signal["share"]),
+        Cell::percent(&signal["tells_errors"]),
+        Cell::percent(&signal["tells_unknown"]),
+        Cell::plain(&signal["explanation"]),
+    ]
+}

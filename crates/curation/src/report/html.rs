@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use serde_json::Value as Json;
 
-use super::cells::{Cell, counted, each, joined};
+use super::cells::{Cell, SIGNAL_HEAD, counted, each, joined, of_signal};
 use super::plots::{Chart, Line};
 
 const HEAD: &str = include_str!("head.html");
@@ -29,6 +29,7 @@ pub(super) fn page(report: &Json) -> String {
     let sections = [
         spaces,
         recommendations,
+        signals,
         labels,
         others,
         confusion,
@@ -157,6 +158,12 @@ fn recommendations(report: &Json) -> String {
         let mut head = vec!["", "Record", "Input", "Priority", "Trouble", "Class", "Why"];
         head.extend(shown.then_some(""));
         format!("{said}{}", table(&head, rows))
+    })
+}
+
+fn signals(report: &Json) -> String {
+    section(report, "signals", "What trouble is made of", |found| {
+        table(&SIGNAL_HEAD, each(&found["signals"]).map(of_signal))
     })
 }
 

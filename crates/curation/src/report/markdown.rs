@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::cells::{Cell, each, joined};
+use super::cells::{Cell, SIGNAL_HEAD, each, joined, of_signal};
 
 /// The page of a report.
 pub(super) fn page(report: &Json) -> String {
@@ -16,7 +16,16 @@ pub(super) fn page(report: &Json) -> String {
     let contexts = space["contexts"].as_object().into_iter().flatten();
     let contexts = contexts.map(|(name, count)| vec![Cell::of(name.as_str()), Cell::plain(count)]);
     page.push_str(&table(&["Context", "Records"], contexts));
-    for section in [recommendations, labels, others, confusion, drift, runs] {
+    let sections = [
+        recommendations,
+        signals,
+        labels,
+        others,
+        confusion,
+        drift,
+        runs,
+    ];
+    for section in sections {
         page.push_str(&section(report));
     }
     page
@@ -64,6 +73,12 @@ fn recommendations(report: &Json) -> String {
             "Rank", "Record", "Input", "Priority", "Covered", "Trouble", "Class", "Why",
         ];
         table(&head, rows)
+    })
+}
+
+fn signals(report: &Json) -> String {
+    section(report, "signals", "What trouble is made of", |found| {
+        table(&SIGNAL_HEAD, each(&found["signals"]).map(of_signal))
     })
 }
 

@@ -115,6 +115,7 @@ impl Curation {
             entries.map(|one| one["coverage"].clone()).collect()
         });
         report.put("coverage_curve", curve)?;
+        report.put("signals", self.signals(place, name))?;
         let issues = |kind: Option<&str>, limit: usize| {
             let asked = AskedIssues {
                 kind: kind.map(str::to_owned),

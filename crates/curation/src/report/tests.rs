@@ -26,6 +26,10 @@ fn report() -> Json {
             "total": 7, "epoch": 4, "as_of_seq": 9, "stale_records": 1,
         },
         "coverage_curve": [0.5, 0.75],
+        "signals": {"signals": [{
+            "signal": "novelty", "share": 0.25, "weight": 1.0, "tells_errors": 0.875, "tells_unknown": null,
+            "explanation": HOSTILE,
+        }]},
         "label_issues": {
             "issues": [{"type": "label", "id": HOSTILE, "given_class": HOSTILE, "suggested_class": "b",
                         "confidence": 0.9, "score": 0.8, "explanation": HOSTILE}],
@@ -104,6 +108,7 @@ fn what_users_logged_is_text_on_the_page() {
     for id in [
         "space",
         "recommendations",
+        "signals",
         "label_issues",
         "issues",
         "confusion",
@@ -114,6 +119,7 @@ fn what_users_logged_is_text_on_the_page() {
     }
     assert_eq!(elements.iter().filter(|name| *name == "svg").count(), 3);
     assert!(page.contains("Not all records were looked at yet: label."));
+    assert!(page.contains("<td>25.0 %</td><td>87.5 %</td><td></td>"));
     assert!(page.contains("75 % of what the model is uncertain about"));
 }
 
@@ -150,7 +156,7 @@ fn markdown_has_a_row_for_each_and_no_markup_of_users() {
     assert_eq!(
         widths,
         [
-            3, 3, 3, 3, 9, 9, 9, 6, 6, 6, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 7, 7, 7
+            3, 3, 3, 3, 9, 9, 9, 6, 6, 6, 6, 6, 6, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 7, 7, 7
         ]
     );
 }

@@ -18,7 +18,7 @@ use crate::algebra::highest;
 use crate::statistics::{FittedClasses, HeldOut};
 
 pub use trouble::{PRODUCTION_MIN, Signal, SignalPercentiles, SignalSketches, Trouble};
-pub use weights::{Measured, SignalWeights};
+pub use weights::{Measured, SignalWeight, SignalWeights};
 
 /// Nearest training records that vote and disagree.
 pub const VOTERS: usize = 20;

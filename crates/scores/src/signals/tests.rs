@@ -232,6 +232,13 @@ fn a_signal_counts_as_much_as_it_tells_on_training() {
         "{share:?}"
     );
     assert!(share[2] < 0.15, "{share:?}");
+    let told = weights.signal(Signal::Uncertainty);
+    assert!((told.tells_errors.unwrap() - 0.86).abs() < 0.05, "{told:?}");
+    assert_eq!(
+        weights.signal(Signal::ClassDistance).tells_unknown,
+        Some(1.0)
+    );
+    assert_eq!(weights.right + weights.wrong, records.len());
     // Where training is never wrong, or there is none, all count alike.
     let of_right: Vec<Measured> = records.iter().filter(|one| one.is_right).copied().collect();
     let equal = |weights| (ranks(1e9, -1.0, -1.0, weights) - 1.0 / 3.0).abs();

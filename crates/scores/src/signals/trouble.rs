@@ -135,6 +135,8 @@ pub struct Trouble {
     pub value: Option<f64>,
     /// The rank of each signal in the order of [`Signal::ALL`].
     pub ranks: [Option<f64>; 4],
+    /// How much of `value` each rank counts; they sum to 1.
+    pub shares: [Option<f64>; 4],
 }
 
 impl Trouble {
@@ -158,6 +160,11 @@ impl SignalPercentiles {
         Self { weights, ..self }
     }
 
+    /// How much signals count.
+    pub fn weights(&self) -> &SignalWeights {
+        &self.weights
+    }
+
     /// The rank of a value of a signal, in [0, 1].
     pub fn rank(&self, signal: Signal, value: f32) -> f64 {
         self.percentiles[signal as usize].rank(value)
@@ -173,9 +180,13 @@ impl SignalPercentiles {
         let values = signals.values();
         let ranks: [Option<f64>; 4] =
             std::array::from_fn(|at| values[at].map(|value| self.percentiles[at].rank(value)));
+        let shares = self.weights.shares(ranks.map(|rank| rank.is_some()));
+        let counted = ranks.iter().zip(shares);
+        let counted = counted.filter_map(|(rank, share)| Some((*rank)? * share?));
         Trouble {
-            value: self.weights.mean(&ranks),
+            value: counted.reduce(|sum, part| sum + part),
             ranks,
+            shares,
         }
     }
 }

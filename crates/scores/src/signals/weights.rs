@@ -31,50 +31,99 @@ pub struct Measured {
     pub unknown: Signals,
 }
 
-/// The weight of each signal in the order of [`Signal::ALL`].
+/// How much a signal counts beside the others, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SignalWeights([f64; Signal::ALL.len()]);
+pub struct SignalWeight {
+    /// How much.
+    pub weight: f64,
+    /// The chance that it is higher of a record about which training is wrong than of one about which it is right;
+    /// `None` where there are none of either.
+    pub tells_errors: Option<f64>,
+    /// The same of a record whose class training does not have.
+    pub tells_unknown: Option<f64>,
+}
+
+/// The weight of each signal, and of how many records it is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignalWeights {
+    signals: [SignalWeight; Signal::ALL.len()],
+    /// Records of training about which the rest of it was right.
+    pub right: usize,
+    /// Those about which it was wrong.
+    pub wrong: usize,
+}
 
 impl Default for SignalWeights {
     /// All alike.
     fn default() -> Self {
-        Self([1.0; Signal::ALL.len()])
+        let one = SignalWeight {
+            weight: 1.0,
+            tells_errors: None,
+            tells_unknown: None,
+        };
+        Self {
+            signals: [one; Signal::ALL.len()],
+            right: 0,
+            wrong: 0,
+        }
     }
 }
 
 impl SignalWeights {
     /// What signals tell of these records.
     pub fn of(records: &[Measured]) -> Self {
-        Self(std::array::from_fn(|at| {
-            let values = |of: &dyn Fn(&Measured) -> Option<f32>| {
-                let mut values: Vec<f32> = records.iter().filter_map(of).collect();
-                values.sort_by(f32::total_cmp);
-                values
-            };
-            let right = values(&|one| one.signals.values()[at].filter(|_| one.is_right));
-            let wrong = values(&|one| one.signals.values()[at].filter(|_| !one.is_right));
-            let unknown = values(&|one| one.unknown.values()[at]);
-            let errors = above(&right, &wrong).map_or(1.0, |share| {
-                let (n, m) = (right.len() as f64, wrong.len() as f64);
-                let deviation = ((n + m + 1.0) / (12.0 * n * m)).sqrt();
-                (2.0 * (share + DEVIATIONS * deviation) - 1.0).clamp(0.0, 1.0)
-            });
-            let new = above(&right, &unknown).map_or(0.0, |share| (2.0 * share - 1.0).max(0.0));
-            errors + UNKNOWN * new
-        }))
+        let right = records.iter().filter(|one| one.is_right).count();
+        Self {
+            signals: Signal::ALL.map(|signal| SignalWeight::of(signal, records)),
+            right,
+            wrong: records.len() - right,
+        }
     }
 
-    /// The weighted mean of the ranks that there are; where none of these counts, their mean.
-    pub(super) fn mean(&self, ranks: &[Option<f64>; Signal::ALL.len()]) -> Option<f64> {
-        let known = || ranks.iter().zip(self.0);
-        let weighted = |weight: &dyn Fn(f64) -> f64| {
-            let pairs = known().filter_map(|(rank, own)| Some((*rank.as_ref()?, weight(own))));
-            let (sum, of) = pairs.fold((0.0, 0.0), |(sum, of), (rank, weight)| {
-                (sum + weight * rank, of + weight)
-            });
-            (of > 0.0).then_some(sum / of)
+    /// What one signal tells and counts.
+    pub fn signal(&self, signal: Signal) -> SignalWeight {
+        self.signals[signal as usize]
+    }
+
+    /// The part of the whole that each signal is for which there is a value; all alike where none of these counts.
+    pub fn shares(&self, known: [bool; Signal::ALL.len()]) -> [Option<f64>; Signal::ALL.len()] {
+        let sum_of = |weights: &[f64; Signal::ALL.len()]| -> f64 {
+            let counted = weights.iter().zip(known).filter(|(_, known)| *known);
+            counted.map(|(weight, _)| weight).sum()
         };
-        weighted(&|own| own).or_else(|| weighted(&|_| 1.0))
+        let mut weights = self.signals.map(|one| one.weight);
+        if sum_of(&weights) <= 0.0 {
+            weights = [1.0; Signal::ALL.len()];
+        }
+        let sum = sum_of(&weights);
+        std::array::from_fn(|at| known[at].then(|| weights[at] / sum))
+    }
+}
+
+impl SignalWeight {
+    fn of(signal: Signal, records: &[Measured]) -> Self {
+        let values = |of: &dyn Fn(&Measured) -> Option<f32>| {
+            let mut values: Vec<f32> = records.iter().filter_map(of).collect();
+            values.sort_by(f32::total_cmp);
+            values
+        };
+        let at = signal as usize;
+        let right = values(&|one| one.signals.values()[at].filter(|_| one.is_right));
+        let wrong = values(&|one| one.signals.values()[at].filter(|_| !one.is_right));
+        let unknown = values(&|one| one.unknown.values()[at]);
+        let tells_errors = above(&right, &wrong);
+        let tells_unknown = above(&right, &unknown);
+        let errors = tells_errors.map_or(1.0, |share| {
+            let (n, m) = (right.len() as f64, wrong.len() as f64);
+            let deviation = ((n + m + 1.0) / (12.0 * n * m)).sqrt();
+            (2.0 * (share + DEVIATIONS * deviation) - 1.0).clamp(0.0, 1.0)
+        });
+        let new = tells_unknown.map_or(0.0, |share| (2.0 * share - 1.0).max(0.0));
+        Self {
+            weight: errors + UNKNOWN * new,
+            tells_errors,
+            tells_unknown,
+        }
     }
 }
 

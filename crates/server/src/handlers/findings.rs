@@ -43,6 +43,11 @@ pub(crate) async fn issues(State(app): State<App>, at: At, Asked(asked): Asked<O
     Ok(Answer::value(&read(&app, look).await?))
 }
 
+pub(crate) async fn signals(State(app): State<App>, at: At) -> Reply {
+    let look = move |curation: &Curation| curation.signals(&at.place, &at.names.collection);
+    Ok(Answer::value(&read(&app, look).await?))
+}
+
 /// What the query string of a confusion says.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -270,6 +270,11 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         .with_query(OF_ISSUES)
         .answers(200, "CurationIssues")
     }
+    "get" "/spaces/{space}/signals" "trouble_signals" "How much each signal counts in trouble, and why."
+        findings::signals {
+        .needs(Database(Read))
+        .answers(200, "CurationSignals")
+    }
     "get" "/spaces/{space}/confusion" "confusion" "How often labels go with inferences."
         findings::confusion {
         .needs(Database(Read))

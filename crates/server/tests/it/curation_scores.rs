@@ -198,6 +198,100 @@ fn vectors_are_assessed_without_being_stored_and_batches_as_they_are_logged() {
 }
 
 #[test]
+fn trouble_is_the_sum_of_what_its_signals_count_and_that_is_told_with_why() {
+    let server = TestServer::start();
+    let path = format!("{SPACE}/signals");
+    let rows = vec![("p-000".to_owned(), Noise(1).near(0, 0.1), None)];
+    log(&server, "production", &rows);
+    refused(&server.get(&path), 422, "no_reference", Some("label_class"));
+    fill(&server, 300, 20);
+    let told = server.get(&path).json();
+    assert_eq!(
+        told["right"].as_u64().zip(told["wrong"].as_u64()),
+        Some((60, 0))
+    );
+    assert_eq!(
+        (&told["ready"], &told["percentiles_among"]),
+        (&json!(true), &json!("production"))
+    );
+    let signals = told["signals"].as_array().unwrap();
+    let shares = signals.iter().map(|one| one["share"].as_f64().unwrap());
+    assert!((shares.sum::<f64>() - 1.0).abs() < 1e-9, "{told}");
+    let novelty = signals
+        .iter()
+        .find(|one| one["signal"] == "novelty")
+        .unwrap();
+    // Classes are apart, so that a record without its own is always farther than one with it.
+    assert_eq!(
+        (&novelty["tells_errors"], &novelty["tells_unknown"]),
+        (&Value::Null, &json!(1.0))
+    );
+    let why = novelty["explanation"].as_str().unwrap();
+    assert!(
+        why.contains("no errors on training") && why.contains("100 %"),
+        "{why}"
+    );
+    let one = explain(&server, "new-003");
+    let parts = one["assessment"]["parts"].as_object().unwrap();
+    let counted = parts
+        .values()
+        .map(|part| part["share"].as_f64().unwrap() * part["percentile"].as_f64().unwrap());
+    let trouble = one["assessment"]["trouble"].as_f64().unwrap();
+    assert!((counted.sum::<f64>() - trouble).abs() < 1e-9, "{one}");
+    let words = one["trouble_explanation"].as_str().unwrap();
+    assert!(
+        words.starts_with(&format!("trouble {trouble:.2} = ")),
+        "{words}"
+    );
+    assert_eq!(one["weights"]["signals"], told["signals"]);
+    let status = server.get("/curation/v1/status").json();
+    assert_eq!(
+        status["spaces"][0]["signal_shares"]["novelty"],
+        novelty["share"]
+    );
+}
+
+#[test]
+fn a_cursor_leads_on_in_its_list_whatever_is_logged_and_decided_meanwhile() {
+    let server = TestServer::start();
+    fill(&server, 200, 30);
+    let whole = ids(&recommend(&server, &json!({"n": 1000})));
+    let mut noise = Noise(11);
+    let (mut seen, mut cursor) = (Vec::new(), Value::Null);
+    let mut decided = Vec::new();
+    for page in 0.. {
+        let told = recommend(&server, &json!({"n": 7, "cursor": cursor}));
+        seen.extend(ids(&told));
+        assert_eq!(told["ready"], page == 0, "{page}");
+        cursor = told["cursor"].clone();
+        if cursor.is_null() {
+            break;
+        }
+        let more: Vec<_> = (0..5)
+            .map(|n| (format!("later-{page}-{n}"), noise.near(5, 0.2), Some("b")))
+            .collect();
+        log(&server, "production", &more);
+        if page == 2 {
+            // What is decided meanwhile is told no more, and shifts nothing.
+            let last = whole.last().unwrap();
+            let body = json!({"ids": [last], "decision": "junk"});
+            assert_eq!(
+                server.post(&format!("{SPACE}/decisions"), &body).status,
+                200
+            );
+            decided.push(last.clone());
+        }
+    }
+    let open = whole.iter().filter(|id| !decided.contains(id));
+    assert_eq!(seen, open.cloned().collect::<Vec<_>>());
+    assert!(
+        ids(&recommend(&server, &json!({})))
+            .iter()
+            .any(|id| id.starts_with("later"))
+    );
+}
+
+#[test]
 fn recommendations_descend_cover_more_and_more_and_page_through_one_list() {
     let server = TestServer::start();
     fill(&server, 200, 30);
