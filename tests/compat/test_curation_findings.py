@@ -298,7 +298,7 @@ def unit(vectors):
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
-def test_trouble_is_the_same_whoever_tells_it_and_by_directions_in_every_space(space, metric):
+def test_trouble_is_the_same_whoever_tells_it_and_votes_go_by_lengths_where_they_mean_something(space, metric):
     random = np.random.default_rng(0)
     centres = 1.2 * random.normal(size=(4, 8))
     truth, seen = random.integers(0, 4, 300), random.integers(0, 4, 300)
@@ -310,7 +310,8 @@ def test_trouble_is_the_same_whoever_tells_it_and_by_directions_in_every_space(s
     body = {"embeddings": production.tolist(), "inference_classes": texts(seen)}
     assessed = told(space.server, "POST", f"spaces/{space.name}/assess", body)["assessments"]
     near = np.linalg.norm(unit(production)[:, None] - unit(training)[None], axis=2)
-    nearest = np.argsort(near, 1)[:, :20]
+    with_lengths = np.linalg.norm(production[:, None] - training[None], axis=2)
+    nearest = np.argsort(with_lengths if metric == "l2" else near, 1)[:, :20]
     other = (truth[nearest] != seen[:, None]).mean(1)
     assert len(listed) == 300
     for entry in listed:
@@ -326,6 +327,8 @@ def test_trouble_is_the_same_whoever_tells_it_and_by_directions_in_every_space(s
     trouble = np.array([entry["trouble"] for entry in listed])
     weights = np.linalg.lstsq(percentiles, trouble, rcond=None)[0]
     assert len(names) == 4 and weights.min() >= -1e-6 and weights.sum() == pytest.approx(1, abs=1e-4)
+    counted = told(space.server, "GET", f"spaces/{space.name}/signals")["signals"]
+    assert sorted((one["signal"], pytest.approx(one["share"], abs=1e-4)) for one in counted) == list(zip(names, weights))
     assert percentiles @ weights == pytest.approx(trouble, abs=1e-5)
     for at in range(0, 300, 50):
         explained = space.get(f"records/p{at:04}/explain")["assessment"]

@@ -13,7 +13,7 @@ use vermilion_scores::{Matrix, Signal, SignalPercentiles, Signals, VOTERS};
 
 use crate::body::Told;
 use crate::check::{Expected, check_vectors, said_of};
-use crate::desk::{CHUNK, Desk, Near, Row, Said, State, signals};
+use crate::desk::{self, CHUNK, Desk, Near, Row, Said, State, signals};
 use crate::fields::Context;
 use crate::signals::{sum_in_words, weighed};
 use crate::spaces::{Place, Space};
@@ -336,9 +336,8 @@ impl Curation {
         let rows = reduced.chunks_exact(reference.classes.dimension());
         let mut state = desk.state.lock();
         let mut assessed = Vec::with_capacity(subjects.len());
-        for ((row, subject), mut near) in rows.zip(subjects).zip(near) {
-            near.retain(|one| Some(&one.id) != subject.id.as_ref());
-            near.truncate(VOTERS);
+        for ((row, subject), near) in rows.zip(subjects).zip(near) {
+            let near = near.but(subject.id.as_ref(), VOTERS);
             let signals = signals(&state, &reference, row, &subject.said, &near);
             if let (Some(id), Some(print)) = (&subject.id, subject.print) {
                 state.score_stale(id, print, signals, reference.epoch);
@@ -425,7 +424,7 @@ fn assessment(
     state: &State,
     subject: &Subject,
     signals: &Signals,
-    near: &Near,
+    near: &desk::NearTraining,
     percentiles: &SignalPercentiles,
 ) -> Assessment {
     let trouble = percentiles.trouble(signals);
@@ -445,6 +444,7 @@ fn assessment(
         }
     }
     let nearest_training = near
+        .near
         .iter()
         .take(TOLD_NEIGHBOURS)
         .map(|one| {
@@ -479,7 +479,13 @@ fn assessment(
         provisional: None,
         training_recommended: value.is_some_and(|value| value >= RECOMMENDED_FROM),
         not_useful: value.is_some_and(|value| value < NOT_USEFUL_BELOW),
-        reasons: reasons(state, signals, class.as_deref(), near, (&parts, among)),
+        reasons: reasons(
+            state,
+            signals,
+            class.as_deref(),
+            near.voters(),
+            (&parts, among),
+        ),
         inferred_class: class,
         parts,
         nearest_training,
@@ -491,14 +497,17 @@ fn reasons(
     state: &State,
     signals: &Signals,
     class: Option<&str>,
-    near: &Near,
+    voters: &Near,
     (parts, among): (&BTreeMap<&'static str, Part>, &str),
 ) -> Vec<String> {
     let rank = |signal: Signal| parts.get(signal.name()).map_or(0.0, |part| part.percentile);
     let percent = |rank: f64| format!("{:.0} %", rank * 100.0);
     let class = class.unwrap_or_default();
     let mut votes: BTreeMap<u32, usize> = BTreeMap::new();
-    for label in near.iter().filter_map(|one| state.rows.get(&one.id)?.label) {
+    for label in voters
+        .iter()
+        .filter_map(|one| state.rows.get(&one.id)?.label)
+    {
         *votes.entry(label).or_default() += 1;
     }
     let others = votes

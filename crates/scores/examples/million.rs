@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
 use vermilion_scores::{
-    ClassStatistics, Evidence, Graph, HeldOut, Matrix, PriorityOptions, Selection, Signal,
-    SignalSketches, Signals, Undecided, VOTERS,
+    ClassStatistics, Evidence, Graph, HeldOut, Matrix, Neighbours, PriorityOptions, Selection,
+    Signal, SignalSketches, Signals, Undecided, VOTERS,
 };
 
 const NEIGHBOURS: usize = 15;
@@ -109,6 +109,10 @@ fn main() {
         let of = |row: usize| {
             let near = voters.neighbours(row).iter();
             let near: Vec<u32> = near.map(|&other| labels[other as usize]).collect();
+            let near = Neighbours {
+                labels: &near,
+                distances: voters.distances(row),
+            };
             Signals::of(
                 &classes,
                 &Evidence {
@@ -116,8 +120,8 @@ fn main() {
                     inferred: None,
                     probabilities: None,
                     uncertainty: None,
-                    neighbour_labels: &near,
-                    neighbour_distances: voters.distances(row),
+                    near,
+                    voters: near,
                 },
             )
         };

@@ -20,9 +20,9 @@ use support::{Array, counts, floats, write};
 use vermilion_scores::layout::{Layout, LayoutOptions, place, principal_start};
 use vermilion_scores::{
     ClassStatistics, Contradictions, CorrectnessModel, DriftBucket, Evidence, FEATURES, Graph,
-    HeldOut, LABEL_VOTERS, LabelEvidence, Matrix, Measured, Observed, PriorityOptions,
+    HeldOut, LABEL_VOTERS, LabelEvidence, Matrix, Measured, Neighbours, Observed, PriorityOptions,
     RandomFeatures, Reduction, Selection, Signal, SignalSketches, SignalWeights, Signals, Trouble,
-    Undecided, VOTERS, drift, label_issues, nearest, witness,
+    Undecided, UnitRows, VOTERS, drift, label_issues, nearest, witness,
 };
 
 /// Neighbours within production.
@@ -72,18 +72,21 @@ fn score(folder: &Path) -> Scored {
     let reduced = Matrix::new(&reduced, reduction.dimensions());
     let seen = Matrix::new(&seen, reduction.dimensions());
     let statistics = ClassStatistics::of(reduced, &labels);
-    let graph = nearest(matrix(&rows), matrix(&rows), VOTERS, true);
+    let all = UnitRows::of(matrix(&rows));
+    let near = all.nearest_both(matrix(&rows), VOTERS, |query, row| row as usize != query);
+    let graph = near_by_both(&near, &labels);
     let training = measured(reduced, &labels, &statistics, &graph);
     let classes = statistics.fit();
-    let graph = nearest(matrix(&rows), matrix(&production), VOTERS, false);
+    let near = all.nearest_both(matrix(&production), VOTERS, |_, _| true);
+    let graph = near_by_both(&near, &labels);
     let signals = |row: usize| {
         let evidence = Evidence {
             row: seen.row(row),
             inferred: inferred.as_ref().map(|classes| classes[row]),
             probabilities: probabilities.as_ref().map(|array| matrix(array).row(row)),
             uncertainty: None,
-            neighbour_labels: &labels_near(&graph, &labels, row),
-            neighbour_distances: graph.distances(row),
+            near: graph[row][0].told(),
+            voters: graph[row][1].told(),
         };
         Signals::of(&classes, &evidence)
     };
@@ -111,9 +114,26 @@ fn score(folder: &Path) -> Scored {
     }
 }
 
-fn labels_near(graph: &Graph, labels: &[u32], row: usize) -> Vec<u32> {
-    let near = graph.neighbours(row).iter();
-    near.map(|&other| labels[other as usize]).collect()
+/// Training records near one, and how far they are.
+struct Near(Vec<u32>, Vec<f32>);
+
+impl Near {
+    fn told(&self) -> Neighbours<'_> {
+        Neighbours {
+            labels: &self.0,
+            distances: &self.1,
+        }
+    }
+}
+
+/// Those by direction and those with lengths, of each record.
+fn near_by_both(found: &[[Vec<(u32, f32)>; 2]], labels: &[u32]) -> Vec<[Near; 2]> {
+    let near = |found: &Vec<(u32, f32)>| {
+        let rows = found.iter();
+        let (labels, distances) = rows.map(|one| (labels[one.0 as usize], one.1)).unzip();
+        Near(labels, distances)
+    };
+    found.iter().map(|both| both.each_ref().map(near)).collect()
 }
 
 /// Training, each record as if it were not of it.
@@ -121,7 +141,7 @@ fn measured(
     rows: Matrix<'_>,
     labels: &[u32],
     statistics: &ClassStatistics,
-    graph: &Graph,
+    graph: &[[Near; 2]],
 ) -> Vec<Measured> {
     let (classes, held_out) = (statistics.fit(), HeldOut::new(statistics));
     let measure = |(row, &label): (usize, &u32)| {
@@ -130,8 +150,8 @@ fn measured(
             inferred: None,
             probabilities: None,
             uncertainty: None,
-            neighbour_labels: &labels_near(graph, labels, row),
-            neighbour_distances: graph.distances(row),
+            near: graph[row][0].told(),
+            voters: graph[row][1].told(),
         };
         let signals = Signals::held_out(&held_out, &classes, label, &evidence);
         Measured {

@@ -54,8 +54,8 @@ pub use matrix::Matrix;
 pub use priority::{Coverage, Objective, Pick, PriorityOptions, Selection, Undecided, radius};
 pub use reduction::{DIMENSIONS_MAX, Reduction};
 pub use signals::{
-    Evidence, Measured, PRODUCTION_MIN, Signal, SignalPercentiles, SignalSketches, SignalWeight,
-    SignalWeights, Signals, Trouble, VOTERS, uncertainty,
+    Evidence, Measured, Neighbours, PRODUCTION_MIN, Signal, SignalPercentiles, SignalSketches,
+    SignalWeight, SignalWeights, Signals, Trouble, VOTERS, uncertainty,
 };
 pub use sketch::{Percentiles, QuantileSketch};
 pub use statistics::{ClassMoments, ClassStatistics, FittedClasses, HeldOut};

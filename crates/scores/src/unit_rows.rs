@@ -1,8 +1,10 @@
-//! Rows of length 1 that come and go, and an exact search for the nearest of them.
+//! Rows of length 1 that come and go, and an exact search for the nearest of them: by direction, or with the lengths
+//! that they had.
 //!
-//! What must stay true: distances are Euclidean between vectors of length 1, in [0, 2]; whoever is found is
+//! What must stay true: distances by direction are Euclidean between vectors of length 1, in [0, 2]; whoever is found is
 //! compared number by number, so that near rows are told apart; rows of zeros stay as they are. The last row
-//! takes the place of one that leaves, so that places are numbers without gaps.
+//! takes the place of one that leaves, so that places are numbers without gaps. Both searches at once cost the products
+//! of one.
 
 use vermilion_kernels::tiles::{Packed, products};
 use vermilion_kernels::{l2_squared, squared_norm};
@@ -32,6 +34,8 @@ const SPARE: usize = 8;
 pub struct UnitRows {
     dimension: usize,
     rows: Vec<f32>,
+    /// How long each was.
+    lengths: Vec<f32>,
     /// Laid out for products, each with the squared norms of its rows: 1, or 0 for rows of zeros. `None` where
     /// a row of it changed since.
     tiles: Vec<Option<(Packed, Vec<f32>)>>,
@@ -47,6 +51,7 @@ impl UnitRows {
         Self {
             dimension,
             rows: Vec::new(),
+            lengths: Vec::new(),
             tiles: Vec::new(),
         }
     }
@@ -54,9 +59,11 @@ impl UnitRows {
     /// These rows, settled.
     pub fn of(rows: Matrix<'_>) -> Self {
         let dimension = rows.dimension();
+        let lengths = rows.rows().map(length).collect();
         let rows = rows.unit_rows();
         let mut all = Self {
             dimension,
+            lengths,
             tiles: (0..(rows.len() / dimension).div_ceil(TILE))
                 .map(|_| None)
                 .collect(),
@@ -85,6 +92,7 @@ impl UnitRows {
         assert!(row.len() == self.dimension, "a row of another dimension");
         self.rows
             .extend(Matrix::new(row, self.dimension).unit_rows());
+        self.lengths.push(length(row));
         self.change(at);
     }
 
@@ -96,6 +104,7 @@ impl UnitRows {
         assert!(row.len() == self.dimension, "a row of another dimension");
         let unit = Matrix::new(row, self.dimension).unit_rows();
         self.rows[at * self.dimension..(at + 1) * self.dimension].copy_from_slice(&unit);
+        self.lengths[at] = length(row);
         self.change(at);
     }
 
@@ -108,6 +117,7 @@ impl UnitRows {
         let from = last * self.dimension;
         self.rows.copy_within(from.., at * self.dimension);
         self.rows.truncate(from);
+        self.lengths.swap_remove(at);
         self.change(at);
         self.change(last);
         self.tiles.truncate(last.div_ceil(TILE));
@@ -149,63 +159,149 @@ impl UnitRows {
         count: usize,
         admits: impl Fn(usize, u32) -> bool + Sync,
     ) -> Vec<Vec<(u32, f32)>> {
+        let mut found = vec![[Vec::new()]; queries.len()];
+        self.search(queries, &mut found, [By::Direction], count, &admits);
+        found.into_iter().map(|[found]| found).collect()
+    }
+
+    /// The same by direction, and by how far rows are with the lengths that they had.
+    ///
+    /// # Panics
+    /// As [`Self::nearest`].
+    pub fn nearest_both(
+        &self,
+        queries: Matrix<'_>,
+        count: usize,
+        admits: impl Fn(usize, u32) -> bool + Sync,
+    ) -> Vec<[Vec<(u32, f32)>; 2]> {
+        let mut found = vec![[Vec::new(), Vec::new()]; queries.len()];
+        let by = [By::Direction, By::Lengths];
+        self.search(queries, &mut found, by, count, &admits);
+        found
+    }
+
+    fn search<const N: usize>(
+        &self,
+        queries: Matrix<'_>,
+        found: &mut [[Vec<(u32, f32)>; N]],
+        by: [By; N],
+        count: usize,
+        admits: &(impl Fn(usize, u32) -> bool + Sync),
+    ) {
         assert!(
             queries.dimension() == self.dimension,
             "rows of different dimensions"
         );
         assert!(self.is_settled(), "the rows are not settled");
+        let lengths: Vec<f32> = queries.rows().map(length).collect();
         let queries = queries.unit_rows();
-        let mut found = vec![Vec::new(); queries.len() / self.dimension];
         if count != 0 {
-            parallel::fill(&mut found, 1, |first, part| {
-                let queries = &queries[first * self.dimension..];
-                let queries = &queries[..part.len() * self.dimension];
-                self.fill((first, queries), part, count, &admits);
+            parallel::fill(found, 1, |first, part| {
+                let part_of = first..first + part.len();
+                let asked = Asked {
+                    first,
+                    rows: &queries[first * self.dimension..part_of.end * self.dimension],
+                    lengths: &lengths[part_of],
+                };
+                self.fill(&asked, part, by, count, admits);
             });
         }
-        found
     }
 
-    /// Finds the neighbours of some queries, the first of which has the number `first`.
-    fn fill(
+    /// Finds the neighbours of some queries.
+    fn fill<const N: usize>(
         &self,
-        (first, queries): (usize, &[f32]),
-        found: &mut [Vec<(u32, f32)>],
+        asked: &Asked<'_>,
+        found: &mut [[Vec<(u32, f32)>; N]],
+        by: [By; N],
         count: usize,
         admits: &impl Fn(usize, u32) -> bool,
     ) {
-        let mut best: Vec<Vec<(f32, u32)>> = vec![Vec::new(); found.len()];
+        let mut best: Vec<[Vec<(f32, u32)>; N]> = vec![[const { Vec::new() }; N]; found.len()];
         let mut room = vec![0.0; found.len() * TILE];
         for (tile, made) in self.tiles.iter().enumerate() {
             let Some((columns, norms)) = made else {
                 continue;
             };
             let room = &mut room[..found.len() * columns.len()];
-            products(queries, columns, room);
+            products(asked.rows, columns, room);
             for (at, line) in room.chunks_exact(columns.len()).enumerate() {
-                let rows = line.iter().zip(norms).enumerate();
-                let rows = rows.map(|(column, (product, norm))| {
-                    (norm - 2.0 * product, (tile * TILE + column) as u32)
-                });
-                let admitted = |found: &(f32, u32)| admits(first + at, found.1);
-                keep(&mut best[at], rows, admitted, count);
+                let admitted = |found: &(f32, u32)| admits(asked.first + at, found.1);
+                let place = |column: usize| (tile * TILE + column) as u32;
+                let lines = line.iter().zip(norms).enumerate();
+                for (by, best) in by.iter().zip(&mut best[at]) {
+                    match by {
+                        By::Direction => {
+                            let rows = lines.clone().map(|(column, (product, norm))| {
+                                (norm - 2.0 * product, place(column))
+                            });
+                            keep(best, rows, admitted, count);
+                        }
+                        By::Lengths => {
+                            // In lengths of the query, so that squares of very large and very small ones stay finite.
+                            let unit = Some(asked.lengths[at]).filter(|length| *length > 0.0);
+                            let scale = 1.0 / f64::from(unit.unwrap_or(1.0));
+                            let lengths = &self.lengths[tile * TILE..];
+                            let rows = lines.clone().zip(lengths).map(
+                                |((column, (product, _)), length)| {
+                                    let length = (f64::from(*length) * scale) as f32;
+                                    let apart = length * (length - 2.0 * product);
+                                    (apart.min(f32::MAX), place(column))
+                                },
+                            );
+                            keep(best, rows, admitted, count);
+                        }
+                    }
+                }
             }
         }
-        for ((best, query), found) in best
-            .into_iter()
-            .zip(queries.chunks_exact(self.dimension))
-            .zip(found)
-        {
-            let exact = best.into_iter().map(|(_, row)| {
-                let from = row as usize * self.dimension;
-                let other = &self.rows[from..from + self.dimension];
-                (row, l2_squared(query, other).sqrt())
-            });
-            *found = exact.collect();
-            found.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
-            found.truncate(count);
+        let queries = asked.rows.chunks_exact(self.dimension).zip(asked.lengths);
+        for ((best, query), found) in best.into_iter().zip(queries).zip(found) {
+            for ((best, by), found) in best.into_iter().zip(by).zip(found) {
+                let exact = best
+                    .into_iter()
+                    .map(|(_, row)| (row, self.distance(query, row as usize, by)));
+                *found = exact.collect();
+                found.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+                found.truncate(count);
+            }
         }
     }
+
+    /// How far a row is from a query, which is of length 1, with the length that it had.
+    fn distance(&self, (query, length): (&[f32], &f32), row: usize, by: By) -> f32 {
+        let other = &self.rows[row * self.dimension..(row + 1) * self.dimension];
+        match by {
+            By::Direction => l2_squared(query, other).sqrt(),
+            By::Lengths => {
+                let (own, of_row) = (f64::from(*length), f64::from(self.lengths[row]));
+                let pairs = query.iter().zip(other);
+                let apart = pairs.map(|(a, b)| f64::from(*a) * own - f64::from(*b) * of_row);
+                let square: f64 = apart.map(|apart| apart * apart).sum();
+                (square.sqrt() as f32).min(f32::MAX)
+            }
+        }
+    }
+}
+
+/// What is near.
+#[derive(Clone, Copy)]
+enum By {
+    Direction,
+    Lengths,
+}
+
+/// Queries, the first of which has the number `first`: at length 1, and how long they were.
+struct Asked<'a> {
+    first: usize,
+    rows: &'a [f32],
+    lengths: &'a [f32],
+}
+
+/// How long a row is.
+fn length(row: &[f32]) -> f32 {
+    let squares = row.iter().map(|&value| f64::from(value).powi(2));
+    (squares.sum::<f64>().sqrt() as f32).min(f32::MAX)
 }
 
 /// Keeps the lowest `width` of what is in `best` and what is admitted of `more`, some more for the comparison
@@ -294,6 +390,21 @@ mod tests {
                 .map(|(row, distance)| (row as u32, distance))
                 .collect();
             assert_eq!(found, &expected);
+        }
+        let both = rows.nearest_both(queries, 12, |_, _| true);
+        for (query, [by_direction, by_lengths]) in both.into_iter().enumerate() {
+            assert_eq!(by_direction, rows.nearest(queries, 12, |_, _| true)[query]);
+            let apart = |row: usize| -> f64 {
+                let other = &left[row * dimension..(row + 1) * dimension];
+                let pairs = queries.row(query).iter().zip(other);
+                pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum()
+            };
+            let mut expected: Vec<usize> = (0..known.len()).collect();
+            expected.sort_by(|a, b| apart(*a).total_cmp(&apart(*b)));
+            for (at, (row, distance)) in by_lengths.into_iter().enumerate() {
+                assert!((apart(expected[at]).sqrt() - f64::from(distance)).abs() < 1e-5);
+                assert!((apart(row as usize).sqrt() - f64::from(distance)).abs() < 1e-5);
+            }
         }
         let even = rows.nearest(queries, 12, |_, row| row % 2 == 0);
         assert!(even.iter().flatten().all(|one| one.0 % 2 == 0));

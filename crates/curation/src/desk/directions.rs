@@ -176,6 +176,33 @@ impl Directions {
         }
         Some(all)
     }
+
+    /// The nearest `count` training records to each of `vectors`, by direction and by how far they are as they are;
+    /// `None` where their shelf was given up.
+    pub(super) fn nearest_training(
+        &self,
+        vectors: Matrix<'_>,
+        count: usize,
+    ) -> Option<Vec<[Near; 2]>> {
+        let shelf = &self.shelves[Context::Training as usize];
+        if shelf.is_given_up {
+            return None;
+        }
+        let Some(rows) = &shelf.rows else {
+            return Some(vec![[Near::new(), Near::new()]; vectors.len()]);
+        };
+        let named = |found: Vec<(u32, f32)>| {
+            let near = found.into_iter().map(|(row, distance)| Neighbour {
+                id: shelf.ids[row as usize].clone(),
+                distance,
+            });
+            let mut near: Near = near.collect();
+            near.sort_by(Neighbour::order);
+            near
+        };
+        let found = rows.nearest_both(vectors, count, |_, _| true).into_iter();
+        Some(found.map(|both| both.map(named)).collect())
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +229,26 @@ mod tests {
         assert_eq!(found(&mut all, Among::All).unwrap(), ["short", "near"]);
         assert_eq!(found(&mut all, Among::Dataset("b")).unwrap(), ["near"]);
         assert!(found(&mut all, Among::Dataset("c")).unwrap().is_empty());
+        let both = all
+            .nearest_training(Matrix::new(&[1.0, 0.0], 2), 2)
+            .unwrap();
+        let ids = |near: &Near| near.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&both[0][0]), ["short", "long"]);
+        assert_eq!(ids(&both[0][1]), ["short", "long"]);
+        let both = all
+            .nearest_training(Matrix::new(&[600.0, 0.0], 2), 1)
+            .unwrap();
+        assert_eq!(
+            (ids(&both[0][0]), ids(&both[0][1])),
+            (vec!["short".into()], vec!["short".into()])
+        );
+        let both = all
+            .nearest_training(Matrix::new(&[850.0, 0.0], 2), 1)
+            .unwrap();
+        assert_eq!(
+            (ids(&both[0][0]), ids(&both[0][1])),
+            (vec!["short".into()], vec!["long".into()])
+        );
         // What is promoted stands among training from then on, and what is gone nowhere.
         all.put("near", (TRAINING, "b"), &[5.0, 0.1]);
         assert_eq!(found(&mut all, training).unwrap(), ["short", "near"]);

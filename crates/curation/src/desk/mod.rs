@@ -29,7 +29,7 @@ use parking_lot::{Mutex, RwLock};
 use vermilion_engine::model::CollectionId;
 
 pub(crate) use follow::{EPOCHS, places};
-pub(crate) use neighbours::{Among, By, Near, Sought, having};
+pub(crate) use neighbours::{Among, By, Near, NearTraining, Sought, having};
 pub(crate) use row::{Decision, Row, Said, most_frequent};
 pub(crate) use score::{CHUNK, signals};
 pub(crate) use state::{Mark, Names, Reference, State};

@@ -9,8 +9,8 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use vermilion_engine::model::{
-    Comparison, Consistency, Embeddings, Filter, Include, QueryRequest, RecordSelection, Scalar,
-    Space as Metric,
+    Comparison, Consistency, Embeddings, Fetched, Filter, Include, QueryRequest, RecordSelection,
+    Scalar, Space as Metric,
 };
 
 use vermilion_scores::{Graph, Matrix};
@@ -37,6 +37,33 @@ impl Neighbour {
 
 /// The neighbours of one vector, nearest first.
 pub(crate) type Near = Vec<Neighbour>;
+
+/// The training records that tell of a vector what it is.
+pub(crate) struct NearTraining {
+    /// Those in the nearest directions.
+    pub(crate) near: Near,
+    /// Those that are nearest as vectors are, in a space that compares them so.
+    with_lengths: Option<Near>,
+}
+
+impl NearTraining {
+    /// Those that vote on its class.
+    pub(crate) fn voters(&self) -> &Near {
+        self.with_lengths.as_ref().unwrap_or(&self.near)
+    }
+
+    /// The same without a record, `count` of each kind at most.
+    pub(crate) fn but(mut self, id: Option<&String>, count: usize) -> Self {
+        for near in [Some(&mut self.near), self.with_lengths.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            near.retain(|one| Some(&one.id) != id);
+            near.truncate(count);
+        }
+        self
+    }
+}
 
 /// Records that have this text under a key of their metadata.
 pub(crate) fn having(key: &str, text: &str) -> Filter {
@@ -183,6 +210,41 @@ impl Curation {
         Ok(found)
     }
 
+    /// The training records that tell of each of `vectors` what it is, `count` of each kind.
+    pub(super) fn nearest_training_of(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        vectors: Matrix<'_>,
+        count: usize,
+    ) -> Result<Vec<NearTraining>> {
+        let among = Among::Context(Context::Training);
+        if space.collection.schema.space() != Metric::L2 {
+            let near = self.nearest(space, desk, vectors, among, (count, By::Direction))?;
+            let alone = |near| NearTraining {
+                near,
+                with_lengths: None,
+            };
+            return Ok(near.into_iter().map(alone).collect());
+        }
+        let both = |[near, voters]: [Near; 2]| NearTraining {
+            near,
+            with_lengths: Some(voters),
+        };
+        if let Some(found) = desk.directions.read().nearest_training(vectors, count) {
+            return Ok(found.into_iter().map(both).collect());
+        }
+        let found = self.candidates(space, vectors, among, count.max(CANDIDATES))?;
+        let ranked = vectors.rows().zip(&found).map(|(vector, found)| {
+            both([By::Direction, By::Lengths].map(|by| {
+                let mut near = ranked(vector, found, by);
+                near.truncate(count);
+                near
+            }))
+        });
+        Ok(ranked.collect())
+    }
+
     /// The `count` records that the index of the space calls nearest, by how near they are.
     fn nearest_by_index(
         &self,
@@ -191,6 +253,21 @@ impl Curation {
         among: Among<'_>,
         (count, by): (usize, By),
     ) -> Result<Vec<Near>> {
+        let found = self.candidates(space, vectors, among, count)?;
+        let each = vectors.rows().zip(&found);
+        Ok(each
+            .map(|(vector, found)| ranked(vector, found, by))
+            .collect())
+    }
+
+    /// The `count` records that the index of the space calls nearest, with their vectors.
+    fn candidates(
+        &self,
+        space: &Space,
+        vectors: Matrix<'_>,
+        among: Among<'_>,
+        count: usize,
+    ) -> Result<Vec<Fetched>> {
         let numbers = vectors.numbers().to_vec();
         let embeddings = Embeddings::new(vectors.dimension(), numbers).unwrap_or_default();
         if embeddings.is_empty() {
@@ -211,24 +288,23 @@ impl Curation {
             consistency: Consistency::everything(),
         };
         let found = self.database.query(space.scope(), &request)?;
-        let each = vectors.rows().zip(found);
-        Ok(each
-            .map(|(vector, nearest)| {
-                let ids = nearest.records.ids;
-                let others = nearest.records.embeddings.unwrap_or_default();
-                let scale = by.scale(vector);
-                let apart = |other: &[f32]| distance((vector, scale), (other, by.scale(other)));
-                let mut near: Near = (0..ids.len())
-                    .map(|at| Neighbour {
-                        id: ids.get(at).to_owned(),
-                        distance: apart(others.get(at).unwrap_or_default()),
-                    })
-                    .collect();
-                near.sort_by(Neighbour::order);
-                near
-            })
-            .collect())
+        Ok(found.into_iter().map(|nearest| nearest.records).collect())
     }
+}
+
+/// Records by how near they are to a vector.
+fn ranked(vector: &[f32], found: &Fetched, by: By) -> Near {
+    let scale = by.scale(vector);
+    let apart = |other: &[f32]| distance((vector, scale), (other, by.scale(other)));
+    let vector_of = |at: usize| found.embeddings.as_ref().and_then(|all| all.get(at));
+    let mut near: Near = (0..found.ids.len())
+        .map(|at| Neighbour {
+            id: found.ids.get(at).to_owned(),
+            distance: apart(vector_of(at).unwrap_or_default()),
+        })
+        .collect();
+    near.sort_by(Neighbour::order);
+    near
 }
 
 /// What makes a vector as long as 1; one that is zero stays so.

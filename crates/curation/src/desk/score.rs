@@ -7,13 +7,12 @@
 use std::sync::Arc;
 
 use vermilion_scores::{
-    Contradictions, EXAMPLES_MIN, Evidence, HeldOut, Matrix, Measured, PRODUCTION_MIN,
+    Contradictions, EXAMPLES_MIN, Evidence, HeldOut, Matrix, Measured, Neighbours, PRODUCTION_MIN,
     SignalSketches, SignalWeights, Signals, VOTERS, is_by_heart,
 };
 
 use super::state::Reference;
-use super::{Among, By, Desk, Near, Row, Said, State};
-use crate::fields::Context;
+use super::{Desk, Near, NearTraining, Row, Said, State};
 use crate::spaces::Space;
 use crate::{Curation, Result};
 
@@ -109,9 +108,8 @@ impl Curation {
         space: &Space,
         desk: &Desk,
         vectors: Matrix<'_>,
-    ) -> Result<Vec<Near>> {
-        let among = Among::Context(Context::Training);
-        self.nearest(space, desk, vectors, among, (VOTERS + 1, By::Direction))
+    ) -> Result<Vec<NearTraining>> {
+        self.nearest_training_of(space, desk, vectors, VOTERS + 1)
     }
 
     /// While few records of production have signals, however many there are, ranks are among those of the
@@ -187,15 +185,15 @@ impl Curation {
             let rows = reduced.chunks_exact(reference.classes.dimension());
             let state = desk.state.lock();
             for ((row, (id, _, label, said)), near) in rows.zip(part).zip(near) {
-                let others: Near = near.into_iter().filter(|one| one.id != *id).collect();
-                let (labels, distances) = labels_of(&state, &others);
+                let others = near.but(Some(id), VOTERS);
+                let labelled = Labelled::of(&state, &others);
                 let signals = |said: &Said| {
-                    let evidence = evidence(row, said, &labels, &distances);
+                    let evidence = evidence(row, said, &labelled);
                     Signals::held_out(&held_out, &reference.classes, *label, &evidence)
                 };
                 let untold = signals(&Said::default());
                 let nothing = Said::default();
-                let evidence = evidence(row, &nothing, &labels, &distances);
+                let evidence = evidence(row, &nothing, &labelled);
                 let has_said = said.inferred.is_some() || said.unsure.is_some();
                 let examples = reference.statistics.classes()[*label as usize].count();
                 judged.push(Judged {
@@ -260,37 +258,43 @@ pub(crate) fn signals(
     reference: &Reference,
     row: &[f32],
     said: &Said,
-    near: &Near,
+    near: &NearTraining,
 ) -> Signals {
-    let (labels, distances) = labels_of(state, near);
-    Signals::of(
-        &reference.classes,
-        &evidence(row, said, &labels, &distances),
-    )
+    let labelled = Labelled::of(state, near);
+    Signals::of(&reference.classes, &evidence(row, said, &labelled))
 }
 
-/// Labels and distances of the neighbours that have a label.
-fn labels_of(state: &State, near: &Near) -> (Vec<u32>, Vec<f32>) {
-    let labelled = near.iter().filter_map(|one| {
-        let label = state.rows.get(&one.id)?.label?;
-        Some((label, one.distance))
-    });
-    labelled.take(VOTERS).unzip()
+/// Labels and distances of the neighbours that have a label, and of those that vote.
+struct Labelled([(Vec<u32>, Vec<f32>); 2]);
+
+impl Labelled {
+    fn of(state: &State, near: &NearTraining) -> Self {
+        let labels_of = |near: &Near| {
+            let labelled = near.iter().filter_map(|one| {
+                let label = state.rows.get(&one.id)?.label?;
+                Some((label, one.distance))
+            });
+            labelled.take(VOTERS).unzip()
+        };
+        Self([&near.near, near.voters()].map(labels_of))
+    }
+
+    fn told(&self) -> [Neighbours<'_>; 2] {
+        self.0
+            .each_ref()
+            .map(|(labels, distances)| Neighbours { labels, distances })
+    }
 }
 
-fn evidence<'a>(
-    row: &'a [f32],
-    said: &'a Said,
-    labels: &'a [u32],
-    distances: &'a [f32],
-) -> Evidence<'a> {
+fn evidence<'a>(row: &'a [f32], said: &'a Said, labelled: &'a Labelled) -> Evidence<'a> {
+    let [near, voters] = labelled.told();
     Evidence {
         row,
         inferred: said.inferred,
         probabilities: None,
         uncertainty: said.unsure,
-        neighbour_labels: labels,
-        neighbour_distances: distances,
+        near,
+        voters,
     }
 }
 

@@ -34,10 +34,45 @@ pub struct Evidence<'a> {
     pub probabilities: Option<&'a [f32]>,
     /// What [`uncertainty`] says of them, where the caller keeps nothing else; then `probabilities` are not asked.
     pub uncertainty: Option<f32>,
-    /// Labels of the nearest training records, nearest first; [`VOTERS`] are enough.
-    pub neighbour_labels: &'a [u32],
-    /// How far these are, between vectors of length 1.
-    pub neighbour_distances: &'a [f32],
+    /// The training records that lie in the directions nearest to its own.
+    pub near: Neighbours<'a>,
+    /// The training records that vote on its class: where lengths of vectors mean something, the nearest of these as
+    /// they are, else those of `near`.
+    pub voters: Neighbours<'a>,
+}
+
+/// Training records near a record, nearest first; [`VOTERS`] are enough.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Neighbours<'a> {
+    /// Their labels.
+    pub labels: &'a [u32],
+    /// How far they are.
+    pub distances: &'a [f32],
+}
+
+impl Neighbours<'_> {
+    /// So many of them at most as vote.
+    ///
+    /// # Panics
+    /// If there are not as many labels as distances.
+    fn voting(self) -> Self {
+        let (labels, distances) = (self.labels.len(), self.distances.len());
+        assert!(
+            labels == distances,
+            "{labels} labels, {distances} distances"
+        );
+        let voters = labels.min(VOTERS);
+        Self {
+            labels: &self.labels[..voters],
+            distances: &self.distances[..voters],
+        }
+    }
+
+    /// Those with another label.
+    fn but(self, label: u32) -> (Vec<u32>, Vec<f32>) {
+        let all = self.labels.iter().zip(self.distances);
+        all.filter(|one| *one.0 != label).unzip()
+    }
 }
 
 /// The signals of one record.
@@ -96,14 +131,7 @@ impl Signals {
     }
 
     fn without_distance(evidence: &Evidence<'_>, posterior: impl FnOnce() -> Vec<f64>) -> Self {
-        let (labels, distances) = (evidence.neighbour_labels, evidence.neighbour_distances);
-        assert!(
-            labels.len() == distances.len(),
-            "{} labels, {} distances",
-            labels.len(),
-            distances.len()
-        );
-        let voters = labels.len().min(VOTERS);
+        let (near, voters) = (evidence.near.voting(), evidence.voters.voting());
         let is_told = evidence.uncertainty.is_some();
         let given = evidence
             .probabilities
@@ -111,15 +139,13 @@ impl Signals {
         let probabilities: Vec<f64> = match given {
             Some(given) => given.iter().map(|&p| f64::from(p)).collect(),
             None if is_told && evidence.inferred.is_some() => Vec::new(),
-            None => mean_with_vote(posterior(), &labels[..voters], &distances[..voters]),
+            None => mean_with_vote(posterior(), voters.labels, voters.distances),
         };
         let likeliest = highest(&probabilities).filter(|&at| probabilities[at] > 0.0);
         let inferred = evidence.inferred.or(likeliest.map(|at| at as u32));
         let others = inferred.map(|class| {
-            labels[..voters]
-                .iter()
-                .filter(|label| **label != class)
-                .count()
+            let others = voters.labels.iter().filter(|label| **label != class);
+            others.count()
         });
         Self {
             inferred,
@@ -128,10 +154,10 @@ impl Signals {
                 .uncertainty
                 .or_else(|| likeliest.map(|_| uncertainty(&probabilities))),
             class_distance: None,
-            novelty: distances.first().copied(),
+            novelty: near.distances.first().copied(),
             disagreement: others
-                .filter(|_| voters != 0)
-                .map(|others| others as f32 / voters as f32),
+                .filter(|_| !voters.labels.is_empty())
+                .map(|others| others as f32 / voters.labels.len() as f32),
         }
     }
 }

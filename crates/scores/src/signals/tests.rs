@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::{Evidence, Measured, Signal, SignalSketches, SignalWeights, Signals, uncertainty};
+use super::{
+    Evidence, Measured, Neighbours, Signal, SignalSketches, SignalWeights, Signals, uncertainty,
+};
 use crate::random::Dice;
 use crate::{ClassStatistics, HeldOut, Matrix};
 
@@ -16,8 +18,13 @@ const NEAR: Evidence<'_> = Evidence {
     inferred: None,
     probabilities: None,
     uncertainty: None,
-    neighbour_labels: &[0, 0, 1, 0],
-    neighbour_distances: &[0.1, 0.2, 0.3, 0.4],
+    near: AROUND,
+    voters: AROUND,
+};
+
+const AROUND: Neighbours<'_> = Neighbours {
+    labels: &[0, 0, 1, 0],
+    distances: &[0.1, 0.2, 0.3, 0.4],
 };
 
 #[test]
@@ -59,11 +66,43 @@ fn without_probabilities_the_posterior_and_the_vote_speak() {
 }
 
 #[test]
+fn those_vote_that_are_near_as_vectors_are_and_new_is_what_lies_in_no_direction_of_training() {
+    let classes = statistics().fit();
+    let evidence = Evidence {
+        inferred: Some(0),
+        voters: Neighbours {
+            labels: &[1, 1, 1, 0],
+            distances: &[5.0, 6.0, 7.0, 8.0],
+        },
+        ..NEAR
+    };
+    let (by_direction, signals) = (
+        Signals::of(
+            &classes,
+            &Evidence {
+                inferred: Some(0),
+                ..NEAR
+            },
+        ),
+        Signals::of(&classes, &evidence),
+    );
+    assert_eq!(
+        (by_direction.disagreement, signals.disagreement),
+        (Some(0.25), Some(0.75))
+    );
+    assert_eq!(
+        (by_direction.novelty, signals.novelty),
+        (Some(0.1), Some(0.1))
+    );
+    assert!(signals.uncertainty > by_direction.uncertainty);
+}
+
+#[test]
 fn what_cannot_be_computed_is_missing_and_takes_no_part() {
     let empty = ClassStatistics::new(2).fit();
     let bare = Evidence {
-        neighbour_labels: &[],
-        neighbour_distances: &[],
+        near: Neighbours::default(),
+        voters: Neighbours::default(),
         ..NEAR
     };
     let nothing = Signals::of(&empty, &bare);
@@ -258,8 +297,13 @@ fn a_record_without_its_class_is_as_far_as_the_others_are() {
     let distance = classes.class_distance(1, NEAR.row).unwrap();
     assert!((f64::from(alone.class_distance.unwrap()) / distance - 1.0).abs() < 1e-3);
     // None of its neighbours has another label: it is at least as far as the last of them.
+    let of_its_own = Neighbours {
+        labels: &[0, 0, 0, 0],
+        ..AROUND
+    };
     let among = Evidence {
-        neighbour_labels: &[0, 0, 0, 0],
+        near: of_its_own,
+        voters: of_its_own,
         ..NEAR
     };
     assert_eq!(of(0, &among).novelty, Some(0.4));
@@ -282,13 +326,17 @@ proptest! {
         let statistics = ClassStatistics::of(Matrix::new(&training, dimension), &labels);
         let neighbour_labels: Vec<u32> = (0..voters as u32).map(|at| at % 6).collect();
         let neighbour_distances: Vec<f32> = (0..voters).map(|at| at as f32 * 0.01).collect();
+        let near = Neighbours {
+            labels: &neighbour_labels,
+            distances: &neighbour_distances,
+        };
         let evidence = Evidence {
             row: &row,
             inferred: None,
             probabilities: None,
             uncertainty: None,
-            neighbour_labels: &neighbour_labels,
-            neighbour_distances: &neighbour_distances,
+            near,
+            voters: near,
         };
         let signals = Signals::of(&statistics.fit(), &evidence);
         prop_assert!(signals.values().into_iter().flatten().all(f32::is_finite));

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Signal, Signals, VOTERS, add_vote};
+use super::{Evidence, Signal, Signals, add_vote};
 use crate::algebra::highest;
 use crate::statistics::{FittedClasses, HeldOut};
 
@@ -151,13 +151,8 @@ impl Signals {
         label: u32,
         evidence: &Evidence<'_>,
     ) -> Self {
-        let voters = evidence.neighbour_labels.len().min(VOTERS);
-        let near = evidence.neighbour_labels[..voters].iter();
-        let near = near
-            .copied()
-            .zip(evidence.neighbour_distances.iter().copied());
-        let others: Vec<(u32, f32)> = near.filter(|one| one.0 != label).collect();
-        let (labels, distances): (Vec<u32>, Vec<f32>) = others.iter().copied().unzip();
+        let (near, voters) = (evidence.near.voting(), evidence.voters.voting());
+        let (labels, distances) = voters.but(label);
         let mut p = held_out.posterior(label, evidence.row);
         p[label as usize] = 0.0;
         let sum: f64 = p.iter().sum();
@@ -167,12 +162,13 @@ impl Signals {
         }
         let taken = highest(&p).filter(|&at| p[at] > 0.0);
         let distance = taken.and_then(|at| classes.class_distance(at as u32, evidence.row));
-        let reach = evidence.neighbour_distances[..voters].last();
+        let (_, others) = near.but(label);
+        let reach = near.distances.last();
         Self {
             inferred: taken.map(|at| at as u32),
             inferred_by_server: taken.is_some(),
             class_distance: distance.map(super::finite),
-            novelty: distances.first().or(reach).copied(),
+            novelty: others.first().or(reach).copied(),
             ..Self::default()
         }
     }
