@@ -21,8 +21,8 @@ def ask(server, method, path, body=None):
 class Stream:
     """A space that is written to at random, and what must be in it."""
 
-    def __init__(self, folder, seed):
-        self.random = random.Random(seed)
+    def __init__(self, folder, seed, metric):
+        self.random, self.metric = random.Random(seed), metric
         self.server = Server(folder)
         self.records = {}
         self.logged = 0
@@ -43,7 +43,7 @@ class Stream:
             vectors.append(self.vector(number))
             labels.append(CLASSES[number])
         dataset = f"{context} {self.logged // 400}"
-        body = {"space": "stream", "context": context, "dataset": dataset, "ids": ids, "embeddings": vectors}
+        body = {"space": "stream", "context": context, "dataset": dataset, "ids": ids, "embeddings": vectors, "metric": self.metric}
         body["input_uris"] = [f"file:///{id}" for id in ids]
         body["label_classes" if context == "training" else "inference_classes"] = labels
         ask(self.server, "POST", "log", body)
@@ -103,8 +103,9 @@ class Stream:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_streaming_equals_batch_through_kills(tmp_path, seed):
-    stream = Stream(tmp_path, seed)
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_streaming_equals_batch_through_kills(tmp_path, seed, metric):
+    stream = Stream(tmp_path, seed, metric)
     stream.log()
     while not {"training", "production"} <= {of["context"] for of in stream.records.values()}:
         stream.log()
