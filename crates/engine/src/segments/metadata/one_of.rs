@@ -156,14 +156,10 @@ impl<T: Copy + Into<u64>> Texts<'_, T> {
 
 /// A number that ascends with `text`: its first 8 bytes.
 fn key(text: &[u8]) -> u64 {
-    match text.first_chunk() {
-        Some(&eight) => u64::from_be_bytes(eight),
-        None => {
-            let mut eight = [0; 8];
-            eight[..text.len()].copy_from_slice(text);
-            u64::from_be_bytes(eight)
-        }
-    }
+    let mut eight = [0; 8];
+    let length = text.len().min(8);
+    eight[..length].copy_from_slice(&text[..length]);
+    u64::from_be_bytes(eight)
 }
 
 /// The integer that equals `number`, if one does.
