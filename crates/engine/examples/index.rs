@@ -3,7 +3,8 @@
 //! `cargo run --release -p vermilion-engine --example index -- FOLDER SPACE TRUTH [PARTITIONS [THREADS]]`
 //! with FOLDER/base.npy and FOLDER/query.npy of `float32`, and TRUTH, a `.npy` of `int64` with the
 //! exact nearest rows of each query; PARTITIONS may be `-`. Times are of this thread's processor
-//! (Linux), so that with two threads to build, a build's are about those until it ended.
+//! (Linux). With THREADS beyond one, all else is the same, and how many times as fast as one thread
+//! so many build and search by the clock comes last.
 
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
 #![allow(
@@ -15,6 +16,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use vermilion_engine::model::Space;
 use vermilion_engine::segments::RowSet;
@@ -57,6 +59,32 @@ impl Bench<'_> {
                 all[..nearest].iter().map(|found| found.1).collect()
             })
             .collect()
+    }
+
+    /// Queries that so many threads together answer in a second, each all of them.
+    fn queries_per_second(&self, threads: usize) -> f64 {
+        let options = SearchOptions {
+            k: K,
+            recall: 0.95,
+            mask: None,
+        };
+        let dimension = self.index.dimension();
+        let seconds = || {
+            let begun = Instant::now();
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| {
+                        for query in self.queries.chunks_exact(dimension) {
+                            let found = self.index.search(query, &options, |row| Ok(self.row(row)));
+                            assert_eq!(found.expect("a sound query").len(), K);
+                        }
+                    });
+                }
+            });
+            begun.elapsed().as_secs_f64()
+        };
+        let seconds = (0..5).map(|_| seconds()).fold(f64::INFINITY, f64::min);
+        (threads * self.queries.len() / dimension) as f64 / seconds
     }
 
     fn run(&self, what: &str, recall: f32, mask: Option<&RowSet>, truth: &[Vec<u32>]) {
@@ -111,11 +139,10 @@ fn main() {
     let begun = cpu_seconds();
     let options = BuildOptions {
         partitions: arguments.next().and_then(|count| count.parse().ok()),
-        threads: arguments
-            .next()
-            .map_or(1, |count| count.parse().expect("a number of threads")),
         ..BuildOptions::new(space)
     };
+    let threads = arguments.next();
+    let threads = threads.map_or(1, |count| count.parse().expect("a number of threads"));
     let bytes = build(&rows, dimension, &options, &|| true);
     let bytes = bytes
         .expect("the rows are whole")
@@ -141,20 +168,41 @@ fn main() {
     for recall in RECALLS {
         bench.run("none", recall, None, &truth);
     }
-    let asked = truth.len().min(200);
+    filtered(&bench, truth.len().min(200));
+    if threads > 1 {
+        let build_seconds =
+            |threads| build_seconds(&rows, dimension, BuildOptions { threads, ..options });
+        println!(
+            "{{\"threads\":{threads},\"build\":{:.2},\"queries\":{:.2}}}",
+            build_seconds(1) / build_seconds(threads),
+            bench.queries_per_second(threads) / bench.queries_per_second(1)
+        );
+    }
+}
+
+/// The first `asked` queries among some of the rows.
+fn filtered(bench: &Bench<'_>, asked: usize) {
     for (name, every) in [("50%", 2), ("10%", 10), ("1%", 100), ("0.1%", 1000)] {
-        let mut mask = RowSet::none(index.rows());
+        let mut mask = RowSet::none(bench.index.rows());
         // A stride that has no factor in common with an order in the data.
-        (0..index.rows())
+        (0..bench.index.rows())
             .filter(|row| row.wrapping_mul(2_654_435_761) / 1024 % every == 0)
             .for_each(|row| mask.insert(row));
         bench.run(name, 0.95, Some(&mask), &bench.truth(&mask, asked));
     }
     for share in [10, 100] {
-        let mask = corner(&bench, count / share);
+        let mask = corner(bench, bench.index.rows() as usize / share);
         let name = format!("corner {}%", 100 / share);
         bench.run(&name, 0.95, Some(&mask), &bench.truth(&mask, asked));
     }
+}
+
+/// Seconds of the clock.
+fn build_seconds(rows: &[f32], dimension: usize, options: BuildOptions<'_>) -> f64 {
+    let begun = Instant::now();
+    let built = build(rows, dimension, &options, &|| true);
+    assert!(built.is_ok_and(|bytes| bytes.is_some()));
+    begun.elapsed().as_secs_f64()
 }
 
 /// The `count` rows nearest to a row in the middle.
