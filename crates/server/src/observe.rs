@@ -120,8 +120,8 @@ fn end_trace(span: &tracing::Span, status: u16) {
     }
 }
 
-/// Lets a request in unless its head is too large or the component `api` is paused; those that control the server, from
-/// whoever may, and those that watch it are always let in.
+/// Lets a request in unless its head is too large or the component `api` is paused; those that
+/// control the server, from whoever may, and those that watch it are let in when it is.
 pub(crate) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
     if let Some(refusal) = refuse_large(&request) {
         return refusal;

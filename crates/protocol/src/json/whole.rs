@@ -13,8 +13,9 @@ use serde::de::{
 /// Floats stand for one integer each up to here, and for several above.
 pub(crate) const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
 
-/// Reads like `D`, and takes whole numbers for integers and objects alone for what has members, at every depth. Decoders that keep a part before they
-/// know what it is (tagged and untagged enums) ask for no integer, so that in these nothing changes.
+/// Reads like `D`, and takes whole numbers for integers and objects alone for what has members, at
+/// every depth. Decoders that keep a part before they know what it is (tagged and untagged enums) ask
+/// for no integer, so that in these nothing changes.
 #[derive(Debug)]
 pub struct WholeNumbers<D>(pub D);
 

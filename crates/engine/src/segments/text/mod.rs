@@ -3,9 +3,10 @@
 //! A search takes from a pattern what trigrams and words a match must have, and from the index the
 //! rows that have them; only their documents are read and tested. Trigrams tell what text may be
 //! where, whatever it is; where many documents have all of a text's trigrams, but not the text, its
-//! words tell more. What must stay true: the index leaves out no row that matches, and how many it
-//! leaves in decides the time, never the answer; it is made from documents that are in another file
-//! too, so that damage to it costs no answer.
+//! words tell more, and that the text is there where it lies within one. What must stay true: the
+//! index leaves out no row that matches and proves none that does not; how many it leaves to be read
+//! decides the time, never the answer; it is made from documents that are in another file too, so
+//! that damage to it costs no answer.
 //!
 //! | file | what |
 //! |---|---|
