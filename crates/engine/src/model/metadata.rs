@@ -92,6 +92,9 @@ pub struct MetadataColumn {
     key_numbers: HashMap<Arc<str>, u32>,
     offsets: Vec<u32>,
     cells: Vec<(u32, Value)>,
+    /// What the values of all records that were ended hold beside themselves, summed up as they are
+    /// written, while they are near.
+    value_bytes: usize,
 }
 
 impl Default for MetadataColumn {
@@ -101,6 +104,7 @@ impl Default for MetadataColumn {
             key_numbers: HashMap::new(),
             offsets: vec![0],
             cells: Vec::new(),
+            value_bytes: 0,
         }
     }
 }
@@ -167,6 +171,8 @@ impl MetadataColumn {
 
     /// Ends the record being written; a record without cells has no metadata.
     pub fn finish_row(&mut self) {
+        let written = self.open_row().iter().map(|cell| cell.1.heap_bytes());
+        self.value_bytes += written.sum::<usize>();
         self.offsets.push(self.cells.len() as u32);
     }
 
@@ -216,8 +222,8 @@ impl MetadataColumn {
 
     /// Bytes held, near enough.
     pub fn heap_bytes(&self) -> usize {
-        let text: usize = self.cells.iter().map(|cell| cell.1.heap_bytes()).sum();
-        text + self.cells.capacity() * size_of::<(u32, Value)>()
+        self.value_bytes
+            + self.cells.capacity() * size_of::<(u32, Value)>()
             + self.offsets.capacity() * 4
             + self.keys.iter().map(|key| key.len() + 64).sum::<usize>()
     }
@@ -226,5 +232,27 @@ impl MetadataColumn {
     pub fn shrink_to_fit(&mut self) {
         self.offsets.shrink_to_fit();
         self.cells.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_values_hold_counts_once_their_record_is_ended() {
+        let mut column = MetadataColumn::default();
+        let key = column.intern("key");
+        let mut empty = column.clone();
+        empty.cells.reserve_exact(2);
+        column.cells.reserve_exact(2);
+        column.push_cell(key, Value::Str("x".repeat(1000).into()));
+        column.discard_row();
+        column.push_cell(key, Value::Int(1));
+        column.open_row()[0].1 = Value::Ints(vec![0; 50]);
+        column.push_cell(key, Value::Str("y".repeat(30).into()));
+        column.finish_row();
+        empty.finish_row();
+        assert_eq!(column.heap_bytes(), empty.heap_bytes() + 400 + 30);
     }
 }
