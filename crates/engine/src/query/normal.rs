@@ -4,6 +4,7 @@
 //! passes. It is made for filters that programs write: thousands of `$or`ed equalities, lists
 //! within lists.
 
+use std::cmp::Ordering;
 use std::mem::{Discriminant, discriminant};
 
 use hashbrown::HashMap;
@@ -37,8 +38,28 @@ pub(super) fn normal(filter: &Filter) -> Filter {
             }
             list(joined(flat, true), Filter::Or)
         }
+        Filter::Metadata { key, comparison } => Filter::Metadata {
+            key: key.clone(),
+            comparison: match comparison.clone() {
+                Comparison::In(operands) => Comparison::In(ascending(operands)),
+                Comparison::NotIn(operands) => Comparison::NotIn(ascending(operands)),
+                other => other,
+            },
+        },
         test => test.clone(),
     }
+}
+
+/// `operands` in order, if they are texts, whose comparing is dear: each segment needs them so, and
+/// finds that they are at once.
+fn ascending(mut operands: Vec<Scalar>) -> Vec<Scalar> {
+    if operands.iter().all(|one| matches!(one, Scalar::Str(_))) {
+        operands.sort_unstable_by(|left, right| match (left, right) {
+            (Scalar::Str(left), Scalar::Str(right)) => left.cmp(right),
+            _ => Ordering::Equal,
+        });
+    }
+    operands
 }
 
 fn list(mut members: Vec<Filter>, make: impl FnOnce(Vec<Filter>) -> Filter) -> Filter {
@@ -93,9 +114,9 @@ fn joined(members: Vec<Filter>, any: bool) -> Vec<Filter> {
         let operands = groups.remove(&group).expect("each group was put in once");
         let comparison = match (any, <[Scalar; 1]>::try_from(operands)) {
             (true, Ok([one])) => Comparison::Equal(one),
-            (true, Err(many)) => Comparison::In(many),
+            (true, Err(many)) => Comparison::In(ascending(many)),
             (false, Ok([one])) => Comparison::NotEqual(one),
-            (false, Err(many)) => Comparison::NotIn(many),
+            (false, Err(many)) => Comparison::NotIn(ascending(many)),
         };
         left.push(Filter::Metadata {
             key: group.0,
@@ -144,6 +165,24 @@ mod tests {
 
     fn check(filter: &Filter, expected: &str) {
         assert_eq!(format!("{:?}", normal(filter)), expected);
+    }
+
+    #[test]
+    fn texts_are_put_in_order_and_others_stay() {
+        let text = |text: &str| Scalar::Str(text.into());
+        let given = vec![text("b"), text("a"), text("ab"), text("a")];
+        let ordered = vec![text("a"), text("a"), text("ab"), text("b")];
+        for make in [Comparison::In, Comparison::NotIn] {
+            let found = normal(&test("k", make(given.clone())));
+            assert_eq!(found, test("k", make(ordered.clone())));
+            let mixed = test("k", make(vec![text("b"), Scalar::Int(1), text("a")]));
+            assert_eq!(normal(&mixed), mixed);
+        }
+        let either = given
+            .iter()
+            .map(|one| test("k", Comparison::Equal(one.clone())));
+        let found = normal(&Filter::Or(either.collect()));
+        assert_eq!(found, test("k", Comparison::In(ordered)));
     }
 
     #[test]
