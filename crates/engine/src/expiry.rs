@@ -58,9 +58,7 @@ pub fn life(metadata: Option<&Map<String, Value>>) -> Result<Option<u64>> {
         return Ok(None);
     };
     // Some languages write an integer as `60.0`; one that is too large is refused below.
-    let whole = value
-        .as_f64()
-        .filter(|seconds| seconds.fract() == 0.0 && *seconds >= 1.0);
+    let whole = value.as_f64().filter(|seconds| seconds.fract() == 0.0);
     let seconds = value.as_u64().or(whole.map(|seconds| seconds as u64));
     let seconds = seconds.filter(|seconds| *seconds > 0);
     let life = seconds.and_then(|seconds| seconds.checked_mul(SECOND));

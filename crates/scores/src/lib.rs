@@ -59,4 +59,4 @@ pub use signals::{
 };
 pub use sketch::{Percentiles, QuantileSketch};
 pub use statistics::{ClassMoments, ClassStatistics, FittedClasses, HeldOut};
-pub use unit_rows::UnitRows;
+pub use unit_rows::{UnitRows, scaled_distance};

@@ -275,10 +275,7 @@ impl UnitRows {
             By::Direction => l2_squared(query, other).sqrt(),
             By::Lengths => {
                 let (own, of_row) = (f64::from(*length), f64::from(self.lengths[row]));
-                let pairs = query.iter().zip(other);
-                let apart = pairs.map(|(a, b)| f64::from(*a) * own - f64::from(*b) * of_row);
-                let square: f64 = apart.map(|apart| apart * apart).sum();
-                (square.sqrt() as f32).min(f32::MAX)
+                (scaled_distance((query, own), (other, of_row)) as f32).min(f32::MAX)
             }
         }
     }
@@ -296,6 +293,13 @@ struct Asked<'a> {
     first: usize,
     rows: &'a [f32],
     lengths: &'a [f32],
+}
+
+/// How far two vectors are from each other, each multiplied by its number.
+pub fn scaled_distance((a, of_a): (&[f32], f64), (b, of_b): (&[f32], f64)) -> f64 {
+    let difference = |(x, y): (&f32, &f32)| f64::from(*x) * of_a - f64::from(*y) * of_b;
+    let square: f64 = a.iter().zip(b).map(|pair| difference(pair).powi(2)).sum();
+    square.sqrt()
 }
 
 /// How long a row is.

@@ -64,6 +64,14 @@ impl Shelf {
             self.places.insert(moved.clone(), place);
         }
     }
+
+    /// The records of these rows.
+    fn named(&self, found: Vec<(u32, f32)>) -> impl Iterator<Item = Neighbour> {
+        found.into_iter().map(|(row, distance)| Neighbour {
+            id: self.ids[row as usize].clone(),
+            distance,
+        })
+    }
 }
 
 /// See the head of this file.
@@ -164,10 +172,7 @@ impl Directions {
                 dataset.is_none_or(|dataset| dataset == Some(shelf.datasets[row as usize]))
             };
             for (near, found) in all.iter_mut().zip(rows.nearest(vectors, count, admits)) {
-                near.extend(found.into_iter().map(|(row, distance)| Neighbour {
-                    id: shelf.ids[row as usize].clone(),
-                    distance,
-                }));
+                near.extend(shelf.named(found));
             }
         }
         for near in &mut all {
@@ -191,17 +196,13 @@ impl Directions {
         let Some(rows) = &shelf.rows else {
             return Some(vec![[Near::new(), Near::new()]; vectors.len()]);
         };
-        let named = |found: Vec<(u32, f32)>| {
-            let near = found.into_iter().map(|(row, distance)| Neighbour {
-                id: shelf.ids[row as usize].clone(),
-                distance,
-            });
-            let mut near: Near = near.collect();
+        let in_order = |found| {
+            let mut near: Near = shelf.named(found).collect();
             near.sort_by(Neighbour::order);
             near
         };
         let found = rows.nearest_both(vectors, count, |_, _| true).into_iter();
-        Some(found.map(|both| both.map(named)).collect())
+        Some(found.map(|both| both.map(in_order)).collect())
     }
 }
 

@@ -13,7 +13,7 @@ use vermilion_engine::model::{
     Scalar, Space as Metric,
 };
 
-use vermilion_scores::{Graph, Matrix};
+use vermilion_scores::{Graph, Matrix, VOTERS, scaled_distance};
 
 use super::{CHUNK, Desk};
 use crate::fields::{self, Context};
@@ -210,14 +210,15 @@ impl Curation {
         Ok(found)
     }
 
-    /// The training records that tell of each of `vectors` what it is, `count` of each kind.
-    pub(super) fn nearest_training_of(
+    /// The training records that may vote on each of `vectors`, and one more of each kind, since a training
+    /// record is near itself. Whoever measures a record asks this, so that it is measured the same.
+    pub(crate) fn nearest_training(
         &self,
         space: &Space,
         desk: &Desk,
         vectors: Matrix<'_>,
-        count: usize,
     ) -> Result<Vec<NearTraining>> {
+        let count = VOTERS + 1;
         let among = Among::Context(Context::Training);
         if space.collection.schema.space() != Metric::L2 {
             let near = self.nearest(space, desk, vectors, among, (count, By::Direction))?;
@@ -295,7 +296,7 @@ impl Curation {
 /// Records by how near they are to a vector.
 fn ranked(vector: &[f32], found: &Fetched, by: By) -> Near {
     let scale = by.scale(vector);
-    let apart = |other: &[f32]| distance((vector, scale), (other, by.scale(other)));
+    let apart = |other: &[f32]| scaled_distance((vector, scale), (other, by.scale(other))) as f32;
     let vector_of = |at: usize| found.embeddings.as_ref().and_then(|all| all.get(at));
     let mut near: Near = (0..found.ids.len())
         .map(|at| Neighbour {
@@ -311,11 +312,4 @@ fn ranked(vector: &[f32], found: &Fetched, by: By) -> Near {
 fn scale(vector: &[f32]) -> f64 {
     let sum: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
     if sum > 0.0 { 1.0 / sum.sqrt() } else { 1.0 }
-}
-
-/// How far two vectors are from each other, each multiplied by its number.
-fn distance((a, of_a): (&[f32], f64), (b, of_b): (&[f32], f64)) -> f32 {
-    let difference = |(x, y): (&f32, &f32)| f64::from(*x) * of_a - f64::from(*y) * of_b;
-    let square: f64 = a.iter().zip(b).map(|pair| difference(pair).powi(2)).sum();
-    square.sqrt() as f32
 }

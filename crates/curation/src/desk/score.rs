@@ -101,17 +101,6 @@ impl Curation {
         Ok(())
     }
 
-    /// The training records that may vote on each of `vectors`, and one more, since a training record is near
-    /// itself. Whoever measures a record asks this, so that it is measured the same.
-    pub(crate) fn nearest_training(
-        &self,
-        space: &Space,
-        desk: &Desk,
-        vectors: Matrix<'_>,
-    ) -> Result<Vec<NearTraining>> {
-        self.nearest_training_of(space, desk, vectors, VOTERS + 1)
-    }
-
     /// While few records of production have signals, however many there are, ranks are among those of the
     /// reference, each as if it were not of it. When there are more, signals count until the next scoring as
     /// the reference before told.
