@@ -225,7 +225,8 @@ settings! {
     /// would take more stay apart.
     merge_memory_bytes: ByteCount = "768MiB";
     /// Bytes of vectors and their indexes in memory past which those that were searched longest ago
-    /// are given back to the system; without it the system does so when memory is short.
+    /// are given back to the system, and single vectors are read from their files instead of being
+    /// mapped; without it the system gives back when memory is short.
     mapped_memory_bytes: OptionalBytes = "";
     /// One search in so many is made again exactly while the machine is idle: the share of the nearest
     /// records that was found is a metric, and where it is less than was asked for, more of the index

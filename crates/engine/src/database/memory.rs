@@ -1,7 +1,8 @@
 //! Keeps the memory of vectors and their indexes within a budget: what was searched longest ago is
 //! given back to the system first.
 //!
-//! What must stay true: giving back changes no answer, only how long the next search takes. Raw
+//! What must stay true: giving back changes no answer, only how long the next search takes. Where all
+//! is more than the budget, single vectors are read past their mapping, and take none of it. Raw
 //! vectors go first, then the levels of indexes, and signs only of indexes that are not searched
 //! now, since every search reads some of them.
 
@@ -65,7 +66,10 @@ impl Inner {
         }
         let segments = self.mapped_segments();
         let files: u64 = segments.iter().map(|one| one.searched_bytes()).sum();
-        segments.iter().for_each(|segment| segment.note_round());
+        for segment in &segments {
+            segment.note_round();
+            segment.read_past_mapping(self.config.storage.as_ref(), files > budget);
+        }
         if files <= budget {
             return false;
         }

@@ -12,8 +12,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use vermilion_kernels::prefetch;
-
 use super::distance::QueryVector;
 use super::exact::{Rows, nearest_in_source, pieces};
 use super::plan::{Chosen, Passed, in_part, live};
@@ -24,8 +22,8 @@ use crate::Result;
 use crate::asker;
 use crate::helper_threads::{Helpers, split};
 use crate::model::{Embeddings, Recall};
+use crate::segments::RowSet;
 use crate::segments::vector::{Best, Effort, Mask, VectorFile, VectorIndex};
-use crate::segments::{RowSet, Source};
 
 /// Rows that may answer, for each one wanted, up to which all are compared exactly.
 const EXACT_ROWS_FACTOR: u64 = 4;
@@ -341,8 +339,7 @@ fn search_indexes(
     }
     let ask_for = |best: &Best| -> Result<()> {
         for (at, row) in best.rows() {
-            let vector = indexed[at as usize].part.source.vector(row)?;
-            prefetch(bytemuck::cast_slice(vector));
+            indexed[at as usize].part.source.prefetch_vector(row)?;
         }
         Ok(())
     };
@@ -351,24 +348,24 @@ fn search_indexes(
         bests.get(number + 1).map_or(Ok(()), ask_for)?;
         for (at, row) in best.rows() {
             let one = &indexed[at as usize];
-            offer_row(&one.part.source, one.number, row, query, top)?;
+            offer_row(one, row, query, top)?;
         }
     }
     Ok(true)
 }
 
-fn offer_row(
-    source: &Source,
-    part: usize,
-    row: u32,
-    query: &QueryVector<'_>,
-    top: &mut Top,
-) -> Result<()> {
-    let (mut distance, mut norm) = ([0.0], [0.0]);
-    query.distances(source.vector(row)?, &mut distance, &mut norm, false);
-    if top.admits(distance[0]) {
+/// Offers a row to the best of a query.
+fn offer_row(one: &Indexed<'_>, row: u32, query: &QueryVector<'_>, top: &mut Top) -> Result<()> {
+    let source = &one.part.source;
+    let distance = source.with_vector(row, |vector| {
+        let (mut distance, mut norm) = ([0.0], [0.0]);
+        query.distances(vector, &mut distance, &mut norm, false);
+        distance[0]
+    })?;
+    if top.admits(distance) {
+        let part = one.number;
         top.offer(Candidate {
-            distance: distance[0],
+            distance,
             birth: source.births()?[row as usize],
             location: Location { part, row },
         });

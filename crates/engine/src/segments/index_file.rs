@@ -101,11 +101,14 @@ impl<I: Index> IndexFile<I> {
         }
     }
 
+    /// The file.
+    pub(super) fn blocks(&self) -> Option<&Blocks> {
+        self.blocks.as_ref().ok().map(|blocks| &**blocks)
+    }
+
     /// The bytes of the file, where they lie.
     pub(super) fn mapped(&self) -> &[u8] {
-        self.blocks
-            .as_ref()
-            .map_or(&[], |blocks| blocks.unchecked())
+        self.blocks().map_or(&[], Blocks::unchecked)
     }
 }
 

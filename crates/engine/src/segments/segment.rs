@@ -3,6 +3,8 @@
 //! What must stay true: files of a segment never change; each is checked block by block the
 //! first time it is read (see [`super::blocks`]).
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::blocks::Blocks;
@@ -199,6 +201,15 @@ impl Segment {
         index.map_or(u64::MAX, VectorFile::idle_rounds)
     }
 
+    /// Reads single vectors and levels past their mappings from now on, or through these again. A page of a
+    /// mapping comes with those around it, so that comparing some rows would bring hundreds into memory.
+    pub(crate) fn read_past_mapping(&self, storage: &dyn Storage, past: bool) {
+        let index = self.vector_index.as_ref().and_then(|file| file.blocks());
+        for file in [Some(&self.vectors), index].into_iter().flatten() {
+            file.read_past_mapping(storage, past);
+        }
+    }
+
     /// Gives the memory of a part of it back to the system.
     pub(crate) fn give_back(&self, part: MappedPart) {
         let (vectors, index) = self.mapped();
@@ -315,6 +326,21 @@ impl Segment {
         let dimension = u64::from(self.toc.dimension);
         let at = u64::from(first) * dimension * 4;
         typed(&self.vectors, at, u64::from(count) * dimension)
+    }
+
+    pub(super) fn with_vector<T>(&self, row: u32, look: impl FnOnce(&[f32]) -> T) -> Result<T> {
+        let place = self.place_of_vector(row);
+        self.vectors
+            .with(place, |bytes| look(bytemuck::cast_slice(bytes)))
+    }
+
+    pub(super) fn prefetch_vector(&self, row: u32) -> Result<()> {
+        self.vectors.prefetch(self.place_of_vector(row))
+    }
+
+    fn place_of_vector(&self, row: u32) -> Range<usize> {
+        let bytes = self.dimension() * size_of::<f32>();
+        row as usize * bytes..(row as usize + 1) * bytes
     }
 
     pub(super) fn document(&self, row: u32) -> Result<Option<String>> {

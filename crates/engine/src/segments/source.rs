@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use vermilion_kernels::prefetch;
+
 use super::IndexFile;
 use super::sparse::SparseIndex;
 use super::text::TextIndex;
@@ -108,6 +110,23 @@ impl Source {
     /// The vector of `row`.
     pub fn vector(&self, row: u32) -> Result<&[f32]> {
         self.vectors(row, 1)
+    }
+
+    /// What `look` makes of the vector of `row`: for a search that compares single rows.
+    pub fn with_vector<T>(&self, row: u32, look: impl FnOnce(&[f32]) -> T) -> Result<T> {
+        match self {
+            Self::Chunk(chunk) => Ok(look(chunk.vectors(row, 1))),
+            Self::Segment(segment) => segment.with_vector(row, look),
+        }
+    }
+
+    /// Asks for the vector of `row` ahead of [`Self::with_vector`].
+    pub fn prefetch_vector(&self, row: u32) -> Result<()> {
+        match self {
+            Self::Chunk(chunk) => prefetch(bytemuck::cast_slice(chunk.vectors(row, 1))),
+            Self::Segment(segment) => segment.prefetch_vector(row)?,
+        }
+        Ok(())
     }
 
     /// The vectors of rows `first..first + count`, one after the other.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Entry, Storage, StorageFile};
+use super::{Entry, Storage, StorageFile, StorageReader};
 use crate::Result;
 
 /// A storage around another, whose folders of segments stay while somebody holds them.
@@ -84,6 +84,10 @@ impl Storage for DeferringStorage {
 
     fn read(&self, path: &str) -> Result<Vec<u8>> {
         self.inner.read(path)
+    }
+
+    fn open(&self, path: &str) -> Result<Box<dyn StorageReader>> {
+        self.inner.open(path)
     }
 
     fn read_at(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>> {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::mapped::map_file;
 use super::traffic;
-use super::{Entry, Storage, StorageFile};
+use super::{Entry, Storage, StorageFile, StorageReader};
 use crate::{Error, ErrorKind, Result};
 
 /// The name of the lock file in the data folder.
@@ -220,6 +220,12 @@ impl Storage for DiskStorage {
         read().map_err(|cause| explain("read", &place, &cause))
     }
 
+    fn open(&self, path: &str) -> Result<Box<dyn StorageReader>> {
+        let place = self.place(path)?;
+        let file = File::open(&place).map_err(|cause| explain("open", &place, &cause))?;
+        Ok(Box::new(OpenFile { file, place }))
+    }
+
     fn list(&self, path: &str) -> Result<Vec<Entry>> {
         let place = self.place(path)?;
         let read = || -> io::Result<Vec<Entry>> {
@@ -278,6 +284,20 @@ impl Storage for DiskStorage {
         let space = rustix::fs::statvfs(&self.root)
             .map_err(|cause| explain("ask for the free space of", &self.root, &cause.into()))?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+}
+
+/// A file open for reading.
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    place: PathBuf,
+}
+
+impl StorageReader for OpenFile {
+    fn fill(&self, offset: u64, to: &mut [u8]) -> Result<()> {
+        let read = self.file.read_exact_at(to, offset);
+        read.map_err(|cause| explain("read", &self.place, &cause))
     }
 }
 

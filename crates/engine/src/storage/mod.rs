@@ -53,6 +53,11 @@ pub trait Storage: Send + Sync + 'static {
     fn read(&self, path: &str) -> Result<Vec<u8>>;
     /// `length` bytes of the file `path` from `offset`; fewer where the file ends before.
     fn read_at(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>>;
+    /// The file `path`, open for reading places of it past its mapping; it stays readable when it is
+    /// removed. The caller has made sure of what [`Storage::map`] asks for.
+    fn open(&self, path: &str) -> Result<Box<dyn StorageReader>> {
+        Ok(Box::new(self.map(path)?))
+    }
     /// What is in the folder `path`, by name; `NotFound` where there is none.
     fn list(&self, path: &str) -> Result<Vec<Entry>>;
     /// Whether `path` is there.
@@ -67,6 +72,27 @@ pub trait Storage: Send + Sync + 'static {
     fn sync_dir(&self, path: &str) -> Result<()>;
     /// Bytes that can still be written; `u64::MAX` where nobody knows.
     fn free_bytes(&self) -> Result<u64>;
+}
+
+/// A file open for reading.
+pub trait StorageReader: std::fmt::Debug + Send + Sync {
+    /// Fills `to` with the bytes from `offset` on; an error where the file ends before.
+    fn fill(&self, offset: u64, to: &mut [u8]) -> Result<()>;
+}
+
+impl StorageReader for Bytes {
+    fn fill(&self, offset: u64, to: &mut [u8]) -> Result<()> {
+        let from = usize::try_from(offset).ok();
+        let part = from.and_then(|from| self.get(from..from.checked_add(to.len())?));
+        let part = part.ok_or_else(|| {
+            let (length, end) = (to.len(), self.len());
+            Error::internal(format!(
+                "{length} bytes from {offset} on were asked for where {end} are"
+            ))
+        })?;
+        to.copy_from_slice(part);
+        Ok(())
+    }
 }
 
 /// A file open for appending.

@@ -13,14 +13,22 @@ use vermilion_engine::{Config, Database};
 
 use crate::support::{Choices, create, with_scope};
 
-const DIMENSION: usize = 64;
+const DIMENSION: usize = 256;
 const ROWS: usize = 20_000;
 
+/// Vectors along a curve, so that codes tell which are near.
+fn vectors(seed: u64, count: usize) -> Vec<f32> {
+    let mut choices = Choices(seed);
+    let along: Vec<f32> = (0..count)
+        .map(|_| choices.below(1 << 20) as f32 / 1e6)
+        .collect();
+    let number = |along: f32| (0..DIMENSION).map(move |at| (along * (at % 30) as f32).sin());
+    along.into_iter().flat_map(number).collect()
+}
+
 fn queries() -> QueryRequest {
-    let mut choices = Choices(5);
-    let values = (0..DIMENSION * 20).map(|_| choices.below(1000) as f32);
     QueryRequest {
-        embeddings: Embeddings::new(DIMENSION, values.collect()).unwrap(),
+        embeddings: Embeddings::new(DIMENSION, vectors(5, 20)).unwrap(),
         n_results: 10,
         ..QueryRequest::default()
     }
@@ -51,13 +59,11 @@ fn memory_beyond_the_budget_is_given_back_and_answers_stay_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let database = open(folder.path(), 0);
     create(&database, "things").unwrap();
-    let mut choices = Choices(3);
-    let values = (0..ROWS * DIMENSION).map(|_| choices.below(1000) as f32);
     let ids: Vec<String> = (0..ROWS).map(|row| format!("id{row}")).collect();
     let batch = RecordBatch {
         operations: vec![Operation::Add; ROWS],
         ids: ids.iter().map(String::as_str).collect::<Strings>(),
-        embeddings: Embeddings::new(DIMENSION, values.collect()).unwrap(),
+        embeddings: Embeddings::new(DIMENSION, vectors(3, ROWS)).unwrap(),
         documents: OptionalStrings::absent(ROWS),
         uris: OptionalStrings::absent(ROWS),
         metadata: MetadataColumn::absent(ROWS),
@@ -89,6 +95,15 @@ fn memory_beyond_the_budget_is_given_back_and_answers_stay_the_same() {
         expected,
         "what was given back is read again"
     );
+    database.close().unwrap();
+    drop(database);
+
+    // What is more than the budget is read past its mapping, and takes no memory of it.
+    let database = open(folder.path(), budget);
+    assert_eq!(answers(&database), expected);
+    database.keep_memory_budget();
+    assert_eq!(answers(&database), expected);
+    assert_eq!(database.mapped_memory().vector_bytes, 0);
     database.close().unwrap();
     drop(database);
 

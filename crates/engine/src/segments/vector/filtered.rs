@@ -161,7 +161,7 @@ impl Waiting {
         slot: u32,
         best: &mut Best,
     ) -> Result<()> {
-        prefetch(index.levels(slot)?);
+        index.prefetch_levels(slot)?;
         self.slots.push(slot);
         if self.slots.len() == WAITING_MAX {
             self.look(index, query, best)?;

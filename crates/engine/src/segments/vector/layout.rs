@@ -391,10 +391,19 @@ impl VectorIndex {
     }
 
     /// The factors and the levels of the row in `slot`.
-    pub(super) fn levels(&self, slot: u32) -> Result<&[u8]> {
+    pub(super) fn with_levels<T>(&self, slot: u32, look: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        self.blocks.with(self.place_of_levels(slot), look)
+    }
+
+    /// Asks for them ahead of [`Self::with_levels`].
+    pub(super) fn prefetch_levels(&self, slot: u32) -> Result<()> {
+        self.blocks.prefetch(self.place_of_levels(slot))
+    }
+
+    fn place_of_levels(&self, slot: u32) -> Range<usize> {
         let bytes = self.header.level_bytes();
         let from = self.sections.levels.start + slot as usize * bytes;
-        self.blocks.get(from..from + bytes)
+        from..from + bytes
     }
 
     /// The factors and the levels of all centroids, one after the other.

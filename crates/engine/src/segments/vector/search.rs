@@ -288,7 +288,9 @@ impl VectorIndex {
 
     /// The score of the row in `slot` by its levels.
     pub(super) fn level_score(&self, query: &Prepared, slot: u32) -> Result<f32> {
-        Ok(query.score_of_levels(self.levels(slot)?, self.header.bits))
+        self.with_levels(slot, |levels| {
+            query.score_of_levels(levels, self.header.bits)
+        })
     }
 
     /// Offers the rows in `slots` to `best` by their levels.
@@ -411,7 +413,7 @@ impl VectorIndex {
                 let slots = some.iter().filter(|survivor| survivor.bound < limit);
                 let slots = slots.map(|survivor| first * BLOCK_ROWS as u32 + survivor.slot);
                 for slot in slots.clone() {
-                    prefetch(self.levels(slot)?);
+                    self.prefetch_levels(slot)?;
                 }
                 self.search_slots(query, slots, best)?;
             }
