@@ -162,6 +162,166 @@ def test_threads_share_a_client_over_the_socket(server):
         client.delete_collection("threads")
 
 
+@pytest.fixture
+def made_segments(monkeypatch):
+    """The sizes of the pieces of memory that clients of this process make from now on."""
+    sizes, make = [], local.Segment
+
+    def watched(length):
+        sizes.append(length)
+        return make(length)
+
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(local, "Segment", watched)
+    return sizes
+
+
+@memory
+def test_memory_serves_many_batches_and_larger_ones_get_more(server, made_segments):
+    with server.client(transport="memory") as client:
+        made = client.get_or_create_collection("many", embedding_function=None)
+        for number in range(20):
+            made.add(names(1000 + number % 3, 10_000 * number), block(1000 + number % 3, seed=number))
+        assert len(made_segments) == 1
+        made.add(names(3000, 300_000), block(3000, seed=50))
+        made.add(names(3000, 310_000), block(3000, seed=51))
+        assert len(made_segments) == 2
+        # What is far too large is not held for little.
+        made.add(names(100, 320_000), block(100, seed=52))
+        assert len(made_segments) == 3 and client._transport._idle[-1].held <= 256 << 10
+        for start, rows, seed in ((0, 1000, 0), (190_000, 1001, 19), (300_000, 3000, 50), (320_000, 100, 52)):
+            got = made.get(ids=names(rows, start), include=["embeddings"])
+            assert (got["embeddings"] == block(rows, seed=seed)).all()
+        # A refused batch leaves the memory as good as before.
+        with pytest.raises(errors.InvalidArgumentError, match="dimension"):
+            made.add(names(100, 330_000), block(100, 8))
+        made.add(names(100, 330_000), block(100, seed=53))
+        assert made.count() == 20 * 1000 + 19 + 6000 + 200 and len(made_segments) == 3
+        client.delete_collection("many")
+
+
+@memory
+def test_connections_have_memory_of_their_own_and_idle_ones_not_much(server, made_segments, monkeypatch):
+    with server.client(transport="memory") as client:
+        made = client.get_or_create_collection("two", embedding_function=None)
+        together = threading.Barrier(2)
+
+        def work(number):
+            for batch in range(10):
+                together.wait()
+                start = (number * 10 + batch) * 1000
+                made.add(names(1000, start), block(1000, seed=start))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert made.count() == 20_000 and 1 <= len(made_segments) <= 3
+        for start in range(0, 20_000, 1000):
+            got = made.get(ids=names(1000, start), include=["embeddings"])
+            assert (got["embeddings"] == block(1000, seed=start)).all()
+        held = [one.held for one in client._transport._idle if one.held]
+        monkeypatch.setattr(http, "_HELD_MAX", max(held))
+        first, second = (client._transport._connection()[0] for _ in range(2))
+        for one in (first, second):
+            one.put(streams.Stream({"ids": names(1000)}, block(1000)))
+            client._transport._keep(one, None)
+        assert [one.held > 0 for one in client._transport._idle if one in (first, second)] == [True]
+        client.delete_collection("two")
+
+
+@memory
+def test_without_memory_records_go_through_the_socket_unless_it_was_asked_for(server, monkeypatch):
+    pytest.importorskip("pyarrow")
+
+    def none(*_):
+        raise OSError("no memory is left")
+
+    monkeypatch.setattr(os, "memfd_create", none)
+    with server.client() as client, server.client(transport="memory") as only:
+        made = client.get_or_create_collection("none", embedding_function=None)
+        made.add(names(1000), block(1000))
+        assert made.count() == 1000
+        with pytest.raises(OSError, match="no memory is left"):
+            only.get_collection("none", embedding_function=None).add(names(1000, 1000), block(1000))
+        assert made.count() == 1000
+        client.delete_collection("none")
+
+
+@memory
+def test_memory_that_changes_while_it_is_read_breaks_nothing(server):
+    pytest.importorskip("pyarrow")
+    with server.client(transport="memory") as client:
+        made = client.get_or_create_collection("changing", embedding_function=None)
+        tenant, database = client.tenant, client.database
+        path = f"/api/v2/tenants/{tenant}/databases/{database}/collections/{made.id}/upsert"
+        stream = streams.Stream({"ids": names(2000), "documents": ["é" * 20] * 2000}, block(2000, 64))
+        connection = client._transport._connection()[0]
+        connection.put(stream)
+        room, sound = connection._segment.map, bytes(connection._segment.map[: stream.length])
+        ended, random = threading.Event(), np.random.default_rng(7)
+
+        def scribble():
+            while not ended.is_set():
+                at = int(random.integers(0, stream.length - 64))
+                room[at : at + 64] = random.bytes(64)
+                room[at : at + 64] = sound[at : at + 64]
+
+        thread = threading.Thread(target=scribble)
+        thread.start()
+        statuses = set()
+        try:
+            form = {**client._transport.headers, "Content-Type": streams.MEDIA_TYPE}
+            for _ in range(200):
+                answer = connection.exchange("POST", path, None, form, stream.length)
+                statuses.add(answer.status)
+                if answer.closes:
+                    connection.close()
+                    connection = client._transport._connection()[0]
+                    connection.put(stream)
+                    room = connection._segment.map
+        finally:
+            ended.set()
+            thread.join()
+        assert statuses <= {200, 400} and 200 in statuses, statuses
+        # Whatever was stored is sound, and the server goes on.
+        got = made.get(include=["embeddings", "documents"])
+        assert np.isfinite(got["embeddings"]).all() and all(isinstance(one, str) for one in got["documents"])
+        made.upsert(names(2000), block(2000, 64), documents=["after"] * 2000)
+        got = made.get(ids=names(2000), include=["embeddings", "documents"])
+        assert (got["embeddings"] == block(2000, 64)).all() and set(got["documents"]) == {"after"}
+        connection.close()
+        client.delete_collection("changing")
+
+
+@memory
+def test_a_forked_process_has_connections_and_memory_of_its_own(server):
+    pytest.importorskip("pyarrow")
+    program = """if True:
+        import os, sys, numpy as np, vermilion
+        client = vermilion.HttpClient("127.0.0.1", int(sys.argv[1]), transport="memory")
+        made = client.get_or_create_collection("forked", embedding_function=None)
+        records = np.ones((2000, 64), np.float32)
+        made.add([f"first-{row}" for row in range(2000)], records)
+        child = os.fork()
+        for batch in range(10):
+            name, value = ("parent", 2) if child else ("child", 3)
+            made.add([f"{name}-{batch}-{row}" for row in range(2000)], records * value)
+        if not child:
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert made.count() == 42000
+        got = made.get(include=["embeddings"])
+        values = {"first": 1, "parent": 2, "child": 3}
+        for id, vector in zip(got["ids"], got["embeddings"]):
+            assert (vector == values[id.split("-")[0]]).all(), id
+        client.delete_collection("forked")
+    """
+    done = subprocess.run([sys.executable, "-c", program, str(server.port)], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+
+
 WRITER = """if True:
     import sys, numpy as np, vermilion
     client = vermilion.HttpClient("127.0.0.1", int(sys.argv[1]), transport="memory")
@@ -222,6 +382,34 @@ def test_killed_clients_leave_no_memory_no_lock_and_no_part_of_a_batch(tmp_path)
             assert set(counts.values()) == {4000}
             # Nobody holds anything: the next write is taken as any other.
             made.add(["last"], np.zeros((1, 256), np.float32))
+            # One that only goes away leaves no more behind.
+            with running.client(transport="memory") as other:
+                other.get_collection("records").add(names(4000), block(4000))
+                assert leftovers(running.process) == 1
+            while leftovers(running.process) and time.monotonic() < end:
+                time.sleep(0.02)
+            assert leftovers(running.process) == 0
+    finally:
+        assert running.stop() == 0
+
+
+@memory
+def test_a_client_hands_memory_to_the_server_that_comes_after_a_killed_one(tmp_path, made_segments):
+    running = Server(tmp_path)
+    try:
+        client = running.client(transport="memory")
+        made = client.create_collection("records", embedding_function=None)
+        made.add(names(1000), block(1000))
+        running.process.kill()
+        running.process.wait()
+        with pytest.raises(errors.TransportError):
+            made.add(names(1000, 1000), block(1000, seed=2))
+        running = Server(tmp_path, port=running.port)
+        made.add(names(1000, 2000), block(1000, seed=3))
+        got = made.get(ids=names(1000, 2000), include=["embeddings"])
+        assert (got["embeddings"] == block(1000, seed=3)).all() and made.count() == 2000
+        assert len(made_segments) == 2
+        client.close()
     finally:
         assert running.stop() == 0
 

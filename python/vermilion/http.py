@@ -83,7 +83,9 @@ _IDLE_MAX = 32
 #: Records from which on Arrow takes less time than JSON, its own preparation included.
 _ARROW_FROM = 64
 #: Bytes of vectors from which on handing memory over takes less time than sending them.
-_MEMORY_FROM = 256 << 10
+_MEMORY_FROM = 128 << 10
+#: Bytes of memory that idle connections may hold together, where it is more than one that does.
+_HELD_MAX = 256 << 20
 _TIMEOUT_SECONDS = 600.0
 #: Bytes of a long answer that are read at once.
 _PIECE_BYTES = 1 << 20
@@ -148,6 +150,7 @@ class Http:
         }
         self._context = _context(ssl_verify) if self.ssl else None
         self._idle: collections.deque[_Remote | LocalConnection] = collections.deque()
+        self._process = os.getpid()
         self._max_batch_size: int | None = None
 
     def heartbeat(self) -> int:
@@ -251,22 +254,17 @@ class Http:
         embeddings: NDArray[np.float32] | None,
     ) -> None:
         form = {"Content-Type": streams.MEDIA_TYPE}
+        stream = streams.Stream(columns, embeddings)
         large = embeddings is not None and embeddings.nbytes >= _MEMORY_FROM
         if self._takes_memory() and (large or self._way == "memory"):
             try:
-                memory = local.in_memory(lambda file: streams.write_to(file, columns, embeddings))
-            except OSError:
-                if self._way == "memory":
-                    raise
-            else:
-                try:
-                    self._exchange(method, path, None, False, form, memory)
-                    return
-                except _Moved:
-                    pass  # The socket went away before anything was sent.
-                finally:
-                    os.close(memory)
-        self._exchange(method, path, streams.write(columns, embeddings), False, form)
+                self._exchange(method, path, None, False, form, stream)
+                return
+            except _NotHandedOver as error:
+                # The socket went away, or there is no memory; nothing was sent.
+                if self._way == "memory" and error.__cause__ is not None:
+                    raise error.__cause__ from None
+        self._exchange(method, path, stream.written(), False, form)
 
     def get(self, names: Names, body: dict[str, Any]) -> dict[str, Any]:
         counts = body.get("limit"), None if body.get("ids") is None else len(body["ids"])
@@ -407,26 +405,24 @@ class Http:
         body: Any,
         again: bool,
         form: dict[str, str] | None = None,
-        memory: int | None = None,
+        stream: streams.Stream | None = None,
         root: str = _ROOT,
     ) -> Any:
         """One request and its answer; ``again`` says that it may be sent twice, ``form`` has headers,
-        ``memory`` is a descriptor to hand over, and ``root`` is what the path begins with on every server.
+        ``stream`` is a body to hand over in memory, and ``root`` is what the path begins with on every server.
 
         Raises:
-            _Moved: Memory cannot be handed over any more; nothing was sent.
+            _NotHandedOver: The body cannot be handed over in memory; nothing was sent.
         """
         headers = {**self.headers, **(form or {})}
-        if memory is not None:
-            headers["X-Vermilion-Memory"] = "1"
         while True:
             connection, is_new = self._connection()
+            if stream is not None:
+                self._put(stream, connection)
             try:
                 if isinstance(connection, LocalConnection):
-                    answer = connection.exchange(method, root + path, body, headers, memory)
-                elif memory is not None:
-                    self._idle.append(connection)
-                    raise _Moved
+                    handed = None if stream is None else stream.length
+                    answer = connection.exchange(method, root + path, body, headers, handed)
                 else:
                     target = self.prefix.removesuffix(_ROOT) + root + path
                     answer = connection.exchange(method, target, body, headers)
@@ -435,7 +431,7 @@ class Http:
                 # A server closes connections that were idle; that says nothing of this request, which
                 # it then never read.
                 closed = isinstance(error, (http.client.RemoteDisconnected, ConnectionError))
-                if not is_new and closed and (again or body is None and memory is None):
+                if not is_new and closed and (again or body is None and stream is None):
                     continue
                 raise TransportError(f"{self.url} did not answer: {error}") from error
             self._keep(connection, answer)
@@ -444,15 +440,32 @@ class Http:
                 return answer.body
             return read(answer.status, answer.body)
 
+    def _put(self, stream: streams.Stream, connection: _Remote | LocalConnection) -> None:
+        """Writes ``stream`` to the memory of ``connection``, or says that it cannot be."""
+        if not isinstance(connection, LocalConnection):
+            self._idle.append(connection)
+            raise _NotHandedOver
+        try:
+            connection.put(stream)
+        except OSError as error:
+            connection.close()
+            raise _NotHandedOver from error
+
     def _keep(self, connection: _Remote | LocalConnection, answer: Answer | None) -> None:
         """Keeps a connection for the next request, after ``answer`` was read from it."""
-        if answer is not None and answer.closes or len(self._idle) >= _IDLE_MAX:
+        others = sum(one.held for one in list(self._idle)) if connection.held else 0
+        crowded = others and others + connection.held > _HELD_MAX
+        if answer is not None and answer.closes or crowded or len(self._idle) >= _IDLE_MAX:
             connection.close()
         else:
             self._idle.append(connection)
 
     def _connection(self) -> tuple[_Remote | LocalConnection, bool]:
         """A connection, and whether it is new."""
+        if self._process != os.getpid():
+            # Connections of the process that this one was forked from stay that one's, and its memory too.
+            self.close()
+            self._process = os.getpid()
         for _ in range(2):
             self._find()
             found = self._socket
@@ -491,8 +504,8 @@ def _route(operation: str, names: tuple[str, ...]) -> tuple[str, str]:
     return method, path.format(*(quote(name, safe="") for name in names))
 
 
-class _Moved(Exception):
-    """The socket of the server is gone."""
+class _NotHandedOver(Exception):
+    """A body cannot be handed over in memory; why not is its cause, but where the socket of the server is gone."""
 
 
 class _Remote:
@@ -503,6 +516,8 @@ class _Remote:
     """
 
     is_local = False
+    #: It has no memory.
+    held = 0
 
     def __init__(self, host: str, port: int, context: tls.SSLContext | None) -> None:
         if context is None:

@@ -1,14 +1,15 @@
 """A server on the same machine: its Unix socket, and records handed over in memory.
 
 What must stay true: a socket is used only where the one who answers at it is the server that told of it;
-memory is sealed before it is handed over, and is the system's again with the last of those that hold it,
-however they end.
+memory goes with one connection, is written only while no request of that is under way, and is the system's again
+with the last of those that hold it, however they end.
 """
 
 from __future__ import annotations
 
 import functools
 import http.client
+import mmap
 import os
 import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,10 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vermilion.streams import MEDIA_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from vermilion.streams import Stream
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _RECEIVED_BYTES = 64 << 10
+#: What keeps others from writing to memory, and anybody from taking pages out of it; new with Linux 5.1.
+_F_SEAL_FUTURE_WRITE = 0x10
+#: How many times what a stream needs memory may be before it is given up for less, but where it is little.
+_ROOM_MAX = 8
+_ROOM_LITTLE = 512 << 10
 
 
 class Answer(NamedTuple):
@@ -43,6 +49,7 @@ class LocalConnection:
     is_local = True
 
     def __init__(self, path: str, timeout: float) -> None:
+        self._segment: Segment | None = None
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.sock.settimeout(timeout)
@@ -51,25 +58,44 @@ class LocalConnection:
             self.sock.close()
             raise
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory that this connection holds for the next stream."""
+        return 0 if self._segment is None else self._segment.room
+
+    def put(self, stream: Stream) -> None:
+        """Writes ``stream`` to memory that the next request hands over: that of the last one, where it has room.
+
+        Raises:
+            OSError: There is not enough memory, or the system has none of this kind.
+        """
+        if not stream.length <= self.held <= max(_ROOM_MAX * stream.length, _ROOM_LITTLE):
+            self._segment = None
+            self._segment = Segment(stream.length)
+        stream.write_to(self._segment.map)
+
     def exchange(
-        self, method: str, path: str, body: Any, headers: dict[str, str], memory: int | None = None
+        self, method: str, path: str, body: Any, headers: dict[str, str], handed: int | None = None
     ) -> Answer:
-        """Sends a request, with the descriptor ``memory`` if there is one, and reads its answer."""
+        """Sends a request and reads its answer; ``handed`` is how many bytes in memory are its body."""
         head = _head(method, path, tuple(headers.items()))
+        if handed is not None:
+            head += b"X-Vermilion-Memory: %d\r\n" % handed
         if body is not None or method != "GET":
             head += b"Content-Length: %d\r\n" % (0 if body is None else len(body))
         head += b"\r\n"
         try:
-            self._send(head, body, memory)
+            self._send(head, body, None if handed is None else self._segment)
         except BrokenPipeError:
             pass  # A server that refuses a request need not read all of it, and its answer is here.
         if MEDIA_TYPE in headers.get("Accept", ""):
             return self._stream()
         return self._answer()
 
-    def _send(self, head: bytes, body: Any, memory: int | None) -> None:
-        if memory is not None:
-            sent = socket.send_fds(self.sock, [head], [memory])
+    def _send(self, head: bytes, body: Any, segment: Segment | None) -> None:
+        if segment is not None and segment.descriptor is not None:
+            sent = socket.send_fds(self.sock, [head], [segment.descriptor])
+            segment.forget()
             if sent < len(head):
                 self.sock.sendall(head[sent:])
         elif body is None or len(body) <= _RECEIVED_BYTES:
@@ -119,7 +145,46 @@ class LocalConnection:
         return body
 
     def close(self) -> None:
+        self._segment = None
         self.sock.close()
+
+
+class Segment:
+    """Memory with room for a stream of ``length`` bytes, which a server can map.
+
+    Making it takes longer than sending the stream would, so one serves many streams.
+
+    Raises:
+        OSError: There is not enough memory, or the system has none of this kind.
+    """
+
+    #: What the server is given; None once it has that.
+    descriptor: int | None = None
+
+    def __init__(self, length: int) -> None:
+        import fcntl
+
+        # A little more: the next stream may be a little longer.
+        self.room = -(-(length + length // 8) // mmap.PAGESIZE) * mmap.PAGESIZE
+        self.descriptor = os.memfd_create("vermilion", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            # All of it is there from now on: a server takes no memory that has holes.
+            os.posix_fallocate(self.descriptor, 0, self.room)
+            self.map = mmap.mmap(self.descriptor, self.room)
+            seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | _F_SEAL_FUTURE_WRITE | fcntl.F_SEAL_SEAL
+            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
+        except BaseException:
+            self.forget()
+            raise
+
+    def forget(self) -> None:
+        """Closes the descriptor; the memory stays for as long as it is mapped here or there."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
+    def __del__(self) -> None:
+        self.forget()
 
 
 def _told(head: bytes) -> tuple[int, str, int, bool]:
@@ -169,23 +234,3 @@ def found(told: dict[str, Any]) -> Socket | str:
         return "the server is on another machine"
     takes = told.get("memory") is True and hasattr(os, "memfd_create") and hasattr(socket, "send_fds")
     return Socket(path, nonce, takes)
-
-
-def in_memory(write: Callable[[Any], None]) -> int:
-    """The descriptor of sealed memory that holds what ``write`` puts in a file; whoever gets it closes it.
-
-    Raises:
-        OSError: There is not enough memory, or the system has none of this kind.
-    """
-    import fcntl
-
-    descriptor = os.memfd_create("vermilion", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        with open(descriptor, "wb", buffering=0, closefd=False) as file:
-            write(file)
-        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor

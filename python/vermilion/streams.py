@@ -18,29 +18,48 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
 
-def write(columns: dict[str, Any], embeddings: NDArray[np.float32] | None) -> memoryview:
-    """The body of ``add``, ``update`` or ``upsert``; vectors are copied into it once."""
-    import pyarrow as arrow
+class Stream:
+    """The body of ``add``, ``update`` or ``upsert``, not written yet; vectors are where the caller has them.
 
-    sink = arrow.BufferOutputStream()
-    write_to(sink, columns, embeddings)
-    return memoryview(sink.getvalue())
+    Attributes:
+        length: How many bytes it has once it is written.
+    """
 
+    def __init__(self, columns: dict[str, Any], embeddings: NDArray[np.float32] | None) -> None:
+        import pyarrow as arrow
 
-def write_to(file: Any, columns: dict[str, Any], embeddings: NDArray[np.float32] | None) -> None:
-    """Writes the same to a file of Python or Arrow."""
-    import pyarrow as arrow
+        made = {"id": arrow.array(columns["ids"], arrow.string())}
+        if embeddings is not None:
+            values = arrow.array(embeddings.reshape(-1))
+            made["embedding"] = arrow.FixedSizeListArray.from_arrays(values, embeddings.shape[1])
+        for name in ("document", "uri"):
+            if f"{name}s" in columns:
+                made[name] = arrow.array(columns[f"{name}s"], arrow.large_string())
+        if "metadatas" in columns:
+            texts = [None if one is None else encode(one) for one in columns["metadatas"]]
+            made["metadata"] = arrow.array(texts, arrow.large_string())
+        self._table = arrow.table(made)
+        # It counts what it is told, and keeps none of it.
+        counted = arrow.MockOutputStream()
+        self._write(counted)
+        self.length = counted.size()
 
-    made = {"id": arrow.array(columns["ids"], arrow.string())}
-    if embeddings is not None:
-        values = arrow.array(embeddings.reshape(-1))
-        made["embedding"] = arrow.FixedSizeListArray.from_arrays(values, embeddings.shape[1])
-    for name in ("document", "uri"):
-        if f"{name}s" in columns:
-            made[name] = arrow.array(columns[f"{name}s"], arrow.large_string())
-    if "metadatas" in columns:
-        texts = [None if one is None else encode(one) for one in columns["metadatas"]]
-        made["metadata"] = arrow.array(texts, arrow.large_string())
-    table = arrow.table(made)
-    with arrow.ipc.new_stream(file, table.schema) as stream:
-        stream.write_table(table)
+    def write_to(self, room: Any) -> None:
+        """Writes it to the beginning of a buffer, which has room for it."""
+        import pyarrow as arrow
+
+        self._write(arrow.FixedSizeBufferWriter(arrow.py_buffer(room)))
+
+    def written(self) -> memoryview:
+        """The same in memory of its own."""
+        import pyarrow as arrow
+
+        sink = arrow.BufferOutputStream()
+        self._write(sink)
+        return memoryview(sink.getvalue())
+
+    def _write(self, sink: Any) -> None:
+        import pyarrow as arrow
+
+        with arrow.ipc.new_stream(sink, self._table.schema) as stream:
+            stream.write_table(self._table)

@@ -18,10 +18,10 @@ use vermilion_protocol::ApiError;
 
 use crate::answer::Failure;
 use crate::app::App;
-use crate::local::Passed;
+use crate::local::{Handed, Passed};
 use crate::media::Form;
 
-/// The header of requests whose body is memory that came with them.
+/// The header of requests whose body is in memory that their client shares: how many bytes it has.
 const MEMORY: HeaderName = HeaderName::from_static("x-vermilion-memory");
 
 /// The names in a path, percent-decoded. One that the route does not have is empty.
@@ -155,7 +155,34 @@ impl FromRequest<App> for JsonBody {
 #[derive(Clone, Debug)]
 pub(crate) struct RecordsBody {
     pub(crate) form: Form,
-    pub(crate) bytes: Bytes,
+    pub(crate) content: Content,
+}
+
+/// Where a body is.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// Here.
+    Read(Bytes),
+    /// In the memory of its client.
+    Handed(Handed),
+}
+
+impl Content {
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Read(bytes) => bytes.len(),
+            Self::Handed(memory) => memory.len(),
+        }
+    }
+
+    /// Its bytes, which are copied where they are not here.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Read(bytes) => bytes,
+            Self::Handed(memory) => memory.copy(),
+        }
+    }
 }
 
 impl FromRequest<App> for RecordsBody {
@@ -169,29 +196,37 @@ impl FromRequest<App> for RecordsBody {
             );
             return Err(ApiError::new(415, message).into());
         };
-        if let Some(passed) = passed_with(&request)? {
+        if let Some((passed, bytes)) = passed_with(&request)? {
             if form != Form::Arrow {
                 let told = format!("Memory holds `{}` only", Form::Arrow.media_type());
                 return Err(ApiError::new(415, told).into());
             }
-            let bytes = passed.take(app.config.body_bytes_max)?;
-            return Ok(Self { form, bytes });
+            let content = Content::Handed(passed.take(bytes, app.config.body_bytes_max)?);
+            return Ok(Self { form, content });
         }
-        let bytes = read_body(request, app).await?;
-        Ok(Self { form, bytes })
+        let content = Content::Read(read_body(request, app).await?);
+        Ok(Self { form, content })
     }
 }
 
-/// What a client has handed over for `request`, whose body is memory if it says so.
-fn passed_with(request: &Request) -> Result<Option<Passed>, ApiError> {
-    if request.headers().get(MEMORY).is_none() {
+/// What a client has handed over for `request`, whose body is in memory if it says so, and how many bytes
+/// of that are the body.
+fn passed_with(request: &Request) -> Result<Option<(Passed, usize)>, ApiError> {
+    let Some(told) = request.headers().get(MEMORY) else {
         return Ok(None);
-    }
+    };
+    let bytes = told.to_str().ok().and_then(|told| told.parse().ok());
+    let bytes = bytes.ok_or_else(|| {
+        ApiError::invalid(format!(
+            "The header `{MEMORY}` is {told:?}; it must be the number of bytes in memory"
+        ))
+    })?;
     if !request.body().is_end_stream() {
         let told = format!("A request has a body or the header `{MEMORY}`, not both");
         return Err(ApiError::invalid(told));
     }
-    Ok(request.extensions().get::<Passed>().cloned())
+    let passed = request.extensions().get::<Passed>();
+    Ok(passed.map(|passed| (passed.clone(), bytes)))
 }
 
 fn too_large() -> ApiError {

@@ -18,8 +18,10 @@ use sha2::{Digest, Sha256};
 use tokio::net::{UnixListener, UnixStream};
 
 mod descriptors;
+mod segment;
 
 pub(crate) use descriptors::{LocalStream, Passed};
+pub(crate) use segment::Handed;
 
 /// Where the socket of a server of the folder `data` is unless another place is named: in a folder of
 /// this user, made where it is not there. It is not in `data`, so that whoever copies that meets
@@ -178,7 +180,7 @@ impl Advert {
             "path": told(self.path.as_deref()),
             "boot_id": told(self.boot_id.as_deref()),
             "nonce": told(Some(&self.nonce)),
-            "memory": near && descriptors::TAKES_MEMORY,
+            "memory": near && segment::TAKES_MEMORY,
         })
         .to_string()
     }

@@ -55,10 +55,13 @@ async fn write(
         records_max: app.database.limits().batch_records_max,
         bytes_max: app.config.body_bytes_max,
     };
-    let is_large = body.bytes.len() >= LARGE_BODY_BYTES;
-    let decode = move || match body.form {
-        Form::Json => records::decode(&body.bytes, operation, limits.records_max),
-        Form::Arrow => arrow::decode(body.bytes, operation, limits),
+    let is_large = body.content.len() >= LARGE_BODY_BYTES;
+    let decode = move || {
+        let bytes = body.content.into_bytes();
+        match body.form {
+            Form::Json => records::decode(&bytes, operation, limits.records_max),
+            Form::Arrow => arrow::decode(bytes, operation, limits),
+        }
     };
     let seqs: SeqRange = if is_large {
         let batch = app.decode(decode).await?;

@@ -1,16 +1,7 @@
-//! Descriptors that come through a Unix socket, and the sealed memory behind them: the one file of the
-//! server that may lift `unsafe_code`.
+//! Descriptors that come through a Unix socket.
 //!
-//! What must stay true: memory is mapped only once its seals say that nobody can change, shorten or
-//! empty it any more, and it is no larger than a body may be; a connection holds one descriptor at
-//! most; descriptors of requests that do not ask for them are closed with the connection.
-#![cfg_attr(
-    target_os = "linux",
-    expect(
-        unsafe_code,
-        reason = "a mapping is unsafe because another process could change the memory"
-    )
-)]
+//! What must stay true: a connection holds one descriptor at most that no request has taken; descriptors of
+//! requests that do not ask for them are closed with the connection.
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -19,82 +10,49 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 use vermilion_protocol::ApiError;
 
-/// Whether memory can be handed over on this system.
-pub(crate) const TAKES_MEMORY: bool = cfg!(target_os = "linux");
+use super::segment::{Handed, Segment, refused};
 
 /// Bytes that are read at once: the room for them is zeroed first.
 const READ_BYTES_MAX: usize = 64 << 10;
 
-/// What a client handed over on its connection and no request has taken yet.
+/// What a client handed over on its connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Passed(Arc<Mutex<Option<OwnedFd>>>);
+pub(crate) struct Passed(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// What no request has taken yet.
+    descriptor: Option<OwnedFd>,
+    /// The memory of the last request that had some, for those after it.
+    segment: Option<Arc<Segment>>,
+}
 
 impl Passed {
-    /// The memory that came with a request, mapped: of `bytes_max` bytes at most.
-    pub(crate) fn take(&self, bytes_max: usize) -> Result<Bytes, ApiError> {
-        let descriptor = self.0.lock().take();
-        let descriptor =
-            descriptor.ok_or_else(|| refused("no descriptor came with the request"))?;
-        map(descriptor, bytes_max)
+    /// The body of a request: the first `bytes` of the memory that came with it, or else of that
+    /// which came before on its connection. A body has `bytes_max` bytes at most.
+    pub(crate) fn take(&self, bytes: usize, bytes_max: usize) -> Result<Handed, ApiError> {
+        if bytes > bytes_max {
+            let told =
+                format!("Its {bytes} bytes are more than the {bytes_max} that a body may have");
+            return Err(ApiError::new(413, told));
+        }
+        let mut kept = self.0.lock();
+        if let Some(descriptor) = kept.descriptor.take() {
+            // What was there before is of no more use, also where this cannot be read.
+            kept.segment = None;
+            kept.segment = Some(Arc::new(Segment::map(descriptor, bytes_max)?));
+        }
+        let segment = kept.segment.clone().ok_or_else(|| {
+            refused("no descriptor came with the request, or before it on its connection")
+        })?;
+        Handed::new(segment, bytes)
     }
-}
-
-fn refused(why: &str) -> ApiError {
-    ApiError::invalid(format!("The memory of this request cannot be read: {why}"))
-}
-
-/// Maps the sealed memory behind `descriptor`.
-#[cfg(target_os = "linux")]
-fn map(descriptor: OwnedFd, bytes_max: usize) -> Result<Bytes, ApiError> {
-    use std::os::unix::fs::MetadataExt;
-
-    use rustix::fs::{SealFlags, fcntl_get_seals};
-
-    /// Bytes of a block as the system counts them.
-    const BLOCK_BYTES: u64 = 512;
-
-    let failed = |error: io::Error| refused(&error.to_string());
-    // Only memory has seals: of files, pipes and sockets this fails.
-    let seals = fcntl_get_seals(&descriptor)
-        .map_err(|_| refused("the descriptor is not of memory with seals (memfd_create)"))?;
-    if !seals.contains(SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW) {
-        let needed = "it must be sealed with F_SEAL_WRITE, F_SEAL_SHRINK and F_SEAL_GROW";
-        return Err(refused(needed));
-    }
-    let file = std::fs::File::from(descriptor);
-    let metadata = file.metadata().map_err(failed)?;
-    let bytes = metadata.len();
-    if bytes > bytes_max as u64 {
-        let told = format!("Its {bytes} bytes are more than the {bytes_max} that a body may have");
-        return Err(ApiError::new(413, told));
-    }
-    if bytes == 0 {
-        return Ok(Bytes::new());
-    }
-    // Reading a hole would ask the system for memory, and end this process where there is none.
-    if metadata.blocks() * BLOCK_BYTES < bytes {
-        return Err(refused("parts of it were never written"));
-    }
-    // SAFETY: the seals last as long as the memory. They were set, so nobody can write to it, and it
-    // has no writable mappings; it can neither be cut, which would take pages from this mapping, nor
-    // emptied in its middle.
-    let map = unsafe { memmap2::MmapOptions::new().populate().map(&file) }.map_err(failed)?;
-    // A slice of it is what it was when it was measured: it cannot have grown or shrunk since.
-    Ok(Bytes::from_owner(map))
-}
-
-/// Where memory has no seals it is not taken.
-#[cfg(not(target_os = "linux"))]
-fn map(descriptor: OwnedFd, _bytes_max: usize) -> Result<Bytes, ApiError> {
-    drop(descriptor);
-    Err(refused("this system has no sealed memory"))
 }
 
 /// A connection of the Unix socket.
@@ -125,14 +83,15 @@ impl LocalStream {
         });
         let first = descriptors.next();
         let more = descriptors.next().is_some() || received.flags.contains(ReturnFlags::CTRUNC);
+        if more {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "more than one descriptor came with a request",
+            ));
+        }
         if let Some(descriptor) = first {
-            let before = self.passed.0.lock().replace(descriptor);
-            if more || before.is_some() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "more than one descriptor came with a request",
-                ));
-            }
+            // A request that was refused early has not taken the one before.
+            self.passed.0.lock().descriptor = Some(descriptor);
         }
         Ok(received.bytes)
     }

@@ -15,9 +15,8 @@ use crate::harness::{Answer, Connection, TestServer};
 use crate::hostile::arrow::{good, stream};
 
 const STREAM: &str = "content-type: application/vnd.apache.arrow.stream";
-const SEALS: SealFlags = SealFlags::WRITE
-    .union(SealFlags::SHRINK)
-    .union(SealFlags::GROW);
+/// The fewest that are taken.
+const SEALS: SealFlags = SealFlags::FUTURE_WRITE.union(SealFlags::SHRINK);
 
 /// A server with a socket, and the folder of that.
 fn serve() -> (TestServer, tempfile::TempDir) {
@@ -64,13 +63,16 @@ fn head(path: &str, lines: &[&str]) -> Vec<u8> {
     format!("POST {path} HTTP/1.1\r\nhost: t\r\n{lines}\r\n\r\n").into_bytes()
 }
 
-/// What `add` answers for records in `memory`.
+/// The head of a request whose body is the first `bytes` of memory.
+fn head_of(path: &str, bytes: usize) -> Vec<u8> {
+    head(path, &[STREAM, &format!("x-vermilion-memory: {bytes}")])
+}
+
+/// What `add` answers for records in all of `memory`.
 fn add(folder: &tempfile::TempDir, records: &str, memory: &OwnedFd) -> Answer {
     let mut connection = connect(folder);
-    let head = head(
-        &format!("{records}/add"),
-        &[STREAM, "x-vermilion-memory: 1"],
-    );
+    let bytes = rustix::fs::fstat(memory).unwrap().st_size as usize;
+    let head = head_of(&format!("{records}/add"), bytes);
     hand_over(&connection, &head, &[memory.as_fd()]);
     connection.answer()
 }
@@ -133,7 +135,7 @@ fn records_in_memory_are_those_of_a_body() {
 }
 
 #[test]
-fn memory_that_could_change_or_is_none_is_refused_and_nothing_is_written() {
+fn memory_that_could_go_away_or_is_none_is_refused_and_nothing_is_written() {
     let (server, folder) = serve();
     let records = server.collection("abc");
     let bytes = stream(&good(), None);
@@ -145,19 +147,20 @@ fn memory_that_could_change_or_is_none_is_refused_and_nothing_is_written() {
     hole.set_len(1 << 19).unwrap();
     fcntl_add_seals(&hole, SEALS).unwrap();
     let large = vec![0; (1 << 20) + 1];
+    let vast = vec![0; (2 << 20) + 1];
     let cases: [(OwnedFd, u16, &str); 10] = [
         (memory(&bytes, SealFlags::empty()), 400, "must be sealed"),
         (
-            memory(&bytes, SEALS - SealFlags::WRITE),
+            memory(&bytes, SealFlags::SHRINK),
             400,
-            "F_SEAL_WRITE",
+            "F_SEAL_FUTURE_WRITE",
         ),
         (
-            memory(&bytes, SEALS - SealFlags::SHRINK),
+            memory(&bytes, SealFlags::FUTURE_WRITE),
             400,
             "F_SEAL_SHRINK",
         ),
-        (memory(&bytes, SEALS - SealFlags::GROW), 400, "F_SEAL_GROW"),
+        (memory(&bytes, SealFlags::WRITE), 400, "F_SEAL_SHRINK"),
         (memory(b"", SEALS), 400, "it is empty"),
         (memory(cut, SEALS), 400, "Arrow stream"),
         (memory(&large, SEALS), 413, "1048577 bytes"),
@@ -174,6 +177,12 @@ fn memory_that_could_change_or_is_none_is_refused_and_nothing_is_written() {
             answer.text()
         );
     }
+    let mut connection = connect(&folder);
+    let head = head_of(&format!("{records}/add"), bytes.len());
+    hand_over(&connection, &head, &[memory(&vast, SEALS).as_fd()]);
+    let answer = connection.answer();
+    assert_eq!(answer.status, 413);
+    assert!(answer.text().contains("2097153 bytes"), "{}", answer.text());
     assert_eq!(server.get(&format!("{records}/count")).text(), "0");
 }
 
@@ -184,7 +193,7 @@ fn requests_that_say_they_have_memory_must_have_it_and_no_body() {
     let path = format!("{records}/add");
     let bytes = stream(&good(), None);
     let sealed = memory(&bytes, SEALS);
-    let header = "x-vermilion-memory: 1";
+    let header = &format!("x-vermilion-memory: {}", bytes.len());
     let missing = "no descriptor came with the request";
     let answer = connect(&folder).request("POST", &path, &[STREAM, header], b"");
     answer.fails(400, "InvalidArgumentError", missing);
@@ -202,13 +211,25 @@ fn requests_that_say_they_have_memory_must_have_it_and_no_body() {
         &[sealed.as_fd()],
     );
     assert_eq!(connection.answer().status, 415);
-    // A connection that says nothing of it keeps it, and takes no second one.
+    for wrong in ["", "-1", "1.5", "all", "99999999999999999999"] {
+        let header = format!("x-vermilion-memory: {wrong}");
+        let answer = connect(&folder).request("POST", &path, &[STREAM, &header], b"");
+        answer.fails(400, "InvalidArgumentError", "the number of bytes");
+    }
+    let mut connection = connect(&folder);
+    let beyond = head_of(&path, bytes.len() + 1);
+    hand_over(&connection, &beyond, &[sealed.as_fd()]);
+    let told = format!("it has {} bytes", bytes.len());
+    connection
+        .answer()
+        .fails(400, "InvalidArgumentError", &told);
+    // A connection that says nothing of it keeps the last one, and takes no two at once.
     let mut connection = connect(&folder);
     let quiet = b"GET /healthz HTTP/1.1\r\nhost: t\r\n\r\n";
-    hand_over(&connection, quiet, &[sealed.as_fd()]);
-    assert_eq!(connection.answer().status, 200);
-    hand_over(&connection, quiet, &[sealed.as_fd()]);
-    assert!(connection.is_closed());
+    for _ in 0..3 {
+        hand_over(&connection, quiet, &[sealed.as_fd()]);
+        assert_eq!(connection.answer().status, 200);
+    }
     let mut connection = connect(&folder);
     hand_over(&connection, quiet, &[sealed.as_fd(), sealed.as_fd()]);
     assert!(connection.is_closed());
@@ -216,15 +237,57 @@ fn requests_that_say_they_have_memory_must_have_it_and_no_body() {
     assert_eq!(add(&folder, &records, &sealed).status, 201);
 }
 
+/// How many mappings of memory of this file this process has.
+fn mapped() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.matches("memfd:test").count()
+}
+
+#[test]
+fn memory_serves_the_requests_of_its_connection_until_other_memory_comes() {
+    let (server, folder) = serve();
+    let bytes = stream(&good(), None);
+    // As a client that keeps room for more than it needs now.
+    let mut roomy = bytes.clone();
+    roomy.resize((1 << 20) + 5000, 7);
+    let (small, large) = (memory(&bytes, SEALS), memory(&roomy, SEALS));
+    let places: Vec<String> = (0..6)
+        .map(|number| server.collection(&format!("abc{number}")))
+        .collect();
+    let path = |number: usize| format!("{}/add", places[number]);
+    let mut connection = connect(&folder);
+    let mut add = |number: usize, descriptor: &[BorrowedFd<'_>]| {
+        let head = head_of(&path(number), bytes.len());
+        hand_over(&connection, &head, descriptor);
+        let answer = connection.answer();
+        assert_eq!(answer.status, 201, "{number}: {}", answer.text());
+    };
+    add(0, &[small.as_fd()]);
+    add(1, &[]);
+    add(2, &[]);
+    add(3, &[large.as_fd()]);
+    add(4, &[]);
+    // Another connection has none of it, and its own.
+    let mut other = connect(&folder);
+    let head = head_of(&path(5), bytes.len());
+    hand_over(&other, &head, &[]);
+    assert_eq!(other.answer().status, 400);
+    let mut other = connect(&folder);
+    hand_over(&other, &head, &[large.as_fd()]);
+    assert_eq!(other.answer().status, 201);
+    let all = json!({"include": ["embeddings", "documents", "metadatas", "uris"]});
+    let get = |place: &String| server.post(&format!("{place}/get"), &all);
+    let first = get(&places[0]);
+    for place in &places {
+        assert_eq!(get(place).text(), first.text());
+    }
+}
+
 #[test]
 fn descriptors_and_memory_are_given_back() {
     let (server, folder) = serve();
     let records = server.collection("abc");
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let mapped = || {
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        maps.matches("memfd:test").count()
-    };
     let refused = vec![1; 5000];
     let before = open();
     for round in 0..50 {
