@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import chain
 from typing import Any
 
 from vermilion.errors import ArgumentTypeError, InvalidArgumentError, at_record
-
-#: Kinds of values that are never wrong.
-_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 #: A key that chromadb keeps for itself.
 RESERVED = "chroma:document"
@@ -36,22 +32,18 @@ def check_records(
     Raises:
         InvalidArgumentError: A key or a value is not allowed.
     """
+    from vermilion import _engine
+
     column = list(column)
-    given = [one for one in column if one]
-    keys = set().union(*given)
+    keys, has_none, is_plain = _engine.held(column)
     for key in keys:
         _check_key(key, column)
-    kinds = set(map(type, chain.from_iterable(map(dict.values, given))))
-    if operation == "add" and type(None) in kinds:
+    if operation == "add" and has_none:
         row = next(row for row, one in enumerate(column) if one and type(None) in map(type, one.values()))
         raise _wrong(
             "Expected metadata value to be no None where a record is added: leave the key out", row, ArgumentTypeError
         )
-    odd: list[tuple[int, Any, Any]] = []
-    if not kinds <= _PLAIN:
-        from vermilion import _engine
-
-        odd = _engine.odd_values(column)
+    odd = [] if is_plain else _engine.odd_values(column)
     for row, key, value in odd:
         _check_value(row, key, value)
     if is_bulk:

@@ -69,6 +69,8 @@ def vectors(given: Any, name: str = "embeddings", dimension: int | None = None) 
     """
     import numpy as np
 
+    from vermilion import _engine
+
     if type(given) is np.ndarray and given.dtype == np.float32:
         block = given
     else:
@@ -83,10 +85,11 @@ def vectors(given: Any, name: str = "embeddings", dimension: int | None = None) 
             f"the shape {block.shape}"
         )
         raise at_record(error, row, name)
-    if not np.isfinite(block).all():
-        raise _not_finite(block, name)
     # An array that looks into the middle of a file need not begin where a number may.
-    return np.require(block, requirements=["C", "A"])
+    block = np.require(block, requirements=["C", "A"])
+    if not _engine.all_finite(block):
+        raise _not_finite(block, name)
+    return block
 
 
 def _listed(given: Any) -> NDArray[np.float32] | None:

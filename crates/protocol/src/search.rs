@@ -12,11 +12,11 @@ use serde::{Deserialize, de};
 use serde_json::Value;
 use vermilion_engine::model::{
     EMBEDDING_KEY, GroupBy, GroupKey, Knn, KnnQuery, Rank, Search, SearchRequest, Select,
-    SelectMetadata, SparseVector,
+    SelectMetadata, SparseVector, all_finite,
 };
 
 use crate::reads::consistency;
-use crate::records::{all_finite, explain_overflow};
+use crate::records::explain_overflow;
 use crate::{ApiError, filters, json};
 
 /// Searches in one request at most.

@@ -5,7 +5,8 @@
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PySet, PyString, PyTuple};
+use vermilion_engine::model;
 
 /// The vectors in `rows` as one block, rounded to single precision: lists of Python's floats, all of one length.
 /// `None` where anything else is among them.
@@ -41,6 +42,57 @@ pub(crate) fn block_of<'py>(
     PyArray1::from_vec(py, values)
         .reshape([rows, dimension])
         .map(Some)
+}
+
+/// Whether every number of a contiguous block is finite: NumPy would write down an answer for each.
+#[pyfunction]
+pub(crate) fn all_finite(py: Python<'_>, block: &Bound<'_, PyArray2<f32>>) -> PyResult<bool> {
+    let block = block.try_readonly()?;
+    let numbers = block.as_slice()?;
+    Ok(py.detach(|| model::all_finite(numbers)))
+}
+
+/// What the metadata in `column`, dictionaries and whatever else, holds: its keys, whether a value is None, and
+/// whether all others are strings, numbers and booleans.
+#[pyfunction]
+pub(crate) fn held<'py>(
+    py: Python<'py>,
+    column: &Bound<'py, PyList>,
+) -> PyResult<(Bound<'py, PySet>, bool, bool)> {
+    let keys = PySet::empty(py)?;
+    // Most records have the keys of the one before, in its order.
+    let mut before: Vec<Bound<'py, PyAny>> = Vec::new();
+    let (mut has_none, mut is_plain) = (false, true);
+    for members in column.iter() {
+        let Ok(members) = members.cast::<PyDict>() else {
+            continue;
+        };
+        for (place, (key, value)) in members.iter().enumerate() {
+            if value.is_none() {
+                has_none = true;
+            } else if !is_single(&value) {
+                is_plain = false;
+            }
+            if before.get(place).is_some_and(|known| is_same(known, &key)) {
+                continue;
+            }
+            keys.add(&key)?;
+            before.truncate(place);
+            before.push(key);
+        }
+    }
+    Ok((keys, has_none, is_plain))
+}
+
+/// Whether two keys are the same string.
+fn is_same(one: &Bound<'_, PyAny>, other: &Bound<'_, PyAny>) -> bool {
+    one.is(other)
+        || match (one.cast_exact::<PyString>(), other.cast_exact::<PyString>()) {
+            (Ok(one), Ok(other)) => {
+                matches!((one.to_str(), other.to_str()), (Ok(one), Ok(other)) if one == other)
+            }
+            _ => false,
+        }
 }
 
 /// The values of metadata in `column`, dictionaries and whatever else, that are neither a string, a number, a

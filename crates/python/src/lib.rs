@@ -397,7 +397,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     #[cfg(feature = "embed")]
     module.add_class::<embed::Model>()?;
+    module.add_function(wrap_pyfunction!(given::all_finite, module)?)?;
     module.add_function(wrap_pyfunction!(given::block_of, module)?)?;
+    module.add_function(wrap_pyfunction!(given::held, module)?)?;
     module.add_function(wrap_pyfunction!(given::odd_values, module)?)?;
     module.add_function(wrap_pyfunction!(read_fetched, module)?)?;
     module.add_function(wrap_pyfunction!(read_nearest, module)?)?;

@@ -7,7 +7,7 @@ use super::Inner;
 use crate::config::Limits;
 use crate::expiry::EXPIRES_AT;
 use crate::indexing::LiveCollection;
-use crate::model::{MetadataColumn, Operation, RecordBatch, Schema, Value};
+use crate::model::{MetadataColumn, Operation, RecordBatch, Schema, Value, all_finite};
 use crate::query;
 use crate::segments::Keys;
 use crate::{Error, Result};
@@ -93,12 +93,7 @@ pub(super) fn validate_batch(batch: &RecordBatch, limits: &Limits) -> Result<()>
             limits.dimension_max
         )));
     }
-    if batch
-        .embeddings
-        .values()
-        .iter()
-        .any(|value| !value.is_finite())
-    {
+    if !all_finite(batch.embeddings.values()) {
         return Err(Error::invalid(
             "Embeddings must not contain NaN or Infinity values",
         ));

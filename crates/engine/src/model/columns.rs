@@ -285,3 +285,10 @@ impl Embeddings {
         self.values.capacity() * 4 + self.present.as_ref().map_or(0, Vec::capacity)
     }
 }
+
+/// Whether every number is finite; without a branch for each, so that it runs in wide steps.
+pub fn all_finite(numbers: &[f32]) -> bool {
+    numbers
+        .iter()
+        .fold(true, |finite, number| finite & number.is_finite())
+}

@@ -21,7 +21,7 @@ pub use collection::{
     CollectionUpdate, DEFAULT_DATABASE, DEFAULT_TENANT, DatabaseInfo, NewCollection, Origin, Page,
     Tenant,
 };
-pub use columns::{Embeddings, OptionalStrings, Strings};
+pub use columns::{Embeddings, OptionalStrings, Strings, all_finite};
 pub use filter::{Comparison, DocumentTest, Filter, Number, Scalar};
 pub use function::{AttachedFunction, Function, FunctionDetails, FunctionSource};
 pub use ids::{CollectionId, FlushKey, SegmentId, SeqId, SeqRange};

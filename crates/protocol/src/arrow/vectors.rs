@@ -7,11 +7,11 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float16Type, Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
-use vermilion_engine::model::Embeddings;
+use vermilion_engine::model::{Embeddings, all_finite};
 
 use super::{Budget, EMBEDDING, shown, wrong_column, wrong_value};
 use crate::ApiError;
-use crate::records::{all_finite, check_absent};
+use crate::records::check_absent;
 
 /// Refuses a column that is not of vectors and not all null.
 pub(super) fn check(holds: &DataType) -> Result<(), ApiError> {

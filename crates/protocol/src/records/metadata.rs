@@ -9,9 +9,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use vermilion_engine::model::{MetadataColumn, SparseVector, Value};
-
-use super::all_finite;
+use vermilion_engine::model::{MetadataColumn, SparseVector, Value, all_finite};
 
 /// What is said of a value that metadata cannot hold, in words that clients know.
 const WRONG_VALUE: &str = "data did not match any variant of untagged enum MetadataValue";

@@ -12,9 +12,7 @@ mod vectors;
 
 pub use decode::{decode, decode_columns};
 pub(crate) use metadata::{Cell, CollectionMetadata, MetadataRows, list_of, problem_of_key};
-pub(crate) use vectors::{
-    PackedQueryVectors, QueryVectors, all_finite, check_absent, explain_overflow,
-};
+pub(crate) use vectors::{PackedQueryVectors, QueryVectors, check_absent, explain_overflow};
 
 #[cfg(test)]
 mod tests;
