@@ -705,13 +705,18 @@ def test_exports_are_whole_files(cur, embedding_set, tmp_path):
     ]
     space.export(tmp_path / "todo.parquet")
     assert parquet.read_table(tmp_path / "todo.parquet")["id"].to_pylist() == [one.id for one in space.recommend(100)]
+    space.export(tmp_path / "seen.parquet", "records", context="production", where={"inference_class": "cat"})
+    seen = parquet.read_table(tmp_path / "seen.parquet")
+    assert seen.num_rows == 60 and set(seen["inference_class"].to_pylist()) == {"cat"}
+    assert set(seen["context"].to_pylist()) == {"production"} and None not in seen["trouble"].to_pylist()
+    assert seen.schema.field("embedding").type.list_size == 8
     space.export(tmp_path / "issues.parquet", "issues")
     assert parquet.read_table(tmp_path / "issues.parquet").num_rows == space.issues().total
     with pytest.raises(InvalidArgumentError) as caught:
         space.export(tmp_path / "x.jsonl", "everything")
     assert caught.value.reason == "unknown_export"
     assert sorted(path.name for path in tmp_path.glob("*.*")) == [
-        "issues.parquet", "todo.csv", "todo.parquet", "training.jsonl", "training.parquet"
+        "issues.parquet", "seen.parquet", "todo.csv", "todo.parquet", "training.jsonl", "training.parquet"
     ]
 
 
@@ -807,3 +812,6 @@ def test_a_map_has_a_point_for_every_record(cur, embedding_set):
     assert np.isfinite(np.concatenate([table["x"].to_numpy(), table["y"].to_numpy()])).all()
     with pytest.raises(InvalidArgumentError):
         space.map(["embedding"] * 30)
+    assert space.map(points=7).num_rows == 7
+    part = space.map(bounds=(-1e9, -1e9, 0, 1e9))
+    assert part.num_rows == sum(x <= 0 for x in table["x"].to_pylist())

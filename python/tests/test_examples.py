@@ -1,6 +1,7 @@
 """The examples run as they are: on recordings that are made here, and on those beside the repository."""
 
 import bz2
+import gzip
 import importlib.util
 import json
 import os
@@ -14,15 +15,24 @@ from conftest import ROOT, Server
 RECORDINGS = Path(os.environ.get("RECORDINGS", ROOT / "../shared/data/chroma2022"))
 
 
+def load(name, monkeypatch):
+    found = importlib.util.spec_from_file_location(name, ROOT / f"examples/curation/{name}.py")
+    module = importlib.util.module_from_spec(found)
+    monkeypatch.setitem(sys.modules, name, module)
+    found.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def example(monkeypatch, tmp_path):
     monkeypatch.setenv("VERMILION_SESSIONS", str(tmp_path / "sessions"))
-    where = ROOT / "examples/curation/recordings.py"
-    found = importlib.util.spec_from_file_location("recordings", where)
-    module = importlib.util.module_from_spec(found)
-    monkeypatch.setitem(sys.modules, "recordings", module)
-    found.loader.exec_module(module)
-    return module
+    return load("recordings", monkeypatch)
+
+
+@pytest.fixture
+def rounds(example, monkeypatch):
+    """The one that retrains; it begins servers as the other does."""
+    return load("digits", monkeypatch)
 
 
 def write(path, rows):
@@ -84,6 +94,27 @@ def test_a_folder_without_recordings_is_refused(example, tmp_path, capsys):
     with pytest.raises(SystemExit):
         example.main([str(tmp_path)])
     assert "holds no recordings" in capsys.readouterr().err
+
+
+def images(folder):
+    """Ten classes of images of 8 x 8, in the files of MNIST's test images."""
+    draw = np.random.default_rng(3)
+    labels = draw.integers(10, size=5600)
+    pixels = draw.uniform(0, 255, (10, 64))[labels] + draw.normal(0, 110, (len(labels), 64))
+    for name, head, numbers in (("images-idx3", 16, pixels), ("labels-idx1", 8, labels)):
+        with gzip.open(folder / f"mnist-t10k-{name}-ubyte.gz", "wb") as file:
+            file.write(bytes(head) + np.clip(numbers, 0, 255).astype(np.uint8).tobytes())
+
+
+def test_a_model_learns_more_from_what_is_recommended_than_from_what_is_drawn(rounds, server, tmp_path, capsys):
+    images(tmp_path)
+    url = f"http://{server.host}:{server.port}"
+    told = rounds.main([str(tmp_path), "--url", url, "--rounds", "2", "--out", str(tmp_path)])
+    assert [labels for labels, _, _ in told] == [30, 60]
+    assert all(accuracy > beside for _, accuracy, beside in told), told
+    assert "as recommended" in capsys.readouterr().out
+    report = (tmp_path / "digits-rounds.html").read_text(encoding="utf-8")
+    assert "round 2: 30 more labels" in report and report.count("succeeded") >= 2
 
 
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason="there are no recordings beside the repository")

@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -394,6 +395,101 @@ def test_exports_name_all_records_of_a_cluster(space):
     assert status == 200, text
     rows = [json.loads(line) for line in text.splitlines()]
     assert max(len(row["ids"] or []) for row in rows if row["type"] == "near_duplicate") == 60
+
+
+def exported(space, query):
+    status, text = ask(space.server, "GET", f"spaces/{space.name}/export?format=jsonl&{quote(query, safe='=&')}")
+    assert status == 200, text
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_exported_reasons_are_those_that_a_look_at_the_neighbours_tells(space):
+    vectors, truth = classes(300, 1)
+    space.log("training", "t", vectors, label_classes=texts(truth))
+    seen, _ = classes(400, 2)
+    space.log("production", "p", seen, inference_classes=texts(np.arange(400) % 4))
+    page = told(space.server, "POST", f"spaces/{space.name}/recommendations", {"n": 1000})["recommendations"]
+    rows = exported(space, "what=recommendations")
+    assert len(rows) > 100 and any("nearest training records" in one for row in rows for one in row["reasons"])
+    for row, entry in zip(rows, page, strict=True):
+        assert {key: entry[key] for key in row} == row
+
+
+def test_records_are_exported_as_they_were_logged_with_what_became_of_them(space):
+    vectors, truth = classes(300, 1)
+    space.log("training", "t", vectors, label_classes=texts(truth), dataset="v1")
+    seen, _ = classes(250, 2)
+    cells = [{"camera": "north" if at % 2 else "south", "light": at / 4} for at in range(250)]
+    uris = [f"s3://seen/{at}" for at in range(250)]
+    probabilities = softmax(seen)
+    space.log(
+        "production", "p", seen, metadatas=cells, probabilities=probabilities, class_names=NAMES, groups=["g"] * 250,
+        observed_at=list(range(250)), input_uris=uris, quality_scores=[0.5] * 250,
+    )
+    path = f"spaces/{space.name}"
+    told(space.server, "POST", f"{path}/decisions", {"ids": ["p0001"], "decision": "junk"})
+    told(space.server, "POST", f"{path}/labels", {"ids": ["p0002"], "label_classes": ["3"], "promote": "v2"})
+    space.get("drift")  # So that all is scored.
+    rows = exported(space, "what=records")
+    assert [row["id"] for row in rows] == [f"p{at:04}" for at in range(250)] + [f"t{at:04}" for at in range(300)]
+    row = rows[1]
+    assert (row["decision"], row["context"], row["dataset"]) == ("junk", "production", "production")
+    assert row["decided_at"] > 1e9 and row["input_uri"] == "s3://seen/1" and row["group"] == "g"
+    assert (row["observed_at"], row["quality_score"], row["metadata"]) == (1, 0.5, {"camera": "north", "light": 0.25})
+    assert np.allclose(row["embedding"], seen[1], atol=1e-6)
+    assert np.allclose([row["probabilities"][name] for name in NAMES], probabilities[1], atol=1e-6)
+    explained = space.get("records/p0001/explain")
+    assert row["trouble"] == explained["assessment"]["trouble"] and row["score_epoch"] == explained["score_epoch"]
+    promoted = rows[2]
+    assert (promoted["context"], promoted["dataset"], promoted["promoted_from"]) == ("training", "v2", "production")
+    assert promoted["label_class"] == "3" and promoted["trouble"] is None
+    north = exported(space, 'what=records&context=production&where={"camera":"north"}')
+    assert [one["id"] for one in north] == [f"p{at:04}" for at in range(1, 250, 2)]
+    assert len(exported(space, "what=records&dataset=v1")) == 300
+    assert exported(space, "what=records&dataset=v1&context=production") == []
+    assert [one["id"] for one in exported(space, "what=training&dataset=v2")] == ["p0002"]
+    assert len(exported(space, 'what=training&where={"label_class":"3"}')) == 1 + (truth == 3).sum()
+    listed = exported(space, 'what=recommendations&where={"camera":"north"}')
+    assert listed and all(int(one["id"][1:]) % 2 for one in listed)
+    for query, refusal in [
+        ("what=issues&dataset=v1", (400, "unknown_field", "dataset")),
+        ("what=training&context=test", (400, "unknown_field", "context")),
+        ("what=records&context=work", (400, "unknown_context", "context")),
+        ("what=records&dataset=v9", (404, "dataset_not_found", "dataset")),
+        ("what=records&where=camera", (400, "bad_filter", "where")),
+        ('what=records&where={"a":{"$x":1}}', (400, "bad_filter", "where")),
+    ]:
+        assert space.refused("GET", f"export?{quote(query, safe='=&')}") == refusal
+
+
+def test_what_is_known_of_a_record_has_its_place_on_the_list_and_in_the_drift(space):
+    vectors, truth = classes(300, 1, 0.3)
+    labels = texts(truth)
+    labels[7] = texts([(truth[7] + 1) % 4])[0]
+    space.log("training", "t", vectors, label_classes=labels)
+    seen, _ = classes(300, 2, 0.3)
+    seen[:60] = -1.0 + 0.1 * np.random.default_rng(3).normal(size=(60, 8))
+    space.log("production", "p", seen)
+    before = space.get("records/p0000/explain")
+    assert before["drift"] is None and before["label_issue"] is None and before["map"] is None
+    moved = space.get("drift")
+    best = moved["witnesses"][0]
+    known = space.get(f"records/{best['id']}/explain")["drift"]
+    assert abs(known["witness"] - best["witness"]) < 1e-6
+    told_of = ("from", "to", "reference", "statistic", "p", "drifted", "epoch", "as_of_seq")
+    assert {name: known[name] for name in told_of} == {name: moved[name] for name in told_of}
+    usual = space.get("records/t0000/explain")["drift"]["witness"]
+    assert usual < 0 < known["witness"]
+    entry = told(space.server, "POST", f"spaces/{space.name}/recommendations", {"n": 5})["recommendations"][3]
+    listed = space.get(f"records/{entry['id']}/explain")["recommendation"]
+    assert listed == {name: entry[name] for name in ("rank", "priority", "gain", "coverage")}
+    assert space.get("records/t0001/explain")["recommendation"] is None
+    space.get("issues?type=label")
+    wrong = space.get("records/t0007/explain")["label_issue"]
+    assert (wrong["given_class"], wrong["suggested_class"]) == (labels[7], texts(truth)[7]) and wrong["score"] > 0
+    address = f"http://{space.server.host}:{space.server.port}/curation/v1/spaces/{space.name}/map"
+    assert urllib.request.urlopen(address).read()
+    assert len(space.get("records/p0000/explain")["map"]) == 2
 
 
 def test_pairs_of_labels_that_are_confused_equally_often_are_told_by_name(server):

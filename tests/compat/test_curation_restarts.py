@@ -113,6 +113,45 @@ def test_a_list_is_told_as_ready_only_when_all_records_are_scored(tmp_path):
     assert server.stop() == 0
 
 
+def ids_of(page):
+    return [one["id"] for one in page["recommendations"]]
+
+
+def ask_page(server, cursor):
+    """The status and the answer of the page that a cursor leads to, once the list is made again."""
+    def look():
+        body = {"n": 200, "explain": False, "cursor": cursor}
+        status, text = ask(server, "POST", "spaces/space/recommendations", body)
+        found = json.loads(text)
+        waits = status == 503 and found["error"] == "not_ready" and "same cursor" in found["hint"]
+        return not waits and (status, found)
+    return until(look)
+
+
+def test_a_cursor_leads_on_after_a_kill_or_says_what_to_do(tmp_path):
+    server = Server(tmp_path)
+    fill(server)
+    until(lambda: recommended(server)["ready"])
+    whole = ids_of(recommended(server))
+    first = recommended(server, 200)
+    restart(server)
+    status, second = ask_page(server, first["cursor"])
+    assert status == 200 and ids_of(second) == whole[200:400]
+    assert second["recommendations"][0]["rank"] == 201
+    # What changes nothing of the list changes nothing for who reads it.
+    log(server, "test", "x", *records(5, 7))
+    restart(server)
+    status, third = ask_page(server, second["cursor"])
+    assert status == 200 and ids_of(first) + ids_of(second) + ids_of(third) == whole[:600]
+    told(server, "POST", "spaces/space/decisions", {"ids": whole[:3], "decision": "junk"})
+    restart(server)
+    status, refusal = ask_page(server, third["cursor"])
+    assert (status, refusal["error"], refusal["field"]) == (409, "cursor_expired", "cursor")
+    assert "without a cursor" in refusal["hint"]
+    assert not set(ids_of(recommended(server))) & set(whole[:3])
+    assert server.stop() == 0
+
+
 def runs(server):
     return told(server, "GET", "spaces/space/retrainings")["total"]
 

@@ -9,13 +9,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use vermilion_engine::model::Fetched;
-use vermilion_scores::{Matrix, Signal, SignalPercentiles, Signals, VOTERS};
+use vermilion_scores::{Matrix, Signal, SignalPercentiles, Signals, Trouble, VOTERS};
 
 use crate::body::Told;
 use crate::check::{Expected, check_vectors, said_of};
-use crate::desk::{self, CHUNK, Desk, Near, Row, Said, State, signals};
-use crate::fields::Context;
-use crate::signals::{sum_in_words, weighed};
+use crate::desk::{self, CHUNK, Desk, Rival, Row, Said, Scored, State, scored};
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
@@ -27,8 +25,6 @@ const NOT_USEFUL_BELOW: f64 = 0.25;
 const STRIKING: f64 = 0.8;
 /// Neighbours that are told.
 const TOLD_NEIGHBOURS: usize = 5;
-/// Classes whose distances are told.
-const TOLD_CLASSES: usize = 3;
 /// Records that a request scores itself before it answers; more are left to the job.
 const SCORED_AT_ONCE: usize = 5000;
 
@@ -338,67 +334,13 @@ impl Curation {
         let mut assessed = Vec::with_capacity(subjects.len());
         for ((row, subject), near) in rows.zip(subjects).zip(near) {
             let near = near.but(subject.id.as_ref(), VOTERS);
-            let signals = signals(&state, &reference, row, &subject.said, &near);
+            let scored = scored(&state, &reference, row, &subject.said, &near);
             if let (Some(id), Some(print)) = (&subject.id, subject.print) {
-                state.score_stale(id, print, signals, reference.epoch);
+                state.score_stale(id, print, scored, reference.epoch);
             }
-            assessed.push(assessment(&state, subject, &signals, &near, percentiles));
+            assessed.push(assessment(&state, subject, &scored, &near, percentiles));
         }
         Ok(assessed)
-    }
-
-    /// Everything that is known of one record.
-    pub fn explain(&self, place: &Place, name: &str, id: &str) -> Result<Json> {
-        let space = self.space(place, name)?;
-        let desk = self.ready_desk(&space)?.desk;
-        let found = self.fetch(&space, &[id.to_owned()])?;
-        if found.ids.is_empty() {
-            return Err(no_record(id));
-        }
-        let reference = desk
-            .state
-            .lock()
-            .reference
-            .clone()
-            .ok_or_else(no_reference)?;
-        let assessed = self.assess_fetched(&space, &desk, &found)?;
-        let assessment = assessed.into_iter().next().ok_or_else(|| no_record(id))?;
-        let vectors = found.embeddings.unwrap_or_default();
-        let reduced = reference.reduced(vectors.values(), vectors.dimension());
-        let radius = desk.lists.lock().radius();
-        let mut state = desk.state.lock();
-        let percentiles = state.percentiles();
-        let mut distances: Vec<(f64, String)> = (0..reference.classes.len() as u32)
-            .filter_map(|class| {
-                let distance = reference.classes.class_distance(class, &reduced)?;
-                Some((distance, state.classes.name(class).to_owned()))
-            })
-            .collect();
-        distances.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-        let classes: Vec<Json> = distances
-            .into_iter()
-            .take(TOLD_CLASSES)
-            .map(|(distance, class)| json!({"class": class, "distance": distance}))
-            .collect();
-        let covered = assessment.nearest_training.first().map(|near| {
-            let square = f64::from(near.distance).powi(2);
-            let share = radius.map(|radius| (-square / (2.0 * radius * radius)).exp());
-            json!({"id": near.id, "distance": near.distance, "share": share})
-        });
-        let row = state.rows.get(id);
-        Ok(json!({
-            "context": row.and_then(|row| row.context).map(Context::name),
-            "dataset": row.map(|row| row.dataset.as_str()),
-            "label_class": row.and_then(|row| row.label).map(|label| state.classes.name(label)),
-            "decision": row.and_then(|row| row.decision).map(crate::desk::Decision::name),
-            "input_uri": found.uris.as_ref().and_then(|uris| uris.get(0)),
-            "trouble_explanation": sum_in_words(&assessment),
-            "assessment": assessment,
-            "weights": weighed(&state, &percentiles),
-            "class_distances": classes,
-            "covered_by": covered,
-            "as_of": AsOf::of(&state),
-        }))
     }
 }
 
@@ -423,26 +365,12 @@ pub(crate) fn no_record(id: &str) -> Refusal {
 fn assessment(
     state: &State,
     subject: &Subject,
-    signals: &Signals,
+    Scored { signals, rival }: &Scored,
     near: &desk::NearTraining,
     percentiles: &SignalPercentiles,
 ) -> Assessment {
     let trouble = percentiles.trouble(signals);
-    let mut parts = BTreeMap::new();
-    for (signal, value) in Signal::ALL.into_iter().zip(signals.values()) {
-        let (rank, share) = (
-            trouble.ranks[signal as usize],
-            trouble.shares[signal as usize],
-        );
-        if let (Some(value), Some(percentile), Some(share)) = (value, rank, share) {
-            let part = Part {
-                value,
-                percentile,
-                share,
-            };
-            parts.insert(signal.name(), part);
-        }
-    }
+    let parts = parts(signals, &trouble);
     let nearest_training = near
         .near
         .iter()
@@ -456,11 +384,6 @@ fn assessment(
             }
         })
         .collect();
-    let among = if percentiles.from_training() {
-        "of training"
-    } else {
-        "of what production sees"
-    };
     let value = trouble.value;
     let named = |class: u32| state.classes.name(class).to_owned();
     let class = subject.unheard.clone().or(signals.inferred.map(named));
@@ -481,10 +404,9 @@ fn assessment(
         not_useful: value.is_some_and(|value| value < NOT_USEFUL_BELOW),
         reasons: reasons(
             state,
-            signals,
             class.as_deref(),
-            near.voters(),
-            (&parts, among),
+            *rival,
+            (&parts, percentiles.from_training()),
         ),
         inferred_class: class,
         parts,
@@ -492,29 +414,60 @@ fn assessment(
     }
 }
 
-/// Why a record is where it is, in words; `among` says of what its ranks are.
+/// The signals that trouble is made of.
+fn parts(signals: &Signals, trouble: &Trouble) -> BTreeMap<&'static str, Part> {
+    let mut parts = BTreeMap::new();
+    for (signal, value) in Signal::ALL.into_iter().zip(signals.values()) {
+        let (rank, share) = (
+            trouble.ranks[signal as usize],
+            trouble.shares[signal as usize],
+        );
+        if let (Some(value), Some(percentile), Some(share)) = (value, rank, share) {
+            let part = Part {
+                value,
+                percentile,
+                share,
+            };
+            parts.insert(signal.name(), part);
+        }
+    }
+    parts
+}
+
+/// The reasons of a record as it was scored, without a look at its neighbours; none where it is not.
+pub(crate) fn known_reasons(
+    state: &State,
+    row: &Row,
+    percentiles: &SignalPercentiles,
+) -> Vec<String> {
+    let Some(signals) = &row.signals else {
+        return Vec::new();
+    };
+    let parts = parts(signals, &percentiles.trouble(signals));
+    let class = signals.inferred.map(|class| state.classes.name(class));
+    let told = (&parts, percentiles.from_training());
+    reasons(state, class, row.rival, told)
+}
+
+/// Why a record is where it is, in words, and whether its ranks are of training.
 fn reasons(
     state: &State,
-    signals: &Signals,
     class: Option<&str>,
-    voters: &Near,
-    (parts, among): (&BTreeMap<&'static str, Part>, &str),
+    rival: Rival,
+    (parts, from_training): (&BTreeMap<&'static str, Part>, bool),
 ) -> Vec<String> {
+    let among = if from_training {
+        "of training"
+    } else {
+        "of what production sees"
+    };
     let rank = |signal: Signal| parts.get(signal.name()).map_or(0.0, |part| part.percentile);
     let percent = |rank: f64| format!("{:.0} %", rank * 100.0);
     let class = class.unwrap_or_default();
-    let mut votes: BTreeMap<u32, usize> = BTreeMap::new();
-    for label in voters
-        .iter()
-        .filter_map(|one| state.rows.get(&one.id)?.label)
-    {
-        *votes.entry(label).or_default() += 1;
-    }
-    let others = votes
-        .iter()
-        .filter(|(label, _)| Some(**label) != signals.inferred);
-    let rival = others.max_by(|a, b| a.1.cmp(b.1).then(b.0.cmp(a.0)));
-    let rival = rival.map(|(label, count)| (state.classes.name(*label), *count));
+    let total = rival.voters;
+    let rival = rival
+        .label
+        .map(|(label, count)| (state.classes.name(label), count));
     let mut reasons = Vec::new();
     if rank(Signal::Uncertainty) >= STRIKING {
         reasons.push(match rival {
@@ -525,7 +478,6 @@ fn reasons(
     if rank(Signal::Disagreement) >= STRIKING
         && let Some((other, count)) = rival
     {
-        let total: usize = votes.values().sum();
         reasons.push(format!(
             "{count} of its {total} nearest training records are labelled `{other}`, not `{class}`"
         ));

@@ -1,21 +1,19 @@
-//! What labelling tools and training scripts take along: recommendations, issues, training data, as
-//! lines of JSON, as CSV or as Parquet.
+//! What labelling tools and training scripts take along: recommendations, issues, training data, and all records as
+//! they were logged, as lines of JSON, as CSV or as Parquet.
 //!
 //! What must stay true: an export is made page by page and takes the memory of a few; what cannot be
 //! exported is refused before the first byte; every row has the same members, whatever it knows.
 
 #[cfg(feature = "parquet")]
 mod parquet;
+mod records;
 
-use std::collections::BTreeMap;
-
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use crate::assess::no_reference;
-use crate::desk::Row;
-use crate::fields;
+use crate::fields::Context;
 use crate::issues::AskedIssues;
-use crate::recommend::usual;
+use crate::recommend::{Asked, Telling, known_datasets, wanted};
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
@@ -31,6 +29,8 @@ pub enum Exported {
     Issues,
     /// Training records with their vectors and labels.
     Training,
+    /// All records, with what the model and people said of them.
+    Records,
 }
 
 /// How it is written.
@@ -113,6 +113,29 @@ const TRAINING: Columns = &[
     ("embedding", Kind::Vector),
     ("metadata", Kind::Object),
 ];
+/// See [`Columns`].
+const RECORDS: Columns = &[
+    ("id", Kind::Text),
+    ("input_uri", Kind::Text),
+    ("target", Kind::Text),
+    ("context", Kind::Text),
+    ("dataset", Kind::Text),
+    ("observed_at", Kind::Number),
+    ("inference_class", Kind::Text),
+    ("probabilities", Kind::Object),
+    ("label_class", Kind::Text),
+    ("group", Kind::Text),
+    ("quality_score", Kind::Number),
+    ("decision", Kind::Text),
+    ("decided_at", Kind::Number),
+    ("snoozed_until", Kind::Number),
+    ("promoted_from", Kind::Text),
+    ("consumed_by", Kind::Text),
+    ("trouble", Kind::Number),
+    ("score_epoch", Kind::Integer),
+    ("embedding", Kind::Vector),
+    ("metadata", Kind::Object),
+];
 
 impl Exported {
     /// The one of that name.
@@ -121,6 +144,7 @@ impl Exported {
             Some("recommendations") => Ok(Self::Recommendations),
             Some("issues") => Ok(Self::Issues),
             Some("training") => Ok(Self::Training),
+            Some("records") => Ok(Self::Records),
             other => {
                 let message = match other {
                     Some(other) => format!("`{other}` is nothing that is exported."),
@@ -128,7 +152,7 @@ impl Exported {
                 };
                 Err(Refusal::wrong("unknown_export", message)
                     .field("what")
-                    .hint("recommendations, issues, training"))
+                    .hint("recommendations, issues, training, records"))
             }
         }
     }
@@ -138,7 +162,47 @@ impl Exported {
             Self::Recommendations => RECOMMENDATIONS,
             Self::Issues => ISSUES,
             Self::Training => TRAINING,
+            Self::Records => RECORDS,
         }
+    }
+}
+
+/// What is exported, and of which records.
+#[derive(Clone, Debug)]
+pub struct AskedExport {
+    /// What.
+    pub what: Exported,
+    /// How it is written.
+    pub format: Format,
+    /// Only records of this context.
+    pub context: Option<Context>,
+    /// Only records of this dataset.
+    pub dataset: Option<String>,
+    /// Only records that this filter means.
+    pub filter: Option<Json>,
+}
+
+impl AskedExport {
+    /// Refuses what means nothing for what is exported.
+    fn check(&self) -> Result<()> {
+        let told = [
+            ("context", self.context.is_some()),
+            ("dataset", self.dataset.is_some()),
+            ("where", self.filter.is_some()),
+        ];
+        let (taken, hint): (&[&str], _) = match self.what {
+            Exported::Records => (&["context", "dataset", "where"], ""),
+            Exported::Recommendations => (&["dataset", "where"], "the list is of production"),
+            Exported::Training => (&["dataset", "where"], "they are of training"),
+            Exported::Issues => (&[], "an export of issues is of the whole space"),
+        };
+        let wrong = |(name, is_told): &&(&str, bool)| *is_told && !taken.contains(name);
+        told.iter().find(wrong).map_or(Ok(()), |(name, _)| {
+            let message = format!("What is asked for is not exported by `{name}`.");
+            Err(Refusal::wrong("unknown_field", message)
+                .field(*name)
+                .hint(hint))
+        })
     }
 }
 
@@ -280,13 +344,14 @@ impl Curation {
         &self,
         place: &Place,
         name: &str,
-        (what, format): (Exported, Format),
+        asked: &AskedExport,
         sink: Sink<'_>,
     ) -> Result<()> {
+        asked.check()?;
         let space = self.space(place, name)?;
         // A space without records has none yet; lists of no numbers are not to be had in every format.
         let dimension = space.collection.dimension.unwrap_or(1) as usize;
-        let mut writer = Writer::begin(format, what.columns(), dimension)?;
+        let mut writer = Writer::begin(asked.format, asked.what.columns(), dimension)?;
         let mut begun = false;
         let mut put = |rows: &[Json]| {
             let piece = writer.put(rows)?;
@@ -296,10 +361,11 @@ impl Curation {
             begun = true;
             Ok(sink(piece))
         };
-        let is_whole = match what {
-            Exported::Recommendations => self.export_list(&space, &mut put),
+        let is_whole = match asked.what {
+            Exported::Recommendations => self.export_list(&space, asked, &mut put),
             Exported::Issues => self.export_issues(place, name, &mut put),
-            Exported::Training => self.export_training(&space, &mut put),
+            Exported::Training => self.export_training(&space, asked, &mut put),
+            Exported::Records => self.export_records(&space, asked, &mut put),
         }?;
         let end = if is_whole { writer.end()? } else { Vec::new() };
         // Of what is empty there is one piece, since that says that nothing was refused.
@@ -310,7 +376,12 @@ impl Curation {
     }
 
     /// Whether all of it was taken, as with the others.
-    fn export_list(&self, space: &Space, put: Put<'_>) -> Result<bool> {
+    fn export_list(&self, space: &Space, asked: &AskedExport, put: Put<'_>) -> Result<bool> {
+        let wanted = wanted(&Asked {
+            filter: asked.filter.clone(),
+            datasets: asked.dataset.clone().map(|name| vec![name]),
+            ..Asked::default()
+        })?;
         let ready = self.ready_desk(space)?;
         let desk = &ready.desk;
         let (has_reference, stale) = {
@@ -325,8 +396,8 @@ impl Curation {
         if !has_reference {
             return Err(no_reference());
         }
+        known_datasets(&desk.state.lock(), &wanted, "dataset")?;
         // One list, whatever is written meanwhile.
-        let wanted = usual()?;
         let found = self.list(space, &ready, &wanted, false)?;
         let Some(list) = &found.list else {
             let message = "The list of this space is not made yet.";
@@ -337,7 +408,7 @@ impl Curation {
             return put(&[]);
         }
         for page in open.chunks(PAGE) {
-            if !put(&self.entries(space, list, page, true)?)? {
+            if !put(&self.entries(space, list, page, Telling::Reasons)?)? {
                 return Ok(false);
             }
         }
@@ -367,55 +438,12 @@ impl Curation {
             }
         }
     }
-
-    fn export_training(&self, space: &Space, put: Put<'_>) -> Result<bool> {
-        let desk = self.desk(space);
-        self.follow(space, &desk)?;
-        let ids: Vec<String> = {
-            let state = desk.state.lock();
-            let rows = state.rows.iter().filter(|(_, row)| row.is_reference());
-            rows.map(|(id, _)| id.clone()).collect()
-        };
-        if ids.is_empty() {
-            return put(&[]);
-        }
-        for part in ids.chunks(PAGE) {
-            let found = self.fetch(space, part)?;
-            let vectors = found.embeddings.unwrap_or_default();
-            let state = desk.state.lock();
-            let rows = (0..found.ids.len()).filter_map(|at| {
-                let id = found.ids.get(at);
-                let row: &Row = state.rows.get(id).filter(|row| row.is_reference())?;
-                let cells = found.metadatas.as_ref().map(|all| all.row(at));
-                let own: BTreeMap<&str, Json> = cells
-                    .into_iter()
-                    .flatten()
-                    .filter(|(key, _)| !fields::is_reserved(key))
-                    .filter_map(|(key, value)| Some((key, fields::plain(value)?)))
-                    .collect();
-                Some(json!({
-                    "id": id,
-                    "input_uri": found.uris.as_ref().and_then(|uris| uris.get(at)),
-                    "dataset": row.dataset,
-                    "label_class": row.label.map(|class| state.classes.name(class)),
-                    "inference_class": row.inferred.map(|class| state.classes.name(class)),
-                    "group": row.group.map(|group| state.groups.name(group)),
-                    "embedding": vectors.get(at),
-                    "metadata": own,
-                }))
-            });
-            let rows: Vec<Json> = rows.collect();
-            drop(state);
-            if !put(&rows)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

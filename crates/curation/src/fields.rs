@@ -8,6 +8,8 @@ use std::fmt;
 use serde_json::Value as Json;
 use vermilion_engine::model::Value;
 
+use crate::{Refusal, Result};
+
 /// Why a record is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Context {
@@ -38,6 +40,15 @@ impl Context {
     /// The context of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
+    /// The same, or a refusal.
+    pub fn told(name: &str) -> Result<Self> {
+        Self::named(name).ok_or_else(|| {
+            Refusal::wrong("unknown_context", format!("`{name}` is no context."))
+                .field(CONTEXT)
+                .hint(Self::ALL.map(Self::name).join(", "))
+        })
     }
 }
 

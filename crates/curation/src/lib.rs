@@ -15,6 +15,7 @@
 //! | `log` | the way of a batch into its space |
 //! | `desk` | what is worked out of a space's records, in memory |
 //! | `assess` | what is told of one record or vector |
+//! | `explain` | everything that is known of one record |
 //! | `list`, `recommend` | what to label next, and pages of that |
 //! | `standing` | what the list covers between two makings of it |
 //! | `decide` | decisions and labels |
@@ -39,6 +40,7 @@ mod decide;
 mod desk;
 mod drift;
 mod expiry;
+mod explain;
 mod export;
 pub mod fields;
 mod issues;
@@ -69,11 +71,11 @@ pub use assess::{AsOf, Assessment, NearTraining, Part};
 pub use decide::{Decided, Decisions, ForAll, Labels, Promote};
 pub use drift::{ALPHA_MAX, ALPHA_MIN, AskedDrift};
 pub use expiry::Retention;
-pub use export::{Exported, Format, Sink};
+pub use export::{AskedExport, Exported, Format, Sink};
 pub use issues::{AskedConfusion, AskedIssues, PAGE_MAX as ISSUES_PAGE_MAX, TYPES as ISSUE_TYPES};
 pub use key::{canonical, embedding_set_key};
 pub use log::Logged;
-pub use map::MapStream;
+pub use map::{AskedMap, MapStream};
 pub use recommend::{Asked, Recommendations};
 pub use refusal::{Refusal, Result};
 pub use report::ReportFormat;

@@ -12,17 +12,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
 use vermilion_engine::model::{Consistency, Filter, GetRequest, RecordSelection};
+use vermilion_protocol::filters;
 use vermilion_scores::{Coverage, PriorityOptions, Selection, radius};
 
 use self::columns::{Columns, Sight};
 use crate::assess::InStep;
 use crate::desk::{Among, By, CHUNK, Desk, Sought};
 use crate::fields::Context;
-use crate::recommend::usual;
+use crate::key::hexadecimal;
+use crate::recommend::{KEY_BYTES, usual};
 use crate::spaces::Space;
 use crate::standing::{HEAD, Standing};
-use crate::{Curation, Result};
+use crate::{Curation, Refusal, Result};
 
 /// Neighbours of a record that it covers.
 pub(crate) const NEIGHBOURS: usize = 15;
@@ -58,6 +62,8 @@ pub(crate) struct Wanted {
 #[derive(Clone, Debug)]
 pub(crate) struct List {
     pub(crate) entries: Vec<Entry>,
+    /// Of the entries in their order: one that is made again as it was has the same, after a restart too.
+    digest: String,
     pub(crate) epoch: u64,
     pub(crate) as_of: u64,
     /// The changes that the desk had seen.
@@ -260,7 +266,8 @@ impl Curation {
         go_on: &dyn Fn() -> bool,
     ) -> Result<Option<(List, Standing)>> {
         let now = self.now();
-        let meant = self.meant(space, wanted.filter.as_ref())?;
+        let filter = wanted.filter.as_ref();
+        let meant = filter.map(|filter| self.meant(space, filter)).transpose()?;
         let sight = Sight::of(&mut desk.state.lock(), wanted, meant.as_ref(), now);
         let mut columns = sight.columns(wanted);
         let degraded = columns.degraded;
@@ -313,6 +320,7 @@ impl Curation {
         let known = (columns.places, taken);
         let standing = Standing::new(coverage, known, exponent, version, made);
         let list = List {
+            digest: digest_of(&entries),
             entries,
             epoch: version.0,
             as_of: version.1,
@@ -327,15 +335,8 @@ impl Curation {
         Ok(Some((list, standing)))
     }
 
-    /// The ids that a filter means; `None` where there is no filter.
-    pub(crate) fn meant(
-        &self,
-        space: &Space,
-        filter: Option<&Filter>,
-    ) -> Result<Option<BTreeSet<String>>> {
-        let Some(filter) = filter else {
-            return Ok(None);
-        };
+    /// The ids that a filter means.
+    pub(crate) fn meant(&self, space: &Space, filter: &Filter) -> Result<BTreeSet<String>> {
         let request = GetRequest {
             selection: RecordSelection {
                 ids: None,
@@ -345,7 +346,7 @@ impl Curation {
             ..GetRequest::default()
         };
         let found = self.database.get(space.scope(), &request)?;
-        Ok(Some(found.ids.iter().map(str::to_owned).collect()))
+        Ok(found.ids.iter().map(str::to_owned).collect())
     }
 
     /// Notes how near production is to what a person saw go wrong.
@@ -370,7 +371,7 @@ impl Curation {
 impl List {
     /// What tells it from others of that key.
     pub(crate) fn mark(&self, key: &str) -> String {
-        format!("{key}.{}.{}.{}", self.epoch, self.as_of, self.changes)
+        format!("{key}.{}", self.digest)
     }
 
     /// Whether nothing has moved since it was made.
@@ -379,6 +380,22 @@ impl List {
         let version = (state.as_of, state.epoch, state.changes);
         (self.as_of, self.epoch, self.changes) == version && now < self.until
     }
+}
+
+/// A digest of entries in their order.
+fn digest_of(entries: &[Entry]) -> String {
+    let mut digest = Sha256::new();
+    for entry in entries {
+        digest.update((entry.id.len() as u64).to_le_bytes());
+        digest.update(&entry.id);
+    }
+    hexadecimal(&digest.finalize()[..KEY_BYTES])
+}
+
+/// The filter that a request tells as `where`.
+pub(crate) fn filter_told(told: Option<Json>) -> Result<Option<Filter>> {
+    filters::parse(told, None)
+        .map_err(|error| Refusal::new(error.status, "bad_filter", error.message).field("where"))
 }
 
 /// The entries of a list, and what is covered at the end of its head.

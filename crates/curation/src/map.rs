@@ -5,13 +5,15 @@
 //! is too large for one request is laid out by the job.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use vermilion_engine::model::Value;
 use vermilion_protocol::arrow::{Cells, write_columns};
 use vermilion_scores::layout::{Layout, LayoutOptions, Point, place, principal_start};
 use vermilion_scores::{Graph, Matrix};
 
-use crate::desk::{Among, By, Decision, Desk, Row, Sought, places};
+use crate::desk::{Among, By, Decision, Desk, Row, Sought, number_of, places};
 use crate::fields::{self, Context};
 use crate::issues::{Slot, Studies, Study, Version};
 use crate::recommend::usual;
@@ -34,6 +36,8 @@ const PAGE: usize = 1000;
 const USUAL: &str = "context,label_class,inference_class,trouble";
 /// Fields that are told at most.
 const FIELDS_MAX: usize = 20;
+/// Points that are told at most, and unless fewer are asked for.
+const POINTS_MAX: usize = 1_000_000;
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -97,17 +101,60 @@ impl Study for Map {
     }
 }
 
-/// A map as a stream of Arrow; none while there is none yet.
-pub struct MapStream {
-    /// The stream.
-    pub stream: Option<Vec<u8>>,
+impl Map {
+    /// The points within a part of the plane, of more than `most` those whose ids have the lowest hashes, so that
+    /// the same are told again; and how many there are within.
+    fn part(self: Arc<Self>, part: &[RangeInclusive<f32>; 2], most: usize) -> (Arc<Self>, usize) {
+        let is_within = |at: &usize| {
+            let point = self.points[*at];
+            part.iter()
+                .zip(point)
+                .all(|(range, place)| range.contains(&place))
+        };
+        let mut rows: Vec<usize> = (0..self.ids.len()).filter(is_within).collect();
+        let within = rows.len();
+        if within > most {
+            rows.select_nth_unstable_by_key(most, |&at| (number_of(&self.ids[at]), at));
+            rows.truncate(most);
+            rows.sort_unstable();
+        }
+        if rows.len() == self.ids.len() {
+            return (self, within);
+        }
+        let told = Self {
+            ids: rows.iter().map(|&at| self.ids[at].clone()).collect(),
+            points: rows.iter().map(|&at| self.points[at]).collect(),
+            laid_out: self.laid_out,
+        };
+        (Arc::new(told), within)
+    }
+
+    /// Where a record is; `None` of one that came later.
+    pub(crate) fn place_of(&self, id: &str) -> Option<Point> {
+        let known = self.ids.binary_search_by(|known| known.as_str().cmp(id));
+        known.ok().map(|at| self.points[at])
+    }
 }
 
-impl Curation {
-    /// The map of a space, with fields of its records: of the record itself, or of its metadata.
-    pub fn map(&self, at: &Place, name: &str, asked: Option<&str>) -> Result<MapStream> {
-        let names: Vec<&str> = asked.unwrap_or(USUAL).split(',').map(str::trim).collect();
-        let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+/// What is asked of a map.
+#[derive(Clone, Debug, Default)]
+pub struct AskedMap {
+    /// Fields of the records, by commas.
+    pub fields: Option<String>,
+    /// Only points of this part of the plane: the lowest x and y, then the highest, by commas.
+    pub bounds: Option<String>,
+    /// So many points at most, drawn evenly.
+    pub points: Option<usize>,
+}
+
+impl AskedMap {
+    /// The names of the fields.
+    fn names(&self) -> Result<Vec<&str>> {
+        let names = self.fields.as_deref().unwrap_or(USUAL).split(',');
+        let names: Vec<&str> = names
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .collect();
         if let Some(own) = names.iter().find(|name| ["id", "x", "y"].contains(name)) {
             let message = format!("`{own}` is told of every record of a map.");
             return Err(Refusal::wrong("unknown_field", message)
@@ -120,6 +167,50 @@ impl Curation {
                 .field("fields")
                 .hint(format!("{FIELDS_MAX} at most")));
         }
+        Ok(names)
+    }
+
+    /// The part of the plane; all of it unless one is asked for.
+    fn part(&self) -> Result<[RangeInclusive<f32>; 2]> {
+        let Some(told) = &self.bounds else {
+            return Ok([0, 1].map(|_| f32::NEG_INFINITY..=f32::INFINITY));
+        };
+        let numbers: Option<Vec<f32>> =
+            told.split(',').map(|one| one.trim().parse().ok()).collect();
+        match numbers.as_deref() {
+            Some([left, low, right, high]) if left <= right && low <= high => {
+                Ok([*left..=*right, *low..=*high])
+            }
+            _ => Err(
+                Refusal::wrong("out_of_range", format!("`{told}` is no part of a plane."))
+                    .field("bounds")
+                    .hint("the lowest x and y, then the highest, such as -1.5,0,2,3.5"),
+            ),
+        }
+    }
+
+    fn points(&self) -> Result<usize> {
+        let points = self.points.unwrap_or(POINTS_MAX);
+        if (1..=POINTS_MAX).contains(&points) {
+            return Ok(points);
+        }
+        let message = format!("`points` is {points}.");
+        Err(Refusal::wrong("out_of_range", message)
+            .field("points")
+            .hint(format!("1 to {POINTS_MAX}")))
+    }
+}
+
+/// A map as a stream of Arrow; none while there is none yet.
+pub struct MapStream {
+    /// The stream.
+    pub stream: Option<Vec<u8>>,
+}
+
+impl Curation {
+    /// The map of a space, with fields of its records: of the record itself, or of its metadata.
+    pub fn map(&self, at: &Place, name: &str, asked: &AskedMap) -> Result<MapStream> {
+        let (names, part, points) = (asked.names()?, asked.part()?, asked.points()?);
         let space = self.space(at, name)?;
         let ready = self.ready_desk(&space)?;
         let desk = &ready.desk;
@@ -127,6 +218,7 @@ impl Curation {
         let Some((version, map)) = studied.found else {
             return Ok(MapStream { stream: None });
         };
+        let (map, within) = map.part(&part, points);
         let mut columns = vec![
             (
                 "id".to_owned(),
@@ -157,6 +249,7 @@ impl Curation {
             ("epoch", version.epoch.to_string()),
             ("as_of_seq", version.as_of.to_string()),
             ("ready", (studied.is_ready && ready.is_whole()).to_string()),
+            ("records", within.to_string()),
         ];
         let stream = write_columns(columns, &notes)
             .map_err(|error| Refusal::new(error.status, "internal", error.message))?;

@@ -8,13 +8,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use vermilion_protocol::filters;
 use vermilion_scores::{Objective, PriorityOptions};
 
-use crate::assess::{AsOf, InStep, no_dataset, no_reference};
+use crate::assess::{AsOf, InStep, known_reasons, no_dataset, no_reference};
 use crate::desk::{Decision, Desk, State};
 use crate::key::{canonical, hexadecimal};
-use crate::list::{ENTRIES_MAX, Entry, Found, List, Wanted};
+use crate::list::{ENTRIES_MAX, Entry, Found, List, Wanted, filter_told};
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
@@ -22,8 +21,8 @@ use crate::{Curation, Refusal, Result};
 const PAGE: usize = 100;
 /// Entries of a page at most.
 const PAGE_MAX: usize = 1000;
-/// Bytes of the digest that tells lists apart.
-const KEY_BYTES: usize = 8;
+/// Bytes of the digests that tell lists apart.
+pub(crate) const KEY_BYTES: usize = 8;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -70,6 +69,17 @@ pub struct Asked {
     pub exclude_decided: Option<bool>,
 }
 
+/// How much is told of the entries of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// What the list and the desk know.
+    Entries,
+    /// The same with reasons, as of when they were scored.
+    Reasons,
+    /// All of that with signals and neighbours, which are looked for anew.
+    Everything,
+}
+
 /// A page of recommendations.
 pub struct Recommendations {
     /// As it is told.
@@ -99,10 +109,10 @@ impl Curation {
             return Err(refusal.hint(hint));
         }
         if ready.is_read {
-            known_datasets(&desk.state.lock(), &wanted)?;
+            known_datasets(&desk.state.lock(), &wanted, "datasets")?;
         }
         let (found, from) = if let Some(cursor) = &asked.cursor {
-            self.read_on(&ready, &wanted, cursor)?
+            self.read_on(&space, &ready, &wanted, cursor)?
         } else {
             let insists = asked.refresh == Some(true);
             let found = self.list(&space, &ready, &wanted, insists)?;
@@ -116,7 +126,12 @@ impl Curation {
         let first = open.partition_point(|at| *at < from);
         let rest = &open[first..];
         let page = &rest[..n.min(rest.len())];
-        let told = self.entries(&space, list, page, asked.explain != Some(false))?;
+        let telling = if asked.explain == Some(false) {
+            Telling::Entries
+        } else {
+            Telling::Everything
+        };
+        let told = self.entries(&space, list, page, telling)?;
         let next = rest.get(page.len()).filter(|_| !page.is_empty());
         let next = next.map(|to| {
             let mark = list.mark(&wanted.key);
@@ -130,23 +145,44 @@ impl Curation {
         Ok(told)
     }
 
-    /// The list that a cursor leads on in, and where.
-    fn read_on(&self, ready: &InStep, wanted: &Wanted, cursor: &str) -> Result<(Found, usize)> {
+    /// The list that a cursor leads on in, and where. Where it is kept no longer, as after a restart, it is made
+    /// again: if it comes out as it was, the cursor leads on.
+    fn read_on(
+        &self,
+        space: &Space,
+        ready: &InStep,
+        wanted: &Wanted,
+        cursor: &str,
+    ) -> Result<(Found, usize)> {
         let (mark, from) = place_of(cursor)?;
+        let expired = |message: &str| Refusal::new(409, "cursor_expired", message).field("cursor");
+        if mark.split('.').next() != Some(&*wanted.key) {
+            let message = "The cursor is of a list with other options.";
+            return Err(expired(message).hint("the same options on each page, or no cursor"));
+        }
         let kept = ready.desk.lists.lock().kept(&mark);
-        let of_the_same = mark.split('.').next() == Some(&*wanted.key);
-        let list = kept.filter(|_| of_the_same).ok_or_else(|| {
-            let message = "The list of the cursor is kept no longer, or other options are asked.";
-            Refusal::new(409, "cursor_expired", message)
+        if let Some(list) = kept {
+            let is_ready = ready.is_whole() && list.holds(&ready.desk, self.now());
+            let found = Found {
+                list: Some(list),
+                is_ready,
+                making: None,
+            };
+            return Ok((found, from));
+        }
+        let found = self.list(space, ready, wanted, false)?;
+        let Some(list) = &found.list else {
+            let message = "The list of the cursor is being made again.";
+            return Err(Refusal::new(503, "not_ready", message)
                 .field("cursor")
-                .hint("begin again without a cursor, with the same options on each page")
-        })?;
-        let is_ready = ready.is_whole() && list.holds(&ready.desk, self.now());
-        let found = Found {
-            list: Some(list),
-            is_ready,
-            making: None,
+                .hint("retry in a second, with the same cursor"));
         };
+        if list.mark(&wanted.key) != mark {
+            let message = "The list of the cursor is kept no longer, and is another one now.";
+            return Err(expired(message).hint(
+                "begin again without a cursor; what was decided about meanwhile is not told again",
+            ));
+        }
         Ok((found, from))
     }
 
@@ -173,7 +209,7 @@ impl Curation {
         space: &Space,
         list: &List,
         places: &[usize],
-        explain: bool,
+        telling: Telling,
     ) -> Result<Vec<Json>> {
         let desk = self.desk(space);
         let entry = |at: &usize| &list.entries[*at];
@@ -181,12 +217,15 @@ impl Curation {
         let mut uris = std::collections::HashMap::new();
         let mut assessed = std::collections::HashMap::new();
         if !ids.is_empty() {
-            let found = self.fetch(space, &ids)?;
+            let found = match telling {
+                Telling::Everything => self.fetch(space, &ids)?,
+                Telling::Entries | Telling::Reasons => self.fetch_uris(space, &ids)?,
+            };
             for at in 0..found.ids.len() {
                 let uri = found.uris.as_ref().and_then(|uris| uris.get(at));
                 uris.insert(found.ids.get(at).to_owned(), uri.map(str::to_owned));
             }
-            if explain {
+            if telling == Telling::Everything {
                 for one in self.assess_fetched(space, &desk, &found)? {
                     assessed.extend(one.id.clone().map(|id| (id, one)));
                 }
@@ -225,6 +264,10 @@ impl Curation {
                 "group": row.and_then(|row| row.group).map(|group| state.groups.name(group)),
                 "state": standing,
             });
+            if telling == Telling::Reasons {
+                let reasons = row.map(|row| known_reasons(&state, row, &percentiles));
+                told["reasons"] = json!(reasons);
+            }
             if let Some(one) = assessed.get(&entry.id) {
                 told["parts"] = json!(one.parts);
                 told["missing"] = json!(one.missing);
@@ -271,10 +314,10 @@ impl Found {
 }
 
 /// Refuses datasets that no record has.
-fn known_datasets(state: &State, wanted: &Wanted) -> Result<()> {
+pub(crate) fn known_datasets(state: &State, wanted: &Wanted, field: &str) -> Result<()> {
     let mut named = wanted.datasets.iter().flatten();
     let unknown = named.find(|name| !state.has_dataset(name));
-    unknown.map_or(Ok(()), |name| Err(no_dataset(name, "datasets")))
+    unknown.map_or(Ok(()), |name| Err(no_dataset(name, field)))
 }
 
 /// The mark of the list that a cursor is of, and where in it the cursor leads.
@@ -347,8 +390,7 @@ pub(crate) fn wanted(asked: &Asked) -> Result<Wanted> {
         seed: asked.seed.unwrap_or(usual.seed),
         ..usual
     };
-    let filter = filters::parse(asked.filter.clone(), None)
-        .map_err(|error| Refusal::new(error.status, "bad_filter", error.message).field("where"))?;
+    let filter = filter_told(asked.filter.clone())?;
     let said = serde_json::to_value(asked).unwrap_or_default();
     let digest = Sha256::digest(canonical(&said).as_bytes());
     Ok(Wanted {

@@ -91,6 +91,8 @@ pub struct SpaceSummary {
     pub seq: u64,
     /// Operations that are logged and that readers do not see yet.
     pub index_lag: u64,
+    /// Records whose scores are missing or of an earlier epoch; none until curation has read the space.
+    pub stale_records: Option<usize>,
 }
 
 impl Space {
@@ -414,7 +416,15 @@ impl Curation {
             last_observed_at: moment(told.next()),
             seq: status.total_operations,
             index_lag: status.total_operations - status.indexed_operations,
+            stale_records: self.stale_records(space),
         })
+    }
+
+    /// See [`SpaceSummary::stale_records`].
+    fn stale_records(&self, space: &Space) -> Option<usize> {
+        let desk = self.desks.lock().get(&space.collection.id).cloned()?;
+        let state = desk.state.lock();
+        (state.as_of != 0).then(|| state.stale())
     }
 }
 

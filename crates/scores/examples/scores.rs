@@ -22,7 +22,7 @@ use vermilion_scores::{
     ClassStatistics, Contradictions, CorrectnessModel, DriftBucket, Evidence, FEATURES, Graph,
     HeldOut, LABEL_VOTERS, LabelEvidence, Matrix, Measured, Neighbours, Observed, PriorityOptions,
     RandomFeatures, Reduction, Selection, Signal, SignalSketches, SignalWeights, Signals, Trouble,
-    Undecided, UnitRows, VOTERS, drift, label_issues, nearest, witness,
+    Undecided, UnitRows, VOTERS, Witness, drift, label_issues, nearest,
 };
 
 /// Neighbours within production.
@@ -302,12 +302,10 @@ fn drifts(folder: &Path) {
     let bucket = |rows: Matrix<'_>| {
         let own = features.of(rows);
         let mut bucket = DriftBucket::new(rows.len());
-        for (at, row) in rows.rows().enumerate() {
-            let features = &own[at * FEATURES..(at + 1) * FEATURES];
+        for (at, features) in own.chunks_exact(FEATURES).enumerate() {
             let (id, group, class, trouble) = (at as u64, None, None, None);
             bucket.add(&Observed {
                 id,
-                row,
                 features,
                 group,
                 class,
@@ -322,15 +320,9 @@ fn drifts(folder: &Path) {
     for at in 0..matrix(&windows).len() / size {
         let rows = matrix(&windows).slice(at * size, size);
         let window = bucket(rows);
-        let difference = drift(
-            &features,
-            &reference,
-            &window,
-            199,
-            seed.wrapping_add(at as u64),
-        );
+        let difference = drift(&reference, &window, 199, seed.wrapping_add(at as u64));
         found.extend([difference.statistic, difference.p.unwrap_or(f64::NAN)]);
-        values.extend(witness(&features, &reference, &window, rows));
+        values.extend(Witness::between(&reference, &window).values(&features.of(rows)));
     }
     write(folder, "drift.npy", 2, &found);
     write(folder, "witness.npy", size, &values);

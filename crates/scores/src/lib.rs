@@ -42,8 +42,8 @@ pub use accuracy::{AccuracyEstimate, CorrectnessModel, counted_interval};
 pub use by_heart::{Contradictions, is_by_heart};
 pub use clusters::weighted_clusters;
 pub use drift::{
-    Drift, DriftBucket, FEATURES, Observed, RandomFeatures, Sampled, WitnessCluster, drift,
-    witness, witness_clusters,
+    Drift, DriftBucket, FEATURES, Observed, RandomFeatures, Sampled, Witness, WitnessCluster,
+    drift, witness_clusters,
 };
 pub use graph::{Graph, nearest};
 pub use labels::{

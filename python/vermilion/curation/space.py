@@ -381,20 +381,38 @@ class Space(Upkeep):
         return Answer(self._ask("GET", "/drift", query=asked))
 
     def export(
-        self, path: str | os.PathLike[str], what: str = "recommendations", format: str | None = None
+        self,
+        path: str | os.PathLike[str],
+        what: str = "recommendations",
+        format: str | None = None,
+        *,
+        context: str | None = None,
+        dataset: str | None = None,
+        where: Any = None,
     ) -> None:
-        """Writes the list, the issues or the training data to a file, which is there only once it is whole.
+        """Writes the list, the issues, the training data or all records to a file, which is there only once it is whole.
 
         Args:
             path: The file.
-            what: ``recommendations``, ``issues`` or ``training``.
+            what: ``recommendations``, ``issues``, ``training`` or ``records``: whatever was logged, with labels,
+                decisions and trouble.
             format: ``jsonl``, ``csv`` or ``parquet``; as the name of the file ends unless said.
+            context: Only records of this context.
+            dataset: Only records of this dataset; of the list and training data too.
+            where: Only records that this filter means; of the list and training data too.
 
         Raises:
             InvalidArgumentError: An argument is wrong, or what is asked for cannot be told of this space.
             TransportError: The server broke off.
         """
-        query = {"what": what, "format": format or _ending(path)}
+        filter = clause(where, "where")
+        query = {
+            "what": what,
+            "format": format or _ending(path),
+            "context": context,
+            "dataset": dataset,
+            "where": filter and encode(filter),
+        }
         beside = f"{os.fspath(path)}.new"
         try:
             with open(beside, "wb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -124,7 +125,14 @@ class Upkeep:
         """
         return Answer(self._ask("DELETE", f"/datasets/{quote(dataset, safe='')}"))
 
-    def map(self, fields: str | list[str] | None = None, seconds: float = 600.0) -> pyarrow.Table:
+    def map(
+        self,
+        fields: str | list[str] | None = None,
+        seconds: float = 600.0,
+        *,
+        bounds: Sequence[float] | None = None,
+        points: int | None = None,
+    ) -> pyarrow.Table:
         """Every record as a point of a plane, near what is like it; needs pyarrow.
 
         Args:
@@ -132,9 +140,11 @@ class Upkeep:
                 said; also ``dataset``, ``group``, ``decision``, ``observed_at``, ``agreement``, and keys of the records' own
                 metadata.
             seconds: How long to wait for the first map of a large space.
+            bounds: Only points of a part of the plane: the lowest x and y, then the highest.
+            points: So many at most, drawn evenly; a million unless said.
 
         Returns:
-            A table with a row for each record.
+            A table with a row for each record; its note ``records`` says how many there are within the bounds.
 
         Raises:
             InvalidArgumentError: pyarrow is not installed, or a field is wrong.
@@ -146,7 +156,11 @@ class Upkeep:
             raise InvalidArgumentError(
                 "Maps need pyarrow, which is not installed: pip install 'vermilion[arrow]'"
             ) from error
-        query = {"fields": fields if fields is None or isinstance(fields, str) else ",".join(fields)}
+        query = {
+            "fields": fields if fields is None or isinstance(fields, str) else ",".join(fields),
+            "bounds": None if bounds is None else ",".join(map(str, bounds)),
+            "points": points,
+        }
         for _ in tries(seconds):
             told = self._ask("GET", "/map", query=query)
             if not isinstance(told, dict):

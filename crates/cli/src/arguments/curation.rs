@@ -241,9 +241,18 @@ pub(crate) struct CurationExport {
     pub(crate) space: String,
     /// The file to write.
     pub(crate) file: PathBuf,
-    /// recommendations, issues or training.
+    /// recommendations, issues, training or records.
     #[arg(long, default_value = "recommendations")]
     pub(crate) what: String,
+    /// Only records of this context.
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// Only records of this dataset.
+    #[arg(long)]
+    pub(crate) dataset: Option<String>,
+    /// Only records that this filter means, as JSON.
+    #[arg(long = "where", value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
     /// jsonl, csv or parquet [default: as the file ends].
     #[arg(long)]
     pub(crate) format: Option<String>,
@@ -261,6 +270,12 @@ pub(crate) struct CurationMap {
     /// What is told of each record, with commas between [default: context,label_class,inference_class,trouble].
     #[arg(long)]
     pub(crate) fields: Option<String>,
+    /// Only points of a part of the plane: X0,Y0,X1,Y1.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) bounds: Option<String>,
+    /// So many points at most, drawn evenly [default: 1000000].
+    #[arg(long)]
+    pub(crate) points: Option<usize>,
     /// Replace a file that is there.
     #[arg(long)]
     pub(crate) overwrite: bool,

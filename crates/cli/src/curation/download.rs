@@ -22,17 +22,20 @@ const LOOK: Duration = Duration::from_millis(500);
 /// See [`LOOK`].
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Exports the list, issues or training data; the answer names the file and its bytes.
+/// Exports the list, issues, training data or records; the answer names the file and its bytes.
 pub(super) fn export(server: &Server, asked: &CurationExport) -> Result<Value, Failure> {
     let ending = asked.file.extension().and_then(|ending| ending.to_str());
     let format = asked.format.as_deref().or(ending).unwrap_or("jsonl");
-    let query = format!(
-        "/export?what={}&format={}",
-        encoded(&asked.what),
-        encoded(format)
-    );
+    let query = query(&[
+        ("what", Some(&asked.what)),
+        ("format", Some(format)),
+        ("context", asked.context.as_deref()),
+        ("dataset", asked.dataset.as_deref()),
+        ("where", asked.filter.as_deref()),
+    ]);
     files::check_free(&asked.file, asked.overwrite)?;
-    match save(server, &path(&asked.space, &query), &asked.file)? {
+    let path = path(&asked.space, &format!("/export{query}"));
+    match save(server, &path, &asked.file)? {
         (status, Saved::Refused(answer)) => server::taken(status, answer),
         (_, Saved::Written(bytes)) => Ok(written(&asked.file, bytes)),
     }
@@ -40,8 +43,12 @@ pub(super) fn export(server: &Server, asked: &CurationExport) -> Result<Value, F
 
 /// Writes the map as a stream of Arrow, once it is made.
 pub(super) fn map(server: &Server, asked: &CurationMap) -> Result<Value, Failure> {
-    let fields = asked.fields.as_deref();
-    let query = fields.map_or_else(String::new, |fields| format!("?fields={}", encoded(fields)));
+    let points = asked.points.map(|points| points.to_string());
+    let query = query(&[
+        ("fields", asked.fields.as_deref()),
+        ("bounds", asked.bounds.as_deref()),
+        ("points", points.as_deref()),
+    ]);
     files::check_free(&asked.file, asked.overwrite)?;
     let begun = Instant::now();
     loop {
@@ -62,6 +69,20 @@ pub(super) fn map(server: &Server, asked: &CurationMap) -> Result<Value, Failure
             (status, Saved::Refused(answer)) => return server::taken(status, answer),
         }
     }
+}
+
+/// A query string of what is told; nothing where nothing is.
+fn query(told: &[(&str, Option<&str>)]) -> String {
+    let told = told
+        .iter()
+        .filter_map(|(name, value)| Some((name, (*value)?)));
+    let told: Vec<String> = told
+        .map(|(name, value)| format!("{name}={}", encoded(value)))
+        .collect();
+    if told.is_empty() {
+        return String::new();
+    }
+    format!("?{}", told.join("&"))
 }
 
 /// What became of a file.

@@ -202,6 +202,15 @@ impl Curation {
         self.fetch_as_new(space, ids, include, Consistency::everything())
     }
 
+    /// The same with nothing but their uris.
+    pub(crate) fn fetch_uris(&self, space: &Space, ids: &[String]) -> Result<Fetched> {
+        let include = Include {
+            uris: true,
+            ..Include::default()
+        };
+        self.fetch_as_new(space, ids, include, Consistency::everything())
+    }
+
     /// The same with nothing but their documents.
     pub(crate) fn fetch_documents(&self, space: &Space, ids: &[String]) -> Result<Fetched> {
         let include = Include {

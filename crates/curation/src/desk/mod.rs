@@ -30,12 +30,13 @@ use vermilion_engine::model::CollectionId;
 
 pub(crate) use follow::{EPOCHS, places};
 pub(crate) use neighbours::{Among, By, Near, NearTraining, Sought, having};
-pub(crate) use row::{Decision, Row, Said, most_frequent};
-pub(crate) use score::{CHUNK, signals};
+pub(crate) use row::{Decision, Rival, Row, Said, most_frequent, number_of};
+pub(crate) use score::{CHUNK, Scored, scored};
 pub(crate) use state::{Mark, Names, Reference, State};
 
 use crate::Curation;
 use crate::accuracy::Correctness;
+use crate::drift::KnownDrift;
 use crate::fields::Context;
 use crate::issues::Studies;
 use crate::list::Lists;
@@ -53,6 +54,7 @@ pub(crate) struct Desk {
     pub(crate) standing: Mutex<Option<Standing>>,
     pub(crate) correctness: Mutex<Option<Arc<Correctness>>>,
     pub(crate) studies: Studies,
+    pub(crate) drift: Mutex<Option<Arc<KnownDrift>>>,
 }
 
 /// The records that the reference was made from, by id.

@@ -69,8 +69,36 @@ pub(crate) struct Row {
     /// The vector, of a record of the reference.
     pub(crate) vector: Option<Vec<f32>>,
     pub(crate) signals: Option<Signals>,
+    /// What it might be instead, as of its signals.
+    pub(crate) rival: Rival,
     /// The epoch of the signals.
     pub(crate) scored: u64,
+}
+
+/// What else a record might be: the label that most of the training records which vote on it have, besides its class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rival {
+    /// That label, and how many have it; `None` where all have the class.
+    pub(crate) label: Option<(u32, u8)>,
+    /// How many vote.
+    pub(crate) voters: u8,
+}
+
+impl Rival {
+    /// Of a record that is called `class`, by the labels of those that vote.
+    pub(crate) fn of(class: Option<u32>, labels: impl Iterator<Item = u32>) -> Self {
+        let mut votes: BTreeMap<u32, u8> = BTreeMap::new();
+        let mut voters = 0;
+        for label in labels {
+            *votes.entry(label).or_default() += 1;
+            voters += 1;
+        }
+        let others = votes.into_iter().filter(|(label, _)| Some(*label) != class);
+        Self {
+            label: others.max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0))),
+            voters,
+        }
+    }
 }
 
 /// What signals of a record are made from, besides its vector.
@@ -165,6 +193,13 @@ impl Row {
             Some(_) => true,
         }
     }
+}
+
+/// A number that stands for an id, the same in every run.
+pub(crate) fn number_of(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The class that most have, the first of equals; `None` of none.

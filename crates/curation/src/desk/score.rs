@@ -12,7 +12,7 @@ use vermilion_scores::{
 };
 
 use super::state::Reference;
-use super::{Desk, Near, NearTraining, Row, Said, State};
+use super::{Desk, Near, NearTraining, Rival, Row, Said, State};
 use crate::spaces::Space;
 use crate::{Curation, Result};
 
@@ -95,8 +95,8 @@ impl Curation {
                 continue;
             };
             let (said, print) = (known.said(), known.print);
-            let signals = signals(&state, &reference, row, &said, near);
-            state.score(id, print, signals, reference.epoch);
+            let scored = scored(&state, &reference, row, &said, near);
+            state.score(id, print, scored, reference.epoch);
         }
         Ok(())
     }
@@ -241,16 +241,28 @@ impl HeldOutSignals {
     }
 }
 
-/// The signals of a vector, in the dimensions of the reference, with these neighbours.
-pub(crate) fn signals(
+/// What the training records around a vector tell of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scored {
+    pub(crate) signals: Signals,
+    pub(crate) rival: Rival,
+}
+
+/// The score of a vector, in the dimensions of the reference, with these neighbours.
+pub(crate) fn scored(
     state: &State,
     reference: &Reference,
     row: &[f32],
     said: &Said,
     near: &NearTraining,
-) -> Signals {
+) -> Scored {
     let labelled = Labelled::of(state, near);
-    Signals::of(&reference.classes, &evidence(row, said, &labelled))
+    let signals = Signals::of(&reference.classes, &evidence(row, said, &labelled));
+    let [_, (labels, _)] = &labelled.0;
+    Scored {
+        rival: Rival::of(signals.inferred, labels.iter().copied()),
+        signals,
+    }
 }
 
 /// Labels and distances of the neighbours that have a label, and of those that vote.

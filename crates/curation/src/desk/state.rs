@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use vermilion_scores::{
     ClassStatistics, Contradictions, DIMENSIONS_MAX, FittedClasses, Matrix, Reduction,
-    SignalPercentiles, SignalSketches, SignalWeights, Signals,
+    SignalPercentiles, SignalSketches, SignalWeights,
 };
 
-use super::Row;
+use super::{Row, Scored};
 use crate::fields::Context;
 
 /// Texts by number, in the order in which they came.
@@ -137,6 +137,7 @@ impl State {
             let same = old.print == row.print && old.is_scored() && row.is_scored();
             if let Some(signals) = old.signals.filter(|_| same) {
                 row.signals = Some(signals);
+                row.rival = old.rival;
                 row.scored = old.scored;
             }
         }
@@ -168,14 +169,15 @@ impl State {
     }
 
     /// As [`Self::score`], of a row that has no signals of this epoch.
-    pub(crate) fn score_stale(&mut self, id: &str, print: u64, signals: Signals, epoch: u64) {
+    pub(crate) fn score_stale(&mut self, id: &str, print: u64, scored: Scored, epoch: u64) {
         if self.stale.contains(id) {
-            self.score(id, print, signals, epoch);
+            self.score(id, print, scored, epoch);
         }
     }
 
     /// Gives a row its signals of `epoch`, if it is the one that they were made for.
-    pub(crate) fn score(&mut self, id: &str, print: u64, signals: Signals, epoch: u64) {
+    pub(crate) fn score(&mut self, id: &str, print: u64, scored: Scored, epoch: u64) {
+        let Scored { signals, rival } = scored;
         let Some(row) = self.rows.get_mut(id) else {
             return;
         };
@@ -195,6 +197,7 @@ impl State {
             self.moved += 1;
         }
         row.signals = Some(signals);
+        row.rival = rival;
         row.scored = epoch;
         self.stale.remove(id);
     }

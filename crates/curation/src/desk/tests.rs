@@ -4,7 +4,7 @@ use vermilion_engine::model::Value;
 use vermilion_scores::{Signal, SignalPercentiles, Signals};
 
 use super::state::Mark;
-use super::{Row, State};
+use super::{Rival, Row, Scored, State};
 use crate::fields::{self, Context};
 
 /// A seeded source of numbers.
@@ -30,6 +30,18 @@ impl Dice {
         let cells = cells.iter().map(|(key, value)| (*key, value));
         let vector = [self.below(9) as f32, 1.0];
         Row::read(cells, &vector, &mut state.classes, &mut state.groups)
+    }
+}
+
+/// A score of a record that is so new.
+fn novel(novelty: f32) -> Scored {
+    let signals = Signals {
+        novelty: Some(novelty),
+        ..Signals::default()
+    };
+    Scored {
+        signals,
+        ..Scored::default()
     }
 }
 
@@ -65,12 +77,8 @@ fn counts_and_what_is_stale_are_what_looking_at_all_rows_tells() {
                 6 => state.settle(seed * 1000 + step),
                 _ => {
                     let print = state.rows.get(&id).map_or(0, |row| row.print);
-                    let signals = Signals {
-                        novelty: Some(dice.below(5) as f32),
-                        ..Signals::default()
-                    };
                     let epoch = state.epoch;
-                    state.score(&id, print, signals, epoch);
+                    state.score(&id, print, novel(dice.below(5) as f32), epoch);
                 }
             }
             check(&state);
@@ -93,11 +101,7 @@ fn ranks_that_are_taken_about_miss_few_signals_and_exact_ones_none() {
         );
         let (id, print) = (format!("r{n:04}"), row.print);
         state.put(&id, row);
-        let signals = Signals {
-            novelty: Some(n as f32),
-            ..Signals::default()
-        };
-        state.score(&id, print, signals, 0);
+        state.score(&id, print, novel(n as f32), 0);
         // Those of fewer records are ranks among training.
         if n < 200 {
             continue;
@@ -204,7 +208,24 @@ fn what_is_made_of_scores_waits_until_nearly_all_records_have_them() {
     for at in 0..95 {
         let id = format!("p{at:03}");
         let print = state.rows[&id].print;
-        state.score(&id, print, Signals::default(), 1);
+        state.score(&id, print, Scored::default(), 1);
         assert_eq!(state.is_mostly_scored(), at == 94, "{at}");
     }
+}
+
+#[test]
+fn what_a_record_might_be_instead_is_what_most_say_that_do_not_say_its_class() {
+    let of = |labels: &[u32]| Rival::of(Some(1), labels.iter().copied());
+    let most = of(&[1, 3, 2, 1, 3, 1]);
+    assert_eq!((most.label, most.voters), (Some((3, 2)), 6));
+    // The first of equals.
+    assert_eq!(of(&[3, 2, 1]).label, Some((2, 1)));
+    assert_eq!(
+        of(&[1, 1]),
+        Rival {
+            label: None,
+            voters: 2
+        }
+    );
+    assert_eq!(of(&[]), Rival::default());
 }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use vermilion_scores::{
-    Drift, DriftBucket, RandomFeatures, Signals, counted_interval, drift, witness, witness_clusters,
+    Drift, DriftBucket, RandomFeatures, Signals, Witness, counted_interval, drift, witness_clusters,
 };
 
 use super::ask::{Against, AskedDrift, Question};
+use super::known::KnownDrift;
 use super::shares;
 use super::side::Side;
 use crate::accuracy::Correctness;
@@ -44,7 +45,6 @@ const COUNTED_ASSUMES: &str = "the labelled records of the window were drawn eve
 struct Compared {
     reference: Side,
     window: Side,
-    features: RandomFeatures,
     /// Features of the window's members.
     own: Vec<f32>,
     /// Features of the reference's members.
@@ -84,13 +84,13 @@ impl Curation {
             correctness: self.correctness(&space, desk, &|| true)?,
             reference,
             window,
-            features,
         };
         let (classes, as_of) = {
             let state = desk.state.lock();
             (state.classes.clone(), AsOf::of(&state))
         };
-        let mut told = compared.tell(&question, &classes, &as_of);
+        let (mut told, witness) = compared.tell(&question, &classes, &as_of);
+        *desk.drift.lock() = Some(Arc::new(KnownDrift::new(features, witness, &told)));
         told["ready"] = json!(ready.is_whole());
         Ok(told)
     }
@@ -115,16 +115,11 @@ impl Curation {
 }
 
 impl Compared {
-    fn tell(&self, question: &Question, names: &Names, as_of: &AsOf) -> Json {
+    fn tell(&self, question: &Question, names: &Names, as_of: &AsOf) -> (Json, Witness) {
         let [before, now] = self.buckets(DEALT[0]);
-        let found = drift(
-            &self.features,
-            &before,
-            &now,
-            deals(DEALS[0], question.alpha),
-            0,
-        );
-        let values = witness(&self.features, &before, &now, self.window.rows());
+        let found = drift(&before, &now, deals(DEALS[0], question.alpha), 0);
+        let witness = Witness::between(&before, &now);
+        let values = witness.values(&self.own);
         let by = question.by;
         let classes = by
             .class
@@ -134,7 +129,7 @@ impl Compared {
             .then(|| shares::by_metadata(&self.reference, &self.window));
         let clusters = by.cluster.then(|| self.clusters(&values, names));
         let is_moved = found.p.is_some_and(|p| p <= question.alpha);
-        json!({
+        let told = json!({
             "from": question.window.start,
             "to": question.window.end,
             "records": self.window.records,
@@ -162,7 +157,8 @@ impl Compared {
             "epoch": as_of.epoch,
             "as_of_seq": as_of.as_of_seq,
             "stale_records": as_of.stale_records,
-        })
+        });
+        (told, witness)
     }
 
     /// Summaries of both sides.
@@ -203,7 +199,7 @@ impl Compared {
             let is_enough = places.len() >= RECORDS_MIN;
             let found = is_enough.then(|| {
                 let deals = deals(DEALS[1], question.alpha);
-                drift(&self.features, &reference, &bucket, deals, 0)
+                drift(&reference, &bucket, deals, 0)
             });
             let p = found.as_ref().and_then(|found| found.p);
             json!({

@@ -3,13 +3,11 @@
 //! What must stay true: a sample holds the records whose ids have the lowest hashes, so that it is even,
 //! and the same in every run.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use vermilion_engine::model::{MetadataColumn, Value};
 use vermilion_scores::{DriftBucket, FEATURES, Matrix, Observed, RandomFeatures, Signals};
 
 use crate::accuracy::Correctness;
-use crate::desk::{Row, State, places};
+use crate::desk::{Row, State, number_of, places};
 use crate::fields;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -50,7 +48,7 @@ impl Side {
         let percentiles = state.percentiles();
         let rows = state.rows.iter().filter(|(_, row)| is_of_it(row));
         let mut picked: Vec<(u64, &String, &Row)> =
-            rows.map(|(id, row)| (number(id), id, row)).collect();
+            rows.map(|(id, row)| (number_of(id), id, row)).collect();
         let records = picked.len();
         if records > most {
             picked.select_nth_unstable_by_key(most, |one| (one.0, one.1));
@@ -66,7 +64,7 @@ impl Side {
                 observed_at: row.observed_at,
                 class: row.class().or(row.label),
                 // Numbers of groups are in the order in which they came; deals are not to depend on that.
-                group: row.group.map(|group| number(state.groups.name(group))),
+                group: row.group.map(|group| number_of(state.groups.name(group))),
                 trouble,
                 signals: row.signals,
                 is_right: row
@@ -102,8 +100,7 @@ impl Side {
             let member = &self.members[at];
             let is_new = |signals: &Signals| correctness.is_some_and(|known| known.is_new(signals));
             bucket.add(&Observed {
-                id: number(&member.id),
-                row: self.rows().row(at),
+                id: number_of(&member.id),
                 features: &own[at * FEATURES..(at + 1) * FEATURES],
                 group: member.group,
                 class: member.class,
@@ -157,11 +154,4 @@ fn cells(all: &MetadataColumn, at: usize) -> Vec<(String, Value)> {
         .filter(|(key, value)| own(key) && comparable(value))
         .map(|(key, value)| (key.to_owned(), value.clone()))
         .collect()
-}
-
-/// A number that stands for an id.
-fn number(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value as Json, json};
-use vermilion_protocol::filters;
+use serde_json::{Map, Value as Json, json};
 
 use crate::assess::{AsOf, no_dataset};
-use crate::desk::State;
-use crate::fields::{self, Context};
-use crate::spaces::Place;
-use crate::{Curation, Refusal, Result};
+use crate::desk::{Row, State};
+use crate::fields::Context;
+use crate::list::filter_told;
+use crate::spaces::{Place, Space};
+use crate::{Curation, Result};
 
 /// Examples of a cell.
 const EXAMPLES: usize = 5;
@@ -42,23 +42,32 @@ struct Tally {
     agreed: u64,
 }
 
+/// Labels by inferences, of some records.
+#[derive(Default)]
+struct Counted<'a> {
+    /// How often each label goes with each inference, with examples.
+    cells: BTreeMap<(&'a str, &'a str), (u64, Vec<&'a str>)>,
+    classes: BTreeMap<&'a str, Tally>,
+    agreed: u64,
+    total: u64,
+    by_server: u64,
+}
+
 impl Curation {
     /// How often each label goes with each inference, with examples. Where the model said nothing, the
     /// class that the server says in its place counts.
     pub fn confusion(&self, place: &Place, name: &str, asked: &AskedConfusion) -> Result<Json> {
-        let context = asked.context.as_deref().map(context_named).transpose()?;
-        let filter = filters::parse(asked.filter.clone(), None).map_err(|error| {
-            Refusal::new(error.status, "bad_filter", error.message).field("where")
-        })?;
+        let context = asked.context.as_deref().map(Context::told).transpose()?;
+        let filter = filter_told(asked.filter.clone())?;
         let space = self.space(place, name)?;
         let ready = self.ready_desk(&space)?;
         let desk = &ready.desk;
-        let meant = self.meant(&space, filter.as_ref())?;
+        let meant = filter
+            .map(|filter| self.meant(&space, &filter))
+            .transpose()?;
         let state = desk.state.lock();
         asked.check_dataset(&state, ready.is_read)?;
-        let mut cells: BTreeMap<(&str, &str), (u64, Vec<&str>)> = BTreeMap::new();
-        let mut classes: BTreeMap<&str, Tally> = BTreeMap::new();
-        let (mut agreed, mut total, mut by_server) = (0_u64, 0_u64, 0_u64);
+        let mut counted = Counted::default();
         for (id, row) in &state.rows {
             let is_meant = asked
                 .dataset
@@ -66,25 +75,56 @@ impl Curation {
                 .is_none_or(|name| row.dataset == *name)
                 && context.is_none_or(|context| row.context == Some(context))
                 && meant.as_ref().is_none_or(|meant| meant.contains(id));
-            let (true, Some(label), Some(inferred)) = (is_meant, row.label, row.class()) else {
-                continue;
-            };
-            let key = (state.classes.name(label), state.classes.name(inferred));
-            let cell = cells.entry(key).or_default();
-            cell.0 += 1;
-            if cell.1.len() < EXAMPLES {
-                cell.1.push(id);
+            if is_meant {
+                counted.add(&state, id, row);
             }
-            let same = u64::from(label == inferred);
-            classes.entry(key.0).or_default().labelled += 1;
-            classes.entry(key.1).or_default().inferred += 1;
-            classes.entry(key.0).or_default().agreed += same;
-            agreed += same;
-            total += 1;
-            by_server += u64::from(row.inferred.is_none());
         }
+        Ok(counted.tell(AsOf::of(&state), ready.is_whole()))
+    }
+
+    /// The same of all records of each context.
+    pub(crate) fn confusions(&self, space: &Space) -> Result<Map<String, Json>> {
+        let ready = self.ready_desk(space)?;
+        let state = ready.desk.state.lock();
+        let mut counted = Context::ALL.map(|_| Counted::default());
+        for (id, row) in &state.rows {
+            if let Some(context) = row.context {
+                counted[context as usize].add(&state, id, row);
+            }
+        }
+        let told = Context::ALL.into_iter().zip(counted).map(|(context, one)| {
+            let told = one.tell(AsOf::of(&state), ready.is_whole());
+            (context.name().to_owned(), told)
+        });
+        Ok(told.collect())
+    }
+}
+
+impl<'a> Counted<'a> {
+    /// Counts a record that has a label and an inference.
+    fn add(&mut self, state: &'a State, id: &'a str, row: &Row) {
+        let Some((label, inferred)) = row.label.zip(row.class()) else {
+            return;
+        };
+        let key = (state.classes.name(label), state.classes.name(inferred));
+        let cell = self.cells.entry(key).or_default();
+        cell.0 += 1;
+        if cell.1.len() < EXAMPLES {
+            cell.1.push(id);
+        }
+        let same = u64::from(label == inferred);
+        self.classes.entry(key.0).or_default().labelled += 1;
+        self.classes.entry(key.1).or_default().inferred += 1;
+        self.classes.entry(key.0).or_default().agreed += same;
+        self.agreed += same;
+        self.total += 1;
+        self.by_server += u64::from(row.inferred.is_none());
+    }
+
+    fn tell(self, as_of: AsOf, is_ready: bool) -> Json {
         let share = |part: u64, all: u64| (all > 0).then(|| part as f64 / all as f64);
-        let cells = cells
+        let cells = self
+            .cells
             .into_iter()
             .map(|((label, inferred), (count, examples))| {
                 json!({
@@ -94,7 +134,7 @@ impl Curation {
                     "examples": examples,
                 })
             });
-        let classes = classes.into_iter().map(|(class, tally)| {
+        let classes = self.classes.into_iter().map(|(class, tally)| {
             json!({
                 "class": class,
                 "labelled": tally.labelled,
@@ -104,25 +144,16 @@ impl Curation {
                 "precision": share(tally.agreed, tally.inferred),
             })
         });
-        let as_of = AsOf::of(&state);
-        Ok(json!({
+        json!({
             "cells": cells.collect::<Vec<_>>(),
             "classes": classes.collect::<Vec<_>>(),
-            "records": total,
-            "inferred_by_server": by_server,
-            "accuracy": share(agreed, total),
+            "records": self.total,
+            "inferred_by_server": self.by_server,
+            "accuracy": share(self.agreed, self.total),
             "epoch": as_of.epoch,
             "as_of_seq": as_of.as_of_seq,
             "stale_records": as_of.stale_records,
-            "ready": ready.is_whole(),
-        }))
+            "ready": is_ready,
+        })
     }
-}
-
-fn context_named(said: &str) -> Result<Context> {
-    Context::named(said).ok_or_else(|| {
-        Refusal::wrong("unknown_context", format!("`{said}` is no context."))
-            .field(fields::CONTEXT)
-            .hint(Context::ALL.map(Context::name).join(", "))
-    })
 }

@@ -159,6 +159,15 @@ impl Labels {
         })
     }
 
+    /// The same of a record, rather wrong or right; `None` where its label was not looked at.
+    pub(crate) fn tell_of(&self, id: &str, state: &State) -> Option<Json> {
+        let known = self.ids.binary_search_by(|known| known.as_str().cmp(id));
+        let at = known
+            .ok()
+            .and_then(|row| self.order.iter().position(|&one| one == row))?;
+        Some(self.tell(at, state))
+    }
+
     /// How many labels are confidently another, by pair.
     pub(super) fn estimated_errors(&self, state: &State) -> Json {
         let name = |class| state.classes.name(class);

@@ -70,6 +70,13 @@ impl<T> Slot<T> {
     pub(crate) fn last(&self) -> Option<Arc<T>> {
         self.made.lock().as_ref().map(|made| made.found.clone())
     }
+
+    /// The same if it is of that epoch.
+    fn last_of(&self, epoch: u64) -> Option<Arc<T>> {
+        let made = self.made.lock();
+        let made = made.as_ref().filter(|made| made.version.epoch == epoch);
+        made.map(|made| made.found.clone())
+    }
 }
 
 /// All studies of a space.
@@ -82,6 +89,11 @@ pub(crate) struct Studies {
 }
 
 impl Studies {
+    /// What is thought of labels, where they were looked at since training moved.
+    pub(crate) fn labels_of(&self, epoch: u64) -> Option<Arc<Labels>> {
+        self.labels.last_of(epoch)
+    }
+
     /// Whether the job is to make one that may have waited for scores.
     pub(crate) fn wants(&self) -> bool {
         *self.shape.wanted.lock()

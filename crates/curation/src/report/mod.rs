@@ -19,11 +19,13 @@ mod plots;
 #[cfg(test)]
 mod tests;
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use serde_json::{Map, Value as Json, json};
 
 use crate::drift::AskedDrift;
-use crate::fields::Context;
-use crate::issues::{AskedConfusion, AskedIssues};
+use crate::issues::AskedIssues;
 use crate::recommend::Asked;
 use crate::retrain::Which;
 use crate::spaces::{Place, Space};
@@ -92,8 +94,26 @@ impl Curation {
     /// Everything that is told of a space. A section that cannot be told is null, and `unavailable` says why.
     pub fn report(&self, place: &Place, name: &str) -> Result<Json> {
         let space = self.space(place, name)?;
+        // Counting all records takes a while, and needs nothing of the rest.
+        let (summary, sections) = thread::scope(|scope| {
+            let summary = thread::Builder::new()
+                .name("curation-summary".to_owned())
+                .spawn_scoped(scope, || self.summary(&space));
+            let sections = self.sections(place, name, &space);
+            let summary = match summary {
+                Ok(summary) => summary.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(_) => self.summary(&space),
+            };
+            (summary, sections)
+        });
+        let mut report = sections?;
+        report.put("space", summary.map(|told| json!(told)))?;
+        Ok(report.finish(self.now()))
+    }
+
+    /// The report but for the summary of the space.
+    fn sections(&self, place: &Place, name: &str, space: &Space) -> Result<Sections> {
         let mut report = Sections::default();
-        report.put("space", self.summary(&space).map(|told| json!(told)))?;
         let list = |n: usize, explain: bool| {
             let asked = Asked {
                 n: Some(n),
@@ -107,7 +127,7 @@ impl Curation {
             let message = "The list is being made.";
             Err(Refusal::new(CANNOT_BE_TOLD, "not_ready", message).hint("retry in a while"))
         };
-        let told = list(TOLD_ENTRIES, true).and_then(|told| self.with_thumbnails(&space, told));
+        let told = list(TOLD_ENTRIES, true).and_then(|told| self.with_thumbnails(space, told));
         report.put("recommendations", told)?;
         let curve = list(COVERED_ENTRIES, false).map(|told| {
             let entries = told["recommendations"].as_array();
@@ -129,18 +149,7 @@ impl Curation {
             "issues",
             issues(None, 0).and_then(|all| worst(all, &issues)),
         )?;
-        let confusion = |context: &str| {
-            let asked = AskedConfusion {
-                context: Some(context.to_owned()),
-                ..AskedConfusion::default()
-            };
-            self.confusion(place, name, &asked)
-        };
-        let confusions = Context::ALL.map(Context::name).map(|context| {
-            let told = confusion(context)?;
-            Ok((context.to_owned(), told))
-        });
-        let confusions: Result<Map<String, Json>> = confusions.into_iter().collect();
+        let confusions = self.confusions(space);
         report.put("confusion", confusions.map(Json::Object))?;
         let drift = self.drift(place, name, &AskedDrift::default());
         let drift = drift.map_err(|refusal| Refusal {
@@ -158,7 +167,7 @@ impl Curation {
             ..Which::default()
         };
         report.put("retrainings", self.retrainings(place, name, &runs))?;
-        Ok(report.finish(self.now()))
+        Ok(report)
     }
 
     /// A page of the list whose entries have their pictures, as data URLs, where there are any.

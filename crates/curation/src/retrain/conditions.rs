@@ -171,7 +171,7 @@ impl Curation {
                 return Ok(verdict("drift", false, &text, numbers));
             }
             let now = summary(&window, &features);
-            let p = compare(&features, &before, &now, DEALS, 0).p;
+            let p = compare(&before, &now, DEALS, 0).p;
             found.extend(p);
             if p.is_none_or(|p| p >= asked.alpha) {
                 break;

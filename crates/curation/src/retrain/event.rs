@@ -46,6 +46,7 @@ pub(super) fn links(run: &Run, collection: &Collection) -> Json {
         "label_overrides": format!("{own}/overrides"),
         "space": space,
         "recommendations": format!("{space}/recommendations"),
+        "export": format!("{space}/export?what=training"),
         "training_set": {
             "method": "POST",
             "path": records,

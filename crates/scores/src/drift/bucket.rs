@@ -14,8 +14,8 @@ use crate::sketch::QuantileSketch;
 /// A record of the sample.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sampled {
-    /// Its vector.
-    pub row: Vec<f32>,
+    /// The random features of its vector.
+    pub features: Vec<f32>,
     /// What it belongs to (a video, a user): records of a group are not independent.
     pub group: Option<u64>,
 }
@@ -25,9 +25,7 @@ pub struct Sampled {
 pub struct Observed<'a> {
     /// Its number, which no other record has.
     pub id: u64,
-    /// Its vector.
-    pub row: &'a [f32],
-    /// The random features of the vector.
+    /// The random features of its vector.
     pub features: &'a [f32],
     /// What it belongs to, if it is not independent of others.
     pub group: Option<u64>,
@@ -92,7 +90,7 @@ impl DriftBucket {
         let last = self.sample.last_key_value();
         if self.sample.len() < self.capacity || last.is_some_and(|(last, _)| place < *last) {
             let sampled = Sampled {
-                row: record.row.to_vec(),
+                features: features.to_vec(),
                 group: record.group,
             };
             self.sample.insert(place, sampled);

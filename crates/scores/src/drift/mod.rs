@@ -18,4 +18,4 @@ mod tests;
 pub use bucket::{DriftBucket, Observed, Sampled};
 pub use features::{FEATURES, RandomFeatures};
 pub use permutation::{Drift, drift};
-pub use witness::{WitnessCluster, witness, witness_clusters};
+pub use witness::{Witness, WitnessCluster, witness_clusters};

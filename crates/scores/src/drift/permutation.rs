@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::bucket::{DriftBucket, Sampled};
-use super::features::{FEATURES, RandomFeatures};
-use crate::Matrix;
+use super::bucket::DriftBucket;
+use super::features::FEATURES;
 use crate::parallel;
 use crate::random::Dice;
 
@@ -37,9 +36,9 @@ impl Block {
     }
 }
 
-/// Compares a window with a reference by `permutations` deals (199 give a p of 1/200 at least).
+/// Compares a window with a reference, whose features must be of one map, by `permutations` deals (199 give a p of
+/// 1/200 at least).
 pub fn drift(
-    features: &RandomFeatures,
     reference: &DriftBucket,
     window: &DriftBucket,
     permutations: usize,
@@ -50,7 +49,7 @@ pub fn drift(
         .iter()
         .zip(&means[1])
         .map(|(a, b)| (a - b) * (a - b));
-    let (blocks, observed) = blocks(features, [reference, window]);
+    let (blocks, observed) = blocks([reference, window]);
     let own = |side: usize| blocks.iter().filter(|block| block.count[side] != 0).count();
     Drift {
         statistic: apart.sum(),
@@ -69,20 +68,12 @@ pub fn drift(
 }
 
 /// The blocks of both samples, and the distance of the samples; `None` where one is empty.
-fn blocks(features: &RandomFeatures, sides: [&DriftBucket; 2]) -> (Vec<Block>, Option<f64>) {
+fn blocks(sides: [&DriftBucket; 2]) -> (Vec<Block>, Option<f64>) {
     let mut blocks: BTreeMap<(bool, u64), Block> = BTreeMap::new();
     let mut sums = [vec![0.0_f32; FEATURES], vec![0.0_f32; FEATURES]];
     let mut counts = [0, 0];
     for (side, bucket) in sides.into_iter().enumerate() {
-        let sample: Vec<&Sampled> = bucket.sample().map(|(_, record)| record).collect();
-        let rows: Vec<f32> = sample
-            .iter()
-            .flat_map(|record| &record.row)
-            .copied()
-            .collect();
-        let own = features.of(Matrix::new(&rows, features.dimension()));
-        for (number, record) in sample.iter().enumerate() {
-            let own = &own[number * FEATURES..(number + 1) * FEATURES];
+        for (number, (_, record)) in bucket.sample().enumerate() {
             let alone = (2 * number + side) as u64;
             let key = record.group.map_or((false, alone), |group| (true, group));
             let empty = || Block {
@@ -90,8 +81,8 @@ fn blocks(features: &RandomFeatures, sides: [&DriftBucket; 2]) -> (Vec<Block>, O
                 count: [0, 0],
             };
             let block = blocks.entry(key).or_insert_with(empty);
-            add(&mut block.sum, own);
-            add(&mut sums[side], own);
+            add(&mut block.sum, &record.features);
+            add(&mut sums[side], &record.features);
             block.count[side] += 1;
             counts[side] += 1;
         }

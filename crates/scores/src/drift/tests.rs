@@ -1,6 +1,6 @@
 //! Drift that is there and drift that is not, and buckets in parts.
 
-use super::{DriftBucket, FEATURES, Observed, RandomFeatures, drift, witness, witness_clusters};
+use super::{DriftBucket, FEATURES, Observed, RandomFeatures, Witness, drift, witness_clusters};
 use crate::Matrix;
 use crate::random::Dice;
 
@@ -28,11 +28,10 @@ fn bucket(
 ) -> DriftBucket {
     let mut bucket = DriftBucket::new(400);
     let own = features.of(Matrix::new(rows, DIMENSION));
-    for (at, row) in rows.chunks_exact(DIMENSION).enumerate() {
+    for (at, features) in own.chunks_exact(FEATURES).enumerate() {
         bucket.add(&Observed {
             id: first + at as u64,
-            row,
-            features: &own[at * FEATURES..(at + 1) * FEATURES],
+            features,
             group: group(at),
             class: Some(at as u32 % 3),
             trouble: Some(0.5),
@@ -84,7 +83,7 @@ fn a_moved_share_is_found_and_chance_is_not() {
             bucket(&own, &numbers, 0, alone),
             bucket(&own, &rows(&mut dice, 100, 0.0), 1000, alone),
         ];
-        alarms += usize::from(drift(&own, &sides[0], &sides[1], 99, at).p.unwrap() <= 0.05);
+        alarms += usize::from(drift(&sides[0], &sides[1], 99, at).p.unwrap() <= 0.05);
     }
     assert!(
         alarms <= 7,
@@ -92,10 +91,11 @@ fn a_moved_share_is_found_and_chance_is_not() {
     );
     let moved = rows(&mut dice, 200, 0.2);
     let window = bucket(&features, &moved, 1000, alone);
-    let found = drift(&features, &before, &window, 199, 1);
+    let found = drift(&before, &window, 199, 1);
     assert!(found.p.unwrap() <= 0.01 && found.blocks == [400, 200]);
-    assert_eq!(found, drift(&features, &before, &window, 199, 1));
-    let values = witness(&features, &before, &window, Matrix::new(&moved, DIMENSION));
+    assert_eq!(found, drift(&before, &window, 199, 1));
+    let values =
+        Witness::between(&before, &window).values(&features.of(Matrix::new(&moved, DIMENSION)));
     let high = |from: usize, to: usize| values[from..to].iter().sum::<f64>() / (to - from) as f64;
     assert!(high(0, 40) > high(40, 200) + 0.02);
     let clusters = witness_clusters(Matrix::new(&moved, DIMENSION), &values, 3, 1);
@@ -132,7 +132,7 @@ fn records_of_a_group_are_dealt_out_together() {
                 bucket(&features, &one, 0, |at| of(at, 0)),
                 bucket(&features, &other, 500, |at| of(at, 100)),
             ];
-            drift(&features, &sides[0], &sides[1], 99, round).p.unwrap() <= 0.05
+            drift(&sides[0], &sides[1], 99, round).p.unwrap() <= 0.05
         };
         by_group += usize::from(compare(&|at, first| Some(first + at as u64 / 20)));
         by_record += usize::from(compare(&|_, _| None));
@@ -180,12 +180,12 @@ fn a_window_of_nothing_has_no_p() {
     let features = RandomFeatures::fit(Matrix::new(&[1.0, 2.0, 3.0, 4.0], DIMENSION), 1);
     let full = bucket(&features, &[1.0, 2.0, 3.0, 4.0], 0, alone);
     let empty = DriftBucket::new(10);
-    assert_eq!(drift(&features, &full, &empty, 99, 1).p, None);
-    assert_eq!(drift(&features, &empty, &empty, 99, 1).p, None);
-    assert!(drift(&features, &full, &full, 99, 1).p.unwrap() > 0.9);
+    assert_eq!(drift(&full, &empty, 99, 1).p, None);
+    assert_eq!(drift(&empty, &empty, 99, 1).p, None);
+    assert!(drift(&full, &full, 99, 1).p.unwrap() > 0.9);
     let one_group = bucket(&features, &[1.0; 16], 0, |_| Some(4));
     let same = bucket(&features, &[2.0; 16], 10, |_| Some(4));
-    assert!(drift(&features, &one_group, &same, 99, 1).p.unwrap() <= 1.0);
+    assert!(drift(&one_group, &same, 99, 1).p.unwrap() <= 1.0);
     assert!(witness_clusters(Matrix::new(&[], DIMENSION), &[], 3, 1).is_empty());
 }
 
@@ -200,7 +200,7 @@ fn a_record_with_numbers_near_the_largest_tells_nothing_of_the_others() {
     assert!(own.iter().all(|value| value.is_finite()));
     let before = bucket(&features, &reference, 0, alone);
     let now = bucket(&features, &window, 1000, alone);
-    let found = drift(&features, &before, &now, 199, 0);
+    let found = drift(&before, &now, 199, 0);
     assert!(
         found.statistic.is_finite() && found.p.unwrap() > 0.05,
         "{found:?}"

@@ -3,29 +3,36 @@
 //! What must stay true: shares of mass are of the positive witness values alone.
 
 use super::bucket::DriftBucket;
-use super::features::{FEATURES, RandomFeatures};
+use super::features::FEATURES;
 use crate::Matrix;
 use crate::clusters::weighted_clusters;
 use crate::parallel;
 
-/// The witness value of each row: the product of its features with the window's mean less the reference's. Above 0
-/// where the window has more records like it.
-pub fn witness(
-    features: &RandomFeatures,
-    reference: &DriftBucket,
-    window: &DriftBucket,
-    rows: Matrix<'_>,
-) -> Vec<f64> {
-    let means = [reference.mean(), window.mean()];
-    let apart: Vec<f64> = means[0].iter().zip(&means[1]).map(|(a, b)| b - a).collect();
-    let own = features.of(rows);
-    parallel::map(rows.len(), |row| {
-        let own = &own[row * FEATURES..(row + 1) * FEATURES];
-        own.iter()
-            .zip(&apart)
-            .map(|(&value, apart)| f64::from(value) * apart)
-            .sum()
-    })
+/// How a window differs from a reference, as one direction among features.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Witness {
+    apart: Vec<f64>,
+}
+
+impl Witness {
+    /// The mean of the window's features less that of the reference's.
+    pub fn between(reference: &DriftBucket, window: &DriftBucket) -> Self {
+        let means = [reference.mean(), window.mean()];
+        let pairs = means[0].iter().zip(&means[1]);
+        Self {
+            apart: pairs.map(|(a, b)| b - a).collect(),
+        }
+    }
+
+    /// The witness value of each row by its features, which are of the map that those of both sides are of: their
+    /// product with the difference. Above 0 where the window has more records like it.
+    pub fn values(&self, features: &[f32]) -> Vec<f64> {
+        parallel::map(features.len() / FEATURES, |row| {
+            let own = &features[row * FEATURES..(row + 1) * FEATURES];
+            let pairs = own.iter().zip(&self.apart);
+            pairs.map(|(&value, apart)| f64::from(value) * apart).sum()
+        })
+    }
 }
 
 /// Records that moved together.

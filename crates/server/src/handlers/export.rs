@@ -6,7 +6,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -17,9 +17,11 @@ use hyper::body::Frame;
 use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, channel};
-use vermilion_curation::{Exported, Format, Refusal};
+use vermilion_curation::fields::Context;
+use vermilion_curation::{AskedExport, Exported, Format, Refusal};
 
 use super::curation::{Asked, At, Refused};
+use super::findings::filter_of;
 use crate::app::App;
 
 /// Pieces that wait for the client.
@@ -36,6 +38,22 @@ type Piece = Result<Bytes, Refusal>;
 pub(crate) struct OfAnExport {
     what: Option<String>,
     format: Option<String>,
+    context: Option<String>,
+    dataset: Option<String>,
+    #[serde(rename = "where")]
+    filter: Option<String>,
+}
+
+impl OfAnExport {
+    fn understood(self) -> Result<AskedExport, Refusal> {
+        Ok(AskedExport {
+            what: Exported::named(self.what.as_deref())?,
+            format: Format::named(self.format.as_deref())?,
+            context: self.context.as_deref().map(Context::told).transpose()?,
+            dataset: self.dataset,
+            filter: self.filter.as_deref().map(filter_of).transpose()?,
+        })
+    }
 }
 
 /// A body whose pieces come through a channel.
@@ -50,7 +68,7 @@ impl HttpBody for Pieces {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
+        context: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
@@ -68,8 +86,8 @@ pub(crate) async fn export(
     at: At,
     Asked(asked): Asked<OfAnExport>,
 ) -> Result<Response, Refused> {
-    let what = Exported::named(asked.what.as_deref())?;
-    let format = Format::named(asked.format.as_deref())?;
+    let asked = asked.understood()?;
+    let kind = asked.format.media_type();
     let (pieces, mut rest) = channel::<Piece>(PIECES);
     let (curation, handle, own) = (app.curation.clone(), Handle::current(), app.clone());
     let work = async move {
@@ -84,7 +102,7 @@ pub(crate) async fn export(
                 !left
             };
             let name = &at.names.collection;
-            let done = curation.export(&at.place, name, (what, format), &mut take);
+            let done = curation.export(&at.place, name, &asked, &mut take);
             if let Err(refusal) = done {
                 send(Err(refusal));
             } else if left {
@@ -109,5 +127,5 @@ pub(crate) async fn export(
         first: Some(first),
         rest,
     };
-    Ok(([(CONTENT_TYPE, format.media_type())], Body::new(body)).into_response())
+    Ok(([(CONTENT_TYPE, kind)], Body::new(body)).into_response())
 }

@@ -6,7 +6,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use vermilion_curation::{
-    AskedConfusion, AskedDrift, AskedIssues, Curation, Refusal, ReportFormat,
+    AskedConfusion, AskedDrift, AskedIssues, AskedMap, Curation, Refusal, ReportFormat,
 };
 
 use super::curation::{Asked, At, Refused, Reply, read};
@@ -129,11 +129,18 @@ pub(crate) async fn drift(State(app): State<App>, at: At, Asked(asked): Asked<Of
 #[serde(deny_unknown_fields)]
 pub(crate) struct OfMap {
     fields: Option<String>,
+    bounds: Option<String>,
+    points: Option<usize>,
 }
 
 pub(crate) async fn map(State(app): State<App>, at: At, Asked(asked): Asked<OfMap>) -> Reply {
     let look = move |curation: &Curation| {
-        curation.map(&at.place, &at.names.collection, asked.fields.as_deref())
+        let asked = AskedMap {
+            fields: asked.fields,
+            bounds: asked.bounds,
+            points: asked.points,
+        };
+        curation.map(&at.place, &at.names.collection, &asked)
     };
     Ok(match read(&app, look).await?.stream {
         Some(stream) => Answer::arrow(stream),
@@ -142,7 +149,7 @@ pub(crate) async fn map(State(app): State<App>, at: At, Asked(asked): Asked<OfMa
 }
 
 /// The filter that a query string holds.
-fn filter_of(text: &str) -> Result<serde_json::Value, Refusal> {
+pub(super) fn filter_of(text: &str) -> Result<serde_json::Value, Refusal> {
     serde_json::from_str(text).map_err(|error| {
         let message = format!("The filter is no JSON: {error}.");
         Refusal::wrong("bad_filter", message).field("where")

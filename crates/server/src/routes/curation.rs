@@ -316,15 +316,15 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         .needs(Database(Write))
         .answers(200, "Object")
     }
-    "get" "/spaces/{space}/export" "export" "Exports the list, issues or training data."
+    "get" "/spaces/{space}/export" "export" "Exports the list, issues, training data or all records."
         export::export {
         .needs(Database(Read))
-        .with_query(&["what", "format"])
+        .with_query(&["what", "format", "context", "dataset", "where"])
         .answering_no_json()
     }
     "get" "/spaces/{space}/map" "map" "Records as points of a plane, as Arrow." findings::map {
         .needs(Database(Read))
-        .with_query(&["fields"])
+        .with_query(&["fields", "bounds", "points"])
         .answering_no_json()
         .or_accepts("Object")
     }

@@ -157,3 +157,40 @@ fn a_map_tells_the_fields_that_are_asked_for() {
         Some("space"),
     );
 }
+
+#[test]
+fn a_part_of_a_map_and_an_even_part_of_its_points_are_told() {
+    let server = TestServer::start();
+    fill(&server, 100, 0);
+    let (all, _) = map(&server, "fields=context");
+    let mut across: Vec<f32> = all.values().map(|at| at[0]).collect();
+    across.sort_by(f32::total_cmp);
+    let [left, right] = [across[20], across[70]];
+    let bounds = format!("bounds={left},-1e9,{right},1e9");
+    let (part, _) = map(&server, &bounds);
+    let mut within = all.clone();
+    within.retain(|_, at| (left..=right).contains(&at[0]));
+    assert_eq!(part, within);
+    let (few, batch) = map(&server, &format!("{bounds}&points=10&fields=context"));
+    assert_eq!(few.len(), 10);
+    within.retain(|id, _| few.contains_key(id));
+    assert_eq!(few, within);
+    assert_eq!(batch.schema().metadata()["records"], part.len().to_string());
+    // The same again, and all of them among more.
+    let (again, _) = map(&server, &format!("{bounds}&points=10"));
+    assert_eq!(again, few);
+    let (more, _) = map(&server, &format!("{bounds}&points=30"));
+    assert!(more.len() == 30 && few.keys().all(|id| more.contains_key(id)));
+    let (none, _) = map(&server, "bounds=1e8,0,2e8,1");
+    assert!(none.is_empty());
+    for (query, field) in [
+        ("bounds=1,2,3", "bounds"),
+        ("bounds=1,2,0,3", "bounds"),
+        ("bounds=a,b,c,d", "bounds"),
+        ("points=0", "points"),
+        ("points=1000001", "points"),
+    ] {
+        let answer = server.get(&format!("{SPACE}/map?{query}"));
+        refused(&answer, 400, "out_of_range", Some(field));
+    }
+}
