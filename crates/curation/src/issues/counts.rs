@@ -72,7 +72,12 @@ pub(super) fn rare(state: &State) -> Vec<Json> {
 /// Classes that the model says in production and that no training record is labelled with.
 pub(super) fn unknown(state: &State) -> Vec<Json> {
     let (said, counts) = by_class(state, |row| row.inferred.filter(|_| row.is_production()));
-    let (_, labelled) = by_label(state);
+    let mut labelled = vec![0; state.classes.len()];
+    let classes = state.reference.iter().flat_map(|reference| {
+        let classes = reference.statistics.classes().iter().enumerate();
+        classes.map(|(class, moments)| (class, moments.count()))
+    });
+    classes.for_each(|(class, count)| labelled[class] = count);
     let all = state.count(Context::Production).max(1) as f64;
     let told = unknown_classes(&counts, &labelled).into_iter().map(|(class, count)| {
         let name = state.classes.name(class);

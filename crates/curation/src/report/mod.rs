@@ -94,26 +94,41 @@ impl Curation {
     /// Everything that is told of a space. A section that cannot be told is null, and `unavailable` says why.
     pub fn report(&self, place: &Place, name: &str) -> Result<Json> {
         let space = self.space(place, name)?;
-        // Counting all records takes a while, and needs nothing of the rest.
-        let (summary, sections) = thread::scope(|scope| {
-            let summary = thread::Builder::new()
-                .name("curation-summary".to_owned())
-                .spawn_scoped(scope, || self.summary(&space));
+        // Drift takes about as long as all the rest, and needs nothing of it.
+        let (drift, sections) = thread::scope(|scope| {
+            let drift = thread::Builder::new()
+                .name("curation-drift".to_owned())
+                .spawn_scoped(scope, || self.whole_drift(place, name));
             let sections = self.sections(place, name, &space);
-            let summary = match summary {
-                Ok(summary) => summary.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                Err(_) => self.summary(&space),
+            let drift = match drift {
+                Ok(drift) => drift.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(_) => self.whole_drift(place, name),
             };
-            (summary, sections)
+            (drift, sections)
         });
         let mut report = sections?;
-        report.put("space", summary.map(|told| json!(told)))?;
+        report.put("drift", drift)?;
         Ok(report.finish(self.now()))
     }
 
-    /// The report but for the summary of the space.
+    /// Drift of all of production from training.
+    fn whole_drift(&self, place: &Place, name: &str) -> Result<Json> {
+        let drift = self.drift(place, name, &AskedDrift::default());
+        drift.map_err(|refusal| Refusal {
+            // The rest is told meanwhile.
+            status: if refusal.code == "not_ready" {
+                CANNOT_BE_TOLD
+            } else {
+                refusal.status
+            },
+            ..refusal
+        })
+    }
+
+    /// The report but for drift.
     fn sections(&self, place: &Place, name: &str, space: &Space) -> Result<Sections> {
         let mut report = Sections::default();
+        report.put("space", self.summary(space).map(|told| json!(told)))?;
         let list = |n: usize, explain: bool| {
             let asked = Asked {
                 n: Some(n),
@@ -151,17 +166,6 @@ impl Curation {
         )?;
         let confusions = self.confusions(space);
         report.put("confusion", confusions.map(Json::Object))?;
-        let drift = self.drift(place, name, &AskedDrift::default());
-        let drift = drift.map_err(|refusal| Refusal {
-            // The rest is told meanwhile.
-            status: if refusal.code == "not_ready" {
-                CANNOT_BE_TOLD
-            } else {
-                refusal.status
-            },
-            ..refusal
-        });
-        report.put("drift", drift)?;
         let runs = Which {
             limit: Some(TOLD_RUNS),
             ..Which::default()

@@ -49,14 +49,14 @@ pub fn drift(
         .iter()
         .zip(&means[1])
         .map(|(a, b)| (a - b) * (a - b));
-    let (blocks, observed) = blocks([reference, window]);
+    let (blocks, whole, observed) = blocks([reference, window]);
     let own = |side: usize| blocks.iter().filter(|block| block.count[side] != 0).count();
     Drift {
         statistic: apart.sum(),
         p: observed.map(|observed| {
             let wanted: usize = blocks.iter().map(|block| block.count[1]).sum();
             let as_large = parallel::each(permutations, |at| {
-                dealt(&blocks, wanted, seed.wrapping_add(at as u64))
+                dealt(&blocks, &whole, wanted, seed.wrapping_add(at as u64))
                     >= observed - 1e-9 * observed.abs()
             });
             let as_large = as_large.into_iter().filter(|large| *large).count();
@@ -67,10 +67,11 @@ pub fn drift(
     }
 }
 
-/// The blocks of both samples, and the distance of the samples; `None` where one is empty.
-fn blocks(sides: [&DriftBucket; 2]) -> (Vec<Block>, Option<f64>) {
+/// The blocks of both samples, the sum of all, and the distance of the samples; `None` where one is empty.
+fn blocks(sides: [&DriftBucket; 2]) -> (Vec<Block>, Vec<f32>, Option<f64>) {
     let mut blocks: BTreeMap<(bool, u64), Block> = BTreeMap::new();
-    let mut sums = [vec![0.0_f32; FEATURES], vec![0.0_f32; FEATURES]];
+    let mut whole = vec![0.0_f32; FEATURES];
+    let mut window = vec![0.0_f32; FEATURES];
     let mut counts = [0, 0];
     for (side, bucket) in sides.into_iter().enumerate() {
         for (number, (_, record)) in bucket.sample().enumerate() {
@@ -82,13 +83,16 @@ fn blocks(sides: [&DriftBucket; 2]) -> (Vec<Block>, Option<f64>) {
             };
             let block = blocks.entry(key).or_insert_with(empty);
             add(&mut block.sum, &record.features);
-            add(&mut sums[side], &record.features);
+            add(&mut whole, &record.features);
+            if side == 1 {
+                add(&mut window, &record.features);
+            }
             block.count[side] += 1;
             counts[side] += 1;
         }
     }
-    let observed = (counts[0] != 0 && counts[1] != 0).then(|| distance(&sums[0], &sums[1], counts));
-    (blocks.into_values().collect(), observed)
+    let observed = (!counts.contains(&0)).then(|| distance(&whole, &window, counts));
+    (blocks.into_values().collect(), whole, observed)
 }
 
 fn add(sum: &mut [f32], features: &[f32]) {
@@ -97,34 +101,38 @@ fn add(sum: &mut [f32], features: &[f32]) {
         .for_each(|(sum, value)| *sum += value);
 }
 
-/// The squared distance of two means, by how large it is by chance for samples of these sizes.
-fn distance(one: &[f32], other: &[f32], counts: [usize; 2]) -> f64 {
+/// The squared distance of the means of the window and of the rest of the whole, by how large it is by chance for
+/// samples of these sizes.
+fn distance(whole: &[f32], window: &[f32], counts: [usize; 2]) -> f64 {
     let [a, b] = counts.map(|count| count as f64);
-    let apart = one
-        .iter()
-        .zip(other)
-        .map(|(&one, &other)| (f64::from(one) / a - f64::from(other) / b).powi(2));
+    let apart = whole.iter().zip(window).map(|(&whole, &window)| {
+        let (whole, window) = (f64::from(whole), f64::from(window));
+        ((whole - window) / a - window / b).powi(2)
+    });
     apart.sum::<f64>() * a * b / (a + b)
 }
 
-/// The distance after blocks were dealt out, about `wanted` records to the window.
-fn dealt(blocks: &[Block], wanted: usize, seed: u64) -> f64 {
+/// The distance after blocks were dealt out, about `wanted` records to the window. Only that is summed: the rest is
+/// what it leaves of the whole.
+fn dealt(blocks: &[Block], whole: &[f32], wanted: usize, seed: u64) -> f64 {
     let mut order: Vec<usize> = (0..blocks.len()).collect();
     Dice::new(seed).shuffle(&mut order);
-    let mut sums = [vec![0.0_f32; FEATURES], vec![0.0_f32; FEATURES]];
+    let mut window = vec![0.0_f32; FEATURES];
     let mut counts = [0, 0];
     for (place, &at) in order.iter().enumerate() {
         let (block, last) = (&blocks[at], place + 1 == order.len());
         // A block goes to the window where that brings it nearer to its size; neither side is left with nothing.
         let nearer = 2 * counts[1] + block.size() <= 2 * wanted;
         let side = usize::from((nearer && !(last && counts[0] == 0)) || (last && counts[1] == 0));
-        add(&mut sums[side], &block.sum);
+        if side == 1 {
+            add(&mut window, &block.sum);
+        }
         counts[side] += block.size();
     }
     if counts.contains(&0) {
         0.0
     } else {
-        distance(&sums[0], &sums[1], counts)
+        distance(whole, &window, counts)
     }
 }
 
