@@ -75,7 +75,7 @@ pub use export::{AskedExport, Exported, Format, Sink};
 pub use issues::{AskedConfusion, AskedIssues, PAGE_MAX as ISSUES_PAGE_MAX, TYPES as ISSUE_TYPES};
 pub use key::{canonical, embedding_set_key};
 pub use log::Logged;
-pub use map::{AskedMap, MapStream};
+pub use map::{AskedMap, MapStream, POINTS_MAX};
 pub use recommend::{Asked, Recommendations};
 pub use refusal::{Refusal, Result};
 pub use report::ReportFormat;

@@ -37,7 +37,7 @@ const USUAL: &str = "context,label_class,inference_class,trouble";
 /// Fields that are told at most.
 const FIELDS_MAX: usize = 20;
 /// Points that are told at most, and unless fewer are asked for.
-const POINTS_MAX: usize = 1_000_000;
+pub const POINTS_MAX: usize = 1_000_000;
 
 /// See the head of this file.
 #[derive(Debug)]

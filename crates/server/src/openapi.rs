@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use vermilion_curation::fields::Context;
 use vermilion_curation::{
     ALPHA_MAX, ALPHA_MIN, Format as ExportFormat, ISSUE_TYPES, ISSUES_PAGE_MAX, LISTED_PAGE_MAX,
+    POINTS_MAX,
 };
 use vermilion_protocol::arrow;
 
@@ -176,9 +177,14 @@ fn query_parameter(route: &Route, name: &str) -> Value {
         "class_names" => json!({"type": "array", "items": text()}),
         "context" => one_of(&Context::ALL.map(Context::name)),
         "type" => one_of(&ISSUE_TYPES),
-        "what" => one_of(&["recommendations", "issues", "training"]),
+        "what" => one_of(&["recommendations", "issues", "training", "records"]),
         "format" if route.path.ends_with("/export") => one_of(ExportFormat::NAMES),
         "format" => one_of(&["json", "md", "html"]),
+        "bounds" => json!({
+            "type": "string",
+            "description": "The lowest x and y, then the highest: X0,Y0,X1,Y1.",
+        }),
+        "points" => json!({"type": "integer", "minimum": 1, "maximum": POINTS_MAX}),
         "assess" | "all" => json!({"type": "boolean"}),
         "alpha" => json!({"type": "number", "minimum": ALPHA_MIN, "maximum": ALPHA_MAX}),
         "threshold" => json!({"type": "number", "minimum": 0, "maximum": 2}),
