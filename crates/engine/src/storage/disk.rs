@@ -9,26 +9,22 @@
 )]
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use self::file::{DiskFile, OpenFile};
 use super::mapped::map_file;
 use super::traffic;
 use super::{Entry, Storage, StorageFile, StorageReader};
 use crate::{Error, ErrorKind, Result};
 
+mod file;
+
 /// The name of the lock file in the data folder.
 const LOCK_FILE: &str = "lock";
-
-/// Parts that one vectored write may have; the limit of Linux and macOS.
-const PARTS_MAX: usize = 1024;
-
-/// Bytes that one call to the system writes. Many systems take a processor from a thread only once
-/// its call has ended, so that a request would wait for the copy of a longer piece.
-const PIECE_BYTES: usize = 64 << 10;
 
 /// A data folder on a disk, locked while it is open.
 #[derive(Debug)]
@@ -287,106 +283,6 @@ impl Storage for DiskStorage {
     }
 }
 
-/// A file open for reading.
-#[derive(Debug)]
-struct OpenFile {
-    file: File,
-    place: PathBuf,
-}
-
-impl StorageReader for OpenFile {
-    fn fill(&self, offset: u64, to: &mut [u8]) -> Result<()> {
-        let read = self.file.read_exact_at(to, offset);
-        read.map_err(|cause| explain("read", &self.place, &cause))
-    }
-}
-
-/// A file open for appending.
-struct DiskFile {
-    file: File,
-    place: PathBuf,
-    bytes: u64,
-    /// Whether the length was cut since the last sync, which then syncs all there is to know.
-    cut: bool,
-}
-
-impl DiskFile {
-    fn new(file: File, place: PathBuf) -> Result<Self> {
-        let bytes = file
-            .metadata()
-            .map_err(|cause| explain("measure", &place, &cause))?
-            .len();
-        Ok(Self {
-            file,
-            place,
-            bytes,
-            cut: false,
-        })
-    }
-
-    fn write_slices(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        while !slices.is_empty() {
-            match self.file.write_vectored(&slices[..piece_of(slices)]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    self.bytes += count as u64;
-                    traffic::add(count as u64);
-                    IoSlice::advance_slices(&mut slices, count);
-                }
-                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(cause),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How many of `slices` one call to the system writes: one, and more while all of them are short.
-fn piece_of(slices: &[IoSlice<'_>]) -> usize {
-    let mut bytes = 0;
-    let fitting = slices.iter().take(PARTS_MAX).take_while(|slice| {
-        bytes += slice.len();
-        bytes <= PIECE_BYTES
-    });
-    fitting.count().max(1)
-}
-
-impl StorageFile for DiskFile {
-    fn write(&mut self, parts: &[&[u8]]) -> Result<()> {
-        let mut slices: Vec<IoSlice<'_>> = parts
-            .iter()
-            .flat_map(|part| part.chunks(PIECE_BYTES))
-            .map(IoSlice::new)
-            .collect();
-        self.write_slices(&mut slices)
-            .map_err(|cause| explain("write to", &self.place, &cause))
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        let synced = if self.cut {
-            self.file.sync_all()
-        } else {
-            self.file.sync_data()
-        };
-        synced.map_err(|cause| explain("sync", &self.place, &cause))?;
-        self.cut = false;
-        Ok(())
-    }
-
-    fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    fn truncate(&mut self, bytes: u64) -> Result<()> {
-        self.file
-            .set_len(bytes)
-            .map_err(|cause| explain("cut", &self.place, &cause))?;
-        self.bytes = bytes;
-        self.cut = true;
-        Ok(())
-    }
-}
-
 /// Makes the folder `path` and those above it, each durable in the one above.
 fn make_folder(path: &Path, what: &str) -> Result<()> {
     let missing: Vec<&Path> = path
@@ -511,36 +407,6 @@ mod tests {
         assert_eq!(found(&folder.path().join("link/new")), Some(data.clone()));
         assert_eq!(found(folder.path()), None);
         assert_eq!(found(&folder.path().join("data2")), None);
-    }
-
-    #[test]
-    fn parts_of_any_length_are_written_in_their_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let storage = DiskStorage::open(folder.path()).unwrap();
-        let bytes: Vec<u8> = (0..4 * PIECE_BYTES).map(|at| (at % 251) as u8).collect();
-        let (short, long) = bytes.split_at(5);
-        let (long, many) = long.split_at(PIECE_BYTES + 3);
-        let mut parts = vec![short, &[], long];
-        parts.extend(many.chunks(100));
-        storage.create("a").unwrap().write(&parts).unwrap();
-        assert_eq!(storage.read("a").unwrap(), bytes);
-    }
-
-    #[test]
-    fn one_call_writes_a_piece_or_one_part() {
-        let of = |lengths: &[usize]| {
-            let parts: Vec<Vec<u8>> = lengths.iter().map(|length| vec![0; *length]).collect();
-            piece_of(
-                &parts
-                    .iter()
-                    .map(|part| IoSlice::new(part))
-                    .collect::<Vec<_>>(),
-            )
-        };
-        assert_eq!(of(&[PIECE_BYTES]), 1);
-        assert_eq!(of(&[PIECE_BYTES - 1, 1, 1]), 2);
-        assert_eq!(of(&[PIECE_BYTES + 1, 1]), 1);
-        assert_eq!(of(&[1; PARTS_MAX + 1]), PARTS_MAX);
     }
 
     #[test]
