@@ -62,7 +62,9 @@ class Server:
             self.port = free.getsockname()[1]
         words = shlex.split(command.format(path=folder, port=self.port))
         self.log = open(f"{folder}.log", "wb")
-        self.process = subprocess.Popen(words, stdout=self.log, stderr=self.log, start_new_session=True)
+        # A group to end, but in this session: Linux shares processors between sessions first (autogroup), so that threads of
+        # a server in another one would take turns with its clients whatever their priority.
+        self.process = subprocess.Popen(words, stdout=self.log, stderr=self.log, process_group=0)
         end = time.time() + 60
         while True:
             try:
