@@ -127,6 +127,10 @@ mod without {
     #[derive(Debug)]
     pub(crate) enum Tls {}
 
+    #[expect(
+        clippy::unused_async,
+        reason = "whoever calls waits for the one with TLS"
+    )]
     impl Tls {
         /// Refuses.
         pub(crate) fn open(_: TlsFiles) -> Result<Self, ServerError> {
