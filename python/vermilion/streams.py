@@ -6,6 +6,7 @@ The columns are those of the reference: ``id``, ``embedding``, ``document``, ``u
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from vermilion.records import encode
@@ -19,11 +20,7 @@ MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
 
 class Stream:
-    """The body of ``add``, ``update`` or ``upsert``, not written yet; vectors are where the caller has them.
-
-    Attributes:
-        length: How many bytes it has once it is written.
-    """
+    """The body of ``add``, ``update`` or ``upsert``, not written yet; vectors are where the caller has them."""
 
     def __init__(self, columns: dict[str, Any], embeddings: NDArray[np.float32] | None) -> None:
         import pyarrow as arrow
@@ -39,10 +36,16 @@ class Stream:
             texts = [None if one is None else encode(one) for one in columns["metadatas"]]
             made["metadata"] = arrow.array(texts, arrow.large_string())
         self._table = arrow.table(made)
+
+    @functools.cached_property
+    def length(self) -> int:
+        """How many bytes it has once it is written."""
+        import pyarrow as arrow
+
         # It counts what it is told, and keeps none of it.
         counted = arrow.MockOutputStream()
         self._write(counted)
-        self.length = counted.size()
+        return int(counted.size())
 
     def write_to(self, room: Any) -> None:
         """Writes it to the beginning of a buffer, which has room for it."""

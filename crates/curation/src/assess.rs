@@ -352,6 +352,16 @@ pub(crate) fn no_dataset(name: &str, field: &str) -> Refusal {
         .hint("GET /spaces/{space} tells the datasets of a space")
 }
 
+/// Refuses those of the datasets that are named in `field` that no record has.
+pub(crate) fn known_datasets<'a>(
+    state: &State,
+    named: impl IntoIterator<Item = &'a String>,
+    field: &str,
+) -> Result<()> {
+    let unknown = named.into_iter().find(|name| !state.has_dataset(name));
+    unknown.map_or(Ok(()), |name| Err(no_dataset(name, field)))
+}
+
 /// The refusal of a record that is not there.
 pub(crate) fn no_record(id: &str) -> Refusal {
     Refusal::new(

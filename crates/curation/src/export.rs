@@ -10,10 +10,10 @@ mod records;
 
 use serde_json::{Map, Value as Json};
 
-use crate::assess::no_reference;
+use crate::assess::{known_datasets, no_reference};
 use crate::fields::Context;
 use crate::issues::AskedIssues;
-use crate::recommend::{Asked, Telling, known_datasets, wanted};
+use crate::recommend::{Asked, Telling, wanted};
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
@@ -396,7 +396,7 @@ impl Curation {
         if !has_reference {
             return Err(no_reference());
         }
-        known_datasets(&desk.state.lock(), &wanted, "dataset")?;
+        known_datasets(&desk.state.lock(), &asked.dataset, "dataset")?;
         // One list, whatever is written meanwhile.
         let found = self.list(space, &ready, &wanted, false)?;
         let Some(list) = &found.list else {

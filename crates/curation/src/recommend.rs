@@ -10,8 +10,8 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use vermilion_scores::{Objective, PriorityOptions};
 
-use crate::assess::{AsOf, InStep, known_reasons, no_dataset, no_reference};
-use crate::desk::{Decision, Desk, State};
+use crate::assess::{AsOf, InStep, known_datasets, known_reasons, no_reference};
+use crate::desk::{Decision, Desk};
 use crate::key::{canonical, hexadecimal};
 use crate::list::{ENTRIES_MAX, Entry, Found, List, Wanted, filter_told};
 use crate::spaces::{Place, Space};
@@ -109,7 +109,8 @@ impl Curation {
             return Err(refusal.hint(hint));
         }
         if ready.is_read {
-            known_datasets(&desk.state.lock(), &wanted, "datasets")?;
+            let named = wanted.datasets.iter().flatten();
+            known_datasets(&desk.state.lock(), named, "datasets")?;
         }
         let (found, from) = if let Some(cursor) = &asked.cursor {
             self.read_on(&space, &ready, &wanted, cursor)?
@@ -311,13 +312,6 @@ impl Found {
             is_made: list.is_some(),
         }
     }
-}
-
-/// Refuses datasets that no record has.
-pub(crate) fn known_datasets(state: &State, wanted: &Wanted, field: &str) -> Result<()> {
-    let mut named = wanted.datasets.iter().flatten();
-    let unknown = named.find(|name| !state.has_dataset(name));
-    unknown.map_or(Ok(()), |name| Err(no_dataset(name, field)))
 }
 
 /// The mark of the list that a cursor is of, and where in it the cursor leads.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use vermilion_engine::model::{Fetched, Filter, SparseVector, Value};
 
 use super::{AskedExport, PAGE, Put};
-use crate::assess::no_dataset;
+use crate::assess::known_datasets;
 use crate::desk::{Row, having, places};
 use crate::fields::{self, Context};
 use crate::list::filter_told;
@@ -26,11 +26,8 @@ impl Curation {
     ) -> Result<bool> {
         let ready = self.ready_desk(space)?;
         let desk = &ready.desk;
-        if let Some(name) = &asked.dataset
-            && ready.is_read
-            && !desk.state.lock().has_dataset(name)
-        {
-            return Err(no_dataset(name, "dataset"));
+        if ready.is_read {
+            known_datasets(&desk.state.lock(), &asked.dataset, "dataset")?;
         }
         let mut parts: Vec<Filter> = filter_told(asked.filter.clone())?.into_iter().collect();
         let context = asked.context.map(|one| having(fields::CONTEXT, one.name()));
@@ -73,13 +70,7 @@ impl Curation {
         };
         let ids: BTreeSet<String> = {
             let state = desk.state.lock();
-            if let Some(name) = asked
-                .dataset
-                .as_ref()
-                .filter(|name| !state.has_dataset(name))
-            {
-                return Err(no_dataset(name, "dataset"));
-            }
+            known_datasets(&state, &asked.dataset, "dataset")?;
             let rows = state.rows.iter().filter(|(id, row)| is_meant(id, row));
             rows.map(|(id, _)| id.clone()).collect()
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::assess::{AsOf, no_dataset};
+use crate::assess::{AsOf, known_datasets};
 use crate::desk::{Row, State};
 use crate::fields::Context;
 use crate::list::filter_told;
@@ -28,9 +28,10 @@ pub struct AskedConfusion {
 impl AskedConfusion {
     /// Refuses a dataset that no record has, where all records were read.
     fn check_dataset(&self, state: &State, is_read: bool) -> Result<()> {
-        let unknown = |name: &&String| is_read && !state.has_dataset(name);
-        let unknown = self.dataset.as_ref().filter(unknown);
-        unknown.map_or(Ok(()), |name| Err(no_dataset(name, "dataset")))
+        if is_read {
+            known_datasets(state, &self.dataset, "dataset")?;
+        }
+        Ok(())
     }
 }
 
