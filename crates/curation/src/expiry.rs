@@ -2,7 +2,7 @@
 //! oldest of production.
 //!
 //! What must stay true: nothing leaves unless somebody said so, for the dataset or for the space; of a dataset
-//! that newer ones replaced, only training leaves, whatever else has its name; of
+//! that newer ones replaced, only training leaves, whatever else has its name, and goes to cold storage; of
 //! production what was decided stays; records leave through the log like every deletion, so that class
 //! statistics give them back; a run that dies is begun again and takes what is left.
 
@@ -18,6 +18,7 @@ use vermilion_engine::model::{CollectionId, RecordBatch};
 use vermilion_engine::schedule::{Policy, Run, RunRequest, Trigger};
 
 use crate::body::{TIMES, Time};
+use crate::cold::FILE_RECORDS;
 use crate::desk::{Desk, Row};
 use crate::fields::Context;
 use crate::spaces::{DATASETS, Place, Space, TRAINING_SINCE};
@@ -41,7 +42,9 @@ const TRIES: usize = 3;
 const EXPIRES_AT: &str = "expires_at";
 /// Why training leaves that newer versions have replaced.
 const REPLACED: &str = "keep_versions";
-const DAY_SECONDS: f64 = 86_400.0;
+/// Why it leaves otherwise.
+const OLD: &str = "keep_training_days";
+pub(crate) const DAY_SECONDS: f64 = 86_400.0;
 
 /// What a space keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +52,10 @@ const DAY_SECONDS: f64 = 86_400.0;
 pub struct Retention {
     /// Training datasets: the newest so many.
     pub keep_versions: usize,
+    /// Days since their first training that datasets of it stay, but for the newest; `None` for ever.
+    pub keep_training_days: Option<f64>,
+    /// Days that training stays in cold storage which newer datasets have replaced; `None` for ever.
+    pub purge_after_days: Option<f64>,
     /// Days that undecided production stays.
     pub keep_days: f64,
     /// Records of undecided production, the newest so many.
@@ -59,6 +66,8 @@ impl Default for Retention {
     fn default() -> Self {
         Self {
             keep_versions: 3,
+            keep_training_days: None,
+            purge_after_days: None,
             keep_days: 90.0,
             keep_records: 10_000_000,
         }
@@ -67,22 +76,22 @@ impl Default for Retention {
 
 /// What leaves, and why.
 #[derive(Debug, Default)]
-struct Leaving {
+pub(crate) struct Leaving {
     /// Datasets with all their records, each with the reason.
     datasets: BTreeMap<String, &'static str>,
-    /// Datasets whose training was replaced by newer ones.
-    replaced: BTreeSet<String>,
+    /// Datasets whose training was replaced by newer ones, each with the reason.
+    replaced: BTreeMap<String, &'static str>,
     /// Production, each with the reason.
     production: BTreeMap<String, &'static str>,
 }
 
 /// What has left.
 #[derive(Default)]
-struct Left {
+pub(crate) struct Left {
     /// Of each record the reason and its dataset.
-    records: Vec<(&'static str, String)>,
+    pub(crate) records: Vec<(&'static str, String)>,
     /// The position of the last deletion in the log.
-    seq: Option<u64>,
+    pub(crate) seq: Option<u64>,
 }
 
 impl Leaving {
@@ -91,17 +100,24 @@ impl Leaving {
         if let Some(why) = self.datasets.get(&row.dataset) {
             return Some(why);
         }
-        if row.context == Some(Context::Training) && self.replaced.contains(&row.dataset) {
-            return Some(REPLACED);
+        if let Some(why) = self.why_replaced(row) {
+            return Some(why);
         }
         self.production.get(id).copied().filter(|_| is_passing(row))
     }
 
+    /// Why a record leaves for cold storage; `None` where it does not.
+    pub(crate) fn why_replaced(&self, row: &Row) -> Option<&'static str> {
+        let is_whole = self.datasets.contains_key(&row.dataset);
+        let is_training = row.context == Some(Context::Training);
+        let why = self.replaced.get(&row.dataset).copied();
+        why.filter(|_| is_training && !is_whole)
+    }
+
     /// The datasets of which something leaves that are told by name, each with the reason.
     fn named(&self) -> BTreeMap<&str, &'static str> {
-        let whole = self.datasets.iter().map(|(name, why)| (&**name, *why));
-        let replaced = self.replaced.iter().map(|name| (&**name, REPLACED));
-        whole.chain(replaced).collect()
+        let all = self.replaced.iter().chain(&self.datasets);
+        all.map(|(name, why)| (&**name, *why)).collect()
     }
 }
 
@@ -126,7 +142,7 @@ impl Curation {
                 continue;
             };
             match self.expire_space(&space, run.dry_run, &|| run.go_on()) {
-                Ok(report) if report["records"] == 0 => {}
+                Ok(report) if report["records"] == 0 && report["purged"] == json!([]) => {}
                 Ok(report) => reports.push(report),
                 Err(_) if self.is_gone(id)? => {}
                 // The other spaces come first; then the run is tried again.
@@ -205,6 +221,12 @@ impl Curation {
         for document in self.database.documents(RETENTION, "")? {
             ids.extend(id_of(&document));
         }
+        ids.extend(
+            self.database
+                .all_blobs()?
+                .iter()
+                .map(|blob| blob.collection),
+        );
         for document in self.database.documents(DATASETS, "")? {
             if !document.body["metadata"][EXPIRES_AT].is_null() {
                 ids.extend(id_of(&document));
@@ -245,7 +267,7 @@ impl Curation {
         self.retention(place, name)
     }
 
-    fn retention_of(&self, space: &Space) -> Result<Option<Retention>> {
+    pub(crate) fn retention_of(&self, space: &Space) -> Result<Option<Retention>> {
         let document = self.database.document(RETENTION, &space.document_key(""))?;
         Ok(document.and_then(|document| serde_json::from_value(document.body).ok()))
     }
@@ -266,20 +288,25 @@ impl Curation {
             state.rows.values().any(|row| row.dataset == dataset)
         };
         let key = space.document_key(dataset);
-        if !is_there && self.database.document(DATASETS, &key)?.is_none() {
+        let is_known = is_there || self.database.document(DATASETS, &key)?.is_some();
+        if !is_known && !self.is_cold(&space, dataset)? {
             let message = format!("There is no dataset `{dataset}`.");
             return Err(Refusal::new(404, "dataset_not_found", message).field("dataset"));
         }
         let mut leaving = Leaving::default();
         leaving.datasets.insert(dataset.to_owned(), "deleted");
-        self.let_leave(&space, &desk, &leaving, false, &|| true)
+        let mut report = self.let_leave(&space, &desk, &leaving, false, &|| true)?;
+        report["cold_files"] = json!(self.delete_cold_dataset(&space, dataset)?);
+        Ok(report)
     }
 
     fn expire_space(&self, space: &Space, dry_run: bool, go_on: &dyn Fn() -> bool) -> Result<Json> {
         let desk = self.desk(space);
         self.follow(space, &desk)?;
         let leaving = self.leaving(space, &desk)?;
-        self.let_leave(space, &desk, &leaving, dry_run, go_on)
+        let mut report = self.let_leave(space, &desk, &leaving, dry_run, go_on)?;
+        report["purged"] = json!(self.purge_cold(space, dry_run)?);
+        Ok(report)
     }
 
     /// What is past its time.
@@ -309,8 +336,14 @@ impl Curation {
             .filter_map(|name| Some((*since.get(name)?, name)));
         let mut versions: Vec<(f64, &String)> = versions.collect();
         versions.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(a.1)));
-        let replaced = versions.into_iter().skip(kept.keep_versions);
-        leaving.replaced = replaced.map(|(_, name)| name.clone()).collect();
+        let eldest = kept.keep_training_days.map(|days| now - days * DAY_SECONDS);
+        for (rank, (since, name)) in versions.into_iter().enumerate() {
+            let is_old = rank > 0 && eldest.is_some_and(|eldest| since < eldest);
+            if rank >= kept.keep_versions || is_old {
+                let why = if is_old { OLD } else { REPLACED };
+                leaving.replaced.insert(name.clone(), why);
+            }
+        }
         let passing = state.rows.iter().filter(|(_, row)| is_passing(row));
         let mut passing: Vec<(f64, &String)> =
             passing.map(|(id, row)| (row.observed_at, id)).collect();
@@ -335,26 +368,12 @@ impl Curation {
         dry_run: bool,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Json> {
-        let ids: Vec<String> = {
-            let state = desk.state.lock();
-            let rows = state.rows.iter();
-            rows.filter(|(id, row)| leaving.why(id, row).is_some())
-                .map(|(id, _)| id.clone())
-                .collect()
-        };
+        let (cold, ids) = choose(desk, leaving, dry_run);
         let mut datasets: BTreeMap<&str, u64> = BTreeMap::new();
         let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
         let named = leaving.named();
         let (mut records, mut seq, mut is_whole) = (0_u64, None, true);
-        for part in ids.chunks(PAGE) {
-            if !go_on() {
-                is_whole = false;
-                break;
-            }
-            let Some(left) = self.let_part_leave(space, desk, leaving, part, dry_run)? else {
-                is_whole = false;
-                continue;
-            };
+        let mut count = |left: Left| {
             for (why, dataset) in left.records {
                 records += 1;
                 *reasons.entry(why).or_default() += 1;
@@ -364,6 +383,27 @@ impl Curation {
                 }
             }
             seq = left.seq.or(seq);
+        };
+        for ids in cold.into_values() {
+            for part in ids.chunks(FILE_RECORDS) {
+                if !go_on() {
+                    is_whole = false;
+                    break;
+                }
+                let put = self.put_away(space, desk, leaving, part, go_on)?;
+                is_whole &= put.is_whole;
+                count(put.left);
+            }
+        }
+        for part in ids.chunks(PAGE) {
+            if !go_on() {
+                is_whole = false;
+                break;
+            }
+            match self.let_part_leave(space, desk, leaving, part, dry_run)? {
+                Some(left) => count(left),
+                None => is_whole = false,
+            }
         }
         if !dry_run && is_whole {
             self.follow(space, desk)?;
@@ -450,6 +490,25 @@ impl Curation {
     }
 }
 
+/// The records that leave for cold storage, by dataset, and the others that leave; of a dry run all are
+/// others.
+fn choose(
+    desk: &Desk,
+    leaving: &Leaving,
+    dry_run: bool,
+) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
+    let (mut cold, mut others) = (BTreeMap::<String, Vec<String>>::new(), Vec::new());
+    for (id, row) in &desk.state.lock().rows {
+        if !dry_run && leaving.why_replaced(row).is_some() {
+            let of_it = cold.entry(row.dataset.clone()).or_default();
+            of_it.push(id.clone());
+        } else if leaving.why(id, row).is_some() {
+            others.push(id.clone());
+        }
+    }
+    (cold, others)
+}
+
 fn check(kept: &Retention) -> Result<()> {
     let wrong = |field: &str, allowed: &str| {
         Err(
@@ -466,6 +525,14 @@ fn check(kept: &Retention) -> Result<()> {
     }
     if kept.keep_records == 0 {
         return wrong("keep_records", "1 or more");
+    }
+    for (field, days) in [
+        ("keep_training_days", kept.keep_training_days),
+        ("purge_after_days", kept.purge_after_days),
+    ] {
+        if days.is_some_and(|days| !(days > 0.0 && days.is_finite())) {
+            return wrong(field, "above 0, or null for ever");
+        }
     }
     Ok(())
 }

@@ -8,6 +8,9 @@
 mod parquet;
 mod records;
 
+pub(crate) use records::told;
+
+use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
 use crate::assess::{known_datasets, no_reference};
@@ -18,7 +21,7 @@ use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
 /// Rows of a page.
-const PAGE: usize = 1000;
+pub(crate) const PAGE: usize = 1000;
 
 /// What is exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub type Sink<'a> = &'a mut dyn FnMut(Vec<u8>) -> bool;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Text,
     Texts,
     Integer,
@@ -66,7 +69,7 @@ enum Kind {
 }
 
 /// The columns of each kind of export, with what they hold.
-type Columns = &'static [(&'static str, Kind)];
+pub(crate) type Columns = &'static [(&'static str, Kind)];
 
 /// See [`Columns`].
 const RECOMMENDATIONS: Columns = &[
@@ -136,6 +139,16 @@ const RECORDS: Columns = &[
     ("embedding", Kind::Vector),
     ("metadata", Kind::Object),
 ];
+
+/// See [`Columns`]: those of records, and what else is kept of them.
+pub(crate) const COLD: Columns = &{
+    let mut columns = [("thumbnail", Kind::Text); RECORDS.len() + 1];
+    columns
+        .split_at_mut(RECORDS.len())
+        .0
+        .copy_from_slice(RECORDS);
+    columns
+};
 
 impl Exported {
     /// The one of that name.
@@ -214,6 +227,13 @@ impl Format {
         &["jsonl", "csv"]
     };
 
+    /// What other programs read best, of all that this program was built with.
+    #[cfg(feature = "parquet")]
+    pub(crate) const BEST: Self = Self::Parquet;
+    /// See above.
+    #[cfg(not(feature = "parquet"))]
+    pub(crate) const BEST: Self = Self::Lines;
+
     /// The one of that name; lines where none is named.
     pub fn named(name: Option<&str>) -> Result<Self> {
         match name {
@@ -230,6 +250,33 @@ impl Format {
         }
     }
 
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Lines => "jsonl",
+            Self::Csv => "csv",
+            #[cfg(feature = "parquet")]
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// How many records a whole file has, by what it says of itself; `None` where it does not.
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(
+            clippy::unnecessary_wraps,
+            unused_variables,
+            reason = "Parquet needs it"
+        )
+    )]
+    pub(crate) fn count(self, file: &Bytes) -> Result<Option<u64>> {
+        match self {
+            Self::Lines | Self::Csv => Ok(None),
+            #[cfg(feature = "parquet")]
+            Self::Parquet => parquet::count(file).map(Some),
+        }
+    }
+
     /// Its media type.
     pub fn media_type(self) -> &'static str {
         match self {
@@ -242,7 +289,7 @@ impl Format {
 }
 
 /// A file that is being written, from piece to piece.
-enum Writer {
+pub(crate) enum Writer {
     Lines(Columns),
     Csv {
         columns: Columns,
@@ -263,7 +310,7 @@ impl Writer {
             reason = "Parquet needs it"
         )
     )]
-    fn begin(format: Format, columns: Columns, dimension: usize) -> Result<Self> {
+    pub(crate) fn begin(format: Format, columns: Columns, dimension: usize) -> Result<Self> {
         Ok(match format {
             Format::Lines => Self::Lines(columns),
             Format::Csv => Self::Csv {
@@ -280,7 +327,7 @@ impl Writer {
         not(feature = "parquet"),
         expect(clippy::unnecessary_wraps, reason = "Parquet needs it")
     )]
-    fn put(&mut self, rows: &[Json]) -> Result<Vec<u8>> {
+    pub(crate) fn put(&mut self, rows: &[Json]) -> Result<Vec<u8>> {
         let mut piece = Vec::new();
         match self {
             Self::Lines(columns) => {
@@ -315,7 +362,7 @@ impl Writer {
         not(feature = "parquet"),
         expect(clippy::unnecessary_wraps, reason = "Parquet needs it")
     )]
-    fn end(self) -> Result<Vec<u8>> {
+    pub(crate) fn end(self) -> Result<Vec<u8>> {
         match self {
             Self::Lines(_) | Self::Csv { .. } => Ok(Vec::new()),
             #[cfg(feature = "parquet")]

@@ -25,6 +25,7 @@
 //! | `report` | everything that is told of a space, on one page |
 //! | `status` | what works for curation, and switching it |
 //! | `expiry` | what leaves a space, and when |
+//! | `cold` | training that left, as files |
 //! | `export` | what labelling tools and training scripts take along |
 //! | `map` | records as points of a plane |
 //! | `thumbnail` | small pictures of inputs |
@@ -36,6 +37,7 @@ mod accuracy;
 mod assess;
 pub mod body;
 mod check;
+mod cold;
 mod decide;
 mod desk;
 mod drift;
@@ -68,6 +70,7 @@ use vermilion_engine::Database;
 use vermilion_engine::model::CollectionId;
 
 pub use assess::{AsOf, Assessment, NearTraining, Part};
+pub use cold::{AskedCold, ColdFile};
 pub use decide::{Decided, Decisions, ForAll, Labels, Promote};
 pub use drift::{ALPHA_MAX, ALPHA_MIN, AskedDrift};
 pub use expiry::Retention;

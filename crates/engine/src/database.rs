@@ -7,6 +7,7 @@
 //! that it does not name has it alone, and no request waits for it.
 
 mod backups;
+mod blobs;
 mod conditional;
 mod control;
 mod documents;
@@ -28,6 +29,7 @@ mod tasks;
 mod tests;
 mod validate;
 
+pub use blobs::BlobWriter;
 pub use memory::MappedMemory;
 pub use recall::MeasuredRecall;
 pub use restores::{CollectionRestore, CollectionRestored};
@@ -166,6 +168,7 @@ impl Database {
         let gauges = Gauges::new(config.ingest.kept_bytes);
         let mut collections = Collections::default();
         let named = Named::by(&rows);
+        let known = rows.iter().map(|row| row.collection.id).collect();
         for row in rows {
             collections.insert(Arc::new(LiveCollection::new(row, gauges.clone())));
         }
@@ -173,7 +176,7 @@ impl Database {
         let expiry = Mutex::new(Marks::read(config.storage.as_ref())?);
         let log = opening::open_log(&config, &catalog, &collections, keep)?;
         // Only now: a catalogue that is older than the log must not say what goes.
-        opening::sweep(&config, &catalog, named)?;
+        opening::sweep(&config, &catalog, named, &known)?;
         for (id, collection) in &collections.by_id {
             log.register(*id, collection.published_applied());
         }

@@ -9,6 +9,7 @@ use hashbrown::{HashMap, HashSet};
 use roaring::RoaringBitmap;
 use serde::Serialize;
 
+use crate::blobs::{self, Blob};
 use crate::catalog::{Catalog, CollectionRow};
 use crate::log::{self, CatalogSays, LogFile};
 use crate::model::{CollectionId, SeqId};
@@ -32,6 +33,10 @@ pub struct Inspection {
     pub records: u64,
     /// Bytes of segments, those that collections share once.
     pub segment_bytes: u64,
+    /// Files that are kept with collections.
+    pub blobs: u64,
+    /// Their bytes.
+    pub blob_bytes: u64,
     /// Bytes of log files.
     pub log_bytes: u64,
 }
@@ -110,11 +115,15 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
             .collect();
         bytes.values().sum()
     };
+    let named = catalog.documents(blobs::KIND, "")?;
+    let blobs: Vec<Blob> = named.iter().map(Blob::of_document).collect::<Result<_>>()?;
     Ok(Inspection {
         records: segments()
             .map(|one| u64::from(one.rows) - one.dead_rows)
             .sum(),
         segment_bytes,
+        blobs: blobs.len() as u64,
+        blob_bytes: blobs.iter().map(|blob| blob.bytes).sum(),
         log_bytes: files.iter().map(|file| file.bytes).sum(),
         log: files
             .iter()
@@ -129,8 +138,8 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     })
 }
 
-/// Checks every checksum in the data folder at `path`: the catalogue, every block of every segment
-/// and every frame of the log. Answers what is damaged; an empty list means sound. `progress` is
+/// Checks every checksum in the data folder at `path`: the catalogue, every block of every segment,
+/// every blob and every frame of the log. Answers what is damaged; an empty list means sound. `progress` is
 /// told what is being looked at.
 pub fn verify(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<Error>> {
     progress("catalogue");
@@ -161,6 +170,11 @@ pub fn verify(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<Error>>
                 Err(error) => damaged.push(error),
             }
         }
+    }
+    for document in catalog.documents(blobs::KIND, "")? {
+        let blob = Blob::of_document(&document)?;
+        progress(&blob.path());
+        damaged.extend(blob.read(&storage).err());
     }
     progress("log");
     let said = CatalogSays::by(&catalog)?;

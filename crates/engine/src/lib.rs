@@ -6,6 +6,7 @@
 
 pub mod asker;
 pub mod backup;
+mod blobs;
 pub mod catalog;
 pub mod clock;
 pub mod config;
@@ -26,10 +27,11 @@ pub mod segments;
 pub mod storage;
 pub mod threads;
 
+pub use blobs::Blob;
 pub use config::Config;
 pub use database::{
-    CollectionRestore, CollectionRestored, Database, Health, IndexingStatus, MappedMemory,
-    MeasuredRecall, Statistics,
+    BlobWriter, CollectionRestore, CollectionRestored, Database, Health, IndexingStatus,
+    MappedMemory, MeasuredRecall, Statistics,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use indexing::Sight;

@@ -8,7 +8,7 @@ use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 
 /// Folders that a database makes once it has a catalogue.
-const FOLDERS: [&str; 4] = ["expiry", "recall", "backup", "restoring"];
+const FOLDERS: [&str; 5] = ["expiry", "recall", "backup", "blobs", "restoring"];
 
 /// Fails where the catalogue is missing or empty, yet something of a database is there. A catalogue
 /// whose write-ahead log is there is left to the catalogue, which says what is wrong with it.

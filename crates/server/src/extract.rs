@@ -53,7 +53,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
                 "tenant" => &mut names.tenant,
                 "database" => &mut names.database,
                 "function" => &mut names.function,
-                "job" | "component" | "retraining" | "trigger" | "dataset" => &mut names.target,
+                "job" | "component" | "retraining" | "trigger" | "dataset" | "file" => {
+                    &mut names.target
+                }
                 "record" => &mut names.record,
                 _ => &mut names.collection,
             };

@@ -244,6 +244,22 @@ impl Curation {
             .conditional_get(space.scope(), &request, None)?)
     }
 
+    /// The same with all that there is of the records.
+    pub(crate) fn read_all_to_write(
+        &self,
+        space: &Space,
+        ids: &[String],
+    ) -> Result<(Fetched, SeqId)> {
+        let include = Include {
+            documents: true,
+            ..EVERYTHING
+        };
+        let request = of_records(ids, include, Consistency::everything());
+        Ok(self
+            .database
+            .conditional_get(space.scope(), &request, None)?)
+    }
+
     /// Writes a batch; `None` where somebody has written one of `ids` since they were read.
     pub(crate) fn write_unchanged(
         &self,

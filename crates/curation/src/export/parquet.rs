@@ -8,8 +8,10 @@ use std::sync::Arc;
 use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, ListBuilder, StringBuilder};
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::properties::WriterProperties;
 use serde_json::Value as Json;
 
@@ -64,6 +66,13 @@ impl Rows {
     pub(super) fn end(self) -> Result<Vec<u8>> {
         self.writer.into_inner().map_err(unwritable)
     }
+}
+
+/// How many rows a file has, by its footer.
+pub(super) fn count(file: &Bytes) -> Result<u64> {
+    let footer = ParquetMetaDataReader::new().parse_and_finish(file);
+    let rows = footer.map_err(unwritable)?.file_metadata().num_rows();
+    Ok(rows.unsigned_abs())
 }
 
 fn unwritable(error: impl std::fmt::Display) -> Refusal {
@@ -132,7 +141,6 @@ mod tests {
     use arrow_array::Array;
     use arrow_array::cast::AsArray;
     use arrow_array::types::{Float32Type, Float64Type, Int64Type};
-    use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use serde_json::json;
 

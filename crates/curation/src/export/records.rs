@@ -10,7 +10,7 @@ use vermilion_engine::model::{Fetched, Filter, SparseVector, Value};
 
 use super::{AskedExport, PAGE, Put};
 use crate::assess::known_datasets;
-use crate::desk::{Row, having, places};
+use crate::desk::{Desk, Row, having, places};
 use crate::fields::{self, Context};
 use crate::list::filter_told;
 use crate::spaces::Space;
@@ -35,16 +35,7 @@ impl Curation {
         parts.extend(context);
         parts.extend(dataset.map(|name| having(fields::DATASET, name)));
         let meant = self.meant(space, &Filter::And(parts))?;
-        self.export_pages(space, meant, put, |found, at| {
-            let mut record = record(found, at);
-            let mut state = desk.state.lock();
-            let percentiles = state.percentiles();
-            let row = state.rows.get(found.ids.get(at));
-            let scored = row.and_then(|row| Some((row.signals?, row.scored)));
-            record["trouble"] = json!(scored.and_then(|one| percentiles.trouble(&one.0).value));
-            record["score_epoch"] = json!(scored.map(|one| one.1));
-            Some(record)
-        })
+        self.export_pages(space, meant, put, |found, there| told(desk, found, there))
     }
 
     /// Labelled records of training that are meant.
@@ -74,11 +65,14 @@ impl Curation {
             let rows = state.rows.iter().filter(|(id, row)| is_meant(id, row));
             rows.map(|(id, _)| id.clone()).collect()
         };
-        self.export_pages(space, ids, put, |found, at| {
-            // As it is now, it may be none of them any more.
-            let record = record(found, at);
-            let is_training = record[fields::CONTEXT] == Context::Training.name();
-            (is_training && record[fields::LABEL_CLASS].is_string()).then_some(record)
+        self.export_pages(space, ids, put, |found, there| {
+            let mut records: Vec<Json> = there.iter().map(|at| record(found, *at)).collect();
+            // As they are now, some may be none of them any more.
+            records.retain(|record| {
+                let is_training = record[fields::CONTEXT] == Context::Training.name();
+                is_training && record[fields::LABEL_CLASS].is_string()
+            });
+            records
         })
     }
 
@@ -88,7 +82,7 @@ impl Curation {
         space: &Space,
         ids: BTreeSet<String>,
         put: Put<'_>,
-        tell: impl Fn(&Fetched, usize) -> Option<Json>,
+        tell: impl Fn(&Fetched, &[usize]) -> Vec<Json>,
     ) -> Result<bool> {
         let ids: Vec<String> = ids.into_iter().collect();
         if ids.is_empty() {
@@ -96,9 +90,8 @@ impl Curation {
         }
         for part in ids.chunks(PAGE) {
             let found = self.fetch(space, part)?;
-            let there = places(&found.ids, part).into_iter().flatten();
-            let rows: Vec<Json> = there.filter_map(|at| tell(&found, at)).collect();
-            if !put(&rows)? {
+            let there: Vec<usize> = places(&found.ids, part).into_iter().flatten().collect();
+            if !put(&tell(&found, &there))? {
                 return Ok(false);
             }
         }
@@ -106,7 +99,21 @@ impl Curation {
     }
 }
 
-/// A record by its fields, its own metadata under `metadata`.
+/// Records by their fields, with their scores.
+pub(crate) fn told(desk: &Desk, found: &Fetched, there: &[usize]) -> Vec<Json> {
+    let mut records: Vec<Json> = there.iter().map(|at| record(found, *at)).collect();
+    let mut state = desk.state.lock();
+    let percentiles = state.percentiles();
+    for (record, at) in records.iter_mut().zip(there) {
+        let row = state.rows.get(found.ids.get(*at));
+        let scored = row.and_then(|row| Some((row.signals?, row.scored)));
+        record["trouble"] = json!(scored.and_then(|one| percentiles.trouble(&one.0).value));
+        record["score_epoch"] = json!(scored.map(|one| one.1));
+    }
+    records
+}
+
+/// A record by its fields, its own metadata under `metadata`, its document as `thumbnail`.
 fn record(found: &Fetched, at: usize) -> Json {
     let mut told = Map::new();
     let mut own = Map::new();
@@ -132,6 +139,8 @@ fn record(found: &Fetched, at: usize) -> Json {
     told.insert("input_uri".to_owned(), uri.into());
     told.insert("embedding".to_owned(), json!(vector));
     told.insert("metadata".to_owned(), own.into());
+    let document = found.documents.as_ref().and_then(|all| all.get(at));
+    told.insert("thumbnail".to_owned(), document.into());
     Json::Object(told)
 }
 

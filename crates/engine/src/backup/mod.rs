@@ -25,11 +25,13 @@
 //! | `state` | what the data folder remembers of its backups |
 //! | `changes` | when the catalogue changed |
 //! | `write` | making a backup |
+//! | `blobs` | files that are kept with collections, of backups and restored |
 //! | `batches` | the log of a backup, written and read |
 //! | `plan` | which backups a restore needs |
 //! | `restore` | building a data folder |
 
 mod batches;
+mod blobs;
 mod changes;
 mod destination;
 mod manifest;

@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use serde::Serialize;
 
 use super::batches::{BatchFiles, BatchWriter, LOG_FOLDER, read_batches};
+use super::blobs::restore_blobs;
 use super::manifest::{
     BackupFile, BackupManifest, BackupNumber, folder, object_path, read_checked,
 };
@@ -242,7 +243,12 @@ impl<'a> Build<'a> {
         let heirs = heirs(plan, &catalog);
         let logs = plan.chain.iter().flat_map(|one| one.files_in(LOG_FOLDER));
         let segments = plan.chain[0].files_in("segments/");
-        let bytes_total = logs.chain(segments).map(|file| file.bytes).sum();
+        let blobs = plan.chain.iter().flat_map(|one| one.files_in("blobs/"));
+        let bytes_total = logs
+            .chain(segments)
+            .chain(blobs)
+            .map(|file| file.bytes)
+            .sum();
         let free = storage.free_bytes()?;
         if bytes_total > free {
             return Err(Error::new(
@@ -277,6 +283,11 @@ impl<'a> Build<'a> {
             }
         }
         self.segments()?;
+        let (from, storage, plan) = (self.from, self.storage, self.plan);
+        let mut catalog = std::mem::take(&mut self.catalog);
+        let told = &mut |path: &str, bytes| self.tell(path, bytes);
+        restore_blobs(from, storage, &plan.chain, &mut catalog, told)?;
+        self.catalog = catalog;
         self.log()?;
         let catalog = Catalog::open(&CatalogLocation::File(path.join(CATALOG_FILE)))?;
         catalog.import(&self.catalog)?;

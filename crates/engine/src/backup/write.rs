@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::batches::BackupLog;
+use super::blobs::new_blobs;
 use super::changes::{Journal, TimedChange, same_names};
 use super::manifest::{
     BackupFile, BackupKind, BackupManifest, BackupNumber, CHUNK_BYTES, HashedWriter, folder, list,
@@ -153,9 +154,17 @@ pub(crate) fn write_backup(
         bytes_max: source.keep_bytes_max,
     });
     drop(cut);
-    let changes_known = writing.catalog(&moment, &decision)?;
+    let before = decision.continues.as_ref();
+    let before: Option<BackupCatalog> = before
+        .map(|previous| read_json(to, previous, CATALOG))
+        .transpose()?;
+    let before = before.map(|before| before.catalog);
+    let changes_known = writing.catalog(&moment, decision.kind, before.as_ref())?;
     if decision.kind == BackupKind::Full {
         writing.segments(&moment.catalog.catalog)?;
+        writing.blobs(&moment.catalog.catalog, None)?;
+    } else {
+        writing.blobs(&moment.catalog.catalog, before.as_ref())?;
     }
     drop(hold);
     let manifest = BackupManifest {
@@ -387,12 +396,16 @@ impl Writing<'_, '_> {
     }
 
     /// Writes the catalogue and its changes; whether the changes explain the catalogue.
-    fn catalog(&mut self, moment: &Moment, decision: &Decision) -> Result<bool> {
-        let known = match &decision.continues {
+    fn catalog(
+        &mut self,
+        moment: &Moment,
+        kind: BackupKind,
+        before: Option<&CatalogCopy>,
+    ) -> Result<bool> {
+        let known = match before {
             None => true,
-            Some(previous) => {
-                let before: BackupCatalog = read_json(self.to, previous, CATALOG)?;
-                let mut replayed = before.catalog;
+            Some(before) => {
+                let mut replayed = before.clone();
                 for change in &moment.changes {
                     change.change.apply(&mut replayed);
                 }
@@ -403,7 +416,7 @@ impl Writing<'_, '_> {
             catalog: moment.catalog.catalog.clone(),
             last: moment.catalog.last.clone(),
         };
-        if decision.kind == BackupKind::Incremental {
+        if kind == BackupKind::Incremental {
             for row in &mut catalog.catalog.collections {
                 row.manifest.segments.clear();
             }
@@ -446,6 +459,23 @@ impl Writing<'_, '_> {
             }
         }
         found.iter().try_for_each(|path| self.copy(storage, path))
+    }
+
+    /// Copies the blobs that the catalogue names and the backup `before` does not have, each checked before.
+    fn blobs(&mut self, catalog: &CatalogCopy, before: Option<&CatalogCopy>) -> Result<()> {
+        let storage: &dyn Storage = self.source.storage.as_ref();
+        let new = new_blobs(catalog, before)?;
+        self.total += new.iter().map(|blob| blob.bytes).sum::<u64>();
+        for blob in new {
+            let (path, bytes) = (blob.path(), blob.read(storage)?);
+            let mut file = HashedWriter::begin(self.to, self.number, &path)?;
+            for chunk in bytes.chunks(CHUNK_BYTES) {
+                file.write(chunk)?;
+                self.tell(&path, chunk.len() as u64)?;
+            }
+            self.files.push(file.finish()?);
+        }
+        Ok(())
     }
 
     fn copy(&mut self, storage: &dyn Storage, path: &str) -> Result<()> {

@@ -32,7 +32,12 @@ impl Database {
         if let Ok(new) = inner.catalog.export() {
             inner.note(|| Change::Reset(Box::new(new)));
         }
-        inner.forget(&all)
+        inner.forget(&all)?;
+        // No document names them any more.
+        for path in inner.unnamed_blobs()? {
+            inner.config.storage.remove_file(&path)?;
+        }
+        Ok(())
     }
 
     /// Makes a tenant; `AlreadyExists`.
@@ -311,6 +316,7 @@ impl Inner {
             collection.abandon();
             self.log.drop_collection(collection.id)?;
             collection.remove_if_gone(self.config.storage.as_ref(), &self.catalog);
+            self.forget_blobs(collection.id);
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use super::{Collections, restores};
+use super::{Collections, blobs, restores};
 use crate::Result;
 use crate::backup::{BackupState, Journal};
 use crate::catalog::Catalog;
@@ -17,8 +17,14 @@ use crate::log::{Beside, CatalogSays, Keep, Log, LogOptions};
 use crate::maintenance::{Named, Strangers, sweep_orphans};
 use crate::model::{CollectionId, SeqId};
 
-/// Removes folders of segments that were never published, and what a restore has left.
-pub(super) fn sweep(config: &Config, catalog: &Catalog, named: Named) -> Result<()> {
+/// Removes folders of segments that were never published, files that nothing names, and what a restore
+/// has left; `known` are the collections.
+pub(super) fn sweep(
+    config: &Config,
+    catalog: &Catalog,
+    named: Named,
+    known: &HashSet<CollectionId>,
+) -> Result<()> {
     config.storage.remove_dir(restores::BUILT_IN)?;
     let strangers = if catalog.was_closed() {
         Strangers::Go
@@ -32,7 +38,7 @@ pub(super) fn sweep(config: &Config, catalog: &Catalog, named: Named) -> Result<
             "removed folders of segments that were never published"
         );
     }
-    Ok(())
+    blobs::sweep(config, catalog, known, strangers)
 }
 
 /// What the folder remembers of its backups. Where that is damaged, the next backup says so; it

@@ -147,7 +147,8 @@ impl Inner {
                 let held = collection.disk_bytes_held(self.config.storage.as_ref())?;
                 let waiting = collection.backlog().bytes;
                 let schema = collection.schema_bytes();
-                usage.bytes += held + schema + collection.memory().0 + waiting;
+                let blobs = self.blob_bytes(collection.id)?;
+                usage.bytes += held + schema + collection.memory().0 + waiting + blobs;
             }
         }
         self.usage.lock().insert(tenant.to_owned(), (now, usage));

@@ -1,5 +1,5 @@
-//! A storage that can put off the removal of folders of segments, so that a backup copies the files
-//! of segments that were merged away or deleted meanwhile. Other folders go at once.
+//! A storage that can put off the removal of folders of segments and of blobs, so that a backup copies
+//! those that were merged away or deleted meanwhile. Everything else goes at once.
 //!
 //! What must stay true: while nobody holds, every call does what the storage below does; a removal
 //! that was put off is made up for by the last holder, or by the sweep of the next start.
@@ -10,9 +10,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{Entry, Storage, StorageFile, StorageReader};
-use crate::Result;
+use crate::{Result, blobs};
 
-/// A storage around another, whose folders of segments stay while somebody holds them.
+/// A storage around another, whose segments and blobs stay while somebody holds them.
 pub(crate) struct DeferringStorage {
     inner: Arc<dyn Storage>,
     state: Mutex<State>,
@@ -21,10 +21,11 @@ pub(crate) struct DeferringStorage {
 #[derive(Default)]
 struct State {
     holders: usize,
-    put_off: Vec<String>,
+    folders: Vec<String>,
+    blobs: Vec<String>,
 }
 
-/// Folders stay while this lives.
+/// Segments and blobs stay while this lives.
 pub(crate) struct FolderHold {
     storage: Arc<DeferringStorage>,
 }
@@ -38,7 +39,7 @@ impl DeferringStorage {
         })
     }
 
-    /// Lets every folder of segments that is there now stay while the hold lives.
+    /// Lets every segment and blob that is there now stay while the hold lives.
     pub(crate) fn hold(self: &Arc<Self>) -> FolderHold {
         self.state.lock().holders += 1;
         FolderHold {
@@ -49,17 +50,21 @@ impl DeferringStorage {
 
 impl Drop for FolderHold {
     fn drop(&mut self) {
-        let put_off = {
+        let (folders, blobs) = {
             let mut state = self.storage.state.lock();
             state.holders -= 1;
             if state.holders > 0 {
                 return;
             }
-            std::mem::take(&mut state.put_off)
+            let State { folders, blobs, .. } = &mut *state;
+            (std::mem::take(folders), std::mem::take(blobs))
         };
-        for folder in put_off {
-            if let Err(error) = self.storage.inner.remove_dir(&folder) {
-                tracing::warn!(folder, %error, "a folder that nobody needs stays until the next start");
+        let inner = &self.storage.inner;
+        let folders = folders.iter().map(|path| (path, inner.remove_dir(path)));
+        let blobs = blobs.iter().map(|path| (path, inner.remove_file(path)));
+        for (path, removed) in folders.chain(blobs) {
+            if let Err(error) = removed {
+                tracing::warn!(path, %error, "what nobody needs stays until the next start");
             }
         }
     }
@@ -107,6 +112,13 @@ impl Storage for DeferringStorage {
     }
 
     fn remove_file(&self, path: &str) -> Result<()> {
+        {
+            let mut state = self.state.lock();
+            if state.holders > 0 && blobs::is_one(path) {
+                state.blobs.push(path.to_owned());
+                return Ok(());
+            }
+        }
         self.inner.remove_file(path)
     }
 
@@ -114,7 +126,7 @@ impl Storage for DeferringStorage {
         {
             let mut state = self.state.lock();
             if state.holders > 0 && path.starts_with("segments/") {
-                state.put_off.push(path.to_owned());
+                state.folders.push(path.to_owned());
                 return Ok(());
             }
         }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod batch_ingest;
+mod blobs;
 mod crash_database;
 mod damage;
 mod documents;

@@ -1,10 +1,13 @@
-//! Routes that say how long what is in a space stays.
+//! Routes that say how long what is in a space stays, and give what was put away.
 
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use vermilion_curation::{Curation, body};
+use vermilion_curation::{AskedCold, Curation, body};
 
-use super::curation::{At, Json, Reply, read, write};
+use super::curation::{Asked, At, Json, Refused, Reply, read, write};
 use crate::answer::Answer;
 use crate::app::App;
 
@@ -48,4 +51,49 @@ pub(crate) async fn delete_dataset(State(app): State<App>, at: At) -> Reply {
         curation.delete_dataset(&at.place, &at.names.collection, &at.names.target)
     };
     Ok(Answer::value(&write(&app, delete).await?))
+}
+
+/// What the query string of a list of files says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OfCold {
+    dataset: Option<String>,
+    offset: Option<usize>,
+    limit: Option<usize>,
+}
+
+pub(crate) async fn cold_files(
+    State(app): State<App>,
+    at: At,
+    Asked(asked): Asked<OfCold>,
+) -> Reply {
+    let asked = AskedCold {
+        dataset: asked.dataset,
+        offset: asked.offset.unwrap_or(0),
+        limit: asked.limit,
+    };
+    let look =
+        move |curation: &Curation| curation.cold_files(&at.place, &at.names.collection, &asked);
+    Ok(Answer::value(&read(&app, look).await?))
+}
+
+pub(crate) async fn cold_file(State(app): State<App>, at: At) -> Result<Response, Refused> {
+    let look = move |curation: &Curation| {
+        curation.cold_file(&at.place, &at.names.collection, &at.names.target)
+    };
+    let file = read(&app, look).await?;
+    let name = format!("attachment; filename=\"{}\"", file.name);
+    let head = [
+        (CONTENT_TYPE, file.media_type.to_owned()),
+        (CONTENT_DISPOSITION, name),
+    ];
+    Ok((head, Body::from(file.bytes)).into_response())
+}
+
+pub(crate) async fn delete_cold_file(State(app): State<App>, at: At) -> Reply {
+    let delete = move |curation: &Curation| {
+        curation.delete_cold_file(&at.place, &at.names.collection, &at.names.target)
+    };
+    write(&app, delete).await?;
+    Ok(Answer::empty())
 }

@@ -316,6 +316,22 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         .needs(Database(Write))
         .answers(200, "Object")
     }
+    "get" "/spaces/{space}/cold" "cold_files" "Training that left the space, as files."
+        retention::cold_files {
+        .needs(Database(Read))
+        .with_query(&["dataset", "offset", "limit"])
+        .answers(200, "Object")
+    }
+    "get" "/spaces/{space}/cold/{file}" "cold_file" "A file of training that left the space."
+        retention::cold_file {
+        .needs(Database(Read))
+        .answering_no_json()
+    }
+    "delete" "/spaces/{space}/cold/{file}" "delete_cold_file"
+        "Deletes a file of training that left the space." retention::delete_cold_file {
+        .needs(Database(Write))
+        .answers(200, "Object")
+    }
     "get" "/spaces/{space}/export" "export" "Exports the list, issues, training data or all records."
         export::export {
         .needs(Database(Read))

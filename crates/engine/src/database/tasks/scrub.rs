@@ -1,4 +1,4 @@
-//! The scrub: every block of every segment and every frame of the log is read and checked, so that
+//! The scrub: every block of every segment, every blob and every frame of the log is read and checked, so that
 //! damage is known before somebody needs what it hit.
 
 use serde::Serialize;
@@ -56,6 +56,7 @@ impl Inner {
         if asked.is_none() && run.go_on() {
             report.log_files = self.log.files();
             if !run.dry_run {
+                damaged.extend(self.verify_blobs(&|| run.go_on())?);
                 damaged.extend(crate::log::scan(self.config.storage.as_ref())?.damaged);
             }
         }

@@ -196,7 +196,7 @@ impl Inner {
         Ok(true)
     }
 
-    /// Removes folders that the catalogue does not name. No segment is being written meanwhile.
+    /// Removes folders of segments and files of blobs that the catalogue does not name. None is published meanwhile.
     pub(super) fn sweep_folders(&self, run: &Run<'_>) -> Result<Value> {
         let Some(_publishing) = self.publishing.try_write_for(SWEEP_WAIT) else {
             let message = "A segment is being written; the sweep waits for a quieter moment.";
@@ -217,6 +217,13 @@ impl Inner {
             }
             storage.remove_dir(folder)?;
             report.removed += 1;
+        }
+        for path in self.unnamed_blobs()? {
+            if !run.dry_run && run.go_on() {
+                storage.remove_file(&path)?;
+                report.removed += 1;
+            }
+            report.found.push(path);
         }
         told(&report)
     }

@@ -1,0 +1,314 @@
+//! Cold storage: training that left a space since newer datasets have replaced it, as files that other
+//! programs read.
+//!
+//! What must stay true: a record leaves only once a file that tells all of it is durable and was read back,
+//! and only as that file tells it: one that is written meanwhile stays, and is in a later file as it is then,
+//! as are those of a file after which the process died; a file stays until its time has come or somebody
+//! deletes it, its dataset or its space.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+use vermilion_engine::model::{RecordBatch, SeqId};
+use vermilion_engine::{Blob, BlobWriter};
+
+use crate::desk::{Desk, places};
+use crate::expiry::{DAY_SECONDS, Leaving, Left};
+use crate::export::{COLD, Format, PAGE, Writer, told};
+use crate::spaces::{Place, Space};
+use crate::{Curation, Refusal, Result};
+
+/// Records of a file: few enough that nobody writes many of them while it is made.
+pub(crate) const FILE_RECORDS: usize = 65_536;
+/// Files of a page, unless more or fewer are asked for, and at most.
+const FILES: usize = 100;
+/// See [`FILES`].
+const FILES_MAX: usize = 10_000;
+
+/// What a file says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct About {
+    /// The dataset that its records were of.
+    dataset: String,
+    /// Why they left.
+    why: String,
+    records: u64,
+    format: String,
+    /// Seconds since 1970.
+    put_away_at: f64,
+}
+
+/// A file of cold storage, with its bytes.
+#[derive(Clone, Debug)]
+pub struct ColdFile {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Their media type.
+    pub media_type: &'static str,
+    /// What a download is called.
+    pub name: String,
+}
+
+/// Which files are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct AskedCold {
+    /// Only those of this dataset.
+    pub dataset: Option<String>,
+    /// Files to pass over.
+    pub offset: usize,
+    /// Files of the page.
+    pub limit: Option<usize>,
+}
+
+/// A file that is being made.
+struct Filling<'a> {
+    writer: Writer,
+    blob: BlobWriter<'a>,
+    records: u64,
+    /// The records of each page, and the token under which they were read.
+    pages: Vec<(Vec<String>, SeqId)>,
+}
+
+/// What became of records that were to leave.
+pub(crate) struct PutAway {
+    /// Those that left.
+    pub(crate) left: Left,
+    /// Whether all did.
+    pub(crate) is_whole: bool,
+}
+
+impl Curation {
+    /// Puts the training of a dataset that newer ones have replaced into a file, and deletes it.
+    pub(crate) fn put_away(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        leaving: &Leaving,
+        ids: &[String],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<PutAway> {
+        let mut put = PutAway {
+            left: Left::default(),
+            is_whole: false,
+        };
+        let Some((filled, dataset, why)) = self.fill(space, desk, leaving, ids, go_on)? else {
+            return Ok(put);
+        };
+        if filled.records == 0 {
+            put.is_whole = true;
+            return Ok(put);
+        }
+        let Filling {
+            writer,
+            mut blob,
+            records,
+            pages,
+        } = filled;
+        blob.write(&writer.end()?)?;
+        let about = About {
+            dataset: dataset.clone(),
+            why: why.to_owned(),
+            records,
+            format: Format::BEST.name().to_owned(),
+            put_away_at: self.now(),
+        };
+        let blob = blob.finish(json!(about))?;
+        let found = Format::BEST.count(&self.database.read_blob(&blob)?)?;
+        if let Some(found) = found.filter(|found| *found != records) {
+            self.database.remove_blob(space.scope(), blob.id)?;
+            let message = format!("A file of {records} records has {found} when it is read back.");
+            return Err(Refusal::new(500, "internal", message));
+        }
+        let mut stayed = 0;
+        for (ids, token) in pages {
+            let batch = RecordBatch::deletion(ids.iter().map(String::as_str).collect());
+            match self.write_unchanged(space, token, ids.clone(), batch)? {
+                Some(seqs) => {
+                    put.left.seq = Some(seqs.last.0);
+                    let gone = ids.iter().map(|_| (why, dataset.clone()));
+                    put.left.records.extend(gone);
+                }
+                // Written meanwhile: the next run finds it as it is then.
+                None => stayed += ids.len() as u64,
+            }
+        }
+        put.is_whole = stayed == 0;
+        if stayed == records {
+            self.database.remove_blob(space.scope(), blob.id)?;
+        }
+        Ok(put)
+    }
+
+    /// Makes the file; `None` where it was called off. Nothing of it is left then.
+    fn fill<'a>(
+        &'a self,
+        space: &Space,
+        desk: &Desk,
+        leaving: &Leaving,
+        ids: &[String],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<(Filling<'a>, String, &'static str)>> {
+        let dimension = space.collection.dimension.unwrap_or(1) as usize;
+        let mut filling = Filling {
+            writer: Writer::begin(Format::BEST, COLD, dimension)?,
+            blob: self.database.begin_blob(space.scope())?,
+            records: 0,
+            pages: Vec::with_capacity(ids.len().div_ceil(PAGE)),
+        };
+        let (mut dataset, mut reason) = (String::new(), "");
+        for part in ids.chunks(PAGE) {
+            if !go_on() {
+                return Ok(None);
+            }
+            let (found, token) = self.read_all_to_write(space, part)?;
+            // What was decided by then stays, and what is decided later is found when it is deleted.
+            self.follow(space, desk)?;
+            let there: Vec<usize> = {
+                let state = desk.state.lock();
+                let there = places(&found.ids, part).into_iter().flatten();
+                let leaves = |at: &usize| {
+                    let row = state.rows.get(found.ids.get(*at));
+                    let why = row.and_then(|row| Some((leaving.why_replaced(row)?, row)));
+                    if let Some((why, row)) = why {
+                        reason = why;
+                        dataset.clone_from(&row.dataset);
+                    }
+                    why.is_some()
+                };
+                there.filter(leaves).collect()
+            };
+            if there.is_empty() {
+                continue;
+            }
+            let piece = filling.writer.put(&told(desk, &found, &there))?;
+            filling.blob.write(&piece)?;
+            filling.records += there.len() as u64;
+            let ids = there.iter().map(|at| found.ids.get(*at).to_owned());
+            filling.pages.push((ids.collect(), token));
+        }
+        Ok(Some((filling, dataset, reason)))
+    }
+
+    /// The files of a space, oldest first.
+    pub fn cold_files(&self, place: &Place, name: &str, asked: &AskedCold) -> Result<Json> {
+        let limit = asked.limit.unwrap_or(FILES);
+        if !(1..=FILES_MAX).contains(&limit) {
+            return Err(Refusal::wrong("out_of_range", "`limit` is out of range.")
+                .field("limit")
+                .hint(format!("1 to {FILES_MAX}")));
+        }
+        let space = self.space(place, name)?;
+        let stays = self.stays_cold(&space)?;
+        let mut files = self.files_of(&space)?;
+        files.retain(|(_, about)| {
+            asked
+                .dataset
+                .as_ref()
+                .is_none_or(|one| *one == about.dataset)
+        });
+        let bytes: u64 = files.iter().map(|(blob, _)| blob.bytes).sum();
+        let page = files.iter().skip(asked.offset).take(limit);
+        let page: Vec<Json> = page.map(|(blob, about)| tell(blob, about, stays)).collect();
+        Ok(json!({"files": page, "total": files.len(), "bytes": bytes}))
+    }
+
+    /// A file of a space.
+    pub fn cold_file(&self, place: &Place, name: &str, id: &str) -> Result<ColdFile> {
+        let space = self.space(place, name)?;
+        let mut files = self.files_of(&space)?.into_iter();
+        let found = files.find(|(blob, _)| blob.id.to_string() == id);
+        let (blob, about) = found.ok_or_else(|| no_file(id))?;
+        let format = Format::named(Some(&about.format))?;
+        Ok(ColdFile {
+            bytes: self.database.read_blob(&blob)?,
+            media_type: format.media_type(),
+            name: format!("{id}.{}", about.format),
+        })
+    }
+
+    /// Deletes a file of a space.
+    pub fn delete_cold_file(&self, place: &Place, name: &str, id: &str) -> Result<()> {
+        let space = self.space(place, name)?;
+        let known = Uuid::try_parse(id).map_err(|_| no_file(id))?;
+        if self.database.remove_blob(space.scope(), known)? {
+            return Ok(());
+        }
+        Err(no_file(id))
+    }
+
+    /// Deletes the files of a dataset; how many there were.
+    pub(crate) fn delete_cold_dataset(&self, space: &Space, dataset: &str) -> Result<u64> {
+        let mut gone = 0;
+        for (blob, about) in self.files_of(space)? {
+            if about.dataset == dataset && self.database.remove_blob(space.scope(), blob.id)? {
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Whether there is a file of a dataset.
+    pub(crate) fn is_cold(&self, space: &Space, dataset: &str) -> Result<bool> {
+        let files = self.files_of(space)?;
+        Ok(files.iter().any(|(_, about)| about.dataset == dataset))
+    }
+
+    /// Deletes the files whose time has come, or only tells which they are.
+    pub(crate) fn purge_cold(&self, space: &Space, dry_run: bool) -> Result<Vec<Json>> {
+        let Some(stays) = self.stays_cold(space)? else {
+            return Ok(Vec::new());
+        };
+        let now = self.now();
+        let mut files = self.files_of(space)?;
+        files.retain(|(_, about)| about.put_away_at + stays <= now);
+        if !dry_run {
+            for (blob, _) in &files {
+                self.database.remove_blob(space.scope(), blob.id)?;
+            }
+        }
+        let told = files
+            .iter()
+            .map(|(blob, about)| tell(blob, about, Some(stays)));
+        Ok(told.collect())
+    }
+
+    /// How long files stay, in seconds; `None` where they stay until somebody deletes them.
+    fn stays_cold(&self, space: &Space) -> Result<Option<f64>> {
+        let kept = self.retention_of(space)?;
+        let days = kept.and_then(|kept| kept.purge_after_days);
+        Ok(days.map(|days| days * DAY_SECONDS))
+    }
+
+    fn files_of(&self, space: &Space) -> Result<Vec<(Blob, About)>> {
+        let blobs = self.database.blobs(space.scope())?.into_iter();
+        // Curation keeps nothing else with a space.
+        let known = blobs.filter_map(|blob| {
+            let about = About::deserialize(&blob.about).ok()?;
+            Some((blob, about))
+        });
+        let mut files: Vec<(Blob, About)> = known.collect();
+        files.sort_by(|(a, one), (b, other)| {
+            let by_time = one.put_away_at.total_cmp(&other.put_away_at);
+            by_time.then(a.id.cmp(&b.id))
+        });
+        Ok(files)
+    }
+}
+
+/// A file as it is told; `stays` is how long it does, in seconds.
+fn tell(blob: &Blob, about: &About, stays: Option<f64>) -> Json {
+    let mut told = json!(about);
+    told["id"] = json!(blob.id);
+    told["bytes"] = json!(blob.bytes);
+    told["checksum"] = json!(blob.checksum);
+    told["purge_at"] = json!(stays.map(|stays| about.put_away_at + stays));
+    told
+}
+
+fn no_file(id: &str) -> Refusal {
+    let message = format!("Cold storage of this space has no file `{id}`.");
+    Refusal::new(404, "cold_file_not_found", message)
+        .field("id")
+        .hint("GET .../cold lists them")
+}
