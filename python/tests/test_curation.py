@@ -789,7 +789,13 @@ def test_a_space_keeps_what_it_is_told_to(cur, embedding_set):
     produce(cur, embedding_set)
     assert space.retention().retention is None
     told = space.retain(keep_records=10)
-    assert told.retention == {"keep_versions": 3, "keep_days": 90.0, "keep_records": 10}
+    assert told.retention == {
+        "keep_versions": 3,
+        "keep_days": 90.0,
+        "keep_records": 10,
+        "keep_training_days": None,
+        "purge_after_days": None,
+    }
     before = space.about().contexts["production"]
     assert space.expire(dry_run=True) and space.about().contexts["production"] == before
     space.expire()
@@ -800,6 +806,33 @@ def test_a_space_keeps_what_it_is_told_to(cur, embedding_set):
     assert missing.value.reason == "dataset_not_found"
     space.delete_dataset("production")
     assert "production" not in space.about().contexts
+
+
+def test_training_that_newer_datasets_replace_stays_as_files(cur, embedding_set, tmp_path):
+    space = train(cur, embedding_set)
+    assert space.cold_files() == []
+    with cur.training(embedding_set, dataset="newer") as session:
+        session.log(of_class(0, 2, 20), ["a", "b"], label_classes=["cat", "dog"])
+    space.retain(keep_versions=1, purge_after_days=30)
+    assert space.expire().records == 60
+    files = space.cold_files()
+    assert [(one.dataset, one.records) for one in files] == [("v7", 60)]
+    assert files[0].purge_at == pytest.approx(files[0].put_away_at + 30 * 86_400)
+    assert space.cold_files("newer") == []
+    path = tmp_path / f"old.{files[0].format}"
+    space.save_cold_file(files[0].id, path)
+    if files[0].format == "parquet":
+        table = pytest.importorskip("pyarrow.parquet").read_table(path)
+        rows = table.to_pylist()
+    else:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(rows) == files[0].records
+    assert all(len(row["embedding"]) == 8 and row["label_class"] in CLASSES for row in rows)
+    space.delete_cold_file(files[0].id)
+    with pytest.raises(NotFoundError) as missing:
+        space.save_cold_file(files[0].id, tmp_path / "none")
+    assert missing.value.reason == "cold_file_not_found"
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_map_has_a_point_for_every_record(cur, embedding_set):

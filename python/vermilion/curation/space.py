@@ -413,12 +413,16 @@ class Space(Upkeep):
             "dataset": dataset,
             "where": filter and encode(filter),
         }
-        beside = f"{os.fspath(path)}.new"
+        self._save("/export", query, path)
+
+    def _save(self, path: str, query: dict[str, Any], to: str | os.PathLike[str]) -> None:
+        """Writes what a route of the space answers to a file, which is there only once it is whole."""
+        beside = f"{os.fspath(to)}.new"
         try:
             with open(beside, "wb") as file:
-                place = f"/spaces/{quote(self.name, safe='')}/export"
+                place = f"/spaces/{quote(self.name, safe='')}{path}"
                 self._connection.download(place, query, file)
-            os.replace(beside, path)
+            os.replace(beside, to)
         finally:
             if os.path.exists(beside):
                 os.remove(beside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -21,6 +22,9 @@ class Upkeep:
     """The calls of a :class:`Space` that are about its upkeep."""
 
     def _ask(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        raise NotImplementedError
+
+    def _save(self, path: str, query: dict[str, Any], to: str | os.PathLike[str]) -> None:
         raise NotImplementedError
 
     def add_trigger(
@@ -85,6 +89,8 @@ class Upkeep:
         keep_versions: int | None = None,
         keep_days: float | None = None,
         keep_records: int | None = None,
+        keep_training_days: float | None = None,
+        purge_after_days: float | None = None,
     ) -> Answer:
         """Says what the space keeps from now on; what is past it leaves within the hour.
 
@@ -92,6 +98,10 @@ class Upkeep:
             keep_versions: Training datasets, the newest so many: 3 unless said.
             keep_days: Days that production stays which nobody has decided about: 90 unless said.
             keep_records: Records of such production, the newest so many: 10 million unless said.
+            keep_training_days: Days since their first training that training datasets stay, but for the newest;
+                for ever unless said.
+            purge_after_days: Days that training stays in cold storage which newer datasets have replaced; for
+                ever unless said.
 
         Returns:
             As of :meth:`retention`.
@@ -99,7 +109,13 @@ class Upkeep:
         Raises:
             InvalidArgumentError: A number is out of range.
         """
-        asked = {"keep_versions": keep_versions, "keep_days": keep_days, "keep_records": keep_records}
+        asked = {
+            "keep_versions": keep_versions,
+            "keep_days": keep_days,
+            "keep_records": keep_records,
+            "keep_training_days": keep_training_days,
+            "purge_after_days": purge_after_days,
+        }
         return Answer(self._ask("PUT", "/retention", said(asked)))
 
     def retain_all(self) -> Answer:
@@ -117,8 +133,37 @@ class Upkeep:
         """
         return Answer(self._ask("POST", "/expire", {"dry_run": dry_run}))
 
+    def cold_files(self, dataset: str | None = None) -> Listed[Answer]:
+        """Training that left since newer datasets have replaced it, as files, oldest first.
+
+        Args:
+            dataset: Only those of this dataset.
+
+        Returns:
+            Each with ``id``, ``dataset``, ``why``, ``records``, ``bytes``, ``format`` and ``put_away_at``; and
+            ``purge_at``, when it is deleted, None where it stays.
+        """
+        return self._all("/cold", "files", said({"dataset": dataset}))
+
+    def save_cold_file(self, id: str, path: str | os.PathLike[str]) -> None:
+        """Writes a file of :meth:`cold_files` to a file, which is there only once it is whole.
+
+        Raises:
+            NotFoundError: ``reason`` is ``cold_file_not_found``.
+            TransportError: The server broke off.
+        """
+        self._save(f"/cold/{quote(id, safe='')}", {}, path)
+
+    def delete_cold_file(self, id: str) -> None:
+        """Deletes a file of :meth:`cold_files`.
+
+        Raises:
+            NotFoundError: ``reason`` is ``cold_file_not_found``.
+        """
+        self._ask("DELETE", f"/cold/{quote(id, safe='')}")
+
     def delete_dataset(self, dataset: str) -> Answer:
-        """Deletes a dataset with all its records.
+        """Deletes a dataset with all its records and cold files.
 
         Raises:
             NotFoundError: ``reason`` is ``dataset_not_found``.
@@ -167,11 +212,11 @@ class Upkeep:
                 return pyarrow.ipc.open_stream(told).read_all()
         raise TimeoutError(f"the map of the space is not laid out after {seconds} s")
 
-    def _all(self, path: str, member: str) -> Listed[Answer]:
+    def _all(self, path: str, member: str, only: dict[str, Any] | None = None) -> Listed[Answer]:
         """All entries of a list that comes in pages."""
         entries: list[Answer] = []
         while True:
-            told = self._ask("GET", path, query={"limit": _PAGE, "offset": len(entries)})
+            told = self._ask("GET", path, query={"limit": _PAGE, "offset": len(entries), **(only or {})})
             page = told.pop(member)
             entries.extend(Answer(one) for one in page)
             if len(page) < _PAGE:

@@ -1,9 +1,12 @@
 //! What leaves a space and what stays, over a real socket.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
+use vermilion_engine::Config;
 
 use crate::curation_scores::{Noise, SPACE, fill, refused};
-use crate::harness::TestServer;
+use crate::harness::{Answer, TestServer};
 
 fn log(server: &TestServer, ids: &[String], more: &Value) -> u16 {
     let mut noise = Noise(ids.len() as u64);
@@ -94,6 +97,16 @@ fn training_leaves_when_newer_versions_replace_it_and_takes_its_statistics_along
         Value::Null
     );
     for (wrong, code, field) in [
+        (
+            json!({"purge_after_days": 0}),
+            "out_of_range",
+            "purge_after_days",
+        ),
+        (
+            json!({"keep_training_days": -1}),
+            "out_of_range",
+            "keep_training_days",
+        ),
         (json!({"keep_versions": 0}), "out_of_range", "keep_versions"),
         (json!({"keep_days": -1}), "out_of_range", "keep_days"),
         (json!({"keep": 1}), "unknown_field", "keep"),
@@ -200,4 +213,158 @@ fn old_production_leaves_and_what_was_decided_or_seen_to_go_wrong_stays() {
             "{id}"
         );
     }
+}
+
+/// The files of cold storage.
+fn cold(server: &TestServer, query: &str) -> Value {
+    let answer = server.get(&format!("{SPACE}/cold{query}"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+fn start_on(folder: &Path) -> TestServer {
+    TestServer::over(Config::at(folder).unwrap(), |_| {})
+}
+
+fn of_cold(server: &TestServer, method: &str, id: &str) -> Answer {
+    server.send(method, &format!("{SPACE}/cold/{id}"), None)
+}
+
+#[test]
+fn training_that_was_replaced_is_kept_as_files_until_their_time() {
+    let server = TestServer::start();
+    let thumbnail = "data:image/png;base64,iVBORw0KGgo=";
+    let said = json!({"thumbnails": vec![thumbnail; 9], "metadatas": vec![json!({"shift": 3}); 9]});
+    version(&server, "v1", &said);
+    for name in ["v2", "v3"] {
+        version(&server, name, &json!({}));
+    }
+    // What is of another context stays where it is.
+    let test = json!({"context": "test", "dataset": "v1", "label_classes": ["a", "b"]});
+    assert_eq!(log(&server, &ids("t", 2), &test), 201);
+    let put = |body: &Value| {
+        let told = server.send("PUT", &format!("{SPACE}/retention"), Some(body));
+        assert_eq!(told.status, 200, "{}", told.text());
+    };
+    put(&json!({"keep_versions": 1}));
+    expire(&server, &json!({"dry_run": true}));
+    assert_eq!(cold(&server, "")["total"], 0);
+    let report = expire(&server, &json!({}));
+    assert_eq!(
+        (&report["records"], &report["complete"]),
+        (&json!(18), &json!(true))
+    );
+    let all = cold(&server, "");
+    assert_eq!(all["total"], 2, "{all}");
+    let one = cold(&server, "?dataset=v1")["files"][0].clone();
+    assert_eq!(
+        (
+            &one["dataset"],
+            &one["records"],
+            &one["why"],
+            &one["purge_at"]
+        ),
+        (
+            &json!("v1"),
+            &json!(9),
+            &json!("keep_versions"),
+            &Value::Null
+        )
+    );
+    let (first, rest) = (
+        cold(&server, "?limit=1"),
+        cold(&server, "?offset=1&limit=1"),
+    );
+    assert_ne!(first["files"][0]["id"], rest["files"][0]["id"]);
+    let id = one["id"].as_str().unwrap();
+    let file = of_cold(&server, "GET", id);
+    assert_eq!(
+        (file.status, file.body.len() as u64),
+        (200, one["bytes"].as_u64().unwrap())
+    );
+    let format = one["format"].as_str().unwrap();
+    let kind = file.header("content-disposition").unwrap();
+    assert_eq!(kind, format!("attachment; filename=\"{id}.{format}\""));
+    if format == "jsonl" {
+        let text = file.text();
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let ids_told: Vec<&str> = lines
+            .iter()
+            .map(|one| one["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids_told, ids("v1", 9));
+        assert_eq!(lines[4]["label_class"], "b");
+        assert_eq!(lines[4]["thumbnail"], thumbnail);
+        assert_eq!(lines[4]["metadata"], json!({"shift": 3}));
+        assert_eq!(lines[4]["embedding"].as_array().unwrap().len(), 8);
+    } else {
+        assert_eq!(&file.body[..4], b"PAR1");
+    }
+    // It stays for ever, until somebody says otherwise.
+    assert_eq!(expire(&server, &json!({}))["purged"], json!([]));
+    put(&json!({"keep_versions": 1, "purge_after_days": 1e-9}));
+    let due = expire(&server, &json!({"dry_run": true}));
+    assert_eq!(due["purged"].as_array().unwrap().len(), 2, "{due}");
+    assert_eq!(cold(&server, "")["total"], 2);
+    let run = json!({"wait": true});
+    let run = server.post("/control/v1/jobs/curation_expiry/run", &run);
+    assert!(run.text().contains("purged"), "{}", run.text());
+    assert_eq!(cold(&server, "")["total"], 0);
+    refused(
+        &of_cold(&server, "GET", id),
+        404,
+        "cold_file_not_found",
+        Some("id"),
+    );
+    refused(&of_cold(&server, "GET", "../lock"), 404, "not_found", None);
+}
+
+#[test]
+fn cold_files_go_with_their_dataset_or_one_by_one_and_stay_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start_on(folder.path());
+    for name in ["v1", "v2", "v3"] {
+        version(&server, name, &json!({}));
+    }
+    let kept = json!({"keep_versions": 2, "keep_training_days": 1e-9});
+    server.send("PUT", &format!("{SPACE}/retention"), Some(&kept));
+    // The newest stays however old it is.
+    assert_eq!(
+        expire(&server, &json!({}))["reasons"],
+        json!({"keep_training_days": 18})
+    );
+    assert_eq!(datasets(&server), ["v3"]);
+    drop(server);
+    let server = start_on(folder.path());
+    let all = cold(&server, "");
+    assert_eq!(all["total"], 2, "{all}");
+    let id = cold(&server, "?dataset=v2")["files"][0]["id"].clone();
+    let id = id.as_str().unwrap();
+    assert_eq!(of_cold(&server, "GET", id).status, 200);
+    assert_eq!(of_cold(&server, "DELETE", id).status, 200);
+    for method in ["GET", "DELETE"] {
+        refused(
+            &of_cold(&server, method, id),
+            404,
+            "cold_file_not_found",
+            Some("id"),
+        );
+    }
+    let path = format!("{SPACE}/datasets/v1");
+    let report = server.send("DELETE", &path, None);
+    assert_eq!(
+        (report.status, &report.json()["cold_files"]),
+        (200, &json!(1))
+    );
+    assert_eq!(cold(&server, "")["total"], 0);
+    assert_eq!(server.send("DELETE", &path, None).status, 404);
+    refused(
+        &server.get(&format!("{SPACE}/cold?limit=0")),
+        400,
+        "out_of_range",
+        Some("limit"),
+    );
 }
