@@ -122,22 +122,41 @@ impl Curation {
         }
         let mut stayed = 0;
         for (ids, token) in pages {
-            let batch = RecordBatch::deletion(ids.iter().map(String::as_str).collect());
-            match self.write_unchanged(space, token, ids.clone(), batch)? {
-                Some(seqs) => {
-                    put.left.seq = Some(seqs.last.0);
-                    let gone = ids.iter().map(|_| (why, dataset.clone()));
-                    put.left.records.extend(gone);
-                }
-                // Written meanwhile: the next run finds it as it is then.
-                None => stayed += ids.len() as u64,
-            }
+            let (mut gone, mut seq) = (0, put.left.seq);
+            self.delete_unchanged(space, token, &ids, &mut gone, &mut seq)?;
+            put.left.seq = seq;
+            put.left
+                .records
+                .extend((0..gone).map(|_| (why, dataset.clone())));
+            stayed += (ids.len() - gone) as u64;
         }
         put.is_whole = stayed == 0;
         if stayed == records {
             self.database.remove_blob(space.scope(), blob.id)?;
         }
         Ok(put)
+    }
+
+    /// Deletes those of `ids` that nobody has written since they were read. What was written is found by halves,
+    /// since a page of which one record was written has others that were not.
+    fn delete_unchanged(
+        &self,
+        space: &Space,
+        token: SeqId,
+        ids: &[String],
+        gone: &mut usize,
+        seq: &mut Option<u64>,
+    ) -> Result<()> {
+        let batch = RecordBatch::deletion(ids.iter().map(String::as_str).collect());
+        if let Some(seqs) = self.write_unchanged(space, token, ids.to_vec(), batch)? {
+            *gone += ids.len();
+            *seq = Some(seqs.last.0);
+        } else if ids.len() > 1 {
+            for half in ids.chunks(ids.len().div_ceil(2)) {
+                self.delete_unchanged(space, token, half, gone, seq)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the file; `None` where it was called off. Nothing of it is left then.
