@@ -16,15 +16,12 @@ use vermilion_engine::{Blob, BlobWriter};
 use crate::desk::{Desk, places};
 use crate::expiry::{DAY_SECONDS, Leaving, Left};
 use crate::export::{COLD, Format, PAGE, Writer, told};
+use crate::retrain::page;
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
 /// Records of a file: few enough that nobody writes many of them while it is made.
 pub(crate) const FILE_RECORDS: usize = 65_536;
-/// Files of a page, unless more or fewer are asked for, and at most.
-const FILES: usize = 100;
-/// See [`FILES`].
-const FILES_MAX: usize = 10_000;
 
 /// What a file says of itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,14 +48,15 @@ pub struct ColdFile {
 }
 
 /// Which files are asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AskedCold {
     /// Only those of this dataset.
     pub dataset: Option<String>,
-    /// Files to pass over.
-    pub offset: usize,
     /// Files of the page.
-    pub limit: Option<usize>,
+    pub limit: Option<u32>,
+    /// Files to pass over.
+    pub offset: Option<u32>,
 }
 
 /// A file that is being made.
@@ -211,12 +209,7 @@ impl Curation {
 
     /// The files of a space, oldest first.
     pub fn cold_files(&self, place: &Place, name: &str, asked: &AskedCold) -> Result<Json> {
-        let limit = asked.limit.unwrap_or(FILES);
-        if !(1..=FILES_MAX).contains(&limit) {
-            return Err(Refusal::wrong("out_of_range", "`limit` is out of range.")
-                .field("limit")
-                .hint(format!("1 to {FILES_MAX}")));
-        }
+        let page = page(asked.limit, asked.offset)?;
         let space = self.space(place, name)?;
         let stays = self.stays_cold(&space)?;
         let mut files = self.files_of(&space)?;
@@ -227,8 +220,11 @@ impl Curation {
                 .is_none_or(|one| *one == about.dataset)
         });
         let bytes: u64 = files.iter().map(|(blob, _)| blob.bytes).sum();
-        let page = files.iter().skip(asked.offset).take(limit);
-        let page: Vec<Json> = page.map(|(blob, about)| tell(blob, about, stays)).collect();
+        let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
+        let of_it = files.iter().skip(page.offset as usize).take(limit);
+        let page: Vec<Json> = of_it
+            .map(|(blob, about)| tell(blob, about, stays))
+            .collect();
         Ok(json!({"files": page, "total": files.len(), "bytes": bytes}))
     }
 

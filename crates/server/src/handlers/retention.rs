@@ -53,25 +53,11 @@ pub(crate) async fn delete_dataset(State(app): State<App>, at: At) -> Reply {
     Ok(Answer::value(&write(&app, delete).await?))
 }
 
-/// What the query string of a list of files says.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct OfCold {
-    dataset: Option<String>,
-    offset: Option<usize>,
-    limit: Option<usize>,
-}
-
 pub(crate) async fn cold_files(
     State(app): State<App>,
     at: At,
-    Asked(asked): Asked<OfCold>,
+    Asked(asked): Asked<AskedCold>,
 ) -> Reply {
-    let asked = AskedCold {
-        dataset: asked.dataset,
-        offset: asked.offset.unwrap_or(0),
-        limit: asked.limit,
-    };
     let look =
         move |curation: &Curation| curation.cold_files(&at.place, &at.names.collection, &asked);
     Ok(Answer::value(&read(&app, look).await?))

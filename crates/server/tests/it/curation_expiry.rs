@@ -362,7 +362,7 @@ fn cold_files_go_with_their_dataset_or_one_by_one_and_stay_over_a_restart() {
     assert_eq!(cold(&server, "")["total"], 0);
     assert_eq!(server.send("DELETE", &path, None).status, 404);
     refused(
-        &server.get(&format!("{SPACE}/cold?limit=0")),
+        &server.get(&format!("{SPACE}/cold?limit=1001")),
         400,
         "out_of_range",
         Some("limit"),
