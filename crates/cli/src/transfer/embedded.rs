@@ -25,7 +25,7 @@ const EVERYTHING: Consistency = Consistency {
 
 /// Bytes of vectors and their indexes that stay in memory. Merges of a large import read many times
 /// as many, each once.
-const MAPPED_BYTES: u64 = 512 << 20;
+const MAPPED_BYTES: u64 = 256 << 20;
 
 /// The collection and the database that holds it.
 pub(crate) struct Embedded {

@@ -277,7 +277,7 @@ impl Job<'_> {
 
     fn write_vectors(&mut self) -> Result<FileEntry> {
         let mut sink = FileSink::create(self.storage, self.folder, "vectors.f32")?;
-        let mut at = 0;
+        let (mut at, mut read) = (0, 0);
         while at < self.live.len() {
             // Rows that follow each other in their source are written from where they are.
             let first = self.live[at];
@@ -290,9 +290,27 @@ impl Job<'_> {
             let vectors = self.source(first).vectors(first.row, run as u32)?;
             sink.put(bytemuck::cast_slice(vectors))?;
             at += run;
+            read += size_of_val(vectors);
+            if read > self.indexes.mapped_max / 2 {
+                read = 0;
+                self.let_sources_go();
+            }
             self.done(run as u32)?;
         }
+        self.let_sources_go();
         sink.finish()
+    }
+
+    /// Gives back what was read of the vectors of the sources, where little may be mapped.
+    fn let_sources_go(&self) {
+        if self.indexes.mapped_max == 0 {
+            return;
+        }
+        for (source, _) in self.sources {
+            if let Source::Segment(segment) = source {
+                let_go(segment.mapped().0);
+            }
+        }
     }
 
     /// The index of the vectors just written; none where an exact search does as well.
