@@ -4,15 +4,18 @@
 //! it goes where the collection goes and ends where it ends. A fork of a space is a space of its own
 //! name; the embedding set leads to the one that is no fork, and to none where that does not tell.
 
+mod contents;
 mod datasets;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 use vermilion_engine::model::{
-    Aggregate, Aggregated, Collection, CollectionId, CollectionScope, CollectionUpdate, GetRequest,
-    NewCollection, Page, Schema, Space as Metric, Survey, Value,
+    Collection, CollectionId, CollectionScope, CollectionUpdate, NewCollection, Page, Schema,
+    Space as Metric,
 };
 use vermilion_engine::{Database, ErrorKind, Result as EngineResult};
 use vermilion_protocol::names::check_collection_name;
@@ -23,7 +26,6 @@ pub(crate) use self::datasets::{DATASETS, TRAINING_SINCE};
 use crate::body::Head;
 use crate::desk::EPOCHS;
 use crate::expiry::RETENTION;
-use crate::fields;
 use crate::key::{canonical, embedding_set_key};
 use crate::retrain::{Listed, PAGE_MAX, page};
 use crate::{Curation, Refusal, Result};
@@ -369,38 +371,9 @@ impl Curation {
     pub fn summary(&self, space: &Space) -> Result<SpaceSummary> {
         let database: &Database = &self.database;
         let scope = space.scope();
-        let count = |key: &str| Aggregate::CountBy {
-            key: key.to_owned(),
-            limit: VALUES_MAX,
-        };
-        let observed = || fields::OBSERVED_AT.to_owned();
-        let survey = Survey {
-            order_by: Vec::new(),
-            aggregates: vec![
-                count(fields::CONTEXT),
-                count(fields::DATASET),
-                count(fields::LABEL_CLASS),
-                Aggregate::Min { key: observed() },
-                Aggregate::Max { key: observed() },
-            ],
-        };
-        let nothing = GetRequest {
-            limit: Some(0),
-            ..GetRequest::default()
-        };
-        let (_, told) = database.survey(scope, &nothing, &survey)?;
         let status = database.indexing_status(scope)?;
-        let mut told = told.into_iter();
-        let contexts = counts(told.next());
-        let datasets = counts(told.next());
-        let records = database.count(scope)?;
-        let by_context = self.dataset_contexts(scope, &contexts, &datasets, records)?;
-        let classes = counts(told.next());
-        let moment = |value: Option<Aggregated>| match value {
-            Some(Aggregated::Value(Some(Value::Float(seconds)))) => Some(seconds),
-            Some(Aggregated::Value(Some(Value::Int(seconds)))) => Some(seconds as f64),
-            _ => None,
-        };
+        let contents = self.contents(space, status.total_operations)?;
+        let observed = contents.observed;
         Ok(SpaceSummary {
             space: space.collection.name.clone(),
             collection_id: space.collection.id.to_string(),
@@ -408,12 +381,12 @@ impl Curation {
             embedding_set_key: space.embedding_set_key.clone(),
             dim: database.collection_by_id(scope)?.dimension,
             metric: space.collection.schema.space(),
-            records,
-            contexts,
-            datasets: self.dataset_summaries(space, datasets, by_context)?,
-            classes: classes.into_keys().collect(),
-            first_observed_at: moment(told.next()),
-            last_observed_at: moment(told.next()),
+            records: contents.records,
+            contexts: contents.contexts,
+            datasets: self.dataset_summaries(space, contents.datasets, contents.by_context)?,
+            classes: contents.classes,
+            first_observed_at: observed.map(|(first, _)| first),
+            last_observed_at: observed.map(|(_, last)| last),
             seq: status.total_operations,
             index_lag: status.total_operations - status.indexed_operations,
             stale_records: self.stale_records(space),
@@ -449,18 +422,6 @@ fn marks(set: &Json, key: &str) -> Map<String, Json> {
     marks.insert(SET.to_owned(), canonical(set).into());
     marks.insert(SET_KEY.to_owned(), key.into());
     marks
-}
-
-/// Texts with how often each is there.
-fn counts(told: Option<Aggregated>) -> BTreeMap<String, u64> {
-    let Some(Aggregated::Counts { values, .. }) = told else {
-        return BTreeMap::new();
-    };
-    let texts = values.into_iter().filter_map(|(value, count)| match value {
-        Value::Str(text) => Some((text.into(), count)),
-        _ => None,
-    });
-    texts.collect()
 }
 
 /// What a metric is called.

@@ -5,6 +5,7 @@
 //! it, so that what is read must be at least as new as what the log was asked for.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use vermilion_engine::ErrorKind;
@@ -14,7 +15,7 @@ use vermilion_engine::model::{
     SeqId, SeqRange, Space as Metric, Strings,
 };
 
-use super::{Desk, Mark, Row};
+use super::{Desk, Mark, Row, State};
 use crate::fields::Context;
 use crate::spaces::Space;
 use crate::{Curation, Result};
@@ -35,6 +36,10 @@ const EVERYTHING: Include = Include {
 };
 /// Operations that a request which only reads follows itself; more are left to the job.
 const FOLLOWED_AT_ONCE: u64 = 20_000;
+/// Operations that a request follows which can do without the desk.
+const FOLLOWED_AT_A_GLANCE: u64 = 1000;
+/// How long such a request waits for whoever follows already.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 impl Curation {
     /// Brings the desk of a space in step with everything that is acknowledged.
@@ -51,38 +56,66 @@ impl Curation {
             if seen >= head {
                 return Ok(());
             }
-            let written = if seen == 0 {
-                let known = self.known_epoch(space)?;
-                desk.state.lock().remember(known);
-                None
-            } else {
-                let until = head.min(seen + SPAN);
-                let ids = self
-                    .database
-                    .ids_written(space.scope(), SeqId(seen), SeqId(until))?;
-                ids.map(|ids| (until, ids))
-            };
-            let until = if let Some((until, ids)) = written {
-                let ids: BTreeSet<String> = ids.into_iter().collect();
-                let ids: Vec<String> = ids.into_iter().collect();
-                for page in ids.chunks(PAGE) {
-                    self.read_again(space, desk, page, as_new_as(until))?;
-                }
-                until
-            } else {
-                self.read_all(space, desk, as_new_as(head))?;
-                head
-            };
-            let (before, now) = {
-                let mut state = desk.state.lock();
-                let before = state.epoch;
-                state.settle(until);
-                (before, state.mark())
-            };
-            if now.epoch != before {
-                self.note_epoch(space, now);
-            }
+            self.step(space, desk, seen, head)?;
         }
+    }
+
+    /// What `look` sees on a desk that is in step with `head` or a later position, and between two batches; `None`
+    /// where it is not soon brought there, and of one that has not read its space.
+    pub(crate) fn glance<T>(
+        &self,
+        space: &Space,
+        desk: &Desk,
+        head: u64,
+        look: impl FnOnce(&mut State) -> T,
+    ) -> Result<Option<T>> {
+        let Some(_turn) = desk.turn.try_lock_for(PATIENCE) else {
+            return Ok(None);
+        };
+        let seen = desk.state.lock().as_of;
+        if seen == 0 || head.saturating_sub(seen) > FOLLOWED_AT_A_GLANCE {
+            return Ok(None);
+        }
+        if seen < head {
+            self.step(space, desk, seen, head)?;
+        }
+        Ok(Some(look(&mut desk.state.lock())))
+    }
+
+    /// Brings a desk that is as of `seen` nearer to `head`. The caller has the turn.
+    fn step(&self, space: &Space, desk: &Desk, seen: u64, head: u64) -> Result<()> {
+        let written = if seen == 0 {
+            let known = self.known_epoch(space)?;
+            desk.state.lock().remember(known);
+            None
+        } else {
+            let until = head.min(seen + SPAN);
+            let ids = self
+                .database
+                .ids_written(space.scope(), SeqId(seen), SeqId(until))?;
+            ids.map(|ids| (until, ids))
+        };
+        let until = if let Some((until, ids)) = written {
+            let ids: BTreeSet<String> = ids.into_iter().collect();
+            let ids: Vec<String> = ids.into_iter().collect();
+            for page in ids.chunks(PAGE) {
+                self.read_again(space, desk, page, as_new_as(until))?;
+            }
+            until
+        } else {
+            self.read_all(space, desk, as_new_as(head))?;
+            head
+        };
+        let (before, now) = {
+            let mut state = desk.state.lock();
+            let before = state.epoch;
+            state.settle(until);
+            (before, state.mark())
+        };
+        if now.epoch != before {
+            self.note_epoch(space, now);
+        }
+        Ok(())
     }
 
     /// What is known of the reference of a space since before a restart.
@@ -308,7 +341,7 @@ pub(crate) fn places(read: &Strings, ids: &[String]) -> Vec<Option<usize>> {
     ids.iter().map(|id| known.get(&**id).copied()).collect()
 }
 
-fn put_all(state: &mut super::State, found: &Fetched) {
+fn put_all(state: &mut State, found: &Fetched) {
     let (Some(vectors), Some(metadata)) = (&found.embeddings, &found.metadatas) else {
         return;
     };

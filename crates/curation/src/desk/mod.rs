@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `row` | what is known of one record |
 //! | `state` | the rows, class statistics and sketches, kept in step with each other |
+//! | `tally` | how many rows there are of each dataset, context and label |
 //! | `follow` | from the collection to the desk |
 //! | `neighbours` | the nearest records of vectors, of one context |
 //! | `directions` | the same of spaces whose index compares more than directions |
@@ -20,6 +21,7 @@ mod neighbours;
 mod row;
 mod score;
 mod state;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -89,6 +91,13 @@ impl Desk {
             }
         }
         Some(rows)
+    }
+
+    /// Does `work` while it is somebody's turn.
+    #[cfg(test)]
+    pub(crate) fn while_somebody_follows(&self, work: impl FnOnce()) {
+        let _turn = self.turn.lock();
+        work();
     }
 
     /// The ids of all records of a context, in their order.

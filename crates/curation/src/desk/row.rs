@@ -62,6 +62,10 @@ pub(crate) struct Row {
     pub(crate) is_consumed: bool,
     /// Seconds since 1970 at which the model met it.
     pub(crate) observed_at: f64,
+    /// Whether it says so.
+    pub(crate) is_dated: bool,
+    /// Whether it says more or other things of its dataset, context, label or time than a row has room for.
+    pub(crate) is_odd: bool,
     /// How uncertain its probabilities are.
     pub(crate) unsure: Option<f32>,
     /// Of the vector and what the model said of it: what signals are made from.
@@ -121,8 +125,14 @@ impl Row {
         let mut row = Self::default();
         for (key, value) in cells {
             match (key, value) {
-                (fields::CONTEXT, Value::Str(text)) => row.context = Context::named(text),
-                (fields::DATASET, Value::Str(text)) => row.dataset = text.to_string(),
+                (fields::CONTEXT, Value::Str(text)) => {
+                    row.context = Context::named(text);
+                    row.is_odd |= row.context.is_none();
+                }
+                (fields::DATASET, Value::Str(text)) => {
+                    row.dataset = text.to_string();
+                    row.is_odd |= text.is_empty();
+                }
                 (fields::LABEL_CLASS, Value::Str(text)) => row.label = Some(classes.number(text)),
                 (fields::INFERENCE_CLASS, Value::Str(text)) => {
                     row.inferred = Some(classes.number(text));
@@ -134,10 +144,16 @@ impl Row {
                 (fields::CONSUMED_BY, Value::Str(_)) => row.is_consumed = true,
                 (fields::SNOOZED_UNTIL, Value::Float(until)) => row.snoozed_until = *until,
                 (fields::SNOOZED_UNTIL, Value::Int(until)) => row.snoozed_until = *until as f64,
-                (fields::OBSERVED_AT, Value::Float(at)) => row.observed_at = *at,
-                (fields::OBSERVED_AT, Value::Int(at)) => row.observed_at = *at as f64,
+                (fields::OBSERVED_AT, Value::Float(at)) => row.observe(*at),
+                (fields::OBSERVED_AT, Value::Int(at)) => row.observe(*at as f64),
                 (fields::PROBABILITIES, Value::Sparse(scores)) => {
                     row.unsure = unsure(&scores.values);
+                }
+                (
+                    fields::CONTEXT | fields::DATASET | fields::LABEL_CLASS | fields::OBSERVED_AT,
+                    other,
+                ) => {
+                    row.is_odd |= *other != Value::Null;
                 }
                 _ => {}
             }
@@ -153,6 +169,11 @@ impl Row {
             row.vector = Some(vector.to_vec());
         }
         row
+    }
+
+    fn observe(&mut self, at: f64) {
+        self.observed_at = at;
+        self.is_dated = true;
     }
 
     /// The class that the model said, else the one that the server says in its place.

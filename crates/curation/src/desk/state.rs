@@ -14,6 +14,7 @@ use vermilion_scores::{
     SignalPercentiles, SignalSketches, SignalWeights,
 };
 
+use super::tally::Tally;
 use super::{Row, Scored};
 use crate::fields::Context;
 
@@ -112,6 +113,7 @@ pub(crate) struct State {
     percentiles: Option<Arc<SignalPercentiles>>,
     /// Signals of production that came or went since `percentiles` were made.
     moved: u64,
+    tally: Tally,
     /// Rows of each context.
     counts: [usize; Context::ALL.len()],
     /// Rows whose signals are missing or of an earlier reference.
@@ -124,6 +126,7 @@ impl State {
     pub(crate) fn put(&mut self, id: &str, mut row: Row) {
         self.changes += 1;
         let old = self.rows.remove(id);
+        self.tally.change(old.as_ref(), Some(&row));
         if let Some(old) = &old
             && old.is_reference()
             && row.is_reference()
@@ -163,6 +166,7 @@ impl State {
     pub(crate) fn remove(&mut self, id: &str) {
         if let Some(old) = self.rows.remove(id) {
             self.changes += 1;
+            self.tally.change(Some(&old), None);
             self.stale.remove(id);
             self.take_back(id, &old);
         }
@@ -356,7 +360,17 @@ impl State {
 
     /// Whether a row is of this dataset.
     pub(crate) fn has_dataset(&self, name: &str) -> bool {
-        self.rows.values().any(|row| row.dataset == name)
+        self.tally.has_dataset(name)
+    }
+
+    /// How many rows there are of what.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Between which times rows were observed: seconds since 1970.
+    pub(crate) fn observed(&mut self) -> Option<(f64, f64)> {
+        self.tally.observed(self.rows.values())
     }
 
     /// How many rows have signals that are missing or of an earlier reference.

@@ -1,9 +1,12 @@
 //! Counts of rows, and ranks: what is kept as rows change is what looking at all of them tells.
 
+use std::collections::BTreeMap;
+
 use vermilion_engine::model::Value;
 use vermilion_scores::{Signal, SignalPercentiles, Signals};
 
 use super::state::Mark;
+use super::tally::ByContext;
 use super::{Rival, Row, Scored, State};
 use crate::fields::{self, Context};
 
@@ -21,11 +24,24 @@ impl Dice {
 
     /// A record of any context, with a label or without.
     fn row(&mut self, state: &mut State) -> Row {
+        let text = |text: &str| Value::Str(text.into());
         let context = Context::ALL[self.below(4) as usize].name();
-        let label = Value::Str(format!("c{}", self.below(3)).into());
-        let mut cells = vec![(fields::CONTEXT, Value::Str(context.into()))];
+        let label = format!("c{}", self.below(3));
+        let mut cells = vec![(fields::CONTEXT, text(context))];
         if self.below(2) == 0 {
-            cells.push((fields::LABEL_CLASS, label));
+            cells.push((fields::LABEL_CLASS, text(&label)));
+        }
+        match self.below(4) {
+            0 => {}
+            of => cells.push((fields::DATASET, text(&format!("d{of}")))),
+        }
+        match self.below(4) {
+            0 => {}
+            1 => cells.push((fields::OBSERVED_AT, Value::Int(self.below(20) as i64 - 9))),
+            _ => cells.push((fields::OBSERVED_AT, Value::Float(self.below(20) as f64))),
+        }
+        if self.below(40) == 0 {
+            cells.push((fields::DATASET, Value::Strs(vec!["d1".to_owned()])));
         }
         let cells = cells.iter().map(|(key, value)| (*key, value));
         let vector = [self.below(9) as f32, 1.0];
@@ -59,6 +75,33 @@ fn check(state: &State) {
     let stale: Vec<String> = stale.map(|(id, _)| id.clone()).collect();
     assert_eq!(state.stale(), stale.len());
     assert_eq!(state.stale_after(None, usize::MAX), stale);
+    let is_odd = state.rows.values().any(|row| row.is_odd);
+    assert_eq!(state.tally().datasets().is_none(), is_odd);
+    let mut datasets: BTreeMap<String, ByContext> = BTreeMap::new();
+    let mut labels: BTreeMap<u32, u64> = BTreeMap::new();
+    for row in state.rows.values() {
+        let of_it = datasets.entry(row.dataset.clone()).or_default();
+        of_it[row.context.map_or(4, |context| context as usize)] += 1;
+        if let Some(label) = row.label {
+            *labels.entry(label).or_default() += 1;
+        }
+    }
+    if let Some(counted) = state.tally().datasets() {
+        assert_eq!(*counted, datasets);
+    }
+    assert_eq!(state.tally().labels().collect::<BTreeMap<_, _>>(), labels);
+    for name in ["d1", "d2", "d3", "d4", ""] {
+        assert_eq!(state.has_dataset(name), datasets.contains_key(name));
+    }
+}
+
+/// The same of the times, which are looked for only when somebody asks.
+fn check_observed(state: &mut State) {
+    let dated = state.rows.values().filter(|row| row.is_dated);
+    let mut times: Vec<f64> = dated.map(|row| row.observed_at).collect();
+    times.sort_by(f64::total_cmp);
+    let ends = times.first().copied().zip(times.last().copied());
+    assert_eq!(state.observed(), ends);
 }
 
 #[test]
@@ -82,6 +125,9 @@ fn counts_and_what_is_stale_are_what_looking_at_all_rows_tells() {
                 }
             }
             check(&state);
+            if dice.below(3) == 0 {
+                check_observed(&mut state);
+            }
         }
     }
     assert!(state.epoch > 0 && state.stale() > 0);

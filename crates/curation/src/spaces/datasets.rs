@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use vermilion_engine::catalog::Document;
-use vermilion_engine::model::{Aggregate, CollectionScope, GetRequest, RecordSelection, Survey};
 
-use super::{Space, VALUES_MAX, counts};
+use super::Space;
+use super::contents::Contexts;
 use crate::body::Head;
-use crate::desk::having;
-use crate::fields::{self, Context};
+use crate::fields::Context;
 use crate::{Curation, Result};
 
 /// Documents about datasets.
@@ -77,64 +76,12 @@ impl Curation {
         Ok(())
     }
 
-    /// How many records of each dataset have each context, by dataset.
-    pub(super) fn dataset_contexts(
-        &self,
-        scope: CollectionScope<'_>,
-        contexts: &BTreeMap<String, u64>,
-        datasets: &BTreeMap<String, u64>,
-        records: u64,
-    ) -> Result<BTreeMap<String, BTreeMap<String, u64>>> {
-        let all_have_one = contexts.values().sum::<u64>() == records;
-        let mut found: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
-        let mut left = datasets.clone();
-        let survey = Survey {
-            order_by: Vec::new(),
-            aggregates: vec![Aggregate::CountBy {
-                key: fields::DATASET.to_owned(),
-                limit: VALUES_MAX,
-            }],
-        };
-        // The rarest first: what the others have not is left for the most frequent one without looking.
-        let mut rising: Vec<(&String, &u64)> = contexts.iter().collect();
-        rising.sort_by_key(|one| one.1);
-        for (at, (context, _)) in rising.iter().enumerate() {
-            let is_last = at + 1 == rising.len();
-            let of_it = if is_last && all_have_one && datasets.len() < VALUES_MAX {
-                std::mem::take(&mut left)
-            } else {
-                let request = GetRequest {
-                    selection: RecordSelection {
-                        ids: None,
-                        filter: Some(having(fields::CONTEXT, context)),
-                    },
-                    limit: Some(0),
-                    ..GetRequest::default()
-                };
-                let (_, told) = self.database.survey(scope, &request, &survey)?;
-                counts(told.into_iter().next())
-            };
-            for (name, count) in of_it {
-                if let Some(rest) = left.get_mut(&name) {
-                    *rest = rest.saturating_sub(count);
-                }
-                if count > 0 {
-                    found
-                        .entry(name)
-                        .or_default()
-                        .insert((*context).clone(), count);
-                }
-            }
-        }
-        Ok(found)
-    }
-
     /// What is told of each dataset.
     pub(super) fn dataset_summaries(
         &self,
         space: &Space,
         counts: BTreeMap<String, u64>,
-        mut by_context: BTreeMap<String, BTreeMap<String, u64>>,
+        mut by_context: BTreeMap<String, Contexts>,
     ) -> Result<Vec<DatasetSummary>> {
         let mut known = HashMap::new();
         let prefix = space.document_key("");
