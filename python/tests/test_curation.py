@@ -560,7 +560,7 @@ def test_files_of_lines_are_sent_with_what_is_said_beside_them(cur, tmp_path):
         cur.upload(file, space=name, context="training")
 
 
-def test_wrong_labels_and_other_issues_are_told(cur, embedding_set):
+def test_wrong_labels_and_other_issues_are_told(cur, embedding_set, monkeypatch):
     space = train(cur, embedding_set, 30)
     ids = cur._connection.ask("POST", "/log", {"embedding_set": embedding_set, "context": "training", "embeddings": of_class(0, 2, 50).tolist(), "input_uris": ["w1", "w2"], "label_classes": ["owl", "owl"]})["ids"]
     produce(cur, embedding_set)
@@ -580,6 +580,10 @@ def test_wrong_labels_and_other_issues_are_told(cur, embedding_set):
     confusion = space.confusion(context="production")
     assert (confusion.records, confusion.accuracy) == (2, 0.5)
     assert space.confusion(where={"label_class": "dog"}).accuracy == 0.0
+    whole = space.confusion()
+    monkeypatch.setattr("vermilion.curation.space._CELLS", 1)
+    assert len(whole.cells) == whole.total > 1
+    assert space.confusion().cells == whole.cells
     pytest.importorskip("pandas")
     assert list(issues.to_pandas()["id"]) == [one.id for one in issues]
 

@@ -266,8 +266,7 @@ impl Curation {
         go_on: &dyn Fn() -> bool,
     ) -> Result<Option<(List, Standing)>> {
         let now = self.now();
-        let filter = wanted.filter.as_ref();
-        let meant = filter.map(|filter| self.meant(space, filter)).transpose()?;
+        let meant = self.meant_by(space, wanted.filter.as_ref())?;
         let sight = Sight::of(&mut desk.state.lock(), wanted, meant.as_ref(), now);
         let mut columns = sight.columns(wanted);
         let degraded = columns.degraded;
@@ -333,6 +332,15 @@ impl Curation {
             degraded,
         };
         Ok(Some((list, standing)))
+    }
+
+    /// The ids that a filter means; `None` without one, which means all records.
+    pub(crate) fn meant_by(
+        &self,
+        space: &Space,
+        filter: Option<&Filter>,
+    ) -> Result<Option<BTreeSet<String>>> {
+        filter.map(|filter| self.meant(space, filter)).transpose()
     }
 
     /// The ids that a filter means.

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _PAGE = 1000
 #: Issues of one page.
 _ISSUES = 1000
+#: Cells of one page of a confusion.
+_CELLS = 10_000
 #: How often a list is begun again that changes while it is read.
 _TRIES = 3
 _KEY_DIGITS = 32
@@ -330,12 +332,18 @@ class Space(Upkeep):
             where: Only records that this filter means.
 
         Returns:
-            ``cells`` (``label_class``, ``inference_class``, ``count``, ``examples``), ``classes`` with their
-            ``recall`` and ``precision``, ``accuracy`` (0 to 1), and ``records``.
+            ``cells`` (``label_class``, ``inference_class``, ``count``, ``examples``), all of them, read page by page,
+            ``classes`` with their ``recall`` and ``precision``, ``accuracy`` (0 to 1), and ``records``.
         """
         filter = clause(where, "where")
         asked = {"dataset": dataset, "context": context, "where": filter and encode(filter)}
-        return Answer(self._ask("GET", "/confusion", query=asked))
+        cells: list[Any] = []
+        while True:
+            page = {**asked, "limit": _CELLS, "offset": len(cells)}
+            told = self._ask("GET", "/confusion", query=page)
+            cells.extend(told["cells"])
+            if len(told["cells"]) < _CELLS or len(cells) >= told["total"]:
+                return Answer({**told, "cells": cells})
 
     def drift(
         self,

@@ -251,17 +251,24 @@ fn kinds(asked: Option<&str>) -> Result<Vec<&'static str>> {
     })
 }
 
+/// Refuses a page that is too long; `next` is what leads on.
+pub(super) fn check_limit(field: &str, limit: Option<usize>, next: &str) -> Result<()> {
+    if limit.is_none_or(|limit| limit <= PAGE_MAX) {
+        return Ok(());
+    }
+    let message = "The page is too long.";
+    Err(Refusal::wrong("too_many_records", message)
+        .field(field)
+        .hint(format!("{PAGE_MAX} at most; {next} leads on")))
+}
+
 fn check(asked: &AskedIssues) -> Result<()> {
     let pages = [
         ("limit", asked.limit, "`offset`"),
         ("ids_limit", asked.ids_limit, "`ids_offset`"),
     ];
-    let too_long = |limit: &Option<usize>| limit.is_some_and(|limit| limit > PAGE_MAX);
-    if let Some((field, _, next)) = pages.iter().find(|page| too_long(&page.1)) {
-        let message = "The page is too long.";
-        return Err(Refusal::wrong("too_many_records", message)
-            .field(*field)
-            .hint(format!("{PAGE_MAX} at most; {next} leads on")));
+    for (field, limit, next) in pages {
+        check_limit(field, limit, next)?;
     }
     let sound = |threshold: f32| (0.0..=DISTANCE_MAX).contains(&threshold);
     if asked.threshold.is_some_and(|threshold| !sound(threshold)) {

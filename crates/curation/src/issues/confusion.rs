@@ -1,9 +1,14 @@
 //! How often each label goes with each inference.
+//!
+//! What must stay true: cells are in the order of their classes, so that pages lead through all of them; whatever page
+//! is told, the classes and the sums are those of all records that were asked about.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::ask::check_limit;
 use crate::assess::{AsOf, known_datasets};
 use crate::desk::{Row, State};
 use crate::fields::Context;
@@ -13,8 +18,10 @@ use crate::{Curation, Result};
 
 /// Examples of a cell.
 const EXAMPLES: usize = 5;
+/// Cells of a page, unless more or fewer are asked for.
+const PAGE: usize = 500;
 
-/// Of which records.
+/// Of which records, and which cells.
 #[derive(Clone, Debug, Default)]
 pub struct AskedConfusion {
     /// Only those of this dataset.
@@ -23,6 +30,10 @@ pub struct AskedConfusion {
     pub context: Option<String>,
     /// Only those that this filter means.
     pub filter: Option<Json>,
+    /// Cells to pass over.
+    pub offset: usize,
+    /// Cells of the page.
+    pub limit: Option<usize>,
 }
 
 impl AskedConfusion {
@@ -32,6 +43,12 @@ impl AskedConfusion {
             known_datasets(state, &self.dataset, "dataset")?;
         }
         Ok(())
+    }
+
+    /// The places of the cells that are told.
+    fn page(&self) -> Range<usize> {
+        let end = self.offset.saturating_add(self.limit.unwrap_or(PAGE));
+        self.offset..end
     }
 }
 
@@ -59,13 +76,12 @@ impl Curation {
     /// class that the server says in its place counts.
     pub fn confusion(&self, place: &Place, name: &str, asked: &AskedConfusion) -> Result<Json> {
         let context = asked.context.as_deref().map(Context::told).transpose()?;
+        check_limit("limit", asked.limit, "`offset`")?;
         let filter = filter_told(asked.filter.clone())?;
         let space = self.space(place, name)?;
         let ready = self.ready_desk(&space)?;
         let desk = &ready.desk;
-        let meant = filter
-            .map(|filter| self.meant(&space, &filter))
-            .transpose()?;
+        let meant = self.meant_by(&space, filter.as_ref())?;
         let state = desk.state.lock();
         asked.check_dataset(&state, ready.is_read)?;
         let mut counted = Counted::default();
@@ -80,7 +96,7 @@ impl Curation {
                 counted.add(&state, id, row);
             }
         }
-        Ok(counted.tell(AsOf::of(&state), ready.is_whole()))
+        Ok(counted.tell(asked.page(), AsOf::of(&state), ready.is_whole()))
     }
 
     /// The same of all records of each context.
@@ -94,7 +110,7 @@ impl Curation {
             }
         }
         let told = Context::ALL.into_iter().zip(counted).map(|(context, one)| {
-            let told = one.tell(AsOf::of(&state), ready.is_whole());
+            let told = one.tell(0..usize::MAX, AsOf::of(&state), ready.is_whole());
             (context.name().to_owned(), told)
         });
         Ok(told.collect())
@@ -122,11 +138,14 @@ impl<'a> Counted<'a> {
         self.by_server += u64::from(row.inferred.is_none());
     }
 
-    fn tell(self, as_of: AsOf, is_ready: bool) -> Json {
+    fn tell(self, page: Range<usize>, as_of: AsOf, is_ready: bool) -> Json {
         let share = |part: u64, all: u64| (all > 0).then(|| part as f64 / all as f64);
+        let total = self.cells.len();
         let cells = self
             .cells
             .into_iter()
+            .skip(page.start)
+            .take(page.len())
             .map(|((label, inferred), (count, examples))| {
                 json!({
                     "label_class": label,
@@ -147,6 +166,7 @@ impl<'a> Counted<'a> {
         });
         json!({
             "cells": cells.collect::<Vec<_>>(),
+            "total": total,
             "classes": classes.collect::<Vec<_>>(),
             "records": self.total,
             "inferred_by_server": self.by_server,

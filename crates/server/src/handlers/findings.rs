@@ -56,6 +56,8 @@ pub(crate) struct OfConfusion {
     context: Option<String>,
     #[serde(rename = "where")]
     filter: Option<String>,
+    offset: Option<usize>,
+    limit: Option<usize>,
 }
 
 pub(crate) async fn confusion(
@@ -68,6 +70,8 @@ pub(crate) async fn confusion(
             dataset: asked.dataset,
             context: asked.context,
             filter: asked.filter.as_deref().map(filter_of).transpose()?,
+            offset: asked.offset.unwrap_or(0),
+            limit: asked.limit,
         };
         curation.confusion(&at.place, &at.names.collection, &asked)
     };

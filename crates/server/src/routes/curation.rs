@@ -278,7 +278,7 @@ pub(super) const ROUTES: &[Route] = both_forms! {
     "get" "/spaces/{space}/confusion" "confusion" "How often labels go with inferences."
         findings::confusion {
         .needs(Database(Read))
-        .with_query(&["dataset", "context", "where"])
+        .with_query(&["dataset", "context", "where", "offset", "limit"])
         .answers(200, "CurationConfusion")
     }
     "get" "/spaces/{space}/drift" "drift" "Whether production has moved, since when and where to."

@@ -232,6 +232,16 @@ fn labels_and_inferences_are_counted_with_examples() {
     );
     let some = confusion("dataset=production&where=%7B%22label_class%22%3A%22c%22%7D");
     assert_eq!(some["cells"], json!([expected[1]]));
+    // Pages lead through all cells; what is told besides them is of all records.
+    let mut led: Vec<Value> = Vec::new();
+    for offset in 0..4 {
+        let page = confusion(&format!("context=production&limit=1&offset={offset}"));
+        assert_eq!((&page["total"], &page["records"]), (&json!(2), &json!(2)));
+        assert_eq!(page["classes"], told["classes"]);
+        led.extend(page["cells"].as_array().unwrap().clone());
+    }
+    assert_eq!(json!(led), expected);
+    assert_eq!(confusion("limit=0")["cells"], json!([]));
     let nothing = confusion("dataset=training&context=production");
     assert_eq!(nothing["accuracy"], Value::Null);
     let path = |query: &str| format!("{SPACE}/confusion?{query}");
@@ -240,6 +250,12 @@ fn labels_and_inferences_are_counted_with_examples() {
         404,
         "dataset_not_found",
         Some("dataset"),
+    );
+    refused(
+        &server.get(&path("limit=10001")),
+        400,
+        "too_many_records",
+        Some("limit"),
     );
     refused(
         &server.get(&path("where=x")),
