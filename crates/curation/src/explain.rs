@@ -80,6 +80,7 @@ fn listed(desk: &Desk, id: &str) -> Result<Option<Json>> {
             "priority": entry.priority,
             "gain": entry.gain,
             "coverage": entry.coverage,
+            "stands_for": entry.stands_for,
         })
     }))
 }

@@ -105,6 +105,8 @@ pub(crate) struct Entry {
     pub(crate) priority: f64,
     pub(crate) gain: f64,
     pub(crate) coverage: f64,
+    /// How many of its neighbours it stands for, of [`NEIGHBOURS`] that are looked at.
+    pub(crate) stands_for: u32,
     pub(crate) drawn: bool,
 }
 

@@ -13,7 +13,7 @@ use vermilion_scores::{Objective, PriorityOptions};
 use crate::assess::{AsOf, InStep, known_datasets, known_reasons, no_reference};
 use crate::desk::{Decision, Desk};
 use crate::key::{canonical, hexadecimal};
-use crate::list::{ENTRIES_MAX, Entry, Found, List, Wanted, filter_told};
+use crate::list::{ENTRIES_MAX, Entry, Found, List, NEIGHBOURS, Wanted, filter_told};
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
 
@@ -258,6 +258,7 @@ impl Curation {
                 "priority": entry.priority,
                 "gain": entry.gain,
                 "coverage": entry.coverage,
+                "stands_for": entry.stands_for,
                 "drawn": entry.drawn,
                 "trouble": trouble,
                 "inferred_class": inferred.map(named),
@@ -267,13 +268,13 @@ impl Curation {
             });
             if telling == Telling::Reasons {
                 let reasons = row.map(|row| known_reasons(&state, row, &percentiles));
-                told["reasons"] = json!(reasons);
+                told["reasons"] = json!(reasons.map(|reasons| entry.reasons(reasons)));
             }
             if let Some(one) = assessed.get(&entry.id) {
                 told["parts"] = json!(one.parts);
                 told["missing"] = json!(one.missing);
                 told["inferred_by"] = json!(one.inferred_by);
-                told["reasons"] = json!(one.reasons);
+                told["reasons"] = json!(entry.reasons(one.reasons.clone()));
                 told["nearest_training"] = json!(one.nearest_training);
             }
             told
@@ -311,6 +312,21 @@ impl Found {
             page,
             is_made: list.is_some(),
         }
+    }
+}
+
+impl Entry {
+    /// Why it is on the list: the reasons of its record, and what it stands for.
+    fn reasons(&self, mut reasons: Vec<String>) -> Vec<String> {
+        let more = match self.stands_for as usize {
+            0 => return reasons,
+            1 => "1 similar production record".to_owned(),
+            // No more neighbours than these are looked at.
+            NEIGHBOURS => format!("{NEIGHBOURS} similar production records or more"),
+            some => format!("{some} similar production records"),
+        };
+        reasons.push(format!("stands for {more}"));
+        reasons
     }
 }
 

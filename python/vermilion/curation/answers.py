@@ -55,6 +55,8 @@ class Recommendation(Answer):
     priority: float
     #: How much of the uncertain mass the list covers up to here: 0 to 1.
     coverage: float
+    #: How many of its 15 nearest neighbours in production it stands for: no entry before it covers them as much.
+    stands_for: int
     #: As in an assessment.
     trouble: float | None
     #: The class that the model said, or the server in its place.

@@ -191,6 +191,7 @@ impl Columns {
             priority: pick.priority,
             gain: pick.gain,
             coverage: pick.coverage,
+            stands_for: pick.stands_for,
             drawn: pick.drawn,
         }
     }

@@ -4,6 +4,9 @@
 
 use super::mass::Similarity;
 
+/// Similarity from which on one record stands for another.
+const SIMILAR: f64 = 0.5;
+
 /// Masses and coverages of records by their number; those that come later are numbered on.
 #[derive(Clone, Debug)]
 pub struct Coverage {
@@ -82,23 +85,30 @@ impl Coverage {
         (self.mass.len() - 1) as u32
     }
 
-    /// Covers a record that was picked or labelled, and what is like it.
+    /// Covers a record that was picked or labelled, and what is like it. Returns for how many of the neighbours it
+    /// stands: those that it covers by half at least, and that nothing covered as much.
     ///
     /// # Panics
     /// If the record or a neighbour is none of the coverage.
-    pub fn take(&mut self, row: u32, neighbours: &[u32], distances: &[f32]) {
+    pub fn take(&mut self, row: u32, neighbours: &[u32], distances: &[f32]) -> u32 {
         self.cover(row as usize, 1.0);
+        let mut stands_for = 0;
         for (&other, &distance) in neighbours.iter().zip(distances) {
-            self.cover(other as usize, self.similarity.of(distance) as f32);
+            let similarity = self.similarity.of(distance);
+            let raises = self.cover(other as usize, similarity as f32);
+            stands_for += u32::from(raises && similarity >= SIMILAR);
         }
+        stands_for
     }
 
-    fn cover(&mut self, row: usize, similarity: f32) {
+    /// Covers a record so far at least; whether that is farther than before.
+    fn cover(&mut self, row: usize, similarity: f32) -> bool {
         let more = similarity - self.covered[row];
         if more > 0.0 {
             self.covered[row] = similarity;
             self.uncovered -= f64::from(self.mass[row]) * f64::from(more);
         }
+        more > 0.0
     }
 
     /// What covering a record's neighbours would add.

@@ -22,6 +22,8 @@ pub struct Pick {
     pub priority: f64,
     /// The share of the mass that was not covered at first and is now, in [0, 1].
     pub coverage: f64,
+    /// How many of its neighbours it stands for: those that it covers by half at least, and that nothing covered as much.
+    pub stands_for: u32,
     /// Whether it was drawn, and speaks for all undecided records.
     pub drawn: bool,
 }
@@ -199,7 +201,8 @@ impl<'a> Selection<'a> {
         self.options.objective == Objective::Random || until(self.picks + 1) > until(self.picks)
     }
 
-    fn take(&mut self, row: u32) {
+    /// Picks a record; how many of its neighbours it stands for.
+    fn take(&mut self, row: u32) -> u32 {
         let at = row as usize;
         self.picked[at] = true;
         self.picks += 1;
@@ -211,7 +214,7 @@ impl<'a> Selection<'a> {
         }
         let graph = self.records.graph;
         self.coverage
-            .take(row, graph.neighbours(at), graph.distances(at));
+            .take(row, graph.neighbours(at), graph.distances(at))
     }
 }
 
@@ -232,13 +235,14 @@ impl Iterator for Selection<'_> {
                 self.coverage.by_first(gain)
             }
         };
-        self.take(row);
+        let stands_for = self.take(row);
         let coverage = self.coverage.share();
         Some(Pick {
             row,
             gain,
             priority,
             coverage,
+            stands_for,
             drawn: drawn.is_some(),
         })
     }

@@ -306,6 +306,19 @@ fn recommendations_descend_cover_more_and_more_and_page_through_one_list() {
         all.iter()
             .all(|one| one["state"] == "open" && one["input_uri"].is_string())
     );
+    // The first entries stand for many; what they stand for is told with the other reasons.
+    let stood_for = |one: &Value| one["stands_for"].as_u64().unwrap();
+    assert!(stood_for(&all[0]) > 1 && all.iter().all(|one| stood_for(one) <= 15));
+    for one in all {
+        let reasons = one["reasons"].as_array().unwrap();
+        let told = reasons.iter().filter_map(|reason| {
+            let rest = reason.as_str()?.strip_prefix("stands for ")?;
+            rest.split(' ').next()?.parse::<u64>().ok()
+        });
+        let expected = Some(stood_for(one)).filter(|count| *count > 0);
+        assert_eq!(told.collect::<Vec<_>>(), Vec::from_iter(expected), "{one}");
+        assert!(reasons.len() > usize::from(expected.is_some()));
+    }
     let head = recommend(&server, &json!({"n": 10, "explain": false}));
     assert_eq!(ids(&head), ids(&whole)[..10]);
     assert!(head["recommendations"][0]["reasons"].is_null());
