@@ -22,7 +22,7 @@ use crate::{Refusal, Result};
 const GROUP_ROWS: usize = 16_384;
 
 /// A file that is being written.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     columns: Columns,
     dimension: i32,
     schema: Arc<Schema>,

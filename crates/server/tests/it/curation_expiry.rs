@@ -230,8 +230,13 @@ fn of_cold(server: &TestServer, method: &str, id: &str) -> Answer {
     server.send(method, &format!("{SPACE}/cold/{id}"), None)
 }
 
+fn retain(server: &TestServer, kept: &Value) {
+    let told = server.send("PUT", &format!("{SPACE}/retention"), Some(kept));
+    assert_eq!(told.status, 200, "{}", told.text());
+}
+
 #[test]
-fn training_that_was_replaced_is_kept_as_files_until_their_time() {
+fn training_that_was_replaced_is_kept_as_files_that_tell_all_of_it() {
     let server = TestServer::start();
     let thumbnail = "data:image/png;base64,iVBORw0KGgo=";
     let said = json!({"thumbnails": vec![thumbnail; 9], "metadatas": vec![json!({"shift": 3}); 9]});
@@ -242,11 +247,7 @@ fn training_that_was_replaced_is_kept_as_files_until_their_time() {
     // What is of another context stays where it is.
     let test = json!({"context": "test", "dataset": "v1", "label_classes": ["a", "b"]});
     assert_eq!(log(&server, &ids("t", 2), &test), 201);
-    let put = |body: &Value| {
-        let told = server.send("PUT", &format!("{SPACE}/retention"), Some(body));
-        assert_eq!(told.status, 200, "{}", told.text());
-    };
-    put(&json!({"keep_versions": 1}));
+    retain(&server, &json!({"keep_versions": 1}));
     expire(&server, &json!({"dry_run": true}));
     assert_eq!(cold(&server, "")["total"], 0);
     let report = expire(&server, &json!({}));
@@ -303,12 +304,27 @@ fn training_that_was_replaced_is_kept_as_files_until_their_time() {
     } else {
         assert_eq!(&file.body[..4], b"PAR1");
     }
+}
+
+#[test]
+fn files_of_training_stay_until_their_time() {
+    let server = TestServer::start();
+    for name in ["v1", "v2"] {
+        version(&server, name, &json!({}));
+    }
+    retain(&server, &json!({"keep_versions": 1}));
+    assert_eq!(expire(&server, &json!({}))["records"], 9);
+    let id = cold(&server, "")["files"][0]["id"].clone();
+    let id = id.as_str().unwrap();
     // It stays for ever, until somebody says otherwise.
     assert_eq!(expire(&server, &json!({}))["purged"], json!([]));
-    put(&json!({"keep_versions": 1, "purge_after_days": 1e-9}));
+    retain(
+        &server,
+        &json!({"keep_versions": 1, "purge_after_days": 1e-9}),
+    );
     let due = expire(&server, &json!({"dry_run": true}));
-    assert_eq!(due["purged"].as_array().unwrap().len(), 2, "{due}");
-    assert_eq!(cold(&server, "")["total"], 2);
+    assert_eq!(due["purged"].as_array().unwrap().len(), 1, "{due}");
+    assert_eq!(cold(&server, "")["total"], 1);
     let run = json!({"wait": true});
     let run = server.post("/control/v1/jobs/curation_expiry/run", &run);
     assert!(run.text().contains("purged"), "{}", run.text());
