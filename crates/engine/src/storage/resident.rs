@@ -52,9 +52,11 @@ impl Resident {
 }
 
 /// Gives the memory of `bytes` back to the system, which reads it from its file again once somebody
-/// asks for it.
+/// asks for it. What the system cannot take at this moment, such as pages that it is writing, leaves
+/// this process all the same.
 pub(crate) fn give_back(bytes: &[u8]) {
     mapped::page_out(bytes);
+    mapped::let_go(bytes);
 }
 
 /// Takes the memory of `bytes` out of this process, which is quick; the system may keep it. What is

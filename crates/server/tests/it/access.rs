@@ -153,7 +153,8 @@ fn routes(server: &TestServer, secret: &str) -> Vec<(String, String, String)> {
             .replace("{record}", "r")
             .replace("{retraining}", "0-1")
             .replace("{trigger}", "t")
-            .replace("{dataset}", "d");
+            .replace("{dataset}", "d")
+            .replace("{file}", "f");
         assert!(
             !path.contains('{'),
             "the test does not know a name of {route}"
