@@ -482,7 +482,7 @@ def test_what_is_known_of_a_record_has_its_place_on_the_list_and_in_the_drift(sp
     assert usual < 0 < known["witness"]
     entry = told(space.server, "POST", f"spaces/{space.name}/recommendations", {"n": 5})["recommendations"][3]
     listed = space.get(f"records/{entry['id']}/explain")["recommendation"]
-    assert listed == {name: entry[name] for name in ("rank", "priority", "gain", "coverage")}
+    assert listed == {name: entry[name] for name in ("rank", "priority", "gain", "coverage", "stands_for")}
     assert space.get("records/t0001/explain")["recommendation"] is None
     space.get("issues?type=label")
     wrong = space.get("records/t0007/explain")["label_issue"]
