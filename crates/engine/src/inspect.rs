@@ -174,7 +174,14 @@ pub fn verify(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<Error>>
     for document in catalog.documents(blobs::KIND, "")? {
         let blob = Blob::of_document(&document)?;
         progress(&blob.path());
-        damaged.extend(blob.read(&storage).err());
+        let Err(error) = blob.read(&storage) else {
+            continue;
+        };
+        // Behind a server's back it may have been removed since the catalogue was read.
+        let (_, catalog) = open(path)?;
+        if catalog.document(blobs::KIND, &document.key)?.is_some() {
+            damaged.push(error);
+        }
     }
     progress("log");
     let said = CatalogSays::by(&catalog)?;
