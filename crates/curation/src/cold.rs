@@ -14,8 +14,9 @@ use vermilion_engine::model::{RecordBatch, SeqId};
 use vermilion_engine::{Blob, BlobWriter};
 
 use crate::desk::{Desk, places};
-use crate::expiry::{DAY_SECONDS, Leaving, Left};
+use crate::expiry::{DAY_SECONDS, Left};
 use crate::export::{COLD, Format, PAGE, Writer, told};
+use crate::fields::Context;
 use crate::retrain::page;
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
@@ -77,12 +78,12 @@ pub(crate) struct PutAway {
 }
 
 impl Curation {
-    /// Puts the training of a dataset that newer ones have replaced into a file, and deletes it.
+    /// Puts training of a dataset that newer ones have replaced into a file, and deletes it; `why` it leaves.
     pub(crate) fn put_away(
         &self,
         space: &Space,
         desk: &Desk,
-        leaving: &Leaving,
+        (dataset, why): (&str, &'static str),
         ids: &[String],
         go_on: &dyn Fn() -> bool,
     ) -> Result<PutAway> {
@@ -90,7 +91,7 @@ impl Curation {
             left: Left::default(),
             is_whole: false,
         };
-        let Some((filled, dataset, why)) = self.fill(space, desk, leaving, ids, go_on)? else {
+        let Some(filled) = self.fill(space, desk, dataset, ids, go_on)? else {
             return Ok(put);
         };
         if filled.records == 0 {
@@ -105,7 +106,7 @@ impl Curation {
         } = filled;
         blob.write(&writer.end()?)?;
         let about = About {
-            dataset: dataset.clone(),
+            dataset: dataset.to_owned(),
             why: why.to_owned(),
             records,
             format: Format::BEST.name().to_owned(),
@@ -125,7 +126,7 @@ impl Curation {
             put.left.seq = seq;
             put.left
                 .records
-                .extend((0..gone).map(|_| (why, dataset.clone())));
+                .extend((0..gone).map(|_| (why, dataset.to_owned())));
             stayed += (ids.len() - gone) as u64;
         }
         put.is_whole = stayed == 0;
@@ -162,10 +163,10 @@ impl Curation {
         &'a self,
         space: &Space,
         desk: &Desk,
-        leaving: &Leaving,
+        dataset: &str,
         ids: &[String],
         go_on: &dyn Fn() -> bool,
-    ) -> Result<Option<(Filling<'a>, String, &'static str)>> {
+    ) -> Result<Option<Filling<'a>>> {
         let dimension = space.collection.dimension.unwrap_or(1) as usize;
         let mut filling = Filling {
             writer: Writer::begin(Format::BEST, COLD, dimension)?,
@@ -173,7 +174,6 @@ impl Curation {
             records: 0,
             pages: Vec::with_capacity(ids.len().div_ceil(PAGE)),
         };
-        let (mut dataset, mut reason) = (String::new(), "");
         for part in ids.chunks(PAGE) {
             if !go_on() {
                 return Ok(None);
@@ -186,12 +186,9 @@ impl Curation {
                 let there = places(&found.ids, part).into_iter().flatten();
                 let leaves = |at: &usize| {
                     let row = state.rows.get(found.ids.get(*at));
-                    let why = row.and_then(|row| Some((leaving.why_replaced(row)?, row)));
-                    if let Some((why, row)) = why {
-                        reason = why;
-                        dataset.clone_from(&row.dataset);
-                    }
-                    why.is_some()
+                    row.is_some_and(|row| {
+                        row.context == Some(Context::Training) && row.dataset == dataset
+                    })
                 };
                 there.filter(leaves).collect()
             };
@@ -204,7 +201,7 @@ impl Curation {
             let ids = there.iter().map(|at| found.ids.get(*at).to_owned());
             filling.pages.push((ids.collect(), token));
         }
-        Ok(Some((filling, dataset, reason)))
+        Ok(Some(filling))
     }
 
     /// The files of a space, oldest first.

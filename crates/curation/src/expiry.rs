@@ -76,7 +76,7 @@ impl Default for Retention {
 
 /// What leaves, and why.
 #[derive(Debug, Default)]
-pub(crate) struct Leaving {
+struct Leaving {
     /// Datasets with all their records, each with the reason.
     datasets: BTreeMap<String, &'static str>,
     /// Datasets whose training was replaced by newer ones, each with the reason.
@@ -84,6 +84,9 @@ pub(crate) struct Leaving {
     /// Production, each with the reason.
     production: BTreeMap<String, &'static str>,
 }
+
+/// The records that leave for cold storage, by dataset and why they do.
+type Cold = BTreeMap<(String, &'static str), Vec<String>>;
 
 /// What has left.
 #[derive(Default)]
@@ -107,7 +110,7 @@ impl Leaving {
     }
 
     /// Why a record leaves for cold storage; `None` where it does not.
-    pub(crate) fn why_replaced(&self, row: &Row) -> Option<&'static str> {
+    fn why_replaced(&self, row: &Row) -> Option<&'static str> {
         let is_whole = self.datasets.contains_key(&row.dataset);
         let is_training = row.context == Some(Context::Training);
         let why = self.replaced.get(&row.dataset).copied();
@@ -384,13 +387,13 @@ impl Curation {
             }
             seq = left.seq.or(seq);
         };
-        for ids in cold.into_values() {
+        for ((dataset, why), ids) in cold {
             for part in ids.chunks(FILE_RECORDS) {
                 if !go_on() {
                     is_whole = false;
                     break;
                 }
-                let put = self.put_away(space, desk, leaving, part, go_on)?;
+                let put = self.put_away(space, desk, (&dataset, why), part, go_on)?;
                 is_whole &= put.is_whole;
                 count(put.left);
             }
@@ -490,17 +493,14 @@ impl Curation {
     }
 }
 
-/// The records that leave for cold storage, by dataset, and the others that leave; of a dry run all are
+/// The records that leave for cold storage, by dataset and why, and the others that leave; of a dry run all are
 /// others.
-fn choose(
-    desk: &Desk,
-    leaving: &Leaving,
-    dry_run: bool,
-) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
-    let (mut cold, mut others) = (BTreeMap::<String, Vec<String>>::new(), Vec::new());
+fn choose(desk: &Desk, leaving: &Leaving, dry_run: bool) -> (Cold, Vec<String>) {
+    let (mut cold, mut others) = (Cold::new(), Vec::new());
     for (id, row) in &desk.state.lock().rows {
-        if !dry_run && leaving.why_replaced(row).is_some() {
-            let of_it = cold.entry(row.dataset.clone()).or_default();
+        let cold_why = leaving.why_replaced(row).filter(|_| !dry_run);
+        if let Some(why) = cold_why {
+            let of_it = cold.entry((row.dataset.clone(), why)).or_default();
             of_it.push(id.clone());
         } else if leaving.why(id, row).is_some() {
             others.push(id.clone());
