@@ -118,6 +118,9 @@ fn training_leaves_when_newer_versions_replace_it_and_takes_its_statistics_along
 #[test]
 fn datasets_end_at_their_time_by_the_job_or_when_they_are_deleted() {
     let server = TestServer::start();
+    // What has ended leaves by itself after a moment, unless the job is paused: then it runs when it is told to.
+    let pause = server.post("/control/v1/jobs/curation_expiry/pause", &json!({}));
+    assert_eq!(pause.status, 200, "{}", pause.text());
     version(
         &server,
         "old",
