@@ -6,23 +6,19 @@
 //! as are those of a file after which the process died; a file stays until its time has come or somebody
 //! deletes it, its dataset or its space.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use uuid::Uuid;
+use vermilion_engine::Blob;
 use vermilion_engine::model::{RecordBatch, SeqId};
-use vermilion_engine::{Blob, BlobWriter};
 
 use crate::desk::{Desk, places};
 use crate::expiry::{DAY_SECONDS, Left};
-use crate::export::{COLD, Format, PAGE, Writer, told};
+use crate::export::{COLD, Format, PAGE, told};
 use crate::fields::Context;
+use crate::files::{Filling, KeptFile};
 use crate::retrain::page;
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
-
-/// Records of a file: few enough that nobody writes many of them while it is made.
-pub(crate) const FILE_RECORDS: usize = 65_536;
 
 /// What a file says of itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,17 +33,6 @@ struct About {
     put_away_at: f64,
 }
 
-/// A file of cold storage, with its bytes.
-#[derive(Clone, Debug)]
-pub struct ColdFile {
-    /// Its bytes.
-    pub bytes: Bytes,
-    /// Their media type.
-    pub media_type: &'static str,
-    /// What a download is called.
-    pub name: String,
-}
-
 /// Which files are asked for.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,14 +45,8 @@ pub struct AskedCold {
     pub offset: Option<u32>,
 }
 
-/// A file that is being made.
-struct Filling<'a> {
-    writer: Writer,
-    blob: BlobWriter<'a>,
-    records: u64,
-    /// The records of each page, and the token under which they were read.
-    pages: Vec<(Vec<String>, SeqId)>,
-}
+/// The records of each page of a file, and the token under which they were read.
+type Pages = Vec<(Vec<String>, SeqId)>;
 
 /// What became of records that were to leave.
 pub(crate) struct PutAway {
@@ -91,20 +70,15 @@ impl Curation {
             left: Left::default(),
             is_whole: false,
         };
-        let Some(filled) = self.fill(space, desk, dataset, ids, go_on)? else {
+        let mut filling = self.begin_file(space, COLD)?;
+        let Some(pages) = self.fill(space, desk, dataset, ids, &mut filling, go_on)? else {
             return Ok(put);
         };
-        if filled.records == 0 {
+        let records = filling.records;
+        if records == 0 {
             put.is_whole = true;
             return Ok(put);
         }
-        let Filling {
-            writer,
-            mut blob,
-            records,
-            pages,
-        } = filled;
-        blob.write(&writer.end()?)?;
         let about = About {
             dataset: dataset.to_owned(),
             why: why.to_owned(),
@@ -112,13 +86,7 @@ impl Curation {
             format: Format::BEST.name().to_owned(),
             put_away_at: self.now(),
         };
-        let blob = blob.finish(json!(about))?;
-        let found = Format::BEST.count(&self.database.read_blob(&blob)?)?;
-        if let Some(found) = found.filter(|found| *found != records) {
-            self.database.remove_blob(space.scope(), blob.id)?;
-            let message = format!("A file of {records} records has {found} when it is read back.");
-            return Err(Refusal::new(500, "internal", message));
-        }
+        let blob = filling.finish(space, json!(about))?;
         let mut stayed = 0;
         for (ids, token) in pages {
             let (mut gone, mut seq) = (0, put.left.seq);
@@ -158,22 +126,17 @@ impl Curation {
         Ok(())
     }
 
-    /// Makes the file; `None` where it was called off. Nothing of it is left then.
-    fn fill<'a>(
-        &'a self,
+    /// Fills the file; `None` where it was called off.
+    fn fill(
+        &self,
         space: &Space,
         desk: &Desk,
         dataset: &str,
         ids: &[String],
+        filling: &mut Filling<'_>,
         go_on: &dyn Fn() -> bool,
-    ) -> Result<Option<Filling<'a>>> {
-        let dimension = space.collection.dimension.unwrap_or(1) as usize;
-        let mut filling = Filling {
-            writer: Writer::begin(Format::BEST, COLD, dimension)?,
-            blob: self.database.begin_blob(space.scope())?,
-            records: 0,
-            pages: Vec::with_capacity(ids.len().div_ceil(PAGE)),
-        };
+    ) -> Result<Option<Pages>> {
+        let mut pages = Pages::with_capacity(ids.len().div_ceil(PAGE));
         for part in ids.chunks(PAGE) {
             if !go_on() {
                 return Ok(None);
@@ -195,13 +158,11 @@ impl Curation {
             if there.is_empty() {
                 continue;
             }
-            let piece = filling.writer.put(&told(desk, &found, &there))?;
-            filling.blob.write(&piece)?;
-            filling.records += there.len() as u64;
+            filling.put(&told(desk, &found, &there))?;
             let ids = there.iter().map(|at| found.ids.get(*at).to_owned());
-            filling.pages.push((ids.collect(), token));
+            pages.push((ids.collect(), token));
         }
-        Ok(Some(filling))
+        Ok(Some(pages))
     }
 
     /// The files of a space, oldest first.
@@ -226,27 +187,23 @@ impl Curation {
     }
 
     /// A file of a space.
-    pub fn cold_file(&self, place: &Place, name: &str, id: &str) -> Result<ColdFile> {
+    pub fn cold_file(&self, place: &Place, name: &str, id: &str) -> Result<KeptFile> {
         let space = self.space(place, name)?;
         let mut files = self.files_of(&space)?.into_iter();
         let found = files.find(|(blob, _)| blob.id.to_string() == id);
         let (blob, about) = found.ok_or_else(|| no_file(id))?;
-        let format = Format::named(Some(&about.format))?;
-        Ok(ColdFile {
-            bytes: self.database.read_blob(&blob)?,
-            media_type: format.media_type(),
-            name: format!("{id}.{}", about.format),
-        })
+        self.kept_file(&blob, &about.format)
     }
 
     /// Deletes a file of a space.
     pub fn delete_cold_file(&self, place: &Place, name: &str, id: &str) -> Result<()> {
         let space = self.space(place, name)?;
-        let known = Uuid::try_parse(id).map_err(|_| no_file(id))?;
-        if self.database.remove_blob(space.scope(), known)? {
-            return Ok(());
+        let mut files = self.files_of(&space)?.into_iter();
+        let found = files.find(|(blob, _)| blob.id.to_string() == id);
+        match found {
+            Some((blob, _)) if self.database.remove_blob(space.scope(), blob.id)? => Ok(()),
+            _ => Err(no_file(id)),
         }
-        Err(no_file(id))
     }
 
     /// Deletes the files of a dataset; how many there were.
@@ -294,7 +251,7 @@ impl Curation {
 
     fn files_of(&self, space: &Space) -> Result<Vec<(Blob, About)>> {
         let blobs = self.database.blobs(space.scope())?.into_iter();
-        // Curation keeps nothing else with a space.
+        // A roll-up keeps files with a space too, which say other things of themselves.
         let known = blobs.filter_map(|blob| {
             let about = About::deserialize(&blob.about).ok()?;
             Some((blob, about))

@@ -18,9 +18,9 @@ use vermilion_engine::model::{CollectionId, RecordBatch};
 use vermilion_engine::schedule::{Policy, Run, RunRequest, Trigger};
 
 use crate::body::{TIMES, Time};
-use crate::cold::FILE_RECORDS;
 use crate::desk::{Desk, Row};
 use crate::fields::Context;
+use crate::files::FILE_RECORDS;
 use crate::spaces::{DATASETS, Place, Space, TRAINING_SINCE};
 use crate::{Curation, Refusal, Result};
 
@@ -446,6 +446,7 @@ impl Curation {
         };
         if !has_records {
             self.database.delete_document(DATASETS, &key)?;
+            self.forget_rolled(space, name)?;
         } else if !has_training
             && let Some(mut document) = self.database.document(DATASETS, &key)?
         {

@@ -150,6 +150,13 @@ pub(crate) const COLD: Columns = &{
     columns
 };
 
+/// See [`Columns`]: all that is kept of a record, and the position of the log at which it was last written.
+pub(crate) const ROLLED_UP: Columns = &{
+    let mut columns = [("seq", Kind::Integer); COLD.len() + 1];
+    columns.split_at_mut(COLD.len()).0.copy_from_slice(COLD);
+    columns
+};
+
 impl Exported {
     /// The one of that name.
     pub fn named(name: Option<&str>) -> Result<Self> {

@@ -26,6 +26,8 @@
 //! | `status` | what works for curation, and switching it |
 //! | `expiry` | what leaves a space, and when |
 //! | `cold` | training that left, as files |
+//! | `roll_up` | all records, as files that are kept in step |
+//! | `files` | files that are kept with a space |
 //! | `export` | what labelling tools and training scripts take along |
 //! | `map` | records as points of a plane |
 //! | `thumbnail` | small pictures of inputs |
@@ -45,6 +47,7 @@ mod expiry;
 mod explain;
 mod export;
 pub mod fields;
+mod files;
 mod issues;
 mod jobs;
 mod key;
@@ -56,6 +59,7 @@ mod refusal;
 mod report;
 mod retrain;
 mod retries;
+mod roll_up;
 mod signals;
 mod spaces;
 mod standing;
@@ -70,11 +74,12 @@ use vermilion_engine::Database;
 use vermilion_engine::model::CollectionId;
 
 pub use assess::{AsOf, Assessment, NearTraining, Part};
-pub use cold::{AskedCold, ColdFile};
+pub use cold::AskedCold;
 pub use decide::{Decided, Decisions, ForAll, Labels, Promote};
 pub use drift::{ALPHA_MAX, ALPHA_MIN, AskedDrift};
 pub use expiry::Retention;
 pub use export::{AskedExport, Exported, Format, Sink};
+pub use files::KeptFile;
 pub use issues::{AskedConfusion, AskedIssues, PAGE_MAX as ISSUES_PAGE_MAX, TYPES as ISSUE_TYPES};
 pub use key::{canonical, embedding_set_key};
 pub use log::Logged;
@@ -86,6 +91,7 @@ pub use retrain::{
     Claim, Completion, Failure, Fire, Heartbeat, Listed, NewTrigger, NewWebhook,
     PAGE_MAX as LISTED_PAGE_MAX, RetrainingState, Which,
 };
+pub use roll_up::AskedFiles;
 pub use spaces::{DatasetSummary, Place, Space, SpaceSummary};
 pub use status::Switch;
 pub use thumbnail::Thumbnail;
@@ -111,6 +117,8 @@ pub struct Curation {
     bell: Arc<retrain::Bell>,
     watch: retrain::Watch,
     next_end: Mutex<expiry::NextEnd>,
+    /// Held while it is noted or taken back up to where a space is rolled up.
+    rolled_up_to: Mutex<()>,
     options: Options,
 }
 
@@ -128,12 +136,14 @@ impl Curation {
             bell: Arc::default(),
             watch: retrain::Watch::default(),
             next_end: Mutex::default(),
+            rolled_up_to: Mutex::default(),
             options,
         });
         Self::bring_jobs(&curation)?;
         Self::bring_triggers(&curation)?;
         curation.watch.begin(&curation)?;
         Self::bring_expiry(&curation)?;
+        Self::bring_roll_up(&curation)?;
         Ok(curation)
     }
 

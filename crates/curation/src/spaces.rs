@@ -28,6 +28,7 @@ use crate::desk::EPOCHS;
 use crate::expiry::RETENTION;
 use crate::key::{canonical, embedding_set_key};
 use crate::retrain::{Listed, PAGE_MAX, page};
+use crate::roll_up::ROLLED;
 use crate::{Curation, Refusal, Result};
 
 /// The key of a collection's metadata that holds its embedding set as canonical JSON.
@@ -206,7 +207,7 @@ impl Curation {
         self.database
             .delete_collection(&place.tenant, &place.database, name)?;
         self.clear_desk(space.collection.id);
-        for kind in [DATASETS, BATCHES, RETENTION, EPOCHS] {
+        for kind in [DATASETS, BATCHES, RETENTION, EPOCHS, ROLLED] {
             for document in self.database.documents(kind, &space.document_key(""))? {
                 self.database.delete_document(kind, &document.key)?;
             }

@@ -16,6 +16,7 @@ use crate::desk::Desk;
 use crate::expiry::EXPIRY;
 use crate::jobs::{LISTS, SCORES, STUDIES};
 use crate::retrain::TRIGGERS;
+use crate::roll_up::ROLL_UP;
 use crate::spaces::Space;
 use crate::{Curation, Refusal, Result};
 
@@ -47,7 +48,7 @@ enum Worker {
 }
 
 /// The components, in the order in which they are told.
-const COMPONENTS: [(&str, Worker); 9] = [
+const COMPONENTS: [(&str, Worker); 10] = [
     ("indexer", Worker::Engine(Component::Indexing)),
     (
         "class_statistics",
@@ -58,6 +59,7 @@ const COMPONENTS: [(&str, Worker); 9] = [
     ("studies", Worker::Job(STUDIES)),
     ("drift", Worker::Requests("computed when it is asked for")),
     ("expiry", Worker::Job(EXPIRY)),
+    ("roll_up", Worker::Job(ROLL_UP)),
     ("triggers", Worker::Job(TRIGGERS)),
     ("notifier", Worker::Notifier),
 ];

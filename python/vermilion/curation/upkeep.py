@@ -162,6 +162,38 @@ class Upkeep:
         """
         self._ask("DELETE", f"/cold/{quote(id, safe='')}")
 
+    def roll_up(self) -> Answer:
+        """Has the records of the space rolled up to files from now on, which other programs read: every 15 minutes,
+        and now.
+
+        Returns:
+            What there is by now: ``files`` (the first hundred), ``total``, ``records``, ``bytes`` and ``as_of_seq``.
+        """
+        return Answer(self._ask("PUT", "/roll_up"))
+
+    def rolled_up(self) -> Listed[Answer]:
+        """The files of the roll-up, in the order of the log.
+
+        Returns:
+            Each with ``id``, ``records``, ``datasets`` (how many records of each), ``behind_seq`` and ``to_seq`` (its
+            records were last written between the two), ``bytes``, ``format`` and ``made_at``. The list has
+            ``is_rolled_up``, ``as_of_seq`` and ``operations_behind``.
+        """
+        return self._all("/roll_up", "files")
+
+    def save_rolled_up(self, id: str, path: str | os.PathLike[str]) -> None:
+        """Writes a file of :meth:`rolled_up` to a file, which is there only once it is whole.
+
+        Raises:
+            NotFoundError: ``reason`` is ``roll_up_file_not_found``: a run has made others in its place.
+            TransportError: The server broke off.
+        """
+        self._save(f"/roll_up/{quote(id, safe='')}", {}, path)
+
+    def end_roll_up(self) -> None:
+        """Rolls the space up no more, and deletes the files."""
+        self._ask("DELETE", "/roll_up")
+
     def delete_dataset(self, dataset: str) -> Answer:
         """Deletes a dataset with all its records and cold files.
 

@@ -94,4 +94,15 @@ impl Database {
         log.unsubscribe(subscription);
         result
     }
+
+    /// The SeqIds under which these records were last written, `None` of those that are not there; and the SeqId as of
+    /// which that is true, up to which everything is indexed. Writers wait meanwhile: ask for some thousand at once.
+    pub fn last_written(
+        &self,
+        scope: CollectionScope<'_>,
+        ids: &[&str],
+    ) -> Result<(Vec<Option<SeqId>>, SeqId)> {
+        let collection = self.inner.scoped(scope)?;
+        collection.last_written(self.inner.config.storage.as_ref(), ids)
+    }
 }

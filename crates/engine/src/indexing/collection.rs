@@ -273,6 +273,19 @@ impl LiveCollection {
         Duration::from_millis(self.written_at.load(Ordering::Relaxed))
     }
 
+    /// When each of these records was last written, `None` of those that are not there; and the SeqId up to which
+    /// that is all that was.
+    pub(crate) fn last_written(
+        &self,
+        storage: &dyn Storage,
+        ids: &[&str],
+    ) -> Result<(Vec<Option<SeqId>>, SeqId)> {
+        self.check_failure()?;
+        let working = self.load(storage)?.working.lock();
+        let seqs = ids.iter().map(|id| working.written(id));
+        Ok((seqs.collect::<Result<_>>()?, working.applied))
+    }
+
     /// Whether the records were asked for since the database opened.
     pub(crate) fn is_loaded(&self) -> bool {
         self.loaded.get().is_some()

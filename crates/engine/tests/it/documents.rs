@@ -1,5 +1,6 @@
 //! Documents of what is built on a database, and the ids that its log tells of.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use vermilion_engine::Database;
 use vermilion_engine::backup::{BackupKind, Folder, Target, restore};
 use vermilion_engine::catalog::Document;
 use vermilion_engine::clock::ManualClock;
-use vermilion_engine::model::{RecordBatch, SeqId};
+use vermilion_engine::model::{Operation, RecordBatch, SeqId};
 use vermilion_engine::storage::MemoryStorage;
 
 use crate::support::{Choices, create, on_disk, random_batch, with_scope};
@@ -100,4 +101,43 @@ fn the_log_tells_which_ids_were_written_until_it_is_purged() {
     database.seal_all().expect("sealed");
     assert_eq!(told(SeqId(0), last), None, "purged");
     assert_eq!(told(last, last), Some(Vec::new()));
+}
+
+#[test]
+fn a_record_knows_when_it_was_last_written() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut database = Database::open(on_disk(folder.path())).expect("it opens");
+    create(&database, "a").expect("made");
+    let mut choices = Choices(11);
+    let mut written: BTreeMap<String, SeqId> = BTreeMap::new();
+    let known: Vec<String> = (0..60).map(|at| format!("id{at}")).collect();
+    for round in 0..60 {
+        let batch = random_batch(&mut choices, 50, 9);
+        let (ids, operations) = (batch.ids.clone(), batch.operations.clone());
+        let seqs = with_scope(&database, "a", |scope| database.write(scope, batch)).expect("valid");
+        for (id, (operation, seq)) in ids.iter().zip(operations.iter().zip(seqs.first.0..)) {
+            match (operation, written.contains_key(id)) {
+                (Operation::Delete, _) => drop(written.remove(id)),
+                (Operation::Add, true) | (Operation::Update, false) => {}
+                _ => drop(written.insert(id.to_owned(), SeqId(seq))),
+            }
+        }
+        if round % 20 == 7 {
+            database.seal_all().expect("sealed");
+        }
+        if round % 20 == 13 {
+            drop(database);
+            database = Database::open(on_disk(folder.path())).expect("it opens again");
+        }
+        let asked: Vec<&str> = known
+            .iter()
+            .chain(written.keys())
+            .map(String::as_str)
+            .collect();
+        let told = with_scope(&database, "a", |scope| database.last_written(scope, &asked));
+        let wanted: Vec<Option<SeqId>> = asked.iter().map(|id| written.get(*id).copied()).collect();
+        let told = told.expect("readable");
+        assert_eq!(told, (wanted, seqs.last), "round {round}");
+    }
+    assert!(written.len() > 10, "{written:?}");
 }

@@ -12,6 +12,7 @@ pub(crate) mod pages;
 pub(crate) mod records;
 pub(crate) mod retention;
 pub(crate) mod retraining;
+pub(crate) mod roll_up;
 pub(crate) mod service;
 pub(crate) mod system;
 pub(crate) mod unrouted;

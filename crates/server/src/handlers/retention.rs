@@ -1,13 +1,12 @@
 //! Routes that say how long what is in a space stays, and give what was put away.
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use vermilion_curation::{AskedCold, Curation, body};
 
 use super::curation::{Asked, At, Json, Refused, Reply, read, write};
+use super::roll_up::download;
 use crate::answer::Answer;
 use crate::app::App;
 
@@ -67,13 +66,7 @@ pub(crate) async fn cold_file(State(app): State<App>, at: At) -> Result<Response
     let look = move |curation: &Curation| {
         curation.cold_file(&at.place, &at.names.collection, &at.names.target)
     };
-    let file = read(&app, look).await?;
-    let name = format!("attachment; filename=\"{}\"", file.name);
-    let head = [
-        (CONTENT_TYPE, file.media_type.to_owned()),
-        (CONTENT_DISPOSITION, name),
-    ];
-    Ok((head, Body::from(file.bytes)).into_response())
+    Ok(download(read(&app, look).await?))
 }
 
 pub(crate) async fn delete_cold_file(State(app): State<App>, at: At) -> Reply {

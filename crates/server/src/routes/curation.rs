@@ -5,7 +5,9 @@ use super::PAGES;
 use super::route::{Route, route, with};
 use crate::access::Need::{Database, Server};
 use crate::access::Role::{Read, Write};
-use crate::handlers::{curation as handlers, export, findings, retention, retraining, service};
+use crate::handlers::{
+    curation as handlers, export, findings, retention, retraining, roll_up, service,
+};
 
 /// What may also stand in the query string of a log.
 const OF_A_BATCH: &[&str] = &[
@@ -331,6 +333,25 @@ pub(super) const ROUTES: &[Route] = both_forms! {
         "Deletes a file of training that left the space." retention::delete_cold_file {
         .needs(Database(Write))
         .answers(200, "Object")
+    }
+    "get" "/spaces/{space}/roll_up" "get_roll_up" "The records of a space as files." roll_up::get {
+        .needs(Database(Read))
+        .with_query(&["offset", "limit"])
+        .answers(200, "Object")
+    }
+    "put" "/spaces/{space}/roll_up" "put_roll_up" "Has a space rolled up to files." roll_up::put {
+        .needs(Database(Write))
+        .answers(200, "Object")
+    }
+    "delete" "/spaces/{space}/roll_up" "delete_roll_up"
+        "Ends the roll-up of a space, and deletes its files." roll_up::delete {
+        .needs(Database(Write))
+        .answers(200, "Object")
+    }
+    "get" "/spaces/{space}/roll_up/{file}" "roll_up_file" "A file of records of a space."
+        roll_up::file {
+        .needs(Database(Read))
+        .answering_no_json()
     }
     "get" "/spaces/{space}/export" "export" "Exports the list, issues, training data or all records."
         export::export {

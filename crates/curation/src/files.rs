@@ -1,0 +1,81 @@
+//! Files of records that are kept with a space, for other programs to read.
+//!
+//! What must stay true: a file is named only once it is durable and, where its format says how many records it has,
+//! was read back.
+
+use bytes::Bytes;
+use serde_json::Value as Json;
+use vermilion_engine::{Blob, BlobWriter};
+
+use crate::export::{Columns, Format, Writer};
+use crate::spaces::Space;
+use crate::{Curation, Refusal, Result};
+
+/// Records of a file: few enough that nobody writes many of them while it is made.
+pub(crate) const FILE_RECORDS: usize = 65_536;
+
+/// A file that is kept with a space, with its bytes.
+#[derive(Clone, Debug)]
+pub struct KeptFile {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Their media type.
+    pub media_type: &'static str,
+    /// What a download is called.
+    pub name: String,
+}
+
+/// A file that is being made; nothing is left of one that is not finished.
+pub(crate) struct Filling<'a> {
+    curation: &'a Curation,
+    writer: Writer,
+    blob: BlobWriter<'a>,
+    pub(crate) records: u64,
+}
+
+impl Filling<'_> {
+    /// Takes records.
+    pub(crate) fn put(&mut self, rows: &[Json]) -> Result<()> {
+        let piece = self.writer.put(rows)?;
+        self.blob.write(&piece)?;
+        self.records += rows.len() as u64;
+        Ok(())
+    }
+
+    /// Ends the file, which is `about` this.
+    pub(crate) fn finish(mut self, space: &Space, about: Json) -> Result<Blob> {
+        self.blob.write(&self.writer.end()?)?;
+        let blob = self.blob.finish(about)?;
+        let database = &self.curation.database;
+        let found = Format::BEST.count(&database.read_blob(&blob)?)?;
+        if let Some(found) = found.filter(|found| *found != self.records) {
+            database.remove_blob(space.scope(), blob.id)?;
+            let records = self.records;
+            let message = format!("A file of {records} records has {found} when it is read back.");
+            return Err(Refusal::new(500, "internal", message));
+        }
+        Ok(blob)
+    }
+}
+
+impl Curation {
+    /// Begins a file of the format that other programs read best.
+    pub(crate) fn begin_file(&self, space: &Space, columns: Columns) -> Result<Filling<'_>> {
+        let dimension = space.collection.dimension.unwrap_or(1) as usize;
+        Ok(Filling {
+            curation: self,
+            writer: Writer::begin(Format::BEST, columns, dimension)?,
+            blob: self.database.begin_blob(space.scope())?,
+            records: 0,
+        })
+    }
+
+    /// A file that was kept in this format.
+    pub(crate) fn kept_file(&self, blob: &Blob, format: &str) -> Result<KeptFile> {
+        Ok(KeptFile {
+            bytes: self.database.read_blob(blob)?,
+            media_type: Format::named(Some(format))?.media_type(),
+            name: format!("{}.{format}", blob.id),
+        })
+    }
+}
