@@ -250,13 +250,7 @@ impl Curation {
     }
 
     fn files_of(&self, space: &Space) -> Result<Vec<(Blob, About)>> {
-        let blobs = self.database.blobs(space.scope())?.into_iter();
-        // A roll-up keeps files with a space too, which say other things of themselves.
-        let known = blobs.filter_map(|blob| {
-            let about = About::deserialize(&blob.about).ok()?;
-            Some((blob, about))
-        });
-        let mut files: Vec<(Blob, About)> = known.collect();
+        let mut files = self.files_about::<About>(space)?;
         files.sort_by(|(a, one), (b, other)| {
             let by_time = one.put_away_at.total_cmp(&other.put_away_at);
             by_time.then(a.id.cmp(&b.id))

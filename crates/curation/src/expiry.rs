@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
-use vermilion_engine::Error;
 use vermilion_engine::catalog::Document;
 use vermilion_engine::model::{CollectionId, RecordBatch};
 use vermilion_engine::schedule::{Policy, Run, RunRequest, Trigger};
@@ -139,29 +138,16 @@ impl Curation {
     }
 
     fn run_expiry(&self, run: &Run<'_>) -> vermilion_engine::Result<Json> {
-        let (mut reports, mut failure) = (Vec::new(), None);
-        for id in self.spaces_that_end()? {
-            let Some(space) = self.space_anywhere(id)? else {
-                continue;
-            };
-            match self.expire_space(&space, run.dry_run, &|| run.go_on()) {
-                Ok(report) if report["records"] == 0 && report["purged"] == json!([]) => {}
-                Ok(report) => reports.push(report),
-                Err(_) if self.is_gone(id)? => {}
-                // The other spaces come first; then the run is tried again.
-                Err(refusal) => {
-                    tracing::warn!(space = %id, why = refusal.message, "nothing leaves a space");
-                    failure = Some(Error::internal(refusal.message));
-                }
-            }
-            if run.is_cancelled() {
-                break;
-            }
-        }
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(json!({ "spaces": reports, "dry_run": run.dry_run })),
-        }
+        self.each_space(
+            run,
+            self.spaces_that_end()?,
+            "nothing leaves a space",
+            |space| {
+                let report = self.expire_space(space, run.dry_run, &|| run.go_on())?;
+                let is_idle = report["records"] == 0 && report["purged"] == json!([]);
+                Ok((!is_idle).then_some(report))
+            },
+        )
     }
 
     /// Notes when a dataset ends whose records were just written, by what its user says of it at `now`. One that has

@@ -4,6 +4,7 @@
 //! was read back.
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use vermilion_engine::{Blob, BlobWriter};
 
@@ -68,6 +69,16 @@ impl Curation {
             blob: self.database.begin_blob(space.scope())?,
             records: 0,
         })
+    }
+
+    /// The files of a space that say this of themselves; those that are kept for something else say other things.
+    pub(crate) fn files_about<A: DeserializeOwned>(&self, space: &Space) -> Result<Vec<(Blob, A)>> {
+        let blobs = self.database.blobs(space.scope())?.into_iter();
+        let known = blobs.filter_map(|blob| {
+            let about = A::deserialize(&blob.about).ok()?;
+            Some((blob, about))
+        });
+        Ok(known.collect())
     }
 
     /// A file that was kept in this format.

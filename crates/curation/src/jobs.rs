@@ -243,6 +243,39 @@ impl Curation {
         }
     }
 
+    /// Does `work` for each of these spaces that is there still, and tells what it reports; where that fails, `why` is
+    /// what the log says.
+    pub(crate) fn each_space(
+        &self,
+        run: &Run<'_>,
+        ids: impl IntoIterator<Item = CollectionId>,
+        why: &str,
+        work: impl Fn(&Space) -> crate::Result<Option<Json>>,
+    ) -> Result<Json> {
+        let (mut reports, mut failure) = (Vec::new(), None);
+        for id in ids {
+            let Some(space) = self.space_anywhere(id)? else {
+                continue;
+            };
+            match work(&space) {
+                Ok(report) => reports.extend(report),
+                Err(_) if self.is_gone(id)? => {}
+                // The other spaces come first; then the run is tried again.
+                Err(refusal) => {
+                    tracing::warn!(space = %id, why = refusal.message, "{why}");
+                    failure = Some(Error::internal(refusal.message));
+                }
+            }
+            if run.is_cancelled() {
+                break;
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(json!({ "spaces": reports, "dry_run": run.dry_run })),
+        }
+    }
+
     /// Does what a space needs of a job; how much that was. Nothing of one that is deleted meanwhile.
     fn work_on(&self, work: &Work, id: CollectionId, run: &Run<'_>) -> Result<usize> {
         let Some(space) = self.space_anywhere(id)? else {

@@ -13,12 +13,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
+use vermilion_engine::Blob;
 use vermilion_engine::catalog::Document;
 use vermilion_engine::model::{
     CollectionId, Consistency, Fetched, GetRequest, Include, RecordSelection, SeqId, Strings,
 };
 use vermilion_engine::schedule::{Policy, Run, RunRequest, Trigger};
-use vermilion_engine::{Blob, Error};
 
 use self::plan::{Known, Plan, Span, Told, plan};
 use crate::desk::{Desk, places};
@@ -112,28 +112,12 @@ impl Curation {
     }
 
     fn run_roll_up(&self, run: &Run<'_>) -> vermilion_engine::Result<Json> {
-        let (mut reports, mut failure) = (Vec::new(), None);
-        for id in self.spaces_rolled_up()? {
-            let Some(space) = self.space_anywhere(id)? else {
-                continue;
-            };
-            match self.roll_up(&space, run.dry_run, &|| run.go_on()) {
-                Ok(report) => reports.push(report),
-                Err(_) if self.is_gone(id)? => {}
-                // The other spaces come first; then the run is tried again.
-                Err(refusal) => {
-                    tracing::warn!(space = %id, why = refusal.message, "a space is not rolled up");
-                    failure = Some(Error::internal(refusal.message));
-                }
-            }
-            if run.is_cancelled() {
-                break;
-            }
-        }
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(json!({ "spaces": reports, "dry_run": run.dry_run })),
-        }
+        self.each_space(
+            run,
+            self.spaces_rolled_up()?,
+            "a space is not rolled up",
+            |space| self.roll_up(space, run.dry_run, &|| run.go_on()).map(Some),
+        )
     }
 
     fn spaces_rolled_up(&self) -> vermilion_engine::Result<Vec<CollectionId>> {
@@ -252,13 +236,7 @@ impl Curation {
 
     /// The files of a space, in the order of the log.
     fn rolled_files(&self, space: &Space) -> Result<Vec<(Blob, About)>> {
-        let blobs = self.database.blobs(space.scope())?.into_iter();
-        // Cold storage keeps files with a space too, which say other things of themselves.
-        let known = blobs.filter_map(|blob| {
-            let about = About::deserialize(&blob.about).ok()?;
-            Some((blob, about))
-        });
-        let mut files: Vec<(Blob, About)> = known.collect();
+        let mut files = self.files_about::<About>(space)?;
         files.sort_by_key(|(_, about)| (about.behind_seq, about.number));
         Ok(files)
     }
