@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::model::{
-    CollectionId, Comparison, Consistency, Filter, GetRequest, Include, Number, RecordSelection,
-    Schema, SeqId, ValueKind,
+    CollectionId, Comparison, Consistency, Filter, GetRequest, Include, MetadataColumn, Number,
+    RecordSelection, Schema, SeqId, Value as Cell, ValueKind,
 };
 use crate::query::{self, Part, Snapshot};
 use crate::storage::{Storage, read_checked, write_checked};
@@ -78,6 +78,18 @@ pub(crate) fn has_ends(schema: &Schema) -> bool {
         && [ValueKind::Int, ValueKind::Float]
             .into_iter()
             .any(|kind| schema.has_discovered(EXPIRES_AT, kind))
+}
+
+/// The earliest end that a record says, in seconds since 1970.
+pub(crate) fn earliest_end(metadata: &MetadataColumn) -> Option<f64> {
+    let key = metadata.key_number(EXPIRES_AT)?;
+    let cells = (0..metadata.len()).flat_map(|row| metadata.cells(row));
+    let ends = cells.filter_map(|(of, cell)| match cell {
+        Cell::Int(seconds) if *of == key => Some(*seconds as f64),
+        Cell::Float(seconds) if *of == key => Some(*seconds),
+        _ => None,
+    });
+    ends.reduce(f64::min)
 }
 
 /// Which records of a collection are past their time.

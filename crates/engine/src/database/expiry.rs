@@ -68,10 +68,17 @@ impl Inner {
     pub(super) fn clear_the_way(
         &self,
         collection: &Arc<LiveCollection>,
-        schema: &Schema,
         batch: &RecordBatch,
     ) -> Result<()> {
-        let Some(past) = self.past(collection, schema) else {
+        let make_room = || self.make_room();
+        let go_on = || self.may_index();
+        let now = self.config.clock.wall_nanoseconds();
+        if !collection.apply_ended(self.applier(&make_room), now, &go_on)? {
+            return Err(not_cleared("A record that was written earlier"));
+        }
+        // What was applied may be the first that brings the key to the schema.
+        let schema = collection.schema();
+        let Some(past) = self.past(collection, &schema) else {
             return Ok(());
         };
         let snapshot = collection.snapshot(self.config.storage.as_ref())?;
@@ -93,14 +100,7 @@ impl Inner {
         }
         match self.delete_expired(collection, &gone, snapshot.visible)? {
             Some(_) => Ok(()),
-            None => Err(Error::new(
-                ErrorKind::Busy,
-                format!(
-                    "Record `{}` is past its time, and cannot be deleted before what was written \
-                     earlier is indexed. Write it again once indexing, if it is paused, goes on.",
-                    gone[0]
-                ),
-            )),
+            None => Err(not_cleared(&format!("Record `{}`", gone[0]))),
         }
     }
 
@@ -207,6 +207,11 @@ impl Inner {
         Ok(report)
     }
 
+    /// Whether what is logged may be indexed on the way: who paused the indexing must not see it done.
+    fn may_index(&self) -> bool {
+        !self.is_closing() && !self.handoff.is_paused()
+    }
+
     /// Deletes those of `ids` that nobody wrote behind `bound`; `None` where that waits until the
     /// collection's batches are indexed.
     fn delete_expired(
@@ -216,8 +221,7 @@ impl Inner {
         bound: SeqId,
     ) -> Result<Option<u64>> {
         let make_room = || self.make_room();
-        // Who paused the indexing must not see it done by this.
-        let go_on = || !self.is_closing() && !self.handoff.is_paused();
+        let go_on = || self.may_index();
         let answered = self.answered(collection);
         let applier = self.applier(&make_room);
         let _alone = self.expiring.lock();
@@ -227,4 +231,15 @@ impl Inner {
         }
         gone
     }
+}
+
+/// The error of a write that a record past its time is in the way of.
+fn not_cleared(record: &str) -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        format!(
+            "{record} is past its time, and cannot be deleted before what was written earlier is \
+             indexed. Write again once indexing, if it is paused, goes on."
+        ),
+    )
 }

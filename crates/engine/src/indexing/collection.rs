@@ -21,6 +21,7 @@ use roaring::RoaringBitmap;
 use super::WorkingSet;
 use super::chunks::Chunks;
 use super::corrections::Corrections;
+use super::ends::Ends;
 use super::new_keys::NewKeys;
 use super::queue::{Gauges, Kept, Queue, Submitted};
 use super::samples::Samples;
@@ -28,6 +29,7 @@ use super::settle::Applier;
 use super::sight::Watchers;
 use super::watch::Watches;
 use crate::catalog::{CollectionRow, Manifest};
+use crate::expiry::earliest_end;
 use crate::log::{ReadMark, Ticket};
 use crate::model::{Collection, CollectionId, RecordBatch, Schema, SeqId, SeqRange};
 use crate::query::{Part, Snapshot};
@@ -128,6 +130,8 @@ pub(super) struct Writer {
     pub(super) in_flight: usize,
     /// What these bring to the schema.
     pub(super) new_keys: NewKeys,
+    /// When their records end.
+    pub(super) ends: Ends,
     /// Ids about which somebody wants to know whether they are written: see `watch`.
     pub(super) watches: Watches,
 }
@@ -387,6 +391,7 @@ impl LiveCollection {
             writer.dimension = Some(dimension);
         }
         writer.in_flight += 1;
+        writer.ends.admit(earliest_end(&batch.metadata));
         writer.watches.note(&batch.ids);
         let bytes = batch.heap_bytes() as u64;
         let kept = match answered {

@@ -10,7 +10,7 @@
 //! - What readers see changes in one step, by swapping an immutable [`crate::query::Snapshot`].
 //!
 //! Where to look: `collection` takes writes, `new_keys` counts what they bring to the schema,
-//! `queue` has what is logged and not applied, `settle` applies it, `handoff` is the pool of
+//! `ends` knows when the first of their records is past its time, `queue` has what is logged and not applied, `settle` applies it, `handoff` is the pool of
 //! workers that do so for writers that were answered already, `published` is what the catalogue
 //! holds of it, `sight` is what a reader waits on, `apply` the working set with its `chunks`,
 //! `publish` seals and merges what is `due`, `samples` keeps some searches and `recall` makes them
@@ -24,6 +24,7 @@ mod collection;
 mod conditional;
 mod corrections;
 mod due;
+mod ends;
 mod handoff;
 mod new_keys;
 mod publish;

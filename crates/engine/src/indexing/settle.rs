@@ -16,6 +16,7 @@ use super::LiveCollection;
 use super::collection::Loaded;
 use super::queue::{Backlog, Next};
 use super::sight::Sight;
+use crate::expiry::EXPIRES_AT;
 use crate::log::{Log, Logged};
 use crate::model::{RecordBatch, SeqId, SeqRange};
 use crate::storage::Storage;
@@ -72,7 +73,7 @@ impl LiveCollection {
         let batches = match next {
             None => {
                 drop(applying);
-                self.finish(loaded, failed);
+                self.finish(loaded, 0, failed);
                 return Ok(false);
             }
             Some(Next::Batches(batches)) => Ok(batches),
@@ -99,7 +100,7 @@ impl LiveCollection {
         };
         drop(applying);
         let done = applied.as_ref().map_or(0, |done| *done);
-        self.finish(loaded, done + failed);
+        self.finish(loaded, done, failed);
         applied.map_or_else(|error| self.interrupted(error), |_| Ok(true))
     }
 
@@ -137,20 +138,23 @@ impl LiveCollection {
     /// Takes over what the log has made durable since; for a writer that is answered now.
     pub(super) fn collect(&self, loaded: &Loaded) {
         let failed = self.queue.lock().collect();
-        self.finish(loaded, failed);
+        self.finish(loaded, 0, failed);
     }
 
-    /// Notes that so many admitted batches are applied or have failed.
-    fn finish(&self, loaded: &Loaded, done: usize) {
+    /// Notes that so many admitted batches are applied and so many have failed.
+    fn finish(&self, loaded: &Loaded, applied: usize, failed: usize) {
+        let done = applied + failed;
         if done == 0 {
             return;
         }
         let mut writer = self.writer.lock();
         writer.in_flight = writer.in_flight.saturating_sub(done);
+        writer.ends.apply(applied);
         if writer.in_flight == 0 {
             // Where the first batch failed, its dimension binds nobody.
             writer.dimension = loaded.snapshot.load().dimension;
             writer.new_keys.clear();
+            writer.ends.clear();
         }
     }
 
@@ -184,10 +188,14 @@ impl LiveCollection {
             return Ok(false);
         }
         let schema = self.schema();
-        let keys = frame.metadata_keys()?.into_iter();
-        let new_keys = keys.filter(|key| !schema.keys.contains_key(*key));
+        let keys = frame.metadata_keys()?;
+        // The times are not read before the batch is applied: any of them may be past.
+        let may_end = keys.contains(&EXPIRES_AT);
+        let new_keys = keys.into_iter();
+        let new_keys = new_keys.filter(|key| !schema.keys.contains_key(*key));
         writer.new_keys.note(new_keys.map(Arc::from));
         writer.in_flight += 1;
+        writer.ends.admit(may_end.then_some(f64::NEG_INFINITY));
         self.queue.lock().logged(frame.seqs(), frame.bytes(), now);
         drop(writer);
         self.acknowledge(frame.seqs().last);

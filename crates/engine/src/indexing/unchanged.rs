@@ -56,6 +56,25 @@ impl LiveCollection {
         Ok(Some(count))
     }
 
+    /// Applies what was admitted before, where a record in it may have ended at `now` (nanoseconds since
+    /// the Unix epoch); whether no such record is left.
+    pub(crate) fn apply_ended(
+        &self,
+        applier: Applier<'_>,
+        now: u64,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<bool> {
+        let newest = {
+            let writer = self.writer.lock();
+            let earliest = writer.ends.earliest();
+            if earliest.is_none_or(|seconds| seconds > now as f64 / 1e9) {
+                return Ok(true);
+            }
+            self.queue.lock().newest()
+        };
+        self.apply_up_to(applier, newest, go_on)
+    }
+
     /// Begins to watch `ids`; answers with it what was the newest batch then.
     pub(super) fn watch_ids(&self, ids: &[String]) -> (Watch<'_>, Option<Newest>) {
         // While the lock is held no batch is admitted: each is in the queue or will be seen.

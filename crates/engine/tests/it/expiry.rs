@@ -450,6 +450,58 @@ fn writers_find_nothing_past_its_time_in_their_way() {
 }
 
 #[test]
+fn a_record_past_its_time_that_is_not_indexed_yet_is_in_no_writers_way() {
+    for (kept_bytes, restarted) in [(1 << 20, false), (0, false), (0, true)] {
+        let bench = Bench::new();
+        let mut database = bench.open_behind(true, kept_bytes);
+        create(&database, "a").expect("the name is free");
+        write(&database, "a", upsert(&["first"], None));
+        assert_eq!(ids(&database, "a"), ["first"]);
+        database.pause(Component::Indexing);
+        let end = bench.seconds() + 10;
+        let ending = upsert(&["x", "y", "z"], Some(Value::Int(end)));
+        write(&database, "a", ending);
+        write(&database, "a", upsert(&["last"], None));
+        let with = |database: &Database, operation, id: &str| {
+            let mut batch = upsert(&[id], None);
+            batch.operations = vec![operation];
+            with_scope(database, "a", |scope| database.write(scope, batch.clone()))
+        };
+        if restarted {
+            drop(database);
+            database = bench.open_behind(true, kept_bytes);
+            database.pause(Component::Indexing);
+        } else {
+            with(&database, Operation::Add, "early").expect("nothing is past its time");
+        }
+        bench.pass(10);
+        if !restarted {
+            let error = with(&database, Operation::Add, "x").expect_err("it may be in the way");
+            assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+            assert!(error.message().contains("is past its time"), "{error}");
+        }
+        database.resume(Component::Indexing);
+        for (operation, id) in [
+            (Operation::Add, "x"),
+            (Operation::Update, "y"),
+            (Operation::Upsert, "z"),
+        ] {
+            with(&database, operation, id).expect("it is written");
+        }
+        let mut found = ids_beside_writers(&database, "a");
+        found.retain(|id| id != "early");
+        found.sort_unstable();
+        assert_eq!(
+            found,
+            ["first", "last", "x", "z"],
+            "{kept_bytes} {restarted}"
+        );
+        bench.pass(1_000);
+        assert_eq!(bench.expire(&database, 10), (0, false));
+    }
+}
+
+#[test]
 fn a_write_over_a_record_past_its_time_is_refused_while_that_cannot_go() {
     let bench = Bench::new();
     let database = bench.open_behind(true, 1 << 20);
