@@ -19,7 +19,11 @@ impl Ends {
     pub(super) fn admit(&mut self, earliest: Option<f64>) {
         self.admitted += 1;
         let Some(end) = earliest else { return };
-        while self.minima.pop_back_if(|(_, later)| *later >= end).is_some() {}
+        while self
+            .minima
+            .pop_back_if(|(_, later)| *later >= end)
+            .is_some()
+        {}
         self.minima.push_back((self.admitted, end));
     }
 

@@ -20,6 +20,10 @@ const PUSHES: usize = 5;
 const MOVE_MAX: f32 = 4.0;
 /// Half the width of the plane at the start.
 const HALF_WIDTH: f32 = 10.0;
+/// Rounds of a geometric median.
+const MEDIAN_ROUNDS: usize = 20;
+/// Places nearer than this are one to a geometric median.
+const TOUCHING: f64 = 0.03;
 /// Rows up to which there are more epochs.
 const SMALL: usize = 10_000;
 
@@ -82,8 +86,10 @@ pub fn principal_start(rows: Matrix<'_>, seed: u64) -> Vec<Point> {
         .collect()
 }
 
-/// Places for new rows: the mean of the places of their neighbours among the `points`, the nearest counting most
-/// (`exp(-d^2 / 2 m)`, m the mean of the d^2); the middle of all where a row has none.
+/// Places for new rows: the weighted geometric median of the places of their neighbours among the `points`, by Weiszfeld's
+/// iteration (1937), beginning at their mean; the nearest count most (`exp(-d^2 / 2 m)`, m the mean of the d^2). The mean
+/// itself would lie between two groups where a few neighbours are of the other one. The middle of all where a row has no
+/// neighbour.
 ///
 /// # Panics
 /// If a neighbour has no point.
@@ -91,29 +97,52 @@ pub fn place(points: &[Point], neighbours: &Graph) -> Vec<Point> {
     let count = points.len().max(1) as f32;
     let middle = [0, 1].map(|axis| points.iter().map(|point| point[axis]).sum::<f32>() / count);
     let one = |row: usize| {
-        let squares = neighbours
-            .distances(row)
-            .iter()
-            .map(|&d| f64::from(d).powi(2));
-        let mean = squares.sum::<f64>() / neighbours.distances(row).len().max(1) as f64;
-        let (mut sum, mut weights) = ([0.0_f64; 2], 0.0);
-        for (other, distance) in neighbours.edges(row) {
-            let square = f64::from(distance).powi(2);
-            let weight = if mean > 0.0 {
-                (-square / (2.0 * mean)).exp()
-            } else {
-                1.0
-            };
-            weights += weight;
-            sum = [0, 1].map(|axis| sum[axis] + weight * f64::from(points[other][axis]));
-        }
-        if weights > 0.0 {
-            sum.map(|sum| (sum / weights) as f32)
-        } else {
-            middle
+        let distances = neighbours.distances(row);
+        let squares = distances.iter().map(|&d| f64::from(d).powi(2));
+        let mean = squares.sum::<f64>() / distances.len().max(1) as f64;
+        let near: Vec<([f64; 2], f64)> = neighbours
+            .edges(row)
+            .map(|(other, distance)| {
+                let square = f64::from(distance).powi(2);
+                let weight = if mean > 0.0 {
+                    (-square / (2.0 * mean)).exp()
+                } else {
+                    1.0
+                };
+                (points[other].map(f64::from), weight)
+            })
+            .collect();
+        match weighted_mean(&near, |_| 1.0) {
+            Some(start) => median(&near, start).map(|number| number as f32),
+            None => middle,
         }
     };
     (0..neighbours.len()).map(one).collect()
+}
+
+/// The place from which weighted points are least apart on the sum, beginning at their mean.
+fn median(points: &[([f64; 2], f64)], start: [f64; 2]) -> [f64; 2] {
+    (0..MEDIAN_ROUNDS).fold(start, |at, _| {
+        let nearness = |point: &[f64; 2]| {
+            let square = (point[0] - at[0]).powi(2) + (point[1] - at[1]).powi(2);
+            (square + TOUCHING.powi(2)).sqrt().recip()
+        };
+        weighted_mean(points, nearness).unwrap_or(at)
+    })
+}
+
+/// The mean of weighted points, each weight times what `factor` says of its point; `None` where there is no weight.
+fn weighted_mean(
+    points: &[([f64; 2], f64)],
+    factor: impl Fn(&[f64; 2]) -> f64,
+) -> Option<[f64; 2]> {
+    let (mut sum, mut weights) = ([0.0; 2], 0.0);
+    for (point, weight) in points {
+        let weight = weight * factor(point);
+        weights += weight;
+        sum = [0, 1].map(|axis| sum[axis] + weight * point[axis]);
+    }
+    (weights > 0.0).then(|| sum.map(|sum| sum / weights))
 }
 
 impl Layout {

@@ -77,6 +77,24 @@ fn rows_of_a_group_are_neighbours_on_the_plane_and_new_ones_join_them() {
 }
 
 #[test]
+fn a_new_row_is_placed_among_most_of_its_neighbours_not_between_them_and_the_rest() {
+    // Three rows of one group and two of another, all as near.
+    let rows = [0.0, 1.0, 2.0, 1.0, 1.0].map(|shift| [1.0_f32, shift / 1e6]);
+    let rows = rows.as_flattened();
+    let points = [[0.0, 0.0], [0.2, 0.0], [0.0, 0.2], [9.0, 9.0], [9.1, 9.0]];
+    let old = Matrix::new(rows, 2);
+    let new = [1.0, 0.0];
+    let placed = place(&points, &nearest(old, Matrix::new(&new, 2), 5, false))[0];
+    assert!(placed[0].hypot(placed[1]) < 0.6, "{placed:?}");
+    // One neighbour alone gives its own place.
+    let alone = place(
+        &points,
+        &nearest(old.slice(3, 1), Matrix::new(&new, 2), 1, false),
+    )[0];
+    assert!(alone[0].abs() < 0.01 && alone[1].abs() < 0.01, "{alone:?}");
+}
+
+#[test]
 fn a_layout_does_not_depend_on_how_its_work_is_cut() {
     let numbers = rows(60);
     let all = Matrix::new(&numbers, DIMENSION);
