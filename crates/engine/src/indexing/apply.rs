@@ -73,6 +73,9 @@ struct MergedRow {
 /// Bytes of text after which the next row begins another chunk: a column holds under 4 GiB.
 pub(super) const CHUNK_TEXT_BYTES: usize = 64 << 20;
 
+/// How many ids ahead the tables of segments are asked for.
+const IDS_AHEAD: usize = 8;
+
 /// What a batch does, worked out before anything changes.
 #[derive(Default)]
 struct Plan<'a> {
@@ -153,8 +156,9 @@ impl WorkingSet {
             return Ok(false);
         }
         let mut ids = HashSet::with_capacity(batch.len());
-        for id in batch.ids.iter() {
-            if !ids.insert(id) || self.find(id)?.is_some() {
+        let hashed = hashed(batch);
+        for row in 0..hashed.len() {
+            if !ids.insert(hashed[row].id()) || self.find_next(&hashed, row)?.is_some() {
                 return Ok(false);
             }
         }
@@ -163,11 +167,12 @@ impl WorkingSet {
 
     fn plan<'a>(&self, batch: &'a RecordBatch) -> Result<Plan<'a>> {
         let mut plan = Plan::default();
+        let hashed = hashed(batch);
         for row in 0..batch.len() {
-            let (id, operation) = (batch.ids.get(row), batch.operations[row]);
+            let (id, operation) = (hashed[row].id(), batch.operations[row]);
             let (place, earlier) = match plan.touched.get(id) {
                 Some(earlier) => (None, *earlier),
-                None => (self.find(id)?, None),
+                None => (self.find_next(&hashed, row)?, None),
             };
             let exists = place.is_some() || earlier.is_some();
             match operation {
@@ -208,7 +213,7 @@ impl WorkingSet {
 
     /// When the live record `id` was last written.
     pub(super) fn written(&self, id: &str) -> Result<Option<SeqId>> {
-        let Some(place) = self.find(id)? else {
+        let Some(place) = self.find(HashedId::new(id))? else {
             return Ok(None);
         };
         let (part, row) = match place {
@@ -218,9 +223,19 @@ impl WorkingSet {
         Ok(Some(SeqId(part.source.seqs()?[row as usize])))
     }
 
+    /// The same as [`Self::find`], for the id at `row` of many that are looked for in turn: the tables of large segments
+    /// are in no cache, so what later ids need is asked for now.
+    fn find_next(&self, ids: &[HashedId<'_>], row: usize) -> Result<Option<Place>> {
+        if let Some(id) = ids.get(row + IDS_AHEAD) {
+            for (_, part) in &self.segments {
+                part.source.prefetch_id(*id)?;
+            }
+        }
+        self.find(ids[row])
+    }
+
     /// Finds the live record `id`, newest sources first.
-    fn find(&self, id: &str) -> Result<Option<Place>> {
-        let id = HashedId::new(id);
+    fn find(&self, id: HashedId<'_>) -> Result<Option<Place>> {
         if let Some((at, row)) = self.chunks.find(id) {
             return Ok(Some(Place::Chunk(at, row)));
         }
@@ -404,6 +419,11 @@ fn push(builder: &mut ChunkBuilder, row: RowParts<'_>) -> usize {
     let bytes = row.id.len() + optional(row.document) + optional(row.uri);
     builder.push(row);
     bytes
+}
+
+/// The ids of a batch.
+fn hashed(batch: &RecordBatch) -> Vec<HashedId<'_>> {
+    batch.ids.iter().map(HashedId::new).collect()
 }
 
 fn has_null(metadata: &MetadataColumn, row: usize) -> bool {

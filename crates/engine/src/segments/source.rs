@@ -75,6 +75,15 @@ impl Source {
         }
     }
 
+    /// Asks for what [`Self::find_hashed`] reads first, ahead of it.
+    pub fn prefetch_id(&self, id: HashedId<'_>) -> Result<()> {
+        match self {
+            // Tables in memory are small, and near.
+            Self::Chunk(_) => Ok(()),
+            Self::Segment(segment) => segment.prefetch_id(id),
+        }
+    }
+
     /// The id of `row`.
     pub fn id(&self, row: u32) -> Result<&str> {
         match self {
