@@ -1,4 +1,4 @@
-//! Maps files into memory: the one file of the engine that may lift `unsafe_code`.
+//! Maps files into memory.
 //!
 //! What must stay true: only files that never change are mapped (see [`super::Storage::map`]).
 #![expect(

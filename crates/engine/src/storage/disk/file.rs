@@ -19,6 +19,10 @@ const PARTS_MAX: usize = 1024;
 /// its call has ended, so that a request would wait for the copy of a longer piece.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// Bytes after which the system is asked to begin to bring what was written to the disk, so that a sync of much finds most
+/// of it there, and the disk is at work while the rest is copied.
+const BEGIN_BYTES: u64 = 2 << 20;
+
 /// A file open for reading.
 #[derive(Debug)]
 pub(super) struct OpenFile {
@@ -38,6 +42,8 @@ pub(super) struct DiskFile {
     file: File,
     place: PathBuf,
     bytes: u64,
+    /// Up to where the system was asked to bring it to the disk.
+    begun: u64,
     /// Whether the length was cut since the last sync, which then syncs all there is to know.
     cut: bool,
 }
@@ -52,6 +58,7 @@ impl DiskFile {
             file,
             place,
             bytes,
+            begun: bytes,
             cut: false,
         })
     }
@@ -63,6 +70,10 @@ impl DiskFile {
                 Ok(count) => {
                     self.bytes += count as u64;
                     traffic::add(count as u64);
+                    if self.bytes - self.begun >= BEGIN_BYTES {
+                        begin_to_sync(&self.file, self.begun, self.bytes - self.begun);
+                        self.begun = self.bytes;
+                    }
                     IoSlice::advance_slices(&mut slices, count);
                 }
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
@@ -72,6 +83,25 @@ impl DiskFile {
         Ok(())
     }
 }
+
+/// Asks the system to begin to bring bytes of a file to the disk. It promises nothing, and leaves errors of the disk to the
+/// sync that makes them durable.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "rustix has no such call")]
+fn begin_to_sync(file: &File, from: u64, bytes: u64) {
+    use std::os::fd::AsRawFd;
+
+    let (Ok(from), Ok(bytes)) = (i64::try_from(from), i64::try_from(bytes)) else {
+        return;
+    };
+    // SAFETY: the call is given numbers alone, and the descriptor is that of a file that is open.
+    // With this flag and no other it waits for nothing, so that it takes no error from a later sync.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), from, bytes, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// Systems that cannot be asked begin when they like.
+#[cfg(not(target_os = "linux"))]
+fn begin_to_sync(_file: &File, _from: u64, _bytes: u64) {}
 
 /// How many of `slices` one call to the system writes: one, and more while all of them are short.
 fn piece_of(slices: &[IoSlice<'_>]) -> usize {
@@ -102,6 +132,7 @@ impl StorageFile for DiskFile {
         };
         synced.map_err(|cause| explain("sync", &self.place, &cause))?;
         self.cut = false;
+        self.begun = self.bytes;
         Ok(())
     }
 
@@ -114,6 +145,7 @@ impl StorageFile for DiskFile {
             .set_len(bytes)
             .map_err(|cause| explain("cut", &self.place, &cause))?;
         self.bytes = bytes;
+        self.begun = self.begun.min(bytes);
         self.cut = true;
         Ok(())
     }
@@ -135,6 +167,23 @@ mod tests {
         parts.extend(many.chunks(100));
         storage.create("a").unwrap().write(&parts).unwrap();
         assert_eq!(storage.read("a").unwrap(), bytes);
+    }
+
+    #[test]
+    fn what_is_on_its_way_to_the_disk_can_be_synced_cut_and_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = DiskStorage::open(folder.path()).unwrap();
+        let bytes: Vec<u8> = (0..3 * BEGIN_BYTES).map(|at| (at % 251) as u8).collect();
+        let mut file = storage.create("a").unwrap();
+        file.write(&[&bytes]).unwrap();
+        file.truncate(BEGIN_BYTES / 2).unwrap();
+        file.write(&[&bytes[BEGIN_BYTES as usize / 2..], &bytes])
+            .unwrap();
+        file.sync().unwrap();
+        file.write(&[&bytes]).unwrap();
+        file.sync().unwrap();
+        assert_eq!(file.bytes(), 9 * BEGIN_BYTES);
+        assert!(storage.read("a").unwrap() == bytes.repeat(3), "other bytes");
     }
 
     #[test]
