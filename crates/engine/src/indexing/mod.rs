@@ -10,13 +10,14 @@
 //! - What readers see changes in one step, by swapping an immutable [`crate::query::Snapshot`].
 //!
 //! Where to look: `collection` takes writes, `new_keys` counts what they bring to the schema,
-//! `ends` knows when the first of their records is past its time, `queue` has what is logged and not applied, `settle` applies it, `handoff` is the pool of
-//! workers that do so for writers that were answered already, `published` is what the catalogue
-//! holds of it, `sight` is what a reader waits on, `apply` the working set with its `chunks`,
-//! `publish` seals and merges what is `due`, `samples` keeps some searches and `recall` makes them
-//! again exactly, whose `corrections` are kept, `removal` takes away the files that nobody names,
-//! `unchanged` deletes what nobody has written since it was looked at, `conditional` writes where
-//! nobody has written what was read; both learn from `watch` who writes what.
+//! `ends` knows when the first of their records is past its time, `queue` has what is logged and
+//! not applied, `settle` applies it, `handoff` is the pool of workers that do so for writers that
+//! were answered already, `published` is what the catalogue holds of it, `sight` is what a reader
+//! waits on, `apply` the working set with its `chunks`, `publish` seals and merges what is `due`,
+//! `samples` keeps some searches and `recall` makes them again exactly, whose `corrections` are
+//! kept, `removal` takes away the files that nobody names, `unchanged` deletes what nobody has
+//! written since it was looked at, `conditional` writes where nobody has written what was read;
+//! both learn from `watch` who writes what.
 
 mod apply;
 mod chunks;
