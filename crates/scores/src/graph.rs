@@ -24,6 +24,21 @@ impl Default for Graph {
     }
 }
 
+/// How much each of the neighbours at these distances counts: `exp(-d^2 / 2 s^2)`, with s^2 the mean of the d^2, which is at
+/// most 1, so that one duplicate does not outvote the rest.
+pub(crate) fn vote_weights(distances: &[f32]) -> Vec<f64> {
+    let squares = distances.iter().map(|&d| f64::from(d).powi(2));
+    let mean = squares.clone().sum::<f64>() / distances.len().max(1) as f64;
+    let weight = |square: f64| {
+        if mean > 0.0 {
+            (-square / (2.0 * mean)).exp()
+        } else {
+            1.0
+        }
+    };
+    squares.map(weight).collect()
+}
+
 impl Graph {
     /// A graph whose row r has the neighbours from `offsets[r]` to `offsets[r + 1]`.
     ///

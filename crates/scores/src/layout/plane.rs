@@ -4,7 +4,7 @@
 
 use super::edges::{Edge, edges};
 use crate::Matrix;
-use crate::graph::Graph;
+use crate::graph::{Graph, vote_weights};
 use crate::random::Dice;
 use crate::reduction::Reduction;
 
@@ -87,7 +87,7 @@ pub fn principal_start(rows: Matrix<'_>, seed: u64) -> Vec<Point> {
 }
 
 /// Places for new rows: the weighted geometric median of the places of their neighbours among the `points`, by Weiszfeld's
-/// iteration (1937), beginning at their mean; the nearest count most (`exp(-d^2 / 2 m)`, m the mean of the d^2). The mean
+/// iteration (1937), beginning at their mean; they count as they do in a vote ([`vote_weights`]). The mean
 /// itself would lie between two groups where a few neighbours are of the other one. The middle of all where a row has no
 /// neighbour.
 ///
@@ -97,21 +97,12 @@ pub fn place(points: &[Point], neighbours: &Graph) -> Vec<Point> {
     let count = points.len().max(1) as f32;
     let middle = [0, 1].map(|axis| points.iter().map(|point| point[axis]).sum::<f32>() / count);
     let one = |row: usize| {
-        let distances = neighbours.distances(row);
-        let squares = distances.iter().map(|&d| f64::from(d).powi(2));
-        let mean = squares.sum::<f64>() / distances.len().max(1) as f64;
-        let near: Vec<([f64; 2], f64)> = neighbours
-            .edges(row)
-            .map(|(other, distance)| {
-                let square = f64::from(distance).powi(2);
-                let weight = if mean > 0.0 {
-                    (-square / (2.0 * mean)).exp()
-                } else {
-                    1.0
-                };
-                (points[other].map(f64::from), weight)
-            })
-            .collect();
+        let places = neighbours
+            .neighbours(row)
+            .iter()
+            .map(|&other| points[other as usize].map(f64::from));
+        let weights = vote_weights(neighbours.distances(row));
+        let near: Vec<([f64; 2], f64)> = places.zip(weights).collect();
         match weighted_mean(&near, |_| 1.0) {
             Some(start) => median(&near, start).map(|number| number as f32),
             None => middle,

@@ -15,6 +15,7 @@ mod weights;
 mod tests;
 
 use crate::algebra::highest;
+use crate::graph::vote_weights;
 use crate::statistics::{FittedClasses, HeldOut};
 
 pub use trouble::{PRODUCTION_MIN, Signal, SignalPercentiles, SignalSketches, Trouble};
@@ -201,28 +202,19 @@ fn mean_with_vote(mut posterior: Vec<f64>, labels: &[u32], distances: &[f32]) ->
     posterior
 }
 
-/// Adds to `probabilities` the vote of neighbours, `share` in all: each for its label, by how near it is. The weight
-/// `exp(-d^2 / 2 s^2)`, with s^2 the mean of the d^2, is at most 1, so that one duplicate does not outvote the rest.
+/// Adds to `probabilities` the vote of neighbours, `share` in all: each for its label, by its weight (see [`vote_weights`]).
 pub(crate) fn add_vote(
     probabilities: &mut Vec<f64>,
     labels: &[u32],
     distances: &[f32],
     share: f64,
 ) {
-    let squares: Vec<f64> = distances.iter().map(|&d| f64::from(d).powi(2)).collect();
-    let mean = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
-    let weight = |square: f64| {
-        if mean > 0.0 {
-            (-square / (2.0 * mean)).exp()
-        } else {
-            1.0
-        }
-    };
-    let sum: f64 = squares.iter().map(|&square| weight(square)).sum();
-    for (&label, &square) in labels.iter().zip(&squares) {
+    let weights = vote_weights(distances);
+    let sum: f64 = weights.iter().sum();
+    for (&label, weight) in labels.iter().zip(weights) {
         if probabilities.len() <= label as usize {
             probabilities.resize(label as usize + 1, 0.0);
         }
-        probabilities[label as usize] += share * weight(square) / sum;
+        probabilities[label as usize] += share * weight / sum;
     }
 }
