@@ -20,7 +20,7 @@ use crate::body::{TIMES, Time};
 use crate::desk::{Desk, Row};
 use crate::fields::Context;
 use crate::files::FILE_RECORDS;
-use crate::spaces::{DATASETS, Place, Space, TRAINING_SINCE};
+use crate::spaces::{DATASETS, Place, Space, TRAINING_SINCE, place_of_document};
 use crate::{Curation, Refusal, Result};
 
 /// The task, and its job.
@@ -203,13 +203,9 @@ impl Curation {
     /// Spaces from which something may leave.
     fn spaces_that_end(&self) -> vermilion_engine::Result<BTreeSet<CollectionId>> {
         let mut ids = BTreeSet::new();
-        let id_of = |document: &Document| {
-            let (id, _) = document.key.split_once('/')?;
-            serde_json::from_value::<CollectionId>(json!(id)).ok()
-        };
-        for document in self.database.documents(RETENTION, "")? {
-            ids.extend(id_of(&document));
-        }
+        let id_of = |document: &Document| place_of_document(&document.key).map(|(id, _)| id);
+        let kept = self.database.documents(RETENTION, "")?;
+        ids.extend(kept.iter().filter_map(id_of));
         ids.extend(
             self.database
                 .all_blobs()?

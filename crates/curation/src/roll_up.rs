@@ -26,7 +26,7 @@ use crate::export::{Format, PAGE, ROLLED_UP, told};
 use crate::fields;
 use crate::files::{FILE_RECORDS, KeptFile};
 use crate::retrain::page;
-use crate::spaces::{Place, Space};
+use crate::spaces::{Place, Space, place_of_document};
 use crate::{Curation, Refusal, Result};
 
 /// The task that rolls up, and its job.
@@ -121,12 +121,9 @@ impl Curation {
     }
 
     fn spaces_rolled_up(&self) -> vermilion_engine::Result<Vec<CollectionId>> {
-        let documents = self.database.documents(ROLLED, "")?.into_iter();
-        let id_of = |document: Document| {
-            let (id, _) = document.key.split_once('/')?;
-            serde_json::from_value(json!(id)).ok()
-        };
-        Ok(documents.filter_map(id_of).collect())
+        let documents = self.database.documents(ROLLED, "")?;
+        let places = documents.iter().map(|one| place_of_document(&one.key));
+        Ok(places.flatten().map(|(id, _)| id).collect())
     }
 
     /// Has a space rolled up from now on.

@@ -126,6 +126,17 @@ impl Space {
     }
 }
 
+/// The id that a text is.
+pub(crate) fn collection_id(text: &str) -> Option<CollectionId> {
+    uuid::Uuid::try_parse(text).ok().map(CollectionId)
+}
+
+/// The space that a document is about, by its key, and what of the space: see [`Space::document_key`].
+pub(crate) fn place_of_document(key: &str) -> Option<(CollectionId, &str)> {
+    let (space, rest) = key.split_once('/')?;
+    Some((collection_id(space)?, rest))
+}
+
 impl Curation {
     /// The space that a collection is, wherever it is; `None` where it is none, or gone.
     pub(crate) fn space_anywhere(&self, id: CollectionId) -> EngineResult<Option<Space>> {

@@ -14,6 +14,7 @@ use vermilion_engine::model::CollectionId;
 use super::run::Run;
 use super::trigger::Trigger;
 use crate::Result;
+use crate::spaces::place_of_document;
 
 /// Documents about retrainings.
 const RUNS: &str = "curation_retraining";
@@ -42,7 +43,8 @@ impl Book {
     pub(crate) fn read(database: &Database) -> vermilion_engine::Result<Self> {
         let mut book = Self::default();
         for document in database.documents(RUNS, "")? {
-            let place = place_of(&document.key).map(|(space, number)| (space, number.parse()));
+            let place =
+                place_of_document(&document.key).map(|(space, number)| (space, number.parse()));
             let run = serde_json::from_value::<Run>(document.body);
             match (place, run) {
                 (Some((space, Ok(number))), Ok(run)) => {
@@ -52,7 +54,7 @@ impl Book {
             }
         }
         for document in database.documents(TRIGGERS, "")? {
-            let place = place_of(&document.key);
+            let place = place_of_document(&document.key);
             let trigger = serde_json::from_value::<Trigger>(document.body);
             match (place, trigger) {
                 (Some((space, id)), Ok(trigger)) if trigger.policy().is_ok() => {
@@ -249,18 +251,8 @@ fn key_of(space: CollectionId, number: u64) -> String {
     format!("{space}/{number:010}")
 }
 
-fn place_of(key: &str) -> Option<(CollectionId, &str)> {
-    let (space, rest) = key.split_once('/')?;
-    Some((collection_id(space)?, rest))
-}
-
 /// A document stays as it is that this release cannot read: the one that wrote it can.
 fn pass_over(key: &str, why: Option<serde_json::Error>) {
     let why = why.map(|error| error.to_string());
     tracing::warn!(key, why, "a document about retraining is passed over");
-}
-
-/// The id that a text is.
-pub(super) fn collection_id(text: &str) -> Option<CollectionId> {
-    uuid::Uuid::try_parse(text).ok().map(CollectionId)
 }

@@ -8,13 +8,13 @@ use serde_json::{Value as Json, json};
 use vermilion_engine::model::{CollectionScope, Page};
 
 use super::Listed;
-use super::book::{Book, collection_id};
+use super::book::Book;
 use super::delivery::Delivery;
 use super::event::{event, links};
 use super::run::{Run, State, random_hex, seconds, text};
 use super::trigger::{Trigger, no_trigger};
 use crate::fields;
-use crate::spaces::{Place, Space};
+use crate::spaces::{Place, Space, collection_id};
 use crate::{Curation, Refusal, Result};
 
 /// How long a retraining waits to be taken unless something else is said.
