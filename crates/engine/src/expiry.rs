@@ -139,13 +139,18 @@ fn rows_unwritten(part: &Part, bound: SeqId) -> Result<RoaringBitmap> {
     Ok(live.collect())
 }
 
+/// The seconds since 1970 up to which records have ended at `now` (nanoseconds).
+pub(crate) fn ended_up_to(now: u64) -> f64 {
+    (now / TENTH) as f64 / 10.0
+}
+
 /// Records that say that they end at or before `now`.
 fn ending_by(now: u64) -> RecordSelection {
     RecordSelection {
         ids: None,
         filter: Some(Filter::Metadata {
             key: EXPIRES_AT.to_owned(),
-            comparison: Comparison::LessOrEqual(Number::Float((now / TENTH) as f64 / 10.0)),
+            comparison: Comparison::LessOrEqual(Number::Float(ended_up_to(now))),
         }),
     }
 }

@@ -68,17 +68,10 @@ impl Inner {
     pub(super) fn clear_the_way(
         &self,
         collection: &Arc<LiveCollection>,
+        schema: &Schema,
         batch: &RecordBatch,
     ) -> Result<()> {
-        let make_room = || self.make_room();
-        let go_on = || self.may_index();
-        let now = self.config.clock.wall_nanoseconds();
-        if !collection.apply_ended(self.applier(&make_room), now, &go_on)? {
-            return Err(not_cleared("A record that was written earlier"));
-        }
-        // What was applied may be the first that brings the key to the schema.
-        let schema = collection.schema();
-        let Some(past) = self.past(collection, &schema) else {
+        let Some(past) = self.past(collection, schema) else {
             return Ok(());
         };
         let snapshot = collection.snapshot(self.config.storage.as_ref())?;
@@ -102,6 +95,18 @@ impl Inner {
             Some(_) => Ok(()),
             None => Err(not_cleared(&format!("Record `{}`", gone[0]))),
         }
+    }
+
+    /// Indexes what was logged before where a record in it may be past its time, so that it shows; the schema may be
+    /// another after that.
+    pub(super) fn show_expired(&self, collection: &LiveCollection) -> Result<()> {
+        let make_room = || self.make_room();
+        let go_on = || self.may_index();
+        let now = self.config.clock.wall_nanoseconds();
+        if collection.apply_ended(self.applier(&make_room), now, &go_on)? {
+            return Ok(());
+        }
+        Err(not_cleared("A record that was written earlier"))
     }
 
     /// A round of expiry; ends early, between its steps, where `go_on` says no.

@@ -224,8 +224,9 @@ impl Inner {
         write: impl FnOnce(Applier<'_>, RecordBatch, Answered) -> Result<T>,
     ) -> Result<T> {
         if batch.operations.iter().any(|one| *one != Operation::Delete) {
-            self.clear_the_way(collection, &batch)?;
+            self.show_expired(collection)?;
             let schema = collection.schema();
+            self.clear_the_way(collection, &schema, &batch)?;
             self.expect_room_for_cells(collection, &schema, &batch)?;
         }
         let make_room = || self.make_room();

@@ -116,13 +116,14 @@ impl WorkingSet {
         if seqs.last <= self.applied {
             return Ok(());
         }
-        if self.is_plain_insertion(batch)? {
+        let ids: Vec<HashedId<'_>> = batch.ids.iter().map(HashedId::new).collect();
+        if self.is_plain_insertion(batch, &ids)? {
             let positions: Vec<u64> = (seqs.first.0..=seqs.last.0).collect();
             let chunk = Chunk::new(batch.clone(), positions.clone(), positions);
             self.push_chunk(chunk)?;
             self.discover(&batch.metadata);
         } else {
-            let plan = self.plan(batch)?;
+            let plan = self.plan(batch, &ids)?;
             let chunks = self.build_chunks(batch, seqs, &plan.rows)?;
             for place in plan.dead {
                 self.kill(place);
@@ -144,7 +145,7 @@ impl WorkingSet {
 
     /// Whether every row inserts a whole record whose id is new, so that the batch's columns can
     /// serve as they are.
-    fn is_plain_insertion(&self, batch: &RecordBatch) -> Result<bool> {
+    fn is_plain_insertion(&self, batch: &RecordBatch, ids: &[HashedId<'_>]) -> Result<bool> {
         let inserts = batch
             .operations
             .iter()
@@ -155,24 +156,22 @@ impl WorkingSet {
         if (0..batch.len()).any(|row| has_null(&batch.metadata, row)) {
             return Ok(false);
         }
-        let mut ids = HashSet::with_capacity(batch.len());
-        let hashed = hashed(batch);
-        for row in 0..hashed.len() {
-            if !ids.insert(hashed[row].id()) || self.find_next(&hashed, row)?.is_some() {
+        let mut seen = HashSet::with_capacity(batch.len());
+        for (row, id) in ids.iter().enumerate() {
+            if !seen.insert(id.id()) || self.find_next(ids, row)?.is_some() {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn plan<'a>(&self, batch: &'a RecordBatch) -> Result<Plan<'a>> {
+    fn plan<'a>(&self, batch: &'a RecordBatch, ids: &[HashedId<'a>]) -> Result<Plan<'a>> {
         let mut plan = Plan::default();
-        let hashed = hashed(batch);
         for row in 0..batch.len() {
-            let (id, operation) = (hashed[row].id(), batch.operations[row]);
+            let (id, operation) = (ids[row].id(), batch.operations[row]);
             let (place, earlier) = match plan.touched.get(id) {
                 Some(earlier) => (None, *earlier),
-                None => (self.find_next(&hashed, row)?, None),
+                None => (self.find_next(ids, row)?, None),
             };
             let exists = place.is_some() || earlier.is_some();
             match operation {
@@ -419,11 +418,6 @@ fn push(builder: &mut ChunkBuilder, row: RowParts<'_>) -> usize {
     let bytes = row.id.len() + optional(row.document) + optional(row.uri);
     builder.push(row);
     bytes
-}
-
-/// The ids of a batch.
-fn hashed(batch: &RecordBatch) -> Vec<HashedId<'_>> {
-    batch.ids.iter().map(HashedId::new).collect()
 }
 
 fn has_null(metadata: &MetadataColumn, row: usize) -> bool {

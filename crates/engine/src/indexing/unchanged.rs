@@ -13,6 +13,7 @@ use super::queue::Newest;
 use super::settle::Applier;
 use super::watch::Watch;
 use crate::Result;
+use crate::expiry::ended_up_to;
 use crate::model::{RecordBatch, SeqId, Strings};
 
 impl LiveCollection {
@@ -67,7 +68,7 @@ impl LiveCollection {
         let newest = {
             let writer = self.writer.lock();
             let earliest = writer.ends.earliest();
-            if earliest.is_none_or(|seconds| seconds > now as f64 / 1e9) {
+            if earliest.is_none_or(|end| end > ended_up_to(now)) {
                 return Ok(true);
             }
             self.queue.lock().newest()

@@ -281,11 +281,9 @@ impl Segment {
     pub(super) fn find(&self, wanted: HashedId<'_>) -> Result<Option<u32>> {
         let HashedId { id, hash } = wanted;
         let index = &self.toc.index;
-        let mask = index.slots - 1;
-        let mut at = hash & mask;
+        let mut at = hash;
         for _ in 0..index.slots {
-            let place = index.slots_at.saturating_add(at * 8);
-            let slot = typed::<u64>(&self.index, place, 1)?[0];
+            let slot = typed::<u64>(&self.index, self.place_of_slot(at), 1)?[0];
             if slot == 0 {
                 return Ok(None);
             }
@@ -294,7 +292,7 @@ impl Segment {
             {
                 return Ok(Some(row));
             }
-            at = (at + 1) & mask;
+            at = at.wrapping_add(1);
         }
         let detail = "the table of ids has no empty slot";
         Err(Error::corrupted(self.index.path(), index.slots_at, detail))
@@ -302,10 +300,14 @@ impl Segment {
 
     /// Asks for where [`Self::find`] begins to look.
     pub(super) fn prefetch_id(&self, wanted: HashedId<'_>) -> Result<()> {
-        let index = &self.toc.index;
-        let slot = (wanted.hash & (index.slots - 1)) * 8;
-        let place = index.slots_at.saturating_add(slot) as usize;
+        let place = self.place_of_slot(wanted.hash) as usize;
         self.index.prefetch(place..place.saturating_add(8))
+    }
+
+    /// Where the slot is that the low bits of `at` name.
+    fn place_of_slot(&self, at: u64) -> u64 {
+        let index = &self.toc.index;
+        index.slots_at.saturating_add((at & (index.slots - 1)) * 8)
     }
 
     pub(super) fn id(&self, row: u32) -> Result<&str> {
