@@ -15,7 +15,7 @@ use crate::desk::{Desk, places};
 use crate::expiry::{DAY_SECONDS, Left};
 use crate::export::{COLD, Format, PAGE, told};
 use crate::fields::Context;
-use crate::files::{Filling, KeptFile};
+use crate::files::{self, Filling, KeptFile};
 use crate::retrain::page;
 use crate::spaces::{Place, Space};
 use crate::{Curation, Refusal, Result};
@@ -178,19 +178,15 @@ impl Curation {
                 .is_none_or(|one| *one == about.dataset)
         });
         let bytes: u64 = files.iter().map(|(blob, _)| blob.bytes).sum();
-        let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
-        let of_it = files.iter().skip(page.offset as usize).take(limit);
-        let page: Vec<Json> = of_it
-            .map(|(blob, about)| tell(blob, about, stays))
-            .collect();
+        let page = files::on_page(&files, page);
+        let page: Vec<Json> = page.map(|(blob, about)| tell(blob, about, stays)).collect();
         Ok(json!({"files": page, "total": files.len(), "bytes": bytes}))
     }
 
     /// A file of a space.
     pub fn cold_file(&self, place: &Place, name: &str, id: &str) -> Result<KeptFile> {
         let space = self.space(place, name)?;
-        let mut files = self.files_of(&space)?.into_iter();
-        let found = files.find(|(blob, _)| blob.id.to_string() == id);
+        let found = files::with_id(self.files_of(&space)?, id);
         let (blob, about) = found.ok_or_else(|| no_file(id))?;
         self.kept_file(&blob, &about.format)
     }
@@ -198,9 +194,7 @@ impl Curation {
     /// Deletes a file of a space.
     pub fn delete_cold_file(&self, place: &Place, name: &str, id: &str) -> Result<()> {
         let space = self.space(place, name)?;
-        let mut files = self.files_of(&space)?.into_iter();
-        let found = files.find(|(blob, _)| blob.id.to_string() == id);
-        match found {
+        match files::with_id(self.files_of(&space)?, id) {
             Some((blob, _)) if self.database.remove_blob(space.scope(), blob.id)? => Ok(()),
             _ => Err(no_file(id)),
         }
@@ -261,10 +255,7 @@ impl Curation {
 
 /// A file as it is told; `stays` is how long it does, in seconds.
 fn tell(blob: &Blob, about: &About, stays: Option<f64>) -> Json {
-    let mut told = json!(about);
-    told["id"] = json!(blob.id);
-    told["bytes"] = json!(blob.bytes);
-    told["checksum"] = json!(blob.checksum);
+    let mut told = files::tell(blob, about);
     told["purge_at"] = json!(stays.map(|stays| about.put_away_at + stays));
     told
 }

@@ -4,8 +4,10 @@
 //! was read back.
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
+use vermilion_engine::model::Page;
 use vermilion_engine::{Blob, BlobWriter};
 
 use crate::export::{Columns, Format, Writer};
@@ -24,6 +26,28 @@ pub struct KeptFile {
     pub media_type: &'static str,
     /// What a download is called.
     pub name: String,
+}
+
+/// A file as it is told: what it says of itself, and what it is.
+pub(crate) fn tell(blob: &Blob, about: &impl Serialize) -> Json {
+    let mut told = json!(about);
+    told["id"] = json!(blob.id);
+    told["bytes"] = json!(blob.bytes);
+    told["checksum"] = json!(blob.checksum);
+    told
+}
+
+/// The files of a page.
+pub(crate) fn on_page<A>(files: &[(Blob, A)], page: Page) -> impl Iterator<Item = &(Blob, A)> {
+    let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
+    files.iter().skip(page.offset as usize).take(limit)
+}
+
+/// The file with this id.
+pub(crate) fn with_id<A>(files: Vec<(Blob, A)>, id: &str) -> Option<(Blob, A)> {
+    files
+        .into_iter()
+        .find(|(blob, _)| blob.id.to_string() == id)
 }
 
 /// A file that is being made; nothing is left of one that is not finished.

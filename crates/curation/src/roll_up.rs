@@ -24,7 +24,7 @@ use self::plan::{Known, Plan, Span, Told, plan};
 use crate::desk::{Desk, places};
 use crate::export::{Format, PAGE, ROLLED_UP, told};
 use crate::fields;
-use crate::files::{FILE_RECORDS, KeptFile};
+use crate::files::{self, FILE_RECORDS, KeptFile};
 use crate::retrain::page;
 use crate::spaces::{Place, Space, place_of_document};
 use crate::{Curation, Refusal, Result};
@@ -160,9 +160,8 @@ impl Curation {
         let sum = |of: &dyn Fn(&Blob, &About) -> u64| -> u64 {
             files.iter().map(|(blob, about)| of(blob, about)).sum()
         };
-        let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
-        let of_it = files.iter().skip(page.offset as usize).take(limit);
-        let page: Vec<Json> = of_it.map(|(blob, about)| tell(blob, about)).collect();
+        let page = files::on_page(&files, page);
+        let page: Vec<Json> = page.map(|(blob, about)| files::tell(blob, about)).collect();
         let head = self
             .database
             .indexing_status(space.scope())?
@@ -183,8 +182,7 @@ impl Curation {
     /// A file of a space.
     pub fn rolled_up_file(&self, place: &Place, name: &str, id: &str) -> Result<KeptFile> {
         let space = self.space(place, name)?;
-        let mut files = self.rolled_files(&space)?.into_iter();
-        let found = files.find(|(blob, _)| blob.id.to_string() == id);
+        let found = files::with_id(self.rolled_files(&space)?, id);
         let (blob, about) = found.ok_or_else(|| {
             let message = format!("The roll-up of this space has no file `{id}`.");
             Refusal::new(404, "roll_up_file_not_found", message)
@@ -454,13 +452,4 @@ fn report(
         "records": records,
         "complete": is_whole,
     })
-}
-
-/// A file as it is told.
-fn tell(blob: &Blob, about: &About) -> Json {
-    let mut told = json!(about);
-    told["id"] = json!(blob.id);
-    told["bytes"] = json!(blob.bytes);
-    told["checksum"] = json!(blob.checksum);
-    told
 }
