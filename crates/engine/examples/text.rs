@@ -21,7 +21,7 @@ use regex::Regex;
 use support::cpu_seconds;
 use vermilion_engine::model::{DocumentTest, Schema};
 use vermilion_engine::segments::{
-    ChunkBuilder, Indexes, RowParts, RowSet, Segment, Source, write_segment,
+    ChunkBuilder, Indexes, RowDocument, RowParts, RowSet, Segment, Source, write_segment,
 };
 use vermilion_engine::storage::{MemoryStorage, Storage};
 
@@ -146,7 +146,7 @@ fn main() {
             birth: row as u64 + 1,
             seq: row as u64 + 1,
             vector: &[1.0],
-            document: Some(document),
+            document: RowDocument::Own(Some(document)),
             uri: None,
             metadata: &[],
         });

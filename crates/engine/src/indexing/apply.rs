@@ -2,7 +2,8 @@
 //!
 //! What must stay true: an id is alive in at most one part; a batch changes the working set as a
 //! whole or, when a damaged segment cannot be read, not at all; an update writes the whole merged
-//! record anew and keeps the record's birth, so its place in the `get` order.
+//! record anew (but for a document that it leaves as it was, which its segment lends) and keeps the
+//! record's birth, so its place in the `get` order.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::model::{
     MetadataColumn, Operation, RecordBatch, Schema, SegmentId, SeqId, SeqRange, Value, ValueKind,
 };
 use crate::query::{Part, Snapshot};
-use crate::segments::{Chunk, ChunkBuilder, HashedId, Keys, RowParts};
+use crate::segments::{Chunk, ChunkBuilder, HashedId, Keys, RowDocument, RowParts};
 
 /// A collection's records as the applying thread works on them.
 pub(crate) struct WorkingSet {
@@ -60,13 +61,10 @@ enum Base {
     Old(Place),
 }
 
-struct MergedRow {
-    id: String,
-    birth: u64,
-    seq: u64,
-    vector: Vec<f32>,
-    document: Option<String>,
-    uri: Option<String>,
+/// A whole record: what it has of the batch, and what it keeps of what it was.
+struct MergedRow<'a> {
+    /// All but its metadata.
+    parts: RowParts<'a>,
     metadata: Vec<(String, Value)>,
 }
 
@@ -248,7 +246,7 @@ impl WorkingSet {
         Ok(None)
     }
 
-    fn read(&self, place: Place) -> Result<MergedRow> {
+    fn read(&self, place: Place) -> Result<MergedRow<'_>> {
         let (part, row) = match place {
             Place::Segment(at, row) => (&self.segments[at].1, row),
             Place::Chunk(at, row) => (&self.chunks.parts()[at], row),
@@ -256,15 +254,18 @@ impl WorkingSet {
         let source = &part.source;
         let mut metadata = MetadataColumn::default();
         source.push_metadata(row, Keys::All, &mut metadata)?;
+        let cells = metadata.row(0);
         Ok(MergedRow {
-            id: source.id(row)?.to_owned(),
-            birth: source.births()?[row as usize],
-            seq: source.seqs()?[row as usize],
-            vector: source.vector(row)?.to_vec(),
-            document: source.document(row)?.map(std::borrow::Cow::into_owned),
-            uri: source.uri(row)?.map(str::to_owned),
-            metadata: metadata
-                .row(0)
+            parts: RowParts {
+                id: source.id(row)?,
+                birth: source.births()?[row as usize],
+                seq: source.seqs()?[row as usize],
+                vector: source.vector(row)?,
+                document: source.row_document(row),
+                uri: source.uri(row)?,
+                metadata: &[],
+            },
+            metadata: cells
                 .map(|(key, value)| (key.to_owned(), value.clone()))
                 .collect(),
         })
@@ -294,18 +295,26 @@ impl WorkingSet {
     }
 
     /// A new row with everything that its record has.
-    fn whole(&self, batch: &RecordBatch, seqs: SeqRange, new: &NewRow) -> Result<MergedRow> {
+    fn whole<'a>(
+        &'a self,
+        batch: &'a RecordBatch,
+        seqs: SeqRange,
+        new: &NewRow,
+    ) -> Result<MergedRow<'a>> {
         let mut row = match new.base {
             Base::Old(place) => self.read(place)?,
             Base::Batch(row) => {
                 let birth = seqs.first.0 + row as u64;
                 let blank = MergedRow {
-                    id: batch.ids.get(row).to_owned(),
-                    birth,
-                    seq: birth,
-                    vector: Vec::new(),
-                    document: None,
-                    uri: None,
+                    parts: RowParts {
+                        id: batch.ids.get(row),
+                        birth,
+                        seq: birth,
+                        vector: &[],
+                        document: RowDocument::Own(None),
+                        uri: None,
+                        metadata: &[],
+                    },
                     metadata: Vec::new(),
                 };
                 blank.merge(batch, row, birth)
@@ -348,7 +357,7 @@ impl WorkingSet {
     }
 }
 
-impl MergedRow {
+impl<'a> MergedRow<'a> {
     /// Answers the bytes of its columns of text.
     fn push_to(&self, builder: &mut ChunkBuilder) -> usize {
         let cells = self.metadata.iter();
@@ -356,28 +365,20 @@ impl MergedRow {
         push(
             builder,
             RowParts {
-                id: &self.id,
-                birth: self.birth,
-                seq: self.seq,
-                vector: &self.vector,
-                document: self.document.as_deref(),
-                uri: self.uri.as_deref(),
                 metadata: &cells,
+                ..self.parts
             },
         )
     }
 
     /// Takes over what `row` of `batch` gives; a null metadata value deletes its key.
-    fn merge(mut self, batch: &RecordBatch, row: usize, seq: u64) -> Self {
-        self.seq = seq;
-        if let Some(vector) = batch.embeddings.get(row) {
-            self.vector = vector.to_vec();
-        }
+    fn merge(mut self, batch: &'a RecordBatch, row: usize, seq: u64) -> Self {
+        let parts = &mut self.parts;
+        parts.seq = seq;
+        parts.vector = batch.embeddings.get(row).unwrap_or(parts.vector);
+        parts.uri = batch.uris.get(row).or(parts.uri);
         if let Some(document) = batch.documents.get(row) {
-            self.document = Some(document.to_owned());
-        }
-        if let Some(uri) = batch.uris.get(row) {
-            self.uri = Some(uri.to_owned());
+            parts.document = RowDocument::Own(Some(document));
         }
         for (key, value) in batch.metadata.row(row) {
             self.metadata.retain(|(old, _)| old != key);
@@ -405,7 +406,7 @@ fn push_inserted(
         birth: seq,
         seq,
         vector: vector.expect("an insertion has a vector"),
-        document: batch.documents.get(row),
+        document: RowDocument::Own(batch.documents.get(row)),
         uri: batch.uris.get(row),
         metadata: &cells,
     };
@@ -415,7 +416,7 @@ fn push_inserted(
 /// Pushes a row; answers the bytes of its columns of text.
 fn push(builder: &mut ChunkBuilder, row: RowParts<'_>) -> usize {
     let optional = |text: Option<&str>| text.map_or(0, str::len);
-    let bytes = row.id.len() + optional(row.document) + optional(row.uri);
+    let bytes = row.id.len() + row.document.bytes() + optional(row.uri);
     builder.push(row);
     bytes
 }

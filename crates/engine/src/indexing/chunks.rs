@@ -223,7 +223,7 @@ fn size_class(rows: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segments::{ChunkBuilder, RowParts};
+    use crate::segments::{ChunkBuilder, RowDocument, RowParts};
 
     fn chunk(id: &str, document: &str) -> Chunk {
         let mut builder = ChunkBuilder::default();
@@ -232,7 +232,7 @@ mod tests {
             birth: 1,
             seq: 1,
             vector: &[1.0],
-            document: Some(document),
+            document: RowDocument::Own(Some(document)),
             uri: None,
             metadata: &[],
         });

@@ -7,8 +7,8 @@
 //!   held across writing (a segment, the catalogue), and no request waits for them; `applying`
 //!   alone across reading the log again.
 //! - Whatever can be wrong with a batch is found before it is logged.
-//! - After an apply failed (a damaged segment could not be read) the collection refuses reads and
-//!   writes and says why; other collections do not notice.
+//! - After an apply or a seal failed (a damaged segment could not be read) the collection refuses reads
+//!   and writes and says why; other collections do not notice.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -83,6 +83,8 @@ pub(crate) struct LiveCollection {
     filling_since: AtomicU64,
     /// An index of its vectors was wanted and cannot be made: codes do not hold them.
     pub(super) unindexable: AtomicBool,
+    /// Whether what is in memory cannot be sealed: a segment that lends documents to it is damaged.
+    pub(super) unsealable: AtomicBool,
     /// Whether a snapshot was asked for since [`Self::release`] looked last.
     pub(super) asked: AtomicBool,
     /// Whether vectors were searched since the last seal.
@@ -169,6 +171,7 @@ impl LiveCollection {
             written_at: AtomicU64::new(0),
             filling_since: AtomicU64::new(0),
             unindexable: AtomicBool::new(false),
+            unsealable: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             searched: AtomicBool::new(false),
             samples: Samples::default(),
@@ -484,10 +487,12 @@ impl LiveCollection {
             .map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// Whether a panic may have left a batch half applied: what is in memory is not to be kept then.
+    /// Whether what is in memory cannot be kept, or is not to be: a panic may have left a batch half
+    /// applied.
     pub(super) fn is_broken(&self) -> bool {
         let failure = self.failure.get();
-        failure.is_some_and(|error| error.kind() == ErrorKind::Internal)
+        self.unsealable.load(Ordering::Relaxed)
+            || failure.is_some_and(|error| error.kind() == ErrorKind::Internal)
     }
 
     /// The same, but that of a collection which was deleted meanwhile nothing is damaged: it is not

@@ -16,7 +16,6 @@ use super::apply::translate;
 use super::collection::{Loaded, read_dead, write_dead};
 use super::due::lacks_vector_index;
 use super::removal::{remove_collection, remove_segment};
-use crate::Result;
 use crate::catalog::{Catalog, Manifest, ManifestCommit, SegmentRow};
 use crate::config::Upkeep;
 use crate::log::Log;
@@ -24,6 +23,7 @@ use crate::model::{Schema, SegmentId, SeqId};
 use crate::query::Part;
 use crate::segments::{Indexes, Segment, SegmentSummary, Source, write_segment};
 use crate::storage::Storage;
+use crate::{Error, ErrorKind, Result};
 
 /// What publishing needs of the database. While there is one, nobody sweeps folders.
 pub(crate) struct Publisher<'a> {
@@ -144,7 +144,8 @@ impl LiveCollection {
         let written = if alive == 0 {
             None
         } else {
-            Some(self.write_new_segment(publisher, id, &frozen.chunks, costly)?)
+            let written = self.write_new_segment(publisher, id, &frozen.chunks, costly);
+            Some(written.inspect_err(|error| self.end_where_damaged(error))?)
         };
         let mut published = self.published.lock();
         let mut segments: Vec<SegmentRow> = published.segments.clone();
@@ -174,6 +175,16 @@ impl LiveCollection {
         }
         self.note_published(&mut published, commit.manifest);
         Ok((id, written))
+    }
+
+    /// Ends the collection where `error`, of a seal, is damage: a segment that lends documents to what is
+    /// in memory cannot be read. Else its memory would grow, and the log with it, until no collection
+    /// had room. Its log is kept, from which it goes on once the segment is put back.
+    fn end_where_damaged(&self, error: &Error) {
+        if error.kind() == ErrorKind::Corrupted {
+            self.unsealable.store(true, Ordering::Relaxed);
+            self.fail(error);
+        }
     }
 
     /// Merges `choice` into one segment; does nothing where one of them is gone by now. No two

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use super::{Chunk, Keys, Source};
+use super::lent::LentDocuments;
+use super::{Chunk, Keys, RowDocument, Source};
 use crate::Result;
 use crate::model::{
     Embeddings, MetadataColumn, Operation, OptionalStrings, RecordBatch, Strings, Value,
@@ -19,12 +20,13 @@ pub struct ChunkBuilder {
     dimension: usize,
     vectors: Vec<f32>,
     documents: OptionalStrings,
+    lent: LentDocuments,
     uris: OptionalStrings,
     metadata: MetadataColumn,
 }
 
 /// One whole record to be pushed to a [`ChunkBuilder`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct RowParts<'a> {
     /// Its id, pushed once.
     pub id: &'a str,
@@ -35,7 +37,7 @@ pub struct RowParts<'a> {
     /// Its vector.
     pub vector: &'a [f32],
     /// Its document.
-    pub document: Option<&'a str>,
+    pub document: RowDocument<'a>,
     /// Its uri.
     pub uri: Option<&'a str>,
     /// Its metadata, without nulls.
@@ -65,13 +67,12 @@ impl ChunkBuilder {
 
     /// Appends `row` of `source`.
     pub(super) fn push_from(&mut self, source: &Source, row: u32) -> Result<()> {
-        let document = source.document(row)?;
         let parts = RowParts {
             id: source.id(row)?,
             birth: source.births()?[row as usize],
             seq: source.seqs()?[row as usize],
             vector: source.vector(row)?,
-            document: document.as_deref(),
+            document: source.row_document(row),
             uri: source.uri(row)?,
             metadata: &[],
         };
@@ -92,7 +93,7 @@ impl ChunkBuilder {
             uris: self.uris,
             metadata: self.metadata,
         };
-        Chunk::new(Arc::new(rows), self.births, self.seqs)
+        Chunk::with_lent(Arc::new(rows), self.births, self.seqs, self.lent)
     }
 
     fn push_columns(&mut self, row: RowParts<'_>) {
@@ -101,7 +102,15 @@ impl ChunkBuilder {
         self.seqs.push(row.seq);
         self.dimension = row.vector.len();
         self.vectors.extend_from_slice(row.vector);
-        self.documents.push(row.document);
+        let own = match row.document {
+            RowDocument::Own(document) => document,
+            RowDocument::Lent(segment, there) => {
+                let row = self.documents.len() as u32;
+                self.lent.push(row, segment, there);
+                None
+            }
+        };
+        self.documents.push(own);
         self.uris.push(row.uri);
     }
 }

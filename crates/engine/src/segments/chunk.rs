@@ -1,17 +1,20 @@
 //! Rows in memory: the columns of one applied batch, or of several joined.
 //!
 //! What must stay true: every row is a whole record (no null metadata value, a vector in each
-//! row), each id stands in at most one row, and nothing changes once the chunk is made.
+//! row), each id stands in at most one row, and nothing changes once the chunk is made. A document that an
+//! update left as it was may still be in the segment that its record came from.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
 use super::documents::DocumentMatcher;
 use super::id_table::{HashedId, IdTable};
+use super::lent::LentDocuments;
 use super::metadata::comparison;
 use super::metadata::operands::Operands;
-use super::{ChunkBuilder, Keys, RowSet, Source};
+use super::{ChunkBuilder, Keys, RowDocument, RowSet, Source};
 use crate::Result;
 use crate::model::{
     Comparison, DocumentTest, MetadataColumn, RecordBatch, SeqId, SparseVector, Value,
@@ -20,6 +23,7 @@ use crate::model::{
 /// Rows in memory.
 pub struct Chunk {
     rows: Arc<RecordBatch>,
+    lent: LentDocuments,
     births: Vec<u64>,
     seqs: Vec<u64>,
     order: Option<Vec<u32>>,
@@ -31,6 +35,16 @@ impl Chunk {
     /// Takes the columns of `rows` as they are: each row is a whole record with an id of its own.
     /// `births` and `seqs` have one entry for each row.
     pub fn new(rows: Arc<RecordBatch>, births: Vec<u64>, seqs: Vec<u64>) -> Self {
+        Self::with_lent(rows, births, seqs, LentDocuments::default())
+    }
+
+    /// The same, with documents that are elsewhere.
+    pub(super) fn with_lent(
+        rows: Arc<RecordBatch>,
+        births: Vec<u64>,
+        seqs: Vec<u64>,
+        lent: LentDocuments,
+    ) -> Self {
         assert!(
             births.len() == rows.len() && seqs.len() == rows.len(),
             "a chunk has a birth and a SeqId for each row"
@@ -42,11 +56,13 @@ impl Chunk {
         });
         let ids = IdTable::new(&rows.ids);
         let heap_bytes = rows.heap_bytes()
+            + lent.heap_bytes()
             + (births.capacity() + seqs.capacity()) * 8
             + order.as_ref().map_or(0, |order| order.capacity() * 4)
             + ids.heap_bytes();
         Self {
             rows,
+            lent,
             births,
             seqs,
             order,
@@ -108,8 +124,18 @@ impl Chunk {
         &self.rows.embeddings.values()[first * dimension..(first + count) * dimension]
     }
 
-    pub(super) fn document(&self, row: u32) -> Option<&str> {
-        self.rows.documents.get(row as usize)
+    pub(super) fn document(&self, row: u32) -> Result<Option<Cow<'_, str>>> {
+        match self.row_document(row) {
+            RowDocument::Own(text) => Ok(text.map(Cow::Borrowed)),
+            RowDocument::Lent(segment, there) => Ok(segment.document(there)?.map(Cow::Owned)),
+        }
+    }
+
+    pub(super) fn row_document(&self, row: u32) -> RowDocument<'_> {
+        match self.lent.get(row) {
+            Some((segment, there)) => RowDocument::Lent(segment, there),
+            None => RowDocument::Own(self.rows.documents.get(row as usize)),
+        }
     }
 
     pub(super) fn uri(&self, row: u32) -> Option<&str> {
@@ -168,12 +194,17 @@ impl Chunk {
         let matcher = DocumentMatcher::new(test);
         let mut kept = RowSet::none(among.rows());
         for row in among.iter() {
-            if matcher.passes(self.document(row))? {
+            let passes = match self.row_document(row) {
+                RowDocument::Own(text) => matcher.passes(text)?,
+                // Asked of its segment below, which may have an index of them.
+                RowDocument::Lent(..) => true,
+            };
+            if passes {
                 kept.insert(row);
             }
         }
         *among = kept;
-        Ok(())
+        self.lent.retain(test, among)
     }
 }
 

@@ -353,6 +353,11 @@ impl Segment {
         row as usize * bytes..(row as usize + 1) * bytes
     }
 
+    /// Whether any row has a document.
+    pub(super) fn has_documents(&self) -> bool {
+        self.documents.is_some()
+    }
+
     pub(super) fn document(&self, row: u32) -> Result<Option<String>> {
         self.has(row)?;
         match &self.documents {

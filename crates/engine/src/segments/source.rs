@@ -11,7 +11,7 @@ use super::IndexFile;
 use super::sparse::SparseIndex;
 use super::text::TextIndex;
 use super::vector::VectorFile;
-use super::{AnyIndexFile, Chunk, FilterCache, HashedId, RowSet, Segment};
+use super::{AnyIndexFile, Chunk, FilterCache, HashedId, RowDocument, RowSet, Segment};
 use crate::Result;
 use crate::model::{Comparison, DocumentTest, MetadataColumn, SeqId, SparseVector};
 
@@ -149,8 +149,17 @@ impl Source {
     /// The document of `row`.
     pub fn document(&self, row: u32) -> Result<Option<Cow<'_, str>>> {
         match self {
-            Self::Chunk(chunk) => Ok(chunk.document(row).map(Cow::Borrowed)),
+            Self::Chunk(chunk) => chunk.document(row),
             Self::Segment(segment) => Ok(segment.document(row)?.map(Cow::Owned)),
+        }
+    }
+
+    /// Where the document of `row` is, for a row that is to have the same: nothing is read.
+    pub(crate) fn row_document(&self, row: u32) -> RowDocument<'_> {
+        match self {
+            Self::Chunk(chunk) => chunk.row_document(row),
+            Self::Segment(segment) if segment.has_documents() => RowDocument::Lent(segment, row),
+            Self::Segment(_) => RowDocument::Own(None),
         }
     }
 

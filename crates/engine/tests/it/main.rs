@@ -12,6 +12,7 @@ mod faults;
 mod forks;
 mod functions;
 mod jobs;
+mod lent_documents;
 mod lost_files;
 mod memory;
 mod model;

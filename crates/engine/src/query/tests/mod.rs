@@ -18,7 +18,7 @@ use crate::model::{
     CollectionId, Index, Schema, SegmentId, SeqId, Space, SparseSettings, SparseVectorType, Value,
     ValueTypes,
 };
-use crate::segments::{Chunk, ChunkBuilder, RowParts, Segment, Source, write_segment};
+use crate::segments::{Chunk, ChunkBuilder, RowDocument, RowParts, Segment, Source, write_segment};
 use crate::storage::{MemoryStorage, Storage};
 
 /// One whole record.
@@ -114,7 +114,7 @@ impl World {
                 birth,
                 seq: self.seq,
                 vector: &record.vector,
-                document: record.document.as_deref(),
+                document: RowDocument::Own(record.document.as_deref()),
                 uri: record.uri.as_deref(),
                 metadata: &metadata,
             });

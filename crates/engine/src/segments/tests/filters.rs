@@ -8,7 +8,7 @@ use regex::Regex;
 use super::sample::{Row, all, ascending, rows, sealed};
 use super::shelf::Shelf;
 use crate::model::{Comparison, DocumentTest, Number, Scalar, Value};
-use crate::segments::{ChunkBuilder, RowParts, RowSet, Source};
+use crate::segments::{ChunkBuilder, RowDocument, RowParts, RowSet, Source};
 
 const BIG: i64 = 1 << 53;
 
@@ -152,7 +152,7 @@ fn source_of(cells: &[Vec<(String, Value)>]) -> Source {
             birth: row as u64,
             seq: row as u64,
             vector: &[1.0],
-            document: None,
+            document: RowDocument::Own(None),
             uri: None,
             metadata: &metadata,
         });

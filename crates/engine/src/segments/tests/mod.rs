@@ -3,6 +3,7 @@
 mod damage;
 mod durability;
 mod filters;
+mod lent;
 mod rows;
 mod sample;
 mod shelf;

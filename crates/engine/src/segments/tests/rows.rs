@@ -8,7 +8,7 @@ use super::sample::{FOLDER, Sample, all, ascending, chunk, error, row, rows, sea
 use super::shelf::Shelf;
 use crate::ErrorKind;
 use crate::model::{SeqId, Space, Value};
-use crate::segments::{Chunk, ChunkBuilder, RowParts, Segment, Source, write_segment};
+use crate::segments::{Chunk, ChunkBuilder, RowDocument, RowParts, Segment, Source, write_segment};
 use crate::storage::{DiskStorage, MemoryStorage, Storage};
 
 fn by_birth(mut rows: Vec<super::sample::Row>) -> Vec<super::sample::Row> {
@@ -158,7 +158,7 @@ fn thousands_of_rare_keys_stay_small_and_come_back() {
             birth: row,
             seq: row,
             vector: &[0.0],
-            document: None,
+            document: RowDocument::Own(None),
             uri: None,
             metadata: &cells,
         });

@@ -8,7 +8,8 @@ use vermilion_kernels::random::split_mix;
 use super::shelf::Shelf;
 use crate::model::{MetadataColumn, Space, SparseVector, Value};
 use crate::segments::{
-    Chunk, ChunkBuilder, Keys, RowParts, Segment, SegmentSummary, Source, write_segment,
+    Chunk, ChunkBuilder, Keys, RowDocument, RowParts, Segment, SegmentSummary, Source,
+    write_segment,
 };
 use crate::{Error, Result};
 
@@ -126,7 +127,7 @@ pub(super) fn chunk(sample: Sample) -> Chunk {
             birth: sample.birth + birth,
             seq: sample.birth + birth + row % 3,
             vector: &vector,
-            document: (sample.documents && dice.roll(5) > 0).then_some(&document),
+            document: RowDocument::Own((sample.documents && dice.roll(5) > 0).then_some(&document)),
             uri: (dice.roll(4) == 0).then_some(&uri),
             metadata: &metadata,
         });

@@ -10,8 +10,8 @@ use super::shelf::Shelf;
 use crate::model::{DOCUMENT_KEY, DocumentTest, Index, Schema};
 use crate::segments::text::TextIndex;
 use crate::segments::{
-    AnyIndexFile, Chunk, ChunkBuilder, IndexFile, Indexes, RowParts, RowSet, Segment, Source,
-    write_segment,
+    AnyIndexFile, Chunk, ChunkBuilder, IndexFile, Indexes, RowDocument, RowParts, RowSet, Segment,
+    Source, write_segment,
 };
 
 const FILE: &str = "segments/collection/segment/documents.index";
@@ -45,7 +45,7 @@ fn chunk() -> Chunk {
             birth: row + 1,
             seq: row + 1,
             vector: &[1.0],
-            document: (row % 3 > 0).then_some(&document),
+            document: RowDocument::Own((row % 3 > 0).then_some(&document)),
             uri: None,
             metadata: &[],
         });
