@@ -49,7 +49,7 @@ use crate::control::{Component, Controls};
 use crate::expiry::Marks;
 use crate::indexing::{CostlyIndexes, Gauges, Handoff, LiveCollection, Publisher};
 use crate::log::Log;
-use crate::maintenance::{Budget, Named, Worker, forgive_deletion, seal_round};
+use crate::maintenance::{Budget, Named, Setbacks, Worker, forgive_deletion, seal_round};
 use crate::model::{CollectionId, CollectionScope};
 use crate::remnants;
 use crate::schedule::Scheduler;
@@ -389,12 +389,14 @@ impl Inner {
 
     fn seal_everything(&self, go_on: &(dyn Fn() -> bool + Sync)) -> Result<()> {
         let publisher = self.publisher(go_on);
+        let mut setbacks = Setbacks::default();
         for collection in self.all_collections() {
             if !collection.is_deleted() && go_on() {
-                forgive_deletion(collection.seal(&publisher, CostlyIndexes::Now), false)?;
+                let sealed = collection.seal(&publisher, CostlyIndexes::Now);
+                setbacks.pass(forgive_deletion(sealed, false), false)?;
             }
         }
-        Ok(())
+        setbacks.end(())
     }
 
     /// Memory beyond which nothing more is indexed until some is freed.

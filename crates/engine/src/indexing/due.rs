@@ -28,6 +28,9 @@ impl LiveCollection {
     /// an index of which is damaged, those without an index once nobody writes or somebody
     /// searches, or as many as fan out of one size class.
     pub(crate) fn due_merge(&self, upkeep: &Upkeep, now: Duration) -> Option<MergeChoice> {
+        if self.merges_from.load(Ordering::Relaxed) > now.as_millis() as u64 {
+            return None;
+        }
         let segments = self.loaded()?.working.lock().segments.clone();
         if let Some(id) = damaged(&segments).or_else(|| self.mostly_dead(&segments)) {
             return Some(MergeChoice { segments: vec![id] });
@@ -52,6 +55,12 @@ impl LiveCollection {
             let choice = as_many_as_fit(alike, upkeep);
             (alike.len() >= fan_out && choice.segments.len() > 1).then_some(choice)
         })
+    }
+
+    /// Lets no merge be due before `at`.
+    pub(crate) fn put_merges_off(&self, at: Duration) {
+        self.merges_from
+            .store(at.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Whether a segment has no index though one would pay.

@@ -9,7 +9,7 @@ mod worker;
 
 pub(crate) use budget::Budget;
 pub(crate) use upkeep::{
-    Named, Strangers, find_orphans, forgive_deletion, merge_chosen, merge_round, seal_round,
-    sweep_orphans,
+    Named, Setbacks, Strangers, find_orphans, forgive_deletion, merge_chosen, merge_round,
+    seal_round, sweep_orphans,
 };
 pub(crate) use worker::Worker;

@@ -1,7 +1,8 @@
 //! Decides which collection is sealed or merged next, and sweeps files that nobody names.
 //!
 //! What must stay true: a merge leaves the disk room for writes; work for a collection that is deleted meanwhile is no
-//! failure; only a folder that the catalogue does not name is swept.
+//! failure; a collection that is damaged, or too large to be merged, keeps no other waiting; only a folder that the
+//! catalogue does not name is swept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,34 @@ use crate::indexing::{CostlyIndexes, LiveCollection, MergeChoice, Publisher};
 use crate::storage::{Entry, Storage};
 use crate::{Error, ErrorKind, Result};
 
+/// How long a collection is left alone after a merge of it met damage, or had no room.
+const SETBACK_PAUSE: Duration = Duration::from_mins(1);
+
 /// Free bytes that merges leave, as a multiple of what writes need.
 const FREE_BYTES_FACTOR: u64 = 4;
+
+/// What goes wrong with one collection while there is work for others, whose turn comes first.
+#[derive(Default)]
+pub(crate) struct Setbacks(Option<Error>);
+
+impl Setbacks {
+    /// Notes an error that is of one collection alone: it is damaged, or the disk has no room for what is to be
+    /// done with it. Any other concerns all, and is an error still.
+    pub(crate) fn pass<T>(&mut self, result: Result<T>, otherwise: T) -> Result<T> {
+        match result {
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::OutOfSpace) => {
+                self.0.get_or_insert(error);
+                Ok(otherwise)
+            }
+            result => result,
+        }
+    }
+
+    /// What was `done`, or the first of them.
+    pub(crate) fn end<T>(self, done: T) -> Result<T> {
+        self.0.map_or(Ok(done), Err)
+    }
+}
 
 /// Seals every collection that is due; whether one was.
 pub(crate) fn seal_round(
@@ -56,7 +83,7 @@ pub(crate) fn seal_round(
     let by_id: HashMap<_, _> = collections.iter().map(|one| (one.id, one)).collect();
     due.extend(holders.iter().filter_map(|id| by_id.get(id).copied()));
     due.extend(longest_idle(collections, upkeep, now));
-    let mut any = false;
+    let (mut any, mut setbacks) = (false, Setbacks::default());
     let mut sealed = HashSet::new();
     for collection in due {
         if sealed.insert(collection.id) && (publisher.go_on)() && !collection.is_deleted() {
@@ -66,10 +93,11 @@ pub(crate) fn seal_round(
                 CostlyIndexes::Now
             };
             collection.note_filling(now);
-            any |= forgive_deletion(collection.seal(publisher, vectors), false)?;
+            let sealed = forgive_deletion(collection.seal(publisher, vectors), false);
+            any |= setbacks.pass(sealed, false)?;
         }
     }
-    Ok(any)
+    setbacks.end(any)
 }
 
 /// The collection that nobody has written to for the longest time, however little of it is in
@@ -95,7 +123,7 @@ fn indexed_bytes(log_bytes: u64, collections: &[Arc<LiveCollection>]) -> u64 {
     log_bytes.saturating_sub(collections.iter().map(backlog).sum())
 }
 
-/// Merges one group of segments; whether there was one.
+/// Merges one group of segments; whether there was one. What cannot be merged is put off.
 pub(crate) fn merge_round(
     collections: &[Arc<LiveCollection>],
     publisher: &Publisher<'_>,
@@ -103,6 +131,7 @@ pub(crate) fn merge_round(
     limits: &Limits,
     now: Duration,
 ) -> Result<bool> {
+    let mut setbacks = Setbacks::default();
     for collection in collections
         .iter()
         .filter(|collection| collection.is_loaded())
@@ -112,11 +141,14 @@ pub(crate) fn merge_round(
             && !collection.is_deleted()
             && (publisher.go_on)()
         {
-            merge_chosen(collection, &choice, publisher, limits)?;
-            return Ok(true);
+            let merged = merge_chosen(collection, &choice, publisher, limits);
+            if setbacks.pass(merged.map(|()| true), false)? {
+                return setbacks.end(true);
+            }
+            collection.put_merges_off(now + SETBACK_PAUSE);
         }
     }
-    Ok(false)
+    setbacks.end(false)
 }
 
 /// Merges `choice` of a collection, which may be deleted meanwhile. No two merges run at once: see

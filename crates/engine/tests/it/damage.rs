@@ -3,16 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use vermilion_engine::clock::ManualClock;
 use vermilion_engine::model::{
-    Comparison, DocumentTest, Embeddings, Filter, GetRequest, Include, QueryRequest,
-    RecordSelection, Scalar,
+    Comparison, DocumentTest, Embeddings, Filter, GetRequest, Include, MetadataColumn, Operation,
+    OptionalStrings, QueryRequest, RecordBatch, RecordSelection, Scalar,
 };
 use vermilion_engine::{Config, Database, Error, ErrorKind, Result};
 
 use crate::support::{
-    Choices, DIMENSION, ModelCollection, create, everything, random_batch, read_all, small,
-    with_scope,
+    Choices, DATABASE, DIMENSION, ModelCollection, TENANT, create, everything, random_batch,
+    read_all, small, with_scope,
 };
 
 /// Everything that readers can see of a database.
@@ -294,4 +297,87 @@ fn verify_finds_whatever_log_file_is_missing_that_a_start_misses() {
         let error = open(part.path()).err().expect("the start misses it");
         assert_eq!(error.kind(), ErrorKind::Corrupted, "{error}");
     }
+}
+
+/// Collections of four small segments each.
+fn in_small_segments(database: &Database, names: &[String]) {
+    let rows = 20;
+    for name in names {
+        create(database, name).expect("the name is free");
+    }
+    for round in 0..4 {
+        for name in names {
+            let ids: Vec<String> = (0..rows).map(|row| format!("r{round}-{row}")).collect();
+            let vectors = vec![1.0; rows * DIMENSION];
+            let batch = RecordBatch {
+                operations: vec![Operation::Add; rows],
+                ids: ids.iter().map(String::as_str).collect(),
+                embeddings: Embeddings::new(DIMENSION, vectors).expect("whole rows"),
+                documents: OptionalStrings::absent(rows),
+                uris: OptionalStrings::absent(rows),
+                metadata: MetadataColumn::absent(rows),
+            };
+            with_scope(database, name, |scope| database.write(scope, batch)).expect("valid");
+        }
+        database.seal_all().expect("sealing works");
+    }
+}
+
+/// The folders of a collection's segments.
+fn segments_of(folder: &Path, database: &Database, name: &str) -> Vec<PathBuf> {
+    let collection = database.collection(TENANT, DATABASE, name);
+    let id = collection.expect("it is there").id.to_string();
+    let entries = std::fs::read_dir(folder.join("segments").join(id)).expect("it has segments");
+    entries.map(|one| one.expect("readable").path()).collect()
+}
+
+#[test]
+fn a_damaged_collection_keeps_no_other_from_being_merged() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = Arc::new(ManualClock::default());
+    let open = || {
+        let mut config = small(Config::at(folder.path()).expect("the folder is free"));
+        config.clock = clock.clone();
+        Database::open(config).expect("it opens")
+    };
+    let database = open();
+    let names: Vec<String> = (0..8).map(|number| format!("col{number}")).collect();
+    in_small_segments(&database, &names);
+    // Whichever comes first, some of the sound ones come behind a damaged one.
+    let damaged = names[..4].iter();
+    let damaged: Vec<PathBuf> = damaged
+        .flat_map(|name| segments_of(folder.path(), &database, name))
+        .collect();
+    database.close().expect("closing works");
+    drop(database);
+    for segment in damaged {
+        let path = segment.join("vectors.f32");
+        let mut bytes = std::fs::read(&path).expect("the file is there");
+        bytes[0] ^= 1;
+        std::fs::write(&path, bytes).expect("it can be written");
+    }
+    let database = open();
+    for name in &names {
+        // The first that asks for records has the collection loaded.
+        let request = GetRequest::default();
+        with_scope(&database, name, |scope| database.get(scope, &request)).expect("ids are whole");
+    }
+    let mut failures = 0;
+    for _ in 0..12 {
+        if let Err(error) = database.upkeep() {
+            assert_eq!(error.kind(), ErrorKind::Corrupted, "{error}");
+            assert!(error.message().contains("vectors.f32"), "{error}");
+            failures += 1;
+        }
+    }
+    let segments = names.iter();
+    let segments: Vec<usize> = segments
+        .map(|name| segments_of(folder.path(), &database, name).len())
+        .collect();
+    assert!((1..=4).contains(&failures), "told {failures} times");
+    assert_eq!(segments[..4], [4; 4]);
+    assert!(segments[4..].iter().all(|count| *count < 4), "{segments:?}");
+    // They are tried again after a while.
+    clock.advance(Duration::from_mins(2));
+    assert!(database.upkeep().is_err());
 }

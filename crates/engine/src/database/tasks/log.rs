@@ -7,7 +7,7 @@ use super::{Inner, told};
 use crate::Result;
 use crate::control::Component;
 use crate::indexing::CostlyIndexes;
-use crate::maintenance::forgive_deletion;
+use crate::maintenance::{Setbacks, forgive_deletion};
 use crate::schedule::Run;
 
 #[derive(Default, Serialize)]
@@ -80,7 +80,7 @@ impl Inner {
     }
 
     fn release_log(&self, run: &Run<'_>) -> Result<u64> {
-        let mut sealed = 0;
+        let (mut sealed, mut setbacks) = (0, Setbacks::default());
         self.index_all();
         loop {
             for collection in self.all_collections() {
@@ -94,7 +94,7 @@ impl Inner {
             for id in holders {
                 if let Some(collection) = self.live(id)
                     && run.go_on()
-                    && self.seal_one(&collection, &|| !run.is_cancelled())?
+                    && setbacks.pass(self.seal_one(&collection, &|| !run.is_cancelled()), false)?
                 {
                     sealed += 1;
                     progress = true;
@@ -102,7 +102,7 @@ impl Inner {
             }
             if !progress || !run.go_on() {
                 self.log.settle();
-                return Ok(sealed);
+                return setbacks.end(sealed);
             }
         }
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Inner, asked_collection, told};
 use crate::Result;
 use crate::indexing::{Corrections, RecallReport};
+use crate::maintenance::Setbacks;
 use crate::schedule::Run;
 
 /// Searches kept of a collection from which on a check says something.
@@ -33,6 +34,7 @@ impl Inner {
         let asked = asked_collection(run)?;
         let storage = self.config.storage.as_ref();
         let (mut report, mut corrections) = (CheckReport::default(), Vec::new());
+        let mut setbacks = Setbacks::default();
         for collection in self.all_collections() {
             let waiting = collection.samples().waiting();
             report.waiting += waiting;
@@ -46,7 +48,8 @@ impl Inner {
             if !run.go_on() {
                 break;
             }
-            let checked = collection.check_recall(storage, &|| run.go_on())?;
+            let checked = collection.check_recall(storage, &|| run.go_on());
+            let checked = setbacks.pass(checked, None)?;
             corrections.extend(collection.corrections());
             report.collections.extend(checked.map(|report| {
                 let collection = collection.info();
@@ -58,6 +61,6 @@ impl Inner {
             }));
         }
         Corrections::keep(storage, &corrections, || self.catalog.load())?;
-        told(&report)
+        told(&setbacks.end(report)?)
     }
 }

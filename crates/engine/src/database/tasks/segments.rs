@@ -9,7 +9,9 @@ use super::{Inner, asked_collection, check_names, collection_in, told};
 use crate::catalog::CollectionRow;
 use crate::control::Component;
 use crate::indexing::{MergeChoice, read_dead};
-use crate::maintenance::{Named, find_orphans, forgive_deletion, merge_chosen, merge_round};
+use crate::maintenance::{
+    Named, Setbacks, find_orphans, forgive_deletion, merge_chosen, merge_round,
+};
 use crate::model::SegmentId;
 use crate::schedule::Run;
 use crate::{Error, ErrorKind, Result};
@@ -119,6 +121,7 @@ impl Inner {
             return Err(Error::missing_collection(id));
         }
         let mut report = RebuildReport::default();
+        let mut setbacks = Setbacks::default();
         for row in &rows {
             let (count, dead) = rows_of(row)?;
             let wanted = match asked {
@@ -138,7 +141,7 @@ impl Inner {
             if !run.go_on() {
                 break;
             }
-            if run.dry_run || self.rebuild(row, &choices, run)? {
+            if run.dry_run || setbacks.pass(self.rebuild(row, &choices, run), false)? {
                 report.rebuilt.push(Rebuilt {
                     collection: row.collection.id.to_string(),
                     name: row.collection.name.clone(),
@@ -148,7 +151,7 @@ impl Inner {
                 });
             }
         }
-        told(&report)
+        told(&setbacks.end(report)?)
     }
 
     /// All segments of a collection: as one where that is no more than a merge may take.
@@ -230,7 +233,7 @@ impl Inner {
 
     /// Lets go of what collections hold in memory that nobody asked for since the run before.
     pub(super) fn unload_idle(&self, run: &Run<'_>) -> Result<Value> {
-        let mut report = UnloadReport::default();
+        let (mut report, mut setbacks) = (UnloadReport::default(), Setbacks::default());
         for collection in self.all_collections() {
             if !collection.is_loaded() {
                 continue;
@@ -239,10 +242,11 @@ impl Inner {
             report.idle += u64::from(!collection.was_asked());
             if !run.dry_run && run.go_on() {
                 let released = collection.release(self.config.storage.as_ref());
-                report.unloaded += u64::from(forgive_deletion(released, false)?);
+                let released = setbacks.pass(forgive_deletion(released, false), false)?;
+                report.unloaded += u64::from(released);
             }
         }
-        told(&report)
+        told(&setbacks.end(report)?)
     }
 }
 
