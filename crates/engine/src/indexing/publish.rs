@@ -136,16 +136,12 @@ impl LiveCollection {
         costly: CostlyIndexes,
     ) -> Result<(SegmentId, Option<(Source, SegmentSummary)>)> {
         let id = SegmentId::random();
-        let alive: u64 = frozen
-            .chunks
-            .iter()
-            .map(|(source, dead)| u64::from(source.rows()) - dead.len())
-            .sum();
-        let written = if alive == 0 {
+        let written = if alive(&frozen.chunks) == 0 {
             None
         } else {
-            let written = self.write_new_segment(publisher, id, &frozen.chunks, costly);
-            Some(written.inspect_err(|error| self.end_where_damaged(error))?)
+            let summary = self.write_new_segment(publisher, id, &frozen.chunks, costly);
+            let summary = summary.inspect_err(|error| self.end_where_damaged(error))?;
+            Some(self.open_written(publisher, id, summary, costly)?)
         };
         let mut published = self.published.lock();
         let mut segments: Vec<SegmentRow> = published.segments.clone();
@@ -218,14 +214,12 @@ impl LiveCollection {
             inputs
         };
         let id = SegmentId::random();
-        let alive: u64 = inputs
-            .iter()
-            .map(|(source, dead)| u64::from(source.rows()) - dead.len())
-            .sum();
-        let written = if alive == 0 {
+        let written = if alive(&inputs) == 0 {
             None
         } else {
-            Some(self.write_new_segment(publisher, id, &inputs, CostlyIndexes::Now)?)
+            let costly = CostlyIndexes::Now;
+            let summary = self.write_new_segment(publisher, id, &inputs, costly)?;
+            Some(self.open_written(publisher, id, summary, costly)?)
         };
         let _sealing = self.sealing.lock();
         self.commit_merge(
@@ -340,8 +334,7 @@ impl LiveCollection {
         id: SegmentId,
         sources: &[(Source, Arc<RoaringBitmap>)],
         costly: CostlyIndexes,
-    ) -> Result<(Source, SegmentSummary)> {
-        let storage = publisher.storage;
+    ) -> Result<SegmentSummary> {
         // What nobody will see is not written to its end.
         let go_on = || !self.is_abandoned() && (publisher.go_on)();
         let folder = Segment::folder(self.id, id);
@@ -352,8 +345,18 @@ impl LiveCollection {
         if costly == CostlyIndexes::Later {
             indexes = indexes.in_a_hurry();
         }
-        let summary = write_segment(storage, &folder, sources, indexes, &go_on)?;
-        let segment = Segment::open(storage, &folder, summary.toc_checksum)?;
+        write_segment(publisher.storage, &folder, sources, indexes, &go_on)
+    }
+
+    fn open_written(
+        &self,
+        publisher: &Publisher<'_>,
+        id: SegmentId,
+        summary: SegmentSummary,
+        costly: CostlyIndexes,
+    ) -> Result<(Source, SegmentSummary)> {
+        let folder = Segment::folder(self.id, id);
+        let segment = Segment::open(publisher.storage, &folder, summary.toc_checksum)?;
         let segment = Source::Segment(Arc::new(segment));
         if costly == CostlyIndexes::Now && lacks_vector_index(&segment) {
             self.unindexable.store(true, Ordering::Relaxed);
@@ -393,6 +396,14 @@ fn pairs(parts: &[Part]) -> Vec<(Source, Arc<RoaringBitmap>)> {
         .iter()
         .map(|part| (part.source.clone(), part.dead.clone()))
         .collect()
+}
+
+/// How many rows are not dead.
+fn alive(sources: &[(Source, Arc<RoaringBitmap>)]) -> u64 {
+    let alive = sources
+        .iter()
+        .map(|(source, dead)| u64::from(source.rows()) - dead.len());
+    alive.sum()
 }
 
 fn segment_row(id: SegmentId, summary: &SegmentSummary) -> SegmentRow {
