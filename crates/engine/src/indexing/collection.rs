@@ -85,8 +85,8 @@ pub(crate) struct LiveCollection {
     pub(super) unindexable: AtomicBool,
     /// Whether what is in memory cannot be sealed: a segment that lends documents to it is damaged.
     pub(super) unsealable: AtomicBool,
-    /// Monotonic milliseconds before which no merge is due.
-    pub(super) merges_from: AtomicU64,
+    /// Why the last merge failed, and the monotonic time before which no other is due.
+    pub(super) merge_setback: Mutex<Option<(Duration, Error)>>,
     /// Whether a snapshot was asked for since [`Self::release`] looked last.
     pub(super) asked: AtomicBool,
     /// Whether vectors were searched since the last seal.
@@ -174,7 +174,7 @@ impl LiveCollection {
             filling_since: AtomicU64::new(0),
             unindexable: AtomicBool::new(false),
             unsealable: AtomicBool::new(false),
-            merges_from: AtomicU64::new(0),
+            merge_setback: Mutex::new(None),
             asked: AtomicBool::new(false),
             searched: AtomicBool::new(false),
             samples: Samples::default(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::LiveCollection;
 use super::collection::read_dead;
 use super::publish::{MergeChoice, is_bearable};
+use crate::Error;
 use crate::config::Upkeep;
 use crate::model::SegmentId;
 use crate::query::Part;
@@ -28,7 +29,7 @@ impl LiveCollection {
     /// an index of which is damaged, those without an index once nobody writes or somebody
     /// searches, or as many as fan out of one size class.
     pub(crate) fn due_merge(&self, upkeep: &Upkeep, now: Duration) -> Option<MergeChoice> {
-        if self.merges_from.load(Ordering::Relaxed) > now.as_millis() as u64 {
+        if self.merge_setback(now).is_some() {
             return None;
         }
         let segments = self.loaded()?.working.lock().segments.clone();
@@ -57,10 +58,16 @@ impl LiveCollection {
         })
     }
 
-    /// Lets no merge be due before `at`.
-    pub(crate) fn put_merges_off(&self, at: Duration) {
-        self.merges_from
-            .store(at.as_millis() as u64, Ordering::Relaxed);
+    /// Lets no merge be due before `until`, since one failed.
+    pub(crate) fn put_merges_off(&self, until: Duration, error: Error) {
+        *self.merge_setback.lock() = Some((until, error));
+    }
+
+    /// Why merges are put off, while they are.
+    pub(crate) fn merge_setback(&self, now: Duration) -> Option<Error> {
+        let setback = self.merge_setback.lock();
+        let setback = setback.as_ref().filter(|(until, _)| *until > now);
+        setback.map(|(_, error)| error.clone())
     }
 
     /// Whether a segment has no index though one would pay.

@@ -31,11 +31,16 @@ impl Setbacks {
     pub(crate) fn pass<T>(&mut self, result: Result<T>, otherwise: T) -> Result<T> {
         match result {
             Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::OutOfSpace) => {
-                self.0.get_or_insert(error);
+                self.note(error);
                 Ok(otherwise)
             }
             result => result,
         }
+    }
+
+    /// Notes one.
+    fn note(&mut self, error: Error) {
+        self.0.get_or_insert(error);
     }
 
     /// What was `done`, or the first of them.
@@ -123,7 +128,8 @@ fn indexed_bytes(log_bytes: u64, collections: &[Arc<LiveCollection>]) -> u64 {
     log_bytes.saturating_sub(collections.iter().map(backlog).sum())
 }
 
-/// Merges one group of segments; whether there was one. What cannot be merged is put off.
+/// Merges one group of segments; whether there was one. What cannot be merged is put off, and told while there is
+/// nothing else to merge.
 pub(crate) fn merge_round(
     collections: &[Arc<LiveCollection>],
     publisher: &Publisher<'_>,
@@ -136,16 +142,21 @@ pub(crate) fn merge_round(
         .iter()
         .filter(|collection| collection.is_loaded())
     {
+        if let Some(error) = collection.merge_setback(now) {
+            setbacks.note(error);
+        }
         let choice = collection.due_merge(upkeep, now);
         if let Some(choice) = choice
             && !collection.is_deleted()
             && (publisher.go_on)()
         {
             let merged = merge_chosen(collection, &choice, publisher, limits);
-            if setbacks.pass(merged.map(|()| true), false)? {
-                return setbacks.end(true);
+            if let Err(error) = &merged {
+                collection.put_merges_off(now + SETBACK_PAUSE, error.clone());
             }
-            collection.put_merges_off(now + SETBACK_PAUSE);
+            if setbacks.pass(merged.map(|()| true), false)? {
+                return Ok(true);
+            }
         }
     }
     setbacks.end(false)
