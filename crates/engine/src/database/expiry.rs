@@ -12,6 +12,7 @@ use super::{Database, Inner};
 use crate::control::Component;
 use crate::expiry::{ExpiryReport, Past, ended, has_ends, lasting, life, unwritten};
 use crate::indexing::LiveCollection;
+use crate::maintenance::Setbacks;
 use crate::model::{Operation, RecordBatch, Schema, SeqId};
 use crate::query::{self, Snapshot};
 use crate::{Error, ErrorKind, Result};
@@ -137,7 +138,7 @@ impl Inner {
         marks.retain(alive);
         marks.write(self.config.storage.as_ref())?;
         drop(marks);
-        let mut failed = None;
+        let mut setbacks = Setbacks::default();
         for (collection, bound, ends) in due {
             if !go_on() {
                 break;
@@ -147,11 +148,11 @@ impl Inner {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Busy) => {
                     report.busy += 1;
                 }
-                Err(error) => drop(failed.get_or_insert(error)),
+                Err(error) => setbacks.note(error),
                 Ok(()) => {}
             }
         }
-        failed.map_or(Ok(report), Err)
+        setbacks.end(report)
     }
 
     fn expire_in(

@@ -17,7 +17,7 @@ use crate::model::{
     MetadataColumn, Operation, RecordBatch, Schema, SegmentId, SeqId, SeqRange, Value, ValueKind,
 };
 use crate::query::{Part, Snapshot};
-use crate::segments::{Chunk, ChunkBuilder, HashedId, Keys, RowDocument, RowParts};
+use crate::segments::{Chunk, ChunkBuilder, HashedId, Keys, RowDocument, RowParts, Source};
 
 /// A collection's records as the applying thread works on them.
 pub(crate) struct WorkingSet {
@@ -213,11 +213,8 @@ impl WorkingSet {
         let Some(place) = self.find(HashedId::new(id))? else {
             return Ok(None);
         };
-        let (part, row) = match place {
-            Place::Segment(at, row) => (&self.segments[at].1, row),
-            Place::Chunk(at, row) => (&self.chunks.parts()[at], row),
-        };
-        Ok(Some(SeqId(part.source.seqs()?[row as usize])))
+        let (source, row) = self.source_of(place);
+        Ok(Some(SeqId(source.seqs()?[row as usize])))
     }
 
     /// The same as [`Self::find`], for the id at `row` of many that are looked for in turn: the tables of large segments
@@ -246,25 +243,21 @@ impl WorkingSet {
         Ok(None)
     }
 
+    /// The source that has a record, and its row there.
+    fn source_of(&self, place: Place) -> (&Source, u32) {
+        match place {
+            Place::Segment(at, row) => (&self.segments[at].1.source, row),
+            Place::Chunk(at, row) => (&self.chunks.parts()[at].source, row),
+        }
+    }
+
     fn read(&self, place: Place) -> Result<MergedRow<'_>> {
-        let (part, row) = match place {
-            Place::Segment(at, row) => (&self.segments[at].1, row),
-            Place::Chunk(at, row) => (&self.chunks.parts()[at], row),
-        };
-        let source = &part.source;
+        let (source, row) = self.source_of(place);
         let mut metadata = MetadataColumn::default();
         source.push_metadata(row, Keys::All, &mut metadata)?;
         let cells = metadata.row(0);
         Ok(MergedRow {
-            parts: RowParts {
-                id: source.id(row)?,
-                birth: source.births()?[row as usize],
-                seq: source.seqs()?[row as usize],
-                vector: source.vector(row)?,
-                document: source.row_document(row),
-                uri: source.uri(row)?,
-                metadata: &[],
-            },
+            parts: RowParts::of(source, row)?,
             metadata: cells
                 .map(|(key, value)| (key.to_owned(), value.clone()))
                 .collect(),

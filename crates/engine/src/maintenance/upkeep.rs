@@ -39,7 +39,7 @@ impl Setbacks {
     }
 
     /// Notes one.
-    fn note(&mut self, error: Error) {
+    pub(crate) fn note(&mut self, error: Error) {
         self.0.get_or_insert(error);
     }
 

@@ -44,6 +44,21 @@ pub struct RowParts<'a> {
     pub metadata: &'a [(&'a str, &'a Value)],
 }
 
+impl<'a> RowParts<'a> {
+    /// All of `row` of `source` but its metadata, which is read into a column.
+    pub(crate) fn of(source: &'a Source, row: u32) -> Result<Self> {
+        Ok(Self {
+            id: source.id(row)?,
+            birth: source.births()?[row as usize],
+            seq: source.seqs()?[row as usize],
+            vector: source.vector(row)?,
+            document: source.row_document(row),
+            uri: source.uri(row)?,
+            metadata: &[],
+        })
+    }
+}
+
 impl ChunkBuilder {
     /// A builder with room for so many vectors, so that no memory is left over.
     pub fn with_room(rows: usize, dimension: usize) -> Self {
@@ -67,15 +82,7 @@ impl ChunkBuilder {
 
     /// Appends `row` of `source`.
     pub(super) fn push_from(&mut self, source: &Source, row: u32) -> Result<()> {
-        let parts = RowParts {
-            id: source.id(row)?,
-            birth: source.births()?[row as usize],
-            seq: source.seqs()?[row as usize],
-            vector: source.vector(row)?,
-            document: source.row_document(row),
-            uri: source.uri(row)?,
-            metadata: &[],
-        };
+        let parts = RowParts::of(source, row)?;
         source.push_metadata(row, Keys::All, &mut self.metadata)?;
         self.push_columns(parts);
         Ok(())
