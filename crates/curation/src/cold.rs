@@ -178,7 +178,7 @@ impl Curation {
                 .is_none_or(|one| *one == about.dataset)
         });
         let bytes: u64 = files.iter().map(|(blob, _)| blob.bytes).sum();
-        let page = files::on_page(&files, page);
+        let page = page.of(&files);
         let page: Vec<Json> = page.map(|(blob, about)| tell(blob, about, stays)).collect();
         Ok(json!({"files": page, "total": files.len(), "bytes": bytes}))
     }

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
-use vermilion_engine::model::Page;
 use vermilion_engine::{Blob, BlobWriter};
 
 use crate::export::{Columns, Format, Writer};
@@ -35,12 +34,6 @@ pub(crate) fn tell(blob: &Blob, about: &impl Serialize) -> Json {
     told["bytes"] = json!(blob.bytes);
     told["checksum"] = json!(blob.checksum);
     told
-}
-
-/// The files of a page.
-pub(crate) fn on_page<A>(files: &[(Blob, A)], page: Page) -> impl Iterator<Item = &(Blob, A)> {
-    let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
-    files.iter().skip(page.offset as usize).take(limit)
 }
 
 /// The file with this id.

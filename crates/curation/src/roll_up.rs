@@ -160,7 +160,7 @@ impl Curation {
         let sum = |of: &dyn Fn(&Blob, &About) -> u64| -> u64 {
             files.iter().map(|(blob, about)| of(blob, about)).sum()
         };
-        let page = files::on_page(&files, page);
+        let page = page.of(&files);
         let page: Vec<Json> = page.map(|(blob, about)| files::tell(blob, about)).collect();
         let head = self
             .database

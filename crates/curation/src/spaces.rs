@@ -184,10 +184,8 @@ impl Curation {
         let page = page(asked.limit, asked.offset)?;
         self.expect_place(place)?;
         let all = self.all_spaces(place)?;
-        let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
-        let page = all.iter().skip(page.offset as usize).take(limit);
         // One that is deleted meanwhile is left out.
-        let told = page.map(|space| self.summary(space));
+        let told = page.of(&all).map(|space| self.summary(space));
         let told: Result<Vec<_>> = told
             .filter(|told| !matches!(told, Err(refusal) if refusal.status == 404))
             .collect();
@@ -198,10 +196,7 @@ impl Curation {
     pub fn embedding_sets(&self, place: &Place, asked: Listed) -> Result<Json> {
         let page = page(asked.limit.or(Some(PAGE_MAX)), asked.offset)?;
         self.expect_place(place)?;
-        let all = self.all_spaces(place)?.into_iter();
-        let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
-        let all = all.skip(page.offset as usize).take(limit);
-        let sets = all.map(|space| {
+        let sets = page.of(self.all_spaces(place)?).map(|space| {
             json!({
                 "embedding_set": space.embedding_set,
                 "embedding_set_key": space.embedding_set_key,

@@ -174,12 +174,7 @@ impl Curation {
             .filter(|run| state.is_none_or(|state| run.state == state))
             .filter(|run| which.trigger.is_none() || run.trigger == which.trigger)
             .collect();
-        let told: Vec<Json> = wanted
-            .iter()
-            .skip(page.offset as usize)
-            .take(page.limit.map_or(usize::MAX, |limit| limit as usize))
-            .map(Run::told)
-            .collect();
+        let told: Vec<Json> = page.of(&wanted).map(Run::told).collect();
         Ok(json!({ "retrainings": told, "total": wanted.len() }))
     }
 
@@ -232,7 +227,7 @@ impl Curation {
         let page = page(asked.limit, asked.offset)?;
         let desk = self.desk(&space);
         self.follow(&space, &desk)?;
-        let (mut ids, as_of) = {
+        let (ids, as_of) = {
             let state = desk.state.lock();
             let set = |(id, row): (&String, &crate::desk::Row)| {
                 (row.decided_at > 0.0 && row.label.is_some()).then(|| id.clone())
@@ -241,8 +236,7 @@ impl Curation {
             (ids, state.as_of)
         };
         let total = ids.len();
-        ids = ids.into_iter().skip(page.offset as usize).collect();
-        ids.truncate(page.limit.unwrap_or(PAGE) as usize);
+        let ids: Vec<String> = page.of(ids).collect();
         let found = self.fetch(&space, &ids)?;
         let metadata = found.metadatas.unwrap_or_default();
         let told = (0..found.ids.len()).map(|at| {

@@ -166,10 +166,7 @@ impl Curation {
         let book = self.book.lock();
         let mut triggers: Vec<&Trigger> = book.triggers(space.collection.id).collect();
         triggers.sort_by(|a, b| a.created_at.total_cmp(&b.created_at));
-        let told = triggers
-            .iter()
-            .skip(page.offset as usize)
-            .take(page.limit.map_or(usize::MAX, |limit| limit as usize));
+        let told = page.of(&triggers);
         let told: Vec<Json> = told.map(|trigger| trigger.told()).collect();
         Ok(json!({ "triggers": told, "total": triggers.len() }))
     }

@@ -175,8 +175,7 @@ impl Database {
     pub fn collections(&self, tenant: &str, database: &str, page: Page) -> Result<Vec<Collection>> {
         let mut inside = self.inner.in_database(tenant, database);
         inside.sort_by_key(|collection| collection.id);
-        let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
-        let page = inside.iter().skip(page.offset as usize).take(limit);
+        let page = page.of(&inside);
         Ok(page.map(|collection| collection.describe()).collect())
     }
 

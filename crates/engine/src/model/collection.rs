@@ -152,3 +152,11 @@ pub struct Page {
     /// How many items to pass over.
     pub offset: u32,
 }
+
+impl Page {
+    /// Those of `items` that are on the page.
+    pub fn of<I: IntoIterator>(self, items: I) -> impl Iterator<Item = I::Item> {
+        let limit = self.limit.map_or(usize::MAX, |limit| limit as usize);
+        items.into_iter().skip(self.offset as usize).take(limit)
+    }
+}
