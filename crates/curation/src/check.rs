@@ -240,7 +240,7 @@ impl Checker<'_> {
         }
         let observed = self.observed_at(row, at)?;
         cells.push((fields::OBSERVED_AT, Value::Float(observed)));
-        cells.extend(scores.map(|scores| (fields::PROBABILITIES, Value::Sparse(scores))));
+        cells.extend(scores.map(|scores| (fields::PROBABILITIES, scores.into())));
         for (key, value) in &row.metadata {
             cells.push((key, users_cell(key, value, at)?));
         }

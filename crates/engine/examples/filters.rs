@@ -51,7 +51,7 @@ fn fields(row: usize) -> [(&'static str, Value); 10] {
         ),
         ("kind", Value::Str(format!("kind {}", below(8, 8)).into())),
         ("open", Value::Bool(below(9, 2) == 0)),
-        ("tags", Value::Strs(tags)),
+        ("tags", Value::Strs(tags.into())),
     ]
 }
 

@@ -21,7 +21,7 @@ use support::{cpu_seconds, fill, floats, scope_of};
 use vermilion_engine::model::{
     EMBEDDING_KEY, Embeddings, Index, Knn, KnnQuery, MetadataColumn, Operation, OptionalStrings,
     Rank, RecordBatch, Schema, Search, SearchRequest, Select, SparseSettings, SparseVector,
-    SparseVectorType, Value, ValueTypes,
+    SparseVectorType, ValueTypes,
 };
 use vermilion_engine::segments::RowSet;
 use vermilion_engine::segments::blocks::{Blocks, checksums};
@@ -203,7 +203,7 @@ fn batch(vectors: &[f32], dimension: usize, words: &[SparseVector], first: usize
     let rows = words.len();
     let mut metadata = MetadataColumn::default();
     for words in words {
-        metadata.push_row([("words", Value::Sparse(words.clone()))]);
+        metadata.push_row([("words", words.clone().into())]);
     }
     let ids: Vec<String> = (first..first + rows).map(|row| row.to_string()).collect();
     RecordBatch {

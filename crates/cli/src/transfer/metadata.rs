@@ -22,7 +22,7 @@ pub(crate) fn to_value(json: &Json) -> Result<Option<Value>, String> {
         Json::Number(number) => scalar_number(number)?,
         Json::String(text) => Value::Str(text.as_str().into()),
         Json::Array(items) => return list(items),
-        Json::Object(object) => Value::Sparse(sparse(object)?),
+        Json::Object(object) => sparse(object)?.into(),
     };
     Ok(Some(value))
 }

@@ -54,7 +54,7 @@ fn read_row(batch: &RecordBatch, at: usize) -> Result<Row, Refusal> {
             _ => Err(wrong("a column of numbers")),
         };
         let scores = || match cell {
-            Cell::Floats(numbers) => Ok(Some(Scores::Dense(numbers.clone()))),
+            Cell::Floats(numbers) => Ok(Some(Scores::Dense(numbers.to_vec()))),
             Cell::Ints(numbers) => {
                 let numbers = numbers.iter().map(|&number| number as f64);
                 Ok(Some(Scores::Dense(numbers.collect())))

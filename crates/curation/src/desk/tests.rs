@@ -41,7 +41,7 @@ impl Dice {
             _ => cells.push((fields::OBSERVED_AT, Value::Float(self.below(20) as f64))),
         }
         if self.below(40) == 0 {
-            cells.push((fields::DATASET, Value::Strs(vec!["d1".to_owned()])));
+            cells.push((fields::DATASET, Value::Strs(vec!["d1".to_owned()].into())));
         }
         let cells = cells.iter().map(|(key, value)| (*key, value));
         let vector = [self.below(9) as f32, 1.0];

@@ -89,7 +89,7 @@ fn a_desk_tells_what_the_collection_tells_whoever_wrote_it() {
     assert_eq!(counted.as_ref(), Some(&surveyed));
     assert_eq!(surveyed.datasets["v2"], 2);
     // A record of several datasets is none that a desk knows.
-    let several = Value::Strs(vec!["v1".to_owned(), "v2".to_owned()]);
+    let several = Value::Strs(vec!["v1".to_owned(), "v2".to_owned()].into());
     let change = vec![vec![(fields::DATASET, several)]];
     curation.change(&space, &desk, &ids[..1], change).unwrap();
     assert_eq!(told(&curation, &space).0, None);

@@ -371,13 +371,13 @@ fn take_value(input: &mut Input<'_>) -> Result<Value, String> {
         4 => Value::Str(input.text()?.into()),
         5 => {
             let length = input.u32()? as usize;
-            Value::Bools(input.bools(length)?)
+            Value::Bools(input.bools(length)?.into())
         }
-        6 => Value::Ints(input.numbers()?),
-        7 => Value::Floats(input.numbers()?),
+        6 => Value::Ints(input.numbers()?.into()),
+        7 => Value::Floats(input.numbers()?.into()),
         8 => {
             let length = input.u32()?;
-            Value::Strs(input.texts(length)?)
+            Value::Strs(input.texts(length)?.into())
         }
         9 => {
             let length = input.u32()?;
@@ -385,7 +385,7 @@ fn take_value(input: &mut Input<'_>) -> Result<Value, String> {
             if !indices.is_sorted_by(|a, b| a < b) {
                 return Err("a sparse vector whose indices do not ascend".to_owned());
             }
-            Value::Sparse(SparseVector {
+            Value::from(SparseVector {
                 indices,
                 values: input.numbers_of(length)?,
                 tokens: input.bool()?.then(|| input.texts(length)).transpose()?,

@@ -33,15 +33,15 @@ pub enum Value {
     /// A string.
     Str(Box<str>),
     /// A list of booleans.
-    Bools(Vec<bool>),
+    Bools(Box<[bool]>),
     /// A list of integers.
-    Ints(Vec<i64>),
+    Ints(Box<[i64]>),
     /// A list of floats.
-    Floats(Vec<f64>),
+    Floats(Box<[f64]>),
     /// A list of strings.
-    Strs(Vec<String>),
-    /// A sparse vector.
-    Sparse(SparseVector),
+    Strs(Box<[String]>),
+    /// A sparse vector, elsewhere: it would make every other cell three times as large.
+    Sparse(Box<SparseVector>),
 }
 
 impl Value {
@@ -79,11 +79,20 @@ impl Value {
             Self::Ints(list) => list.len() * 8,
             Self::Floats(list) => list.len() * 8,
             Self::Bools(list) => list.len(),
-            Self::Sparse(sparse) => sparse.indices.len() * 8,
+            Self::Sparse(sparse) => size_of::<SparseVector>() + sparse.indices.len() * 8,
             Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) => 0,
         }
     }
 }
+
+impl From<SparseVector> for Value {
+    fn from(vector: SparseVector) -> Self {
+        Self::Sparse(Box::new(vector))
+    }
+}
+
+// Batches have ten cells a record and more.
+const _: () = assert!(size_of::<(u32, Value)>() == 32);
 
 /// Metadata of many records.
 #[derive(Clone, Debug)]
@@ -249,7 +258,7 @@ mod tests {
         column.push_cell(key, Value::Str("x".repeat(1000).into()));
         column.discard_row();
         column.push_cell(key, Value::Int(1));
-        column.open_row()[0].1 = Value::Ints(vec![0; 50]);
+        column.open_row()[0].1 = Value::Ints(vec![0; 50].into());
         column.push_cell(key, Value::Str("y".repeat(30).into()));
         column.finish_row();
         empty.finish_row();

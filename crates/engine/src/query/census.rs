@@ -128,7 +128,7 @@ impl Census {
 /// The dimension at place `at` of `sparse`, alone.
 fn dimension(sparse: &SparseVector, at: usize) -> Value {
     let label = sparse.tokens.as_ref().and_then(|tokens| tokens.get(at));
-    Value::Sparse(SparseVector {
+    Value::from(SparseVector {
         indices: vec![sparse.indices[at]],
         values: vec![1.0],
         tokens: label.map(|label| vec![label.clone()]),

@@ -169,9 +169,9 @@ impl StoredColumn {
             StoredValues::Words(at) => {
                 let at = at.saturating_add(range.start.saturating_mul(8));
                 if self.kind == Kind::Ints {
-                    Value::Ints(typed::<i64>(blocks, at, count)?.to_vec())
+                    Value::Ints(typed::<i64>(blocks, at, count)?.into())
                 } else {
-                    Value::Floats(typed::<f64>(blocks, at, count)?.to_vec())
+                    Value::Floats(typed::<f64>(blocks, at, count)?.into())
                 }
             }
             StoredValues::Text(offsets, at) => {

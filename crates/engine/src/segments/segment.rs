@@ -438,7 +438,7 @@ impl Segment {
         Ok(cells
             .filter(|cell| cell.0 == key)
             .find_map(|(_, value)| match value {
-                Value::Sparse(sparse) => Some(sparse),
+                Value::Sparse(sparse) => Some(*sparse),
                 _ => None,
             }))
     }

@@ -178,7 +178,7 @@ fn dimensions_of_sparse_vectors_are_told_by_their_labels() {
         values: vec![0.5, 2.0],
         tokens: Some(vec!["apple".to_owned(), "pear".to_owned()]),
     };
-    batch.metadata.push_row([("words", Value::Sparse(sparse))]);
+    batch.metadata.push_row([("words", sparse.into())]);
     write(&database, "input", batch);
     let place = |index: &str| ("words".to_owned(), "sparse".to_owned(), index.to_owned());
     let (counts, total) = told(&database, "out");

@@ -197,7 +197,7 @@ fn push_random_metadata(
             ("size", _) => Value::Int(choices.below(20) as i64 - 10),
             ("weight", _) => Value::Float(choices.below(40) as f64 / 4.0),
             ("seen", _) => Value::Bool(choices.once_in(2)),
-            _ => Value::Strs(vec![format!("t{}", choices.below(3)), "all".to_owned()]),
+            _ => Value::Strs(vec![format!("t{}", choices.below(3)), "all".to_owned()].into()),
         };
         let number = metadata.intern(key);
         metadata.push_cell(number, value);

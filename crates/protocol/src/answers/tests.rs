@@ -16,10 +16,13 @@ fn two_records() -> Fetched {
         ("f", Value::Float(1.0)),
         ("b", Value::Bool(true)),
         ("chroma:document", Value::Str("hidden".into())),
-        ("l", Value::Strs(vec!["a".to_owned(), "b".to_owned()])),
+        (
+            "l",
+            Value::Strs(vec!["a".to_owned(), "b".to_owned()].into()),
+        ),
         (
             "sv",
-            Value::Sparse(SparseVector {
+            Value::from(SparseVector {
                 indices: vec![1, 5],
                 values: vec![0.5, 0.25],
                 tokens: None,

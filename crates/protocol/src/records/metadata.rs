@@ -278,13 +278,13 @@ impl<'de> Visitor<'de> for CellVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Cell, A::Error> {
-        let mut values = None;
+        let mut values = List::default();
         while let Some(cell) = list.next_element::<Cell>()? {
-            if !append(&mut values, cell) {
+            if !values.append(cell) {
                 return Err(A::Error::custom(WRONG_VALUE));
             }
         }
-        Ok(values.map_or(Cell::EmptyList, Cell::Value))
+        Ok(values.finish())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Cell, A::Error> {
@@ -296,44 +296,61 @@ impl<'de> Visitor<'de> for CellVisitor {
 pub(crate) fn list_of(
     items: impl Iterator<Item = Result<Cell, &'static str>>,
 ) -> Result<Cell, &'static str> {
-    let mut values = None;
+    let mut values = List::default();
     for item in items {
-        if !append(&mut values, item?) {
+        if !values.append(item?) {
             return Err(WRONG_VALUE);
         }
     }
-    Ok(values.map_or(Cell::EmptyList, Cell::Value))
+    Ok(values.finish())
 }
 
-/// Appends an item to a list of its type; false where the types differ.
-fn append(list: &mut Option<Value>, item: Cell) -> bool {
-    let Cell::Value(value) = item else {
-        return false;
-    };
-    let Some(list) = list else {
-        *list = match value {
-            Value::Bool(value) => Some(Value::Bools(vec![value])),
-            Value::Int(value) => Some(Value::Ints(vec![value])),
-            Value::Float(value) => Some(Value::Floats(vec![value])),
-            Value::Str(value) => Some(Value::Strs(vec![value.into()])),
-            _ => None,
+/// A list while its items are read; they are of one type, which the first one says.
+#[derive(Default)]
+enum List {
+    #[default]
+    Empty,
+    Bools(Vec<bool>),
+    Ints(Vec<i64>),
+    Floats(Vec<f64>),
+    Strs(Vec<String>),
+}
+
+impl List {
+    /// Appends an item; false where its type is another one.
+    fn append(&mut self, item: Cell) -> bool {
+        let Cell::Value(value) = item else {
+            return false;
         };
-        return list.is_some();
-    };
-    match (&mut *list, value) {
-        (Value::Bools(list), Value::Bool(value)) => list.push(value),
-        (Value::Ints(list), Value::Int(value)) => list.push(value),
-        (Value::Floats(list), Value::Float(value)) => list.push(value),
-        (Value::Floats(list), Value::Int(value)) => list.push(value as f64),
-        (Value::Strs(list), Value::Str(value)) => list.push(value.into()),
-        (Value::Ints(ints), Value::Float(value)) => {
-            let mut floats: Vec<f64> = ints.iter().map(|&int| int as f64).collect();
-            floats.push(value);
-            *list = Value::Floats(floats);
+        match (&mut *self, value) {
+            (Self::Empty, Value::Bool(value)) => *self = Self::Bools(vec![value]),
+            (Self::Empty, Value::Int(value)) => *self = Self::Ints(vec![value]),
+            (Self::Empty, Value::Float(value)) => *self = Self::Floats(vec![value]),
+            (Self::Empty, Value::Str(value)) => *self = Self::Strs(vec![value.into()]),
+            (Self::Bools(list), Value::Bool(value)) => list.push(value),
+            (Self::Ints(list), Value::Int(value)) => list.push(value),
+            (Self::Floats(list), Value::Float(value)) => list.push(value),
+            (Self::Floats(list), Value::Int(value)) => list.push(value as f64),
+            (Self::Strs(list), Value::Str(value)) => list.push(value.into()),
+            (Self::Ints(ints), Value::Float(value)) => {
+                let mut floats: Vec<f64> = ints.iter().map(|&int| int as f64).collect();
+                floats.push(value);
+                *self = Self::Floats(floats);
+            }
+            _ => return false,
         }
-        _ => return false,
+        true
     }
-    true
+
+    fn finish(self) -> Cell {
+        Cell::Value(match self {
+            Self::Empty => return Cell::EmptyList,
+            Self::Bools(list) => Value::Bools(list.into()),
+            Self::Ints(list) => Value::Ints(list.into()),
+            Self::Floats(list) => Value::Floats(list.into()),
+            Self::Strs(list) => Value::Strs(list.into()),
+        })
+    }
 }
 
 /// Reads the members of a sparse vector; any other object is no metadata value.
@@ -366,7 +383,7 @@ fn read_sparse<'de, A: MapAccess<'de>>(mut map: A) -> Result<Cell, A::Error> {
     if !ascending || !equal || !all_finite(&values) {
         return Ok(Cell::BadSparse);
     }
-    Ok(Cell::Value(Value::Sparse(SparseVector {
+    Ok(Cell::Value(Value::from(SparseVector {
         indices,
         values,
         tokens,
@@ -391,7 +408,7 @@ impl<'de, const NULLS: bool> Deserialize<'de> for CollectionValue<NULLS> {
             Cell::Value(Value::Null) if !NULLS => Err(D::Error::custom(WRONG_VALUE)),
             // Numbers that are kept as floats are also told as floats.
             Cell::Value(Value::Float(float)) => Ok(Self(float.into())),
-            Cell::Value(Value::Floats(floats)) => Ok(Self(floats.into())),
+            Cell::Value(Value::Floats(floats)) => Ok(Self(floats.into_vec().into())),
             Cell::Value(_) | Cell::EmptyList => Ok(Self(value)),
         }
     }

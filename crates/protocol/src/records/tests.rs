@@ -101,12 +101,15 @@ fn every_kind_of_metadata_value_is_read() {
         Some(Value::Float(9_223_372_036_854_775_808.0))
     );
     assert_eq!(value("least"), Some(Value::Int(i64::MIN)));
-    assert_eq!(value("bools"), Some(Value::Bools(vec![true, false])));
-    assert_eq!(value("ints"), Some(Value::Ints(vec![1, 2])));
-    assert_eq!(value("mixed"), Some(Value::Floats(vec![1.0, 2.5, 3.0])));
+    assert_eq!(value("bools"), Some(Value::Bools(vec![true, false].into())));
+    assert_eq!(value("ints"), Some(Value::Ints(vec![1, 2].into())));
+    assert_eq!(
+        value("mixed"),
+        Some(Value::Floats(vec![1.0, 2.5, 3.0].into()))
+    );
     assert_eq!(
         value("strs"),
-        Some(Value::Strs(vec!["x".to_owned(), "y".to_owned()]))
+        Some(Value::Strs(vec!["x".to_owned(), "y".to_owned()].into()))
     );
     assert_eq!(value("empty"), None);
     assert_eq!(value("chroma:x"), Some(Value::Str("kept".into())));

@@ -15,13 +15,16 @@ fn rich_batch() -> Arc<RecordBatch> {
     ]);
     metadata.push_row([]);
     metadata.push_row([
-        ("bools", Value::Bools(vec![true, false])),
-        ("ints", Value::Ints(vec![1, -2])),
-        ("floats", Value::Floats(vec![0.1])),
-        ("strs", Value::Strs(vec![String::new(), "b".to_owned()])),
+        ("bools", Value::Bools(vec![true, false].into())),
+        ("ints", Value::Ints(vec![1, -2].into())),
+        ("floats", Value::Floats(vec![0.1].into())),
+        (
+            "strs",
+            Value::Strs(vec![String::new(), "b".to_owned()].into()),
+        ),
         (
             "sparse",
-            Value::Sparse(SparseVector {
+            Value::from(SparseVector {
                 indices: vec![1, 7],
                 values: vec![0.5, 1.5],
                 tokens: Some(vec!["x".to_owned(), "yy".to_owned()]),

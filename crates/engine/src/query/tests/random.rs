@@ -33,10 +33,10 @@ fn any_value() -> impl Strategy<Value = Value> {
         any_int().prop_map(Value::Int),
         any_float().prop_map(Value::Float),
         "[abA1]{0,2}".prop_map(|text| Value::Str(text.into())),
-        prop::collection::vec(any::<bool>(), 1..3).prop_map(Value::Bools),
-        prop::collection::vec(any_int(), 1..4).prop_map(Value::Ints),
-        prop::collection::vec(any_float(), 1..4).prop_map(Value::Floats),
-        prop::collection::vec("[ab1]{0,2}", 1..3).prop_map(Value::Strs),
+        prop::collection::vec(any::<bool>(), 1..3).prop_map(|list| Value::Bools(list.into())),
+        prop::collection::vec(any_int(), 1..4).prop_map(|list| Value::Ints(list.into())),
+        prop::collection::vec(any_float(), 1..4).prop_map(|list| Value::Floats(list.into())),
+        prop::collection::vec("[ab1]{0,2}", 1..3).prop_map(|list| Value::Strs(list.into())),
     ]
 }
 
@@ -111,7 +111,7 @@ fn any_record() -> impl Strategy<Value = Record> {
         prop::option::of("[ab ]{0,4}"),
         prop::option::of("u[ab]?"),
         prop::collection::btree_map("[abc]", any_value(), 0..3),
-        prop::collection::btree_map("[st]", any_sparse(1).prop_map(Value::Sparse), 0..3),
+        prop::collection::btree_map("[st]", any_sparse(1).prop_map(Value::from), 0..3),
     )
         .prop_map(|(id, vector, document, uri, mut metadata, sparse)| {
             metadata.extend(sparse);

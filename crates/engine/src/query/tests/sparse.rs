@@ -14,7 +14,7 @@ fn world() -> World {
             let number = part * 600 + at;
             let indices: Vec<u32> = [number % 2, 2 + number % 17, 40 + number % 211].into();
             let values = (1..=3).map(|n| ((number * n) % 89) as f32 * 0.1).collect();
-            let vector = Value::Sparse(SparseVector {
+            let vector = Value::from(SparseVector {
                 indices,
                 values,
                 tokens: None,

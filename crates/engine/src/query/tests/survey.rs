@@ -47,8 +47,8 @@ fn any_value() -> impl Strategy<Value = Value> {
 fn any_list() -> impl Strategy<Value = Value> {
     prop_oneof![
         6 => any_value(),
-        1 => prop::collection::vec(-2..3i64, 1..4).prop_map(Value::Ints),
-        1 => prop::collection::vec("[ab]{1}", 1..4).prop_map(Value::Strs),
+        1 => prop::collection::vec(-2..3i64, 1..4).prop_map(|list| Value::Ints(list.into())),
+        1 => prop::collection::vec("[ab]{1}", 1..4).prop_map(|list| Value::Strs(list.into())),
     ]
 }
 

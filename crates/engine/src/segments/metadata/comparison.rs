@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn scalar_tests_never_match_lists_and_contains_never_matches_scalars() {
-        let list = || Some(Value::Strs(vec!["y".into()]));
+        let list = || Some(Value::Strs(vec!["y".into()].into()));
         let y = || Scalar::Str("y".into());
         check(list(), &Comparison::Equal(y()), false);
         check(list(), &Comparison::In(vec![y()]), false);
@@ -141,12 +141,12 @@ mod tests {
             false,
         );
         check(
-            Some(Value::Floats(vec![1.0])),
+            Some(Value::Floats(vec![1.0].into())),
             &Comparison::Contains(Scalar::Int(1)),
             false,
         );
         check(
-            Some(Value::Floats(vec![-0.0])),
+            Some(Value::Floats(vec![-0.0].into())),
             &Comparison::Contains(Scalar::Float(0.0)),
             true,
         );

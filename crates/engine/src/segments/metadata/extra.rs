@@ -40,7 +40,7 @@ fn from_json(value: Json) -> Option<Value> {
         },
         Json::String(text) => Value::Str(text.into()),
         Json::Array(list) => list_from_json(list)?,
-        Json::Object(mut object) => Value::Sparse(SparseVector {
+        Json::Object(mut object) => Value::from(SparseVector {
             indices: serde_json::from_value(object.remove("indices")?).ok()?,
             values: serde_json::from_value::<Vec<f64>>(object.remove("values")?)
                 .ok()?
@@ -78,7 +78,7 @@ fn list_from_json(list: Vec<Json>) -> Option<Value> {
     })
 }
 
-fn all<T>(values: Vec<Value>, of: impl Fn(Value) -> Option<T>) -> Option<Vec<T>> {
+fn all<T>(values: Vec<Value>, of: impl Fn(Value) -> Option<T>) -> Option<Box<[T]>> {
     values.into_iter().map(of).collect()
 }
 
@@ -104,12 +104,12 @@ mod tests {
             Value::Float(5e-324),
             Value::Float(f64::MAX),
             Value::Str("a \"quoted\" \u{0} \u{1F600} line\n".into()),
-            Value::Bools(vec![true, false]),
-            Value::Ints(vec![1, -1]),
-            Value::Floats(vec![1.0, 2.5]),
-            Value::Strs(vec![String::new(), "x".into()]),
-            Value::Sparse(sparse(None)),
-            Value::Sparse(sparse(Some(vec!["a".into(), "b".into(), "c".into()]))),
+            Value::Bools(vec![true, false].into()),
+            Value::Ints(vec![1, -1].into()),
+            Value::Floats(vec![1.0, 2.5].into()),
+            Value::Strs(vec![String::new(), "x".into()].into()),
+            sparse(None).into(),
+            sparse(Some(vec!["a".into(), "b".into(), "c".into()])).into(),
         ];
         let mut text = String::from("{");
         for (number, value) in values.iter().enumerate() {

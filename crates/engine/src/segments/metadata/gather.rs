@@ -168,7 +168,7 @@ impl GatheredColumn {
                 to.len()
             }
             (Values::Sparse(to), Value::Sparse(sparse)) => {
-                to.push(sparse.clone());
+                to.push(SparseVector::clone(sparse));
                 return;
             }
             _ => unreachable!("a column is pushed cells of its kind"),
@@ -196,16 +196,16 @@ impl GatheredColumn {
         let range = self.elements(at);
         match (&self.values, self.kind.is_list()) {
             (Values::Bools(values), false) => Value::Bool(values[at]),
-            (Values::Bools(values), true) => Value::Bools(values[range].to_vec()),
+            (Values::Bools(values), true) => Value::Bools(values[range].into()),
             (Values::Ints(values), false) => Value::Int(values[at]),
-            (Values::Ints(values), true) => Value::Ints(values[range].to_vec()),
+            (Values::Ints(values), true) => Value::Ints(values[range].into()),
             (Values::Floats(values), false) => Value::Float(values[at]),
-            (Values::Floats(values), true) => Value::Floats(values[range].to_vec()),
+            (Values::Floats(values), true) => Value::Floats(values[range].into()),
             (Values::Text(values), false) => Value::Str(values.string(at).into()),
             (Values::Text(values), true) => {
                 Value::Strs(range.map(|at| values.string(at)).collect())
             }
-            (Values::Sparse(values), _) => Value::Sparse(values[at].clone()),
+            (Values::Sparse(values), _) => values[at].clone().into(),
         }
     }
 }

@@ -46,10 +46,10 @@ fn value() -> impl Strategy<Value = Value> {
         int().prop_map(Value::Int),
         float().prop_map(Value::Float),
         text().prop_map(|text| Value::Str(text.into())),
-        prop::collection::vec(any::<bool>(), 1..3).prop_map(Value::Bools),
-        prop::collection::vec(int(), 1..4).prop_map(Value::Ints),
-        prop::collection::vec(float(), 1..4).prop_map(Value::Floats),
-        prop::collection::vec(text(), 1..4).prop_map(Value::Strs),
+        prop::collection::vec(any::<bool>(), 1..3).prop_map(|list| Value::Bools(list.into())),
+        prop::collection::vec(int(), 1..4).prop_map(|list| Value::Ints(list.into())),
+        prop::collection::vec(float(), 1..4).prop_map(|list| Value::Floats(list.into())),
+        prop::collection::vec(text(), 1..4).prop_map(|list| Value::Strs(list.into())),
     ]
 }
 
@@ -242,7 +242,7 @@ fn one_of_many_operands_in_any_order_is_found() {
             let number = match row % 3 {
                 0 => Value::Int(row),
                 1 => Value::Float(row as f64 / 2.0),
-                _ => Value::Ints(vec![row]),
+                _ => Value::Ints(vec![row].into()),
             };
             let text = Value::Str(format!("text {}", row * 7 % 2000).into());
             vec![("n".into(), number), ("t".into(), text)]

@@ -47,7 +47,7 @@ impl Dice {
             5 => Value::Ints((0..=self.roll(3)).map(|_| int(self)).collect()),
             6 => Value::Floats((0..=self.roll(3)).map(|_| float(self)).collect()),
             7 => Value::Strs((0..=self.roll(3)).map(|_| self.word()).collect()),
-            _ => Value::Sparse(SparseVector {
+            _ => Value::from(SparseVector {
                 indices: vec![1, 5, 1 << 31],
                 values: vec![0.1, -2.5, 1e-30],
                 tokens: (self.roll(2) == 0).then(|| vec!["x".into(), "y".into(), "z".into()]),
@@ -72,7 +72,7 @@ impl Dice {
         if self.roll(2) == 0 {
             cells.push((
                 "tags".into(),
-                Value::Strs(vec![self.word(), "always".into()]),
+                Value::Strs(vec![self.word(), "always".into()].into()),
             ));
         }
         for _ in 0..self.roll(3) {
