@@ -401,13 +401,10 @@ impl LiveCollection {
         writer.watches.note(&batch.ids);
         let bytes = batch.heap_bytes() as u64;
         let kept = match answered {
-            Answered::WhenVisible => Some(Kept {
-                batch,
-                _lease: None,
-            }),
+            Answered::WhenVisible => Some(Kept { batch, lease: None }),
             Answered::WhenDurable => self.gauges.lease(bytes).map(|lease| Kept {
                 batch,
-                _lease: Some(lease),
+                lease: Some(lease),
             }),
         };
         self.queue.lock().submitted(Submitted {

@@ -139,7 +139,12 @@ impl LiveCollection {
         let written = if alive(&frozen.chunks) == 0 {
             None
         } else {
-            let summary = self.write_new_segment(publisher, id, &frozen.chunks, costly);
+            let sound = frozen
+                .chunks
+                .iter()
+                .try_for_each(|(source, _)| source.check_lent());
+            let summary =
+                sound.and_then(|()| self.write_new_segment(publisher, id, &frozen.chunks, costly));
             let summary = summary.inspect_err(|error| self.end_where_damaged(error))?;
             Some(self.open_written(publisher, id, summary, costly)?)
         };

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::log::Ticket;
+use crate::log::{Log, Ticket, VectorPlace};
 use crate::model::{RecordBatch, SeqId, SeqRange};
 
 /// Bytes that all collections have together.
@@ -93,7 +93,7 @@ impl Drop for Lease {
 /// A batch in memory. Without a lease its writer waits for it.
 pub(super) struct Kept {
     pub(super) batch: Arc<RecordBatch>,
-    pub(super) _lease: Option<Lease>,
+    pub(super) lease: Option<Lease>,
 }
 
 /// A batch on its way through the log.
@@ -112,13 +112,69 @@ struct Span {
     batches: usize,
     bytes: u64,
     since: Duration,
-    batch: Option<Kept>,
+    batch: Held,
+}
+
+/// Where the batch of a span is.
+enum Held {
+    /// In memory.
+    Memory(Kept, Option<VectorPlace>),
+    /// With those who apply it; if they fail, it is read from the log.
+    Taken { _lease: Option<Lease> },
+    /// In the log alone.
+    Log,
+}
+
+impl Held {
+    /// The batch that is in memory, for those who apply it.
+    fn take(&mut self) -> Option<(Arc<RecordBatch>, Option<VectorPlace>)> {
+        match std::mem::replace(self, Self::Log) {
+            Self::Memory(kept, vectors) => {
+                *self = Self::Taken { _lease: kept.lease };
+                Some((kept.batch, vectors))
+            }
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
+/// A batch that is to be applied.
+pub(super) struct Due {
+    pub(super) seqs: SeqRange,
+    pub(super) batch: Arc<RecordBatch>,
+    vectors: Option<VectorPlace>,
+}
+
+impl Due {
+    /// A batch that stays as it is.
+    pub(super) fn new(seqs: SeqRange, batch: Arc<RecordBatch>) -> Self {
+        Self {
+            seqs,
+            batch,
+            vectors: None,
+        }
+    }
+
+    /// Lets the batch look at its vectors where they stand in the log, if nobody else has it: what is in memory then is
+    /// half as much, and what the next batch needs is there.
+    pub(super) fn lend_vectors(&mut self, log: &Log) {
+        let (Some(place), Some(batch)) = (self.vectors.take(), Arc::get_mut(&mut self.batch))
+        else {
+            return;
+        };
+        if let Some(vectors) = log.lend(place) {
+            batch.embeddings.lend(vectors);
+        }
+    }
 }
 
 /// What is to be applied next.
 pub(super) enum Next {
-    /// These batches, which are in memory.
-    Batches(Vec<(SeqRange, Arc<RecordBatch>)>),
+    /// These batches, which were in memory.
+    Batches(Vec<Due>),
     /// The records of this span, which are to be read from the log.
     InLog(SeqRange),
 }
@@ -174,7 +230,7 @@ impl Queue {
             batches: 1,
             bytes,
             since,
-            batch: None,
+            batch: Held::Log,
         });
     }
 
@@ -192,7 +248,10 @@ impl Queue {
                     batches: 1,
                     bytes: one.bytes,
                     since: one.since,
-                    batch: one.batch,
+                    batch: match one.batch {
+                        Some(kept) => Held::Memory(kept, one.ticket.vectors()),
+                        None => Held::Log,
+                    },
                 }),
                 Err(_) => failed += 1,
             }
@@ -204,8 +263,7 @@ impl Queue {
         self.bytes += span.bytes;
         self.gauges.backlog.fetch_add(span.bytes, Ordering::Relaxed);
         if let Some(last) = self.durable.back_mut()
-            && last.batch.is_none()
-            && span.batch.is_none()
+            && matches!((&last.batch, &span.batch), (Held::Log, Held::Log))
             && last.seqs.last.plus(1) == span.seqs.first
         {
             last.seqs.last = span.seqs.last;
@@ -217,25 +275,28 @@ impl Queue {
     }
 
     /// What comes next, up to the batch that holds `upto`, and up to about `bytes_max`.
-    pub(super) fn next(&self, upto: SeqId, bytes_max: u64) -> Option<Next> {
-        let due = |span: &&Span| span.seqs.first <= upto;
-        let first = self.durable.front().filter(due)?;
-        if first.batch.is_none() {
-            return Some(Next::InLog(first.seqs));
-        }
+    pub(super) fn next(&mut self, upto: SeqId, bytes_max: u64) -> Option<Next> {
         let mut bytes = 0;
-        let batches = self
-            .durable
-            .iter()
-            .take_while(due)
-            .map_while(|span| span.batch.as_ref().map(|kept| (span, kept)))
-            .take_while(|(span, _)| {
-                let room = bytes < bytes_max;
-                bytes += span.bytes;
-                room
-            })
-            .map(|(span, kept)| (span.seqs, kept.batch.clone()));
-        Some(Next::Batches(batches.collect()))
+        let mut batches = Vec::new();
+        for span in &mut self.durable {
+            if span.seqs.first > upto || bytes >= bytes_max {
+                break;
+            }
+            let Some((kept, vectors)) = span.batch.take() else {
+                break;
+            };
+            bytes += span.bytes;
+            batches.push(Due {
+                seqs: span.seqs,
+                batch: kept,
+                vectors,
+            });
+        }
+        if !batches.is_empty() {
+            return Some(Next::Batches(batches));
+        }
+        let first = self.durable.front()?;
+        (first.seqs.first <= upto).then_some(Next::InLog(first.seqs))
     }
 
     /// Forgets what is applied now; answers how many batches that were.

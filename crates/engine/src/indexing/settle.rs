@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::LiveCollection;
 use super::collection::Loaded;
-use super::queue::{Backlog, Next};
+use super::queue::{Backlog, Due, Next};
 use super::sight::Sight;
 use crate::expiry::EXPIRES_AT;
 use crate::log::{Log, Logged};
@@ -76,7 +76,12 @@ impl LiveCollection {
                 self.finish(loaded, 0, failed);
                 return Ok(false);
             }
-            Some(Next::Batches(batches)) => Ok(batches),
+            Some(Next::Batches(mut batches)) => {
+                batches
+                    .iter_mut()
+                    .for_each(|due| due.lend_vectors(applier.log));
+                Ok(batches)
+            }
             Some(Next::InLog(span)) => {
                 let start = SeqId(span.first.0 - 1);
                 let read = applier
@@ -85,8 +90,8 @@ impl LiveCollection {
                 read.map(|read| {
                     let count = read.len() as u64;
                     self.gauges.read_again.fetch_add(count, Ordering::Relaxed);
-                    let pairs = read.into_iter().map(|one| (one.seqs, one.batch));
-                    pairs.collect::<Vec<(SeqRange, Arc<RecordBatch>)>>()
+                    let due = read.into_iter().map(|one| Due::new(one.seqs, one.batch));
+                    due.collect::<Vec<Due>>()
                 })
             }
         };
@@ -118,16 +123,12 @@ impl LiveCollection {
     }
 
     /// Applies these batches; answers how many admitted ones are done with that.
-    fn apply_batches(
-        &self,
-        loaded: &Loaded,
-        batches: &[(SeqRange, Arc<RecordBatch>)],
-    ) -> Result<usize> {
+    fn apply_batches(&self, loaded: &Loaded, batches: &[Due]) -> Result<usize> {
         self.check_failure()?;
         let mut working = loaded.working.lock();
         let applied = unpanicked(|| {
             let mut batches = batches.iter();
-            batches.try_for_each(|(seqs, batch)| working.apply(batch, *seqs))
+            batches.try_for_each(|due| working.apply(&due.batch, due.seqs))
         });
         // Before readers see them, so that nobody who does finds them counted as waiting.
         let done = applied.map(|()| self.queue.lock().applied(working.applied));

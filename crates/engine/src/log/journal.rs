@@ -103,7 +103,7 @@ impl Log {
         let encoded = encode(batch).map_err(|detail| {
             Error::invalid(format!("The columns of a batch do not fit: {detail}"))
         })?;
-        let (bytes, checksum) = (encoded.bytes(), encoded.checksum());
+        let (bytes, checksums) = (encoded.bytes(), encoded.checksums());
         if bytes > BATCH_BYTES_MAX {
             return Err(Error::invalid(format!(
                 "A batch has {bytes} bytes; at most {BATCH_BYTES_MAX} are allowed. Split it."
@@ -133,7 +133,7 @@ impl Log {
             flush,
             encoded,
             bytes,
-            checksum,
+            checksums,
             completion,
         });
         self.shared.work.notify_one();

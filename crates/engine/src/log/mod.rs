@@ -13,7 +13,8 @@
 //! Where to look: [`format`] draws every byte and argues the crash cases, `payload` is the form
 //! of a batch, `journal` the public [`Log`], `writer` its thread, `recovery` the opening, `scan` a
 //! look that changes nothing, `newest` the note of the last file, `reader` the walk over a file,
-//! `consumer` subscriptions, `readback` what indexing reads again, `archive` frames on their way to
+//! `lend` vectors that chunks look at in the
+//! log, `consumer` subscriptions, `readback` what indexing reads again, `archive` frames on their way to
 //! a backup and back.
 
 pub mod archive;
@@ -22,6 +23,7 @@ mod consumer;
 pub mod format;
 mod group;
 mod journal;
+mod lend;
 mod newest;
 mod payload;
 mod readback;
@@ -36,6 +38,7 @@ mod writer;
 
 pub use consumer::{Consumer, Delivery, Producer, SubscriptionId};
 pub use journal::Log;
+pub(crate) use lend::VectorPlace;
 pub use payload::{Encoded, decode, encode};
 pub use readback::ReadMark;
 pub use recovery::Logged;

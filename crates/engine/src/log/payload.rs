@@ -7,19 +7,24 @@
 //!  0  4  rows                        32  8  bytes of uris together
 //!  4  4  dimension                   40  8  bytes of the metadata
 //!  8  4  flags                       48     operations, 1 byte a row
-//! 12  4  zero                               offsets of ids, 4 bytes each, rows + 1
+//! 12  1  zeros before the vectors           offsets of ids, 4 bytes each, rows + 1
+//! 13  1  zeros at the end, then 2 zero
 //! 16  8  bytes of ids together              flag 1: which rows have a vector, 1 byte a row
 //! 24  8  bytes of documents together        flag 2: which rows have a document, then offsets
 //!                                           flag 4: which rows have a uri, then offsets
-//! then the texts of ids; flag 8: the vectors, rows * dimension * 4 bytes; the texts of documents;
-//! the texts of uris; flag 16: the metadata
+//! then the texts of ids; zeros; flag 8: the vectors, rows * dimension * 4 bytes; the texts of documents;
+//! the texts of uris; flag 16: the metadata; zeros
 //! ```
+//!
+//! The zeros, three at most each, let the vectors begin and the batch end at a multiple of 4 bytes, so that the vectors
+//! can be looked at where they stand in the file.
 //!
 //! Metadata: the number of keys (4), each as its length (4) and text; then for each row the number
 //! of its cells (4), each as the number of its key (4), its type (1), and its value: 0 null, 1
 //! bool (1), 2 integer (8), 3 float (8), 4 string (length 4, text), 5 to 8 lists of those (length
 //! 4, values), 9 sparse vector (length 4, indices, values, 1 or 0, tokens as strings).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytemuck::{cast_slice, pod_collect_to_vec};
@@ -30,6 +35,7 @@ use crate::model::{
 };
 
 const HEAD_BYTES: usize = 48;
+const PADDING_AT: usize = 12;
 const SOME_VECTORS: u32 = 1;
 const DOCUMENTS: u32 = 2;
 const URIS: u32 = 4;
@@ -42,11 +48,37 @@ pub struct Encoded {
     head: Vec<u8>,
     metadata: Vec<u8>,
     flags: u32,
+    padding: Padding,
+}
+
+/// Zeros in a batch.
+#[derive(Clone, Copy, Debug)]
+struct Padding {
+    before_vectors: u8,
+    at_end: u8,
+}
+
+const ZEROS: [u8; 3] = [0; 3];
+/// Which of [`Encoded::parts`] the vectors are.
+const VECTORS_PART: usize = 3;
+/// Bytes of vectors from which a mapping costs less than memory of their own.
+const LENT_BYTES_MIN: usize = 256 << 10;
+
+/// How many zeros go from `bytes` to the next multiple of 4.
+fn zeros_behind(bytes: usize) -> u8 {
+    (bytes.next_multiple_of(4) - bytes) as u8
+}
+
+/// The checksum of a batch; and that of its vectors alone, where they are worth being looked at in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Checksums {
+    pub(super) whole: u32,
+    pub(super) vectors: Option<u32>,
 }
 
 impl Encoded {
     /// The bytes, to be written one part after the other.
-    pub fn parts(&self) -> [&[u8]; 6] {
+    pub fn parts(&self) -> [&[u8]; 8] {
         let text = |flag: u32, column: &'_ OptionalStrings| -> usize {
             if self.flags & flag == 0 {
                 0
@@ -60,11 +92,37 @@ impl Encoded {
         [
             &self.head,
             batch.ids.text().as_bytes(),
+            &ZEROS[..self.padding.before_vectors.into()],
             cast_slice(batch.embeddings.values()),
             &batch.documents.values().text().as_bytes()[..documents],
             &batch.uris.values().text().as_bytes()[..uris],
             &self.metadata,
+            &ZEROS[..self.padding.at_end.into()],
         ]
+    }
+
+    /// Where the vectors are among the bytes.
+    pub(super) fn vectors(&self) -> Range<u64> {
+        let parts = self.parts();
+        let before = parts[..VECTORS_PART].iter().map(|part| part.len() as u64);
+        let from = before.sum();
+        from..from + parts[VECTORS_PART].len() as u64
+    }
+
+    /// Lets the vectors begin and the bytes end at a multiple of 4.
+    fn pad(&mut self) {
+        let padding = Padding {
+            before_vectors: zeros_behind(self.vectors().start as usize),
+            // The vectors are a multiple themselves.
+            at_end: zeros_behind(
+                self.parts()[VECTORS_PART + 1..]
+                    .iter()
+                    .map(|part| part.len())
+                    .sum(),
+            ),
+        };
+        self.head[PADDING_AT..][..2].copy_from_slice(&[padding.before_vectors, padding.at_end]);
+        self.padding = padding;
     }
 
     /// How many bytes there are.
@@ -72,11 +130,24 @@ impl Encoded {
         self.parts().iter().map(|part| part.len() as u64).sum()
     }
 
-    /// Their checksum.
-    pub fn checksum(&self) -> u32 {
-        self.parts()
-            .iter()
-            .fold(0, |checksum, part| crc32c::crc32c_append(checksum, part))
+    /// Their checksums.
+    pub(super) fn checksums(&self) -> Checksums {
+        let parts = self.parts();
+        let append = |sum, part: &&[u8]| crc32c::crc32c_append(sum, part);
+        let vectors = parts[VECTORS_PART];
+        if vectors.len() < LENT_BYTES_MIN {
+            return Checksums {
+                whole: parts.iter().fold(0, append),
+                vectors: None,
+            };
+        }
+        let of_vectors = crc32c::crc32c(vectors);
+        let before = parts[..VECTORS_PART].iter().fold(0, append);
+        let until = crc32c::crc32c_combine(before, of_vectors, vectors.len());
+        Checksums {
+            whole: parts[VECTORS_PART + 1..].iter().fold(until, append),
+            vectors: Some(of_vectors),
+        }
     }
 }
 
@@ -103,9 +174,11 @@ pub fn encode(batch: Arc<RecordBatch>) -> Result<Encoded, String> {
             column.values().text().len() as u64
         }
     };
-    for number in [rows as u32, batch.embeddings.dimension() as u32, flags, 0] {
+    for number in [rows as u32, batch.embeddings.dimension() as u32, flags] {
         put_u32(&mut head, number);
     }
+    // Where the padding is told, once it is known.
+    put_u32(&mut head, 0);
     for number in [
         batch.ids.text().len() as u64,
         text(DOCUMENTS, &batch.documents),
@@ -125,12 +198,18 @@ pub fn encode(batch: Arc<RecordBatch>) -> Result<Encoded, String> {
             head.extend_from_slice(cast_slice(column.values().offsets()));
         }
     }
-    Ok(Encoded {
+    let mut encoded = Encoded {
         batch,
         head,
         metadata,
         flags,
-    })
+        padding: Padding {
+            before_vectors: 0,
+            at_end: 0,
+        },
+    };
+    encoded.pad();
+    Ok(encoded)
 }
 
 fn check_columns(batch: &RecordBatch) -> Result<(), String> {
@@ -243,7 +322,9 @@ pub fn decode(bytes: &[u8], count: u32) -> Result<RecordBatch, String> {
         return Err(format!("{rows} rows where {count} are expected"));
     }
     let rows = rows as usize;
-    let (dimension, flags, _) = (input.u32()? as usize, input.u32()?, input.u32()?);
+    let (dimension, flags) = (input.u32()? as usize, input.u32()?);
+    let (before_vectors, at_end) = (input.u8()?, input.u8()?);
+    input.zeros(2)?;
     let (ids_text, documents_text) = (input.length()?, input.length()?);
     let (uris_text, metadata_bytes) = (input.length()?, input.length()?);
     let operations = input
@@ -261,6 +342,7 @@ pub fn decode(bytes: &[u8], count: u32) -> Result<RecordBatch, String> {
     let documents = optional_offsets(&mut input, flags & DOCUMENTS, rows)?;
     let uris = optional_offsets(&mut input, flags & URIS, rows)?;
     let ids = strings(id_offsets, input.take(ids_text)?)?;
+    input.zeros(before_vectors)?;
     let vectors = match flags & VECTORS {
         0 => 0,
         _ => rows
@@ -289,6 +371,7 @@ pub fn decode(bytes: &[u8], count: u32) -> Result<RecordBatch, String> {
             )?,
         },
     };
+    input.zeros(at_end)?;
     if !input.rest.is_empty() {
         return Err(format!("{} bytes too many", input.rest.len()));
     }
@@ -299,12 +382,14 @@ pub fn decode(bytes: &[u8], count: u32) -> Result<RecordBatch, String> {
 pub(super) fn metadata_keys(bytes: &[u8]) -> Result<Vec<&str>, String> {
     let mut head = Input { rest: bytes };
     let (_, flags) = (head.u64()?, head.u32()?);
-    head.take(28)?;
+    let (_, at_end) = (head.u8()?, head.u8()?);
+    head.take(26)?;
     let metadata_bytes = head.length()?;
     if flags & METADATA == 0 {
         return Ok(Vec::new());
     }
-    let start = head.rest.len().checked_sub(metadata_bytes);
+    let behind = metadata_bytes.checked_add(at_end.into());
+    let start = behind.and_then(|behind| head.rest.len().checked_sub(behind));
     let mut metadata = Input {
         rest: &head.rest[start.ok_or("metadata that is longer than the batch")?..],
     };
@@ -408,6 +493,14 @@ impl<'a> Input<'a> {
             .ok_or_else(|| format!("{bytes} bytes expected, {} left", self.rest.len()))?;
         self.rest = rest;
         Ok(taken)
+    }
+
+    /// Passes over padding.
+    fn zeros(&mut self, count: u8) -> Result<(), String> {
+        if self.take(count.into())?.iter().any(|byte| *byte != 0) {
+            return Err(format!("{count} zeros expected"));
+        }
+        Ok(())
     }
 
     fn u8(&mut self) -> Result<u8, String> {

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex};
 
-use super::payload::Encoded;
+use super::payload::{Checksums, Encoded};
 use super::ticket::{Completion, Ticket};
 use super::{Beside, Keep, LogHead, LogOptions, LogStatistics};
 use crate::clock::Clock;
@@ -99,7 +99,7 @@ pub(super) struct Pending {
     pub(super) flush: Option<FlushKey>,
     pub(super) encoded: Encoded,
     pub(super) bytes: u64,
-    pub(super) checksum: u32,
+    pub(super) checksums: Checksums,
     pub(super) completion: Completion,
 }
 

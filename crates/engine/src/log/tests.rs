@@ -19,6 +19,7 @@ mod archive;
 mod codec;
 mod crash;
 mod damage;
+mod lend;
 mod readback;
 mod subscriptions;
 

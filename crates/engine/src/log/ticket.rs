@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::lend::VectorPlace;
 use crate::model::SeqRange;
 use crate::{Error, ErrorKind, Result};
 
@@ -16,9 +17,18 @@ pub struct Ticket {
     shared: Arc<Shared>,
 }
 
+/// A batch that is durable.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Appended {
+    /// Its SeqIds.
+    pub(super) seqs: SeqRange,
+    /// Where its vectors are, if they are worth being looked at there.
+    pub(super) vectors: Option<VectorPlace>,
+}
+
 #[derive(Default)]
 struct Shared {
-    outcome: Mutex<Option<Result<SeqRange>>>,
+    outcome: Mutex<Option<Result<Appended>>>,
     done: Condvar,
 }
 
@@ -35,13 +45,24 @@ impl Ticket {
     /// A ticket that is done.
     pub(super) fn done(seqs: SeqRange) -> Self {
         let (ticket, completion) = Self::new();
-        completion.complete(&Ok(seqs));
+        completion.complete(Ok(Appended {
+            seqs,
+            vectors: None,
+        }));
         ticket
     }
 
     /// What became of the batch, without a wait; `None` while that is open.
     pub fn outcome(&self) -> Option<Result<SeqRange>> {
-        self.shared.outcome.lock().clone()
+        let outcome = self.shared.outcome.lock().clone();
+        outcome.map(|outcome| outcome.map(|appended| appended.seqs))
+    }
+
+    /// Where the vectors of the batch are in the log, if it is durable and they are worth being looked at there.
+    pub(crate) fn vectors(&self) -> Option<VectorPlace> {
+        let outcome = self.shared.outcome.lock();
+        let appended = outcome.as_ref()?.as_ref().ok()?;
+        appended.vectors
     }
 
     /// Waits until the batch is durable, or has failed.
@@ -49,7 +70,7 @@ impl Ticket {
         let mut outcome = self.shared.outcome.lock();
         loop {
             if let Some(outcome) = &*outcome {
-                return outcome.clone();
+                return outcome.clone().map(|appended| appended.seqs);
             }
             self.shared.done.wait(&mut outcome);
         }
@@ -63,22 +84,22 @@ pub(super) struct Completion {
 
 impl Completion {
     /// Tells everybody who waits.
-    pub(super) fn complete(mut self, outcome: &Result<SeqRange>) {
+    pub(super) fn complete(mut self, outcome: Result<Appended>) {
         self.finish(outcome);
     }
 
-    fn finish(&mut self, outcome: &Result<SeqRange>) {
+    fn finish(&mut self, outcome: Result<Appended>) {
         let Some(shared) = self.shared.take() else {
             return;
         };
-        *shared.outcome.lock() = Some(outcome.clone());
+        *shared.outcome.lock() = Some(outcome);
         shared.done.notify_all();
     }
 }
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        self.finish(&Err(Error::new(
+        self.finish(Err(Error::new(
             ErrorKind::Closed,
             "The log ended before the batch was durable; whether it is kept shows after a restart.",
         )));

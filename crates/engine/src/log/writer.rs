@@ -12,10 +12,11 @@ use uuid::Uuid;
 use super::FOLDER;
 use super::clean_end::CleanEnd;
 use super::format::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, file_path};
-use super::group::{take_group, write_frames};
+use super::group::{Written, take_group, write_frames};
 use super::newest;
 use super::recovery::Recovered;
 use super::state::{Ending, LiveFile, Pending, Shared};
+use super::ticket::Appended;
 use crate::model::{CollectionId, SeqId, SeqRange};
 use crate::storage::StorageFile;
 use crate::{Error, ErrorKind, Result};
@@ -138,12 +139,12 @@ impl Writer {
         let outcome = self.write_group(&group);
         let idle = {
             let mut state = self.shared.state.lock();
-            let ranges = outcome.as_deref().unwrap_or_default();
+            let appended = outcome.as_deref().unwrap_or_default();
             for (at, pending) in group.iter().enumerate() {
-                match (ranges.get(at).copied().flatten(), pending.flush) {
-                    (Some(seqs), Some(key)) => {
+                match (appended.get(at).copied().flatten(), pending.flush) {
+                    (Some(one), Some(key)) => {
                         let file = state.files.back().map_or(0, |file| file.header.number);
-                        state.flushes.done(key, pending.collection, seqs, file);
+                        state.flushes.done(key, pending.collection, one.seqs, file);
                     }
                     (None, Some(key)) => state.flushes.failed(key),
                     (_, None) => {}
@@ -155,18 +156,20 @@ impl Writer {
         for (at, pending) in group.into_iter().enumerate() {
             let result = match &outcome {
                 Err(error) => Err(error.clone()),
-                Ok(ranges) => ranges[at].ok_or_else(|| unknown_collection(pending.collection)),
+                Ok(appended) => appended[at].ok_or_else(|| unknown_collection(pending.collection)),
             };
-            pending.completion.complete(&result);
+            // So that whoever waits has the batch alone.
+            drop(pending.encoded);
+            pending.completion.complete(result);
         }
         if idle && outcome.is_ok() {
             self.write_mark();
         }
     }
 
-    /// Makes the frames of `group` durable; answers the SeqIds of each, none where its collection
+    /// Makes the frames of `group` durable; answers what became of each, none where its collection
     /// is gone. After an error nothing of the group counts.
-    fn write_group(&mut self, group: &[Pending]) -> Result<Vec<Option<SeqRange>>> {
+    fn write_group(&mut self, group: &[Pending]) -> Result<Vec<Option<Appended>>> {
         let bytes: u64 = group
             .iter()
             .map(|pending| pending.bytes + FRAME_HEADER_BYTES)
@@ -174,7 +177,7 @@ impl Writer {
         self.prepare(bytes)?;
         let ranges = self.assign(group);
         if ranges.iter().all(Option::is_none) {
-            return Ok(ranges);
+            return Ok(vec![None; group.len()]);
         }
         if self
             .active
@@ -185,7 +188,11 @@ impl Writer {
         }
         let time = self.shared.now();
         let active = self.active.as_mut().expect("a file was begun");
-        let (end, chain) = match write_frames(active, group, &ranges, time) {
+        let Written {
+            end,
+            chain,
+            appended,
+        } = match write_frames(active, group, &ranges, time) {
             Ok(written) => written,
             Err(error) => {
                 active.torn = true;
@@ -222,7 +229,7 @@ impl Writer {
                 state.note(pending.collection, *seqs);
             }
         }
-        Ok(ranges)
+        Ok(appended)
     }
 
     /// Does away with what an attempt that failed has left.

@@ -3,6 +3,9 @@
 //! What must stay true: offsets begin at 0, never fall, end with the text and lie between characters; a block of vectors
 //! is a whole number of rows; an absent row has its place all the same.
 
+use super::lent::LentNumbers;
+use crate::Result;
+
 /// A column of strings: row `i` is `text[offsets[i]..offsets[i + 1]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strings {
@@ -197,11 +200,51 @@ impl<'a> FromIterator<Option<&'a str>> for OptionalStrings {
 ///
 /// A column of rows that have no vectors at all (deletions, updates without embeddings) has
 /// dimension 0 and an empty block.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Embeddings {
     dimension: usize,
-    values: Vec<f32>,
+    values: Numbers,
     present: Option<Vec<bool>>,
+}
+
+/// A block of numbers.
+#[derive(Clone, Debug)]
+enum Numbers {
+    Own(Vec<f32>),
+    Lent(LentNumbers),
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
+}
+
+impl std::ops::Deref for Numbers {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Own(values) => values,
+            Self::Lent(values) => values.get(),
+        }
+    }
+}
+
+impl From<Numbers> for Vec<f32> {
+    fn from(numbers: Numbers) -> Self {
+        match numbers {
+            Numbers::Own(values) => values,
+            Numbers::Lent(values) => values.get().to_vec(),
+        }
+    }
+}
+
+impl PartialEq for Embeddings {
+    fn eq(&self, other: &Self) -> bool {
+        (self.dimension, self.values(), &self.present)
+            == (other.dimension, other.values(), &other.present)
+    }
 }
 
 impl Embeddings {
@@ -215,7 +258,7 @@ impl Embeddings {
         };
         whole.then_some(Self {
             dimension,
-            values,
+            values: Numbers::Own(values),
             present: None,
         })
     }
@@ -228,7 +271,7 @@ impl Embeddings {
         let present = present.contains(&false).then_some(present);
         Some(Self {
             dimension,
-            values,
+            values: Numbers::Own(values),
             present,
         })
     }
@@ -267,7 +310,7 @@ impl Embeddings {
 
     /// The whole block, taken.
     pub fn into_values(self) -> Vec<f32> {
-        self.values
+        self.values.into()
     }
 
     /// Which rows are present; `None` means all.
@@ -277,12 +320,34 @@ impl Embeddings {
 
     /// The dimension, the whole block, and which rows are present; `None` means all.
     pub fn into_parts(self) -> (usize, Vec<f32>, Option<Vec<bool>>) {
-        (self.dimension, self.values, self.present)
+        (self.dimension, self.values.into(), self.present)
     }
 
-    /// Bytes held.
+    /// Gives up its own numbers for the same ones elsewhere.
+    pub(crate) fn lend(&mut self, values: LentNumbers) {
+        debug_assert_eq!(
+            bytemuck::cast_slice::<f32, u32>(&self.values),
+            bytemuck::cast_slice::<f32, u32>(values.get()),
+            "what is lent is what was written"
+        );
+        self.values = Numbers::Lent(values);
+    }
+
+    /// Whether numbers that are lent are still what was written: `Corrupted` otherwise.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &self.values {
+            Numbers::Own(_) => Ok(()),
+            Numbers::Lent(values) => values.check(),
+        }
+    }
+
+    /// Bytes held; those that are lent count too, since they are in memory while they are looked at.
     pub fn heap_bytes(&self) -> usize {
-        self.values.capacity() * 4 + self.present.as_ref().map_or(0, Vec::capacity)
+        let values = match &self.values {
+            Numbers::Own(values) => values.capacity(),
+            Numbers::Lent(values) => values.get().len(),
+        };
+        values * 4 + self.present.as_ref().map_or(0, Vec::capacity)
     }
 }
 

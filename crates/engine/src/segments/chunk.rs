@@ -2,7 +2,7 @@
 //!
 //! What must stay true: every row is a whole record (no null metadata value, a vector in each
 //! row), each id stands in at most one row, and nothing changes once the chunk is made. A document that an
-//! update left as it was may still be in the segment that its record came from.
+//! update left as it was may still be in the segment that its record came from, and vectors may be in the log.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -162,6 +162,12 @@ impl Chunk {
 
     pub(super) fn heap_bytes(&self) -> usize {
         self.heap_bytes
+    }
+
+    /// Whether what stands elsewhere is still what was written: `Corrupted` otherwise. What is sealed is checked before,
+    /// since a segment has checksums of its own.
+    pub(super) fn check_lent(&self) -> Result<()> {
+        self.rows.embeddings.check()
     }
 
     pub(super) fn last_seq(&self) -> SeqId {

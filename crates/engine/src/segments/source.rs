@@ -254,6 +254,14 @@ impl Source {
         }
     }
 
+    /// Whether what a chunk looks at in the log is still what was written: `Corrupted` otherwise.
+    pub(crate) fn check_lent(&self) -> Result<()> {
+        match self {
+            Self::Chunk(chunk) => chunk.check_lent(),
+            Self::Segment(_) => Ok(()),
+        }
+    }
+
     /// The highest SeqId in it.
     pub fn last_seq(&self) -> SeqId {
         match self {

@@ -87,6 +87,10 @@ impl Storage for DeferringStorage {
         self.inner.map(path)
     }
 
+    fn map_part(&self, path: &str, offset: u64, length: usize) -> Result<Option<Bytes>> {
+        self.inner.map_part(path, offset, length)
+    }
+
     fn read(&self, path: &str) -> Result<Vec<u8>> {
         self.inner.read(path)
     }

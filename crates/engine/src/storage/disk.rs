@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use self::file::{DiskFile, OpenFile};
-use super::mapped::map_file;
+use super::mapped::{map_file, map_part};
 use super::traffic;
 use super::{Entry, Storage, StorageFile, StorageReader};
 use crate::{Error, ErrorKind, Result};
@@ -184,6 +184,13 @@ impl Storage for DiskStorage {
         let place = self.place(path)?;
         File::open(&place)
             .and_then(|file| map_file(&file))
+            .map_err(|cause| explain("map", &place, &cause))
+    }
+
+    fn map_part(&self, path: &str, offset: u64, length: usize) -> Result<Option<Bytes>> {
+        let place = self.place(path)?;
+        File::open(&place)
+            .and_then(|file| map_part(&file, offset, length))
             .map_err(|cause| explain("map", &place, &cause))
     }
 

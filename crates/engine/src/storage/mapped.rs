@@ -1,6 +1,6 @@
 //! Maps files into memory.
 //!
-//! What must stay true: only files that never change are mapped (see [`super::Storage::map`]).
+//! What must stay true: only bytes that never change are mapped (see [`super::Storage::map`]).
 #![expect(
     unsafe_code,
     reason = "a mapping is unsafe because another process could change the file"
@@ -11,13 +11,17 @@ use std::fs::File;
 use std::io;
 
 use bytes::Bytes;
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 use parking_lot::Mutex;
 
 /// Where each mapped file begins, and its length.
 static MAPPED: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
 
-/// A mapped file, known as one for as long as it is mapped.
+/// Mappings beyond which parts of files are mapped no more: systems allow a process some ten thousands of them, its
+/// memory and its threads included.
+const PARTS_MAX: usize = 8192;
+
+/// A mapped file, or a part of one, known as one for as long as it is mapped.
 struct Mapped(Mmap);
 
 impl Mapped {
@@ -50,6 +54,22 @@ pub(super) fn map_file(file: &File) -> io::Result<Bytes> {
     // removed file stays readable through its mapping.
     let map = unsafe { Mmap::map(file)? };
     Ok(Bytes::from_owner(Mapped::new(map)))
+}
+
+/// `length` bytes of `file` from `offset`, mapped for as long as any slice of the answer lives; `None` where there are no
+/// such bytes, or enough is mapped.
+pub(super) fn map_part(file: &File, offset: u64, length: usize) -> io::Result<Option<Bytes>> {
+    let end = offset.checked_add(length as u64);
+    let is_there = end.is_some_and(|end| end <= file.metadata().map_or(0, |known| known.len()));
+    if length == 0 || !is_there || MAPPED.lock().len() >= PARTS_MAX {
+        return Ok(None);
+    }
+    let mut part = MmapOptions::new();
+    part.offset(offset).len(length);
+    // SAFETY: the contract of `Storage::map_part` is that nobody changes these bytes while they live: the log appends
+    // behind what is durable and cuts nothing before it, and the folder's lock keeps other servers out.
+    let map = unsafe { part.map(file)? };
+    Ok(Some(Bytes::from_owner(Mapped::new(map))))
 }
 
 /// The whole pages in `bytes`: where they begin, and their bytes; `None` where there is none.
@@ -115,6 +135,26 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    #[test]
+    fn a_part_of_a_file_is_mapped_while_more_is_appended_and_nothing_beyond_its_end() {
+        let bytes: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut file = tempfile::tempfile().expect("a file for a while");
+        file.write_all(&bytes).expect("there is room");
+        let map =
+            |offset: u64, length| map_part(&file, offset, length).expect("files can be mapped");
+        let part = map(4_097, 50_003).expect("the bytes are there");
+        assert_eq!(part, bytes[4_097..54_100]);
+        let last = map(99_999, 1).expect("the byte is there");
+        for (offset, length) in [(0, 100_001), (100_000, 1), (u64::MAX, 2), (5, 0)] {
+            assert_eq!(map(offset, length), None, "{length} bytes from {offset} on");
+        }
+        (&file).write_all(&bytes).expect("there is room");
+        assert_eq!(
+            (&part[..], &last[..]),
+            (&bytes[4_097..54_100], &bytes[99_999..])
+        );
+    }
 
     #[test]
     fn pages_of_a_file_are_let_go_and_read_again_and_other_memory_stays_as_it_is() {

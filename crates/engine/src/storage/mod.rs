@@ -49,6 +49,12 @@ pub trait Storage: Send + Sync + 'static {
     /// The whole file `path`, mapped or shared; cheap to clone and slice. The caller has made
     /// sure that nobody changes the file while the bytes live (sealed files never change).
     fn map(&self, path: &str) -> Result<Bytes>;
+    /// `length` bytes of the file `path` from `offset`, mapped; `None` where that cannot be had: the storage has no files,
+    /// or enough is mapped. The caller has made sure that nobody changes these bytes while they live; more may be
+    /// appended behind them.
+    fn map_part(&self, _path: &str, _offset: u64, _length: usize) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
     /// The whole file `path`, copied.
     fn read(&self, path: &str) -> Result<Vec<u8>>;
     /// `length` bytes of the file `path` from `offset`; fewer where the file ends before.

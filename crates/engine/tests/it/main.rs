@@ -13,6 +13,7 @@ mod forks;
 mod functions;
 mod jobs;
 mod lent_documents;
+mod lent_vectors;
 mod lost_files;
 mod memory;
 mod model;

@@ -1,0 +1,36 @@
+//! Vectors that chunks look at where they stand in the log, rather than in memory of their own.
+//!
+//! What must stay true: only what is durable is lent: from then on no byte of it changes or is cut off, and its file stays
+//! until segments have the records; a file that is removed earlier, with its collection, stays readable while it is mapped.
+
+use super::Log;
+use super::format::file_path;
+use crate::model::LentNumbers;
+
+/// Where the vectors of a batch are in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VectorPlace {
+    /// The number of the file.
+    pub(super) file: u64,
+    /// The byte of the file at which they begin.
+    pub(super) offset: u64,
+    /// Their bytes.
+    pub(super) bytes: u64,
+    /// Their checksum.
+    pub(super) checksum: u32,
+}
+
+impl Log {
+    /// The vectors of a durable batch; `None` where they cannot be looked at in the log.
+    pub(crate) fn lend(&self, place: VectorPlace) -> Option<LentNumbers> {
+        let path = file_path(place.file);
+        let length = usize::try_from(place.bytes).ok()?;
+        match self.shared.storage.map_part(&path, place.offset, length) {
+            Ok(bytes) => LentNumbers::new(bytes?, &path, place.offset, place.checksum),
+            Err(error) => {
+                tracing::debug!(%error, "vectors stay in memory of their own");
+                None
+            }
+        }
+    }
+}
