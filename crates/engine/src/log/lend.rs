@@ -3,9 +3,10 @@
 //! What must stay true: only what is durable is lent: from then on no byte of it changes or is cut off, and its file stays
 //! until segments have the records; a file that is removed earlier, with its collection, stays readable while it is mapped.
 
-use super::Log;
-use super::format::file_path;
-use crate::model::LentNumbers;
+use super::format::{FRAME_HEADER_BYTES, FrameHeader, file_path};
+use super::{Log, payload};
+use crate::model::{LentNumbers, RecordBatch};
+use crate::storage::Storage;
 
 /// Where the vectors of a batch are in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,14 +24,37 @@ pub(crate) struct VectorPlace {
 impl Log {
     /// The vectors of a durable batch; `None` where they cannot be looked at in the log.
     pub(crate) fn lend(&self, place: VectorPlace) -> Option<LentNumbers> {
-        let path = file_path(place.file);
-        let length = usize::try_from(place.bytes).ok()?;
-        match self.shared.storage.map_part(&path, place.offset, length) {
-            Ok(bytes) => LentNumbers::new(bytes?, &path, place.offset, place.checksum),
-            Err(error) => {
-                tracing::debug!(%error, "vectors stay in memory of their own");
-                None
-            }
+        look_at(self.shared.storage.as_ref(), place)
+    }
+}
+
+/// Makes a batch of the payload of a frame, which was read from its file and checked. It looks at vectors in the file, where
+/// they are many; an error says what is wrong with the payload.
+pub(super) fn decode(
+    storage: &dyn Storage,
+    file: u64,
+    frame: &FrameHeader,
+    payload: &[u8],
+) -> Result<RecordBatch, String> {
+    payload::decode_lending(payload, frame.count, |from, vectors| {
+        let place = VectorPlace {
+            file,
+            offset: frame.offset + FRAME_HEADER_BYTES + from as u64,
+            bytes: vectors.len() as u64,
+            checksum: crc32c::crc32c(vectors),
+        };
+        look_at(storage, place)
+    })
+}
+
+fn look_at(storage: &dyn Storage, place: VectorPlace) -> Option<LentNumbers> {
+    let path = file_path(place.file);
+    let length = usize::try_from(place.bytes).ok()?;
+    match storage.map_part(&path, place.offset, length) {
+        Ok(bytes) => LentNumbers::new(bytes?, &path, place.offset, place.checksum),
+        Err(error) => {
+            tracing::debug!(%error, "vectors stay in memory of their own");
+            None
         }
     }
 }

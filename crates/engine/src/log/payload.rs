@@ -30,8 +30,8 @@ use std::sync::Arc;
 use bytemuck::{cast_slice, pod_collect_to_vec};
 
 use crate::model::{
-    Embeddings, MetadataColumn, Operation, OptionalStrings, RecordBatch, SparseVector, Strings,
-    Value,
+    Embeddings, LentNumbers, MetadataColumn, Numbers, Operation, OptionalStrings, RecordBatch,
+    SparseVector, Strings, Value,
 };
 
 const HEAD_BYTES: usize = 48;
@@ -316,6 +316,30 @@ fn put_value(to: &mut Vec<u8>, value: &Value) {
 
 /// Makes a batch of `count` records of bytes; an error says what is wrong with them.
 pub fn decode(bytes: &[u8], count: u32) -> Result<RecordBatch, String> {
+    decode_with(bytes, count, |vectors| {
+        Numbers::Own(pod_collect_to_vec(vectors))
+    })
+}
+
+/// The same; of a batch with many vectors `lend` is asked for them, with the place at which they stand in `bytes`.
+pub(super) fn decode_lending(
+    bytes: &[u8],
+    count: u32,
+    lend: impl FnOnce(usize, &[u8]) -> Option<LentNumbers>,
+) -> Result<RecordBatch, String> {
+    decode_with(bytes, count, |vectors| {
+        let from = vectors.as_ptr().addr() - bytes.as_ptr().addr();
+        let lent = (vectors.len() >= LENT_BYTES_MIN).then(|| lend(from, vectors));
+        lent.flatten()
+            .map_or_else(|| Numbers::Own(pod_collect_to_vec(vectors)), Numbers::Lent)
+    })
+}
+
+fn decode_with(
+    bytes: &[u8],
+    count: u32,
+    numbers: impl FnOnce(&[u8]) -> Numbers,
+) -> Result<RecordBatch, String> {
     let mut input = Input { rest: bytes };
     let rows = input.u32()?;
     if rows != count {
@@ -350,11 +374,8 @@ pub fn decode(bytes: &[u8], count: u32) -> Result<RecordBatch, String> {
             .and_then(|numbers| numbers.checked_mul(4))
             .ok_or("vectors of impossible size")?,
     };
-    let values: Vec<f32> = pod_collect_to_vec(input.take(vectors)?);
-    let embeddings = match some_vectors {
-        None => Embeddings::new(dimension, values),
-        Some(present) => Embeddings::with_absent(dimension, values, present),
-    };
+    let values = numbers(input.take(vectors)?);
+    let embeddings = Embeddings::of_numbers(dimension, values, some_vectors);
     let batch = RecordBatch {
         operations,
         ids,

@@ -11,7 +11,7 @@ use super::reader::{Found, FrameReader};
 use super::recovery::after;
 use super::state::LiveFile;
 use super::writer::unknown_collection;
-use super::{Log, LogBatch, payload};
+use super::{Log, LogBatch, lend};
 use crate::model::{CollectionId, SeqId, SeqRange};
 use crate::{Error, ErrorKind, Result};
 
@@ -67,7 +67,7 @@ impl Log {
                     }
                     let batch = reader
                         .payload(&frame)?
-                        .and_then(|payload| payload::decode(payload, frame.count))
+                        .and_then(|payload| lend::decode(storage, number, &frame, payload))
                         .map_err(|detail| Error::corrupted(&path, frame.offset, detail))?;
                     let seqs = SeqRange::of(frame.first, frame.count as usize);
                     let (batch, seqs) = after(batch, seqs, seen);

@@ -16,7 +16,7 @@ use super::newest;
 use super::reader::{Beginning, WalkEnd, read_beginning, walk};
 use super::state::{Flushes, Head, LiveFile};
 use super::writer::Active;
-use super::{CatalogSays, FOLDER, LogBatch, payload};
+use super::{CatalogSays, FOLDER, LogBatch, lend, payload};
 use crate::model::{CollectionId, RecordBatch, SeqId, SeqRange};
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
@@ -60,7 +60,9 @@ impl OpenedFile {
 /// A whole frame that opening the log found, with records that no segment holds. Its batch is
 /// decoded only when it is asked for.
 pub struct Logged<'a> {
-    path: &'a str,
+    storage: &'a dyn Storage,
+    /// The number of the file.
+    file: u64,
     frame: &'a FrameHeader,
     payload: &'a [u8],
     applied: SeqId,
@@ -93,7 +95,7 @@ impl Logged<'_> {
     /// Those records.
     pub fn read(&self) -> Result<LogBatch> {
         let frame = self.frame;
-        let batch = payload::decode(self.payload, frame.count);
+        let batch = lend::decode(self.storage, self.file, frame, self.payload);
         let batch = batch.map_err(|detail| self.damaged(detail))?;
         let seqs = SeqRange::of(frame.first, frame.count as usize);
         let (batch, seqs) = after(batch, seqs, self.applied);
@@ -105,7 +107,7 @@ impl Logged<'_> {
     }
 
     fn damaged(&self, detail: String) -> Error {
-        Error::corrupted(self.path, self.frame.offset, detail)
+        Error::corrupted(&file_path(self.file), self.frame.offset, detail)
     }
 }
 
@@ -366,13 +368,12 @@ impl Replayer<'_> {
                 Error::corrupted(&file_path(next.header.number), 0, detail)
             })?),
         };
-        let path = file_path(file.header.number);
         let mut highest = HashMap::new();
         let mut each = |frame: &FrameHeader, payload: &[u8]| -> Result<()> {
             self.generation = self.generation.max(frame.generation());
             if frame.kind == FrameKind::Batch {
                 highest.insert(frame.collection, frame.last());
-                self.frame(&path, file.header.number, frame, payload)?;
+                self.frame(storage, file.header.number, frame, payload)?;
             }
             Ok(())
         };
@@ -389,14 +390,14 @@ impl Replayer<'_> {
 
     fn frame(
         &mut self,
-        path: &str,
-        number: u64,
+        storage: &dyn Storage,
+        file: u64,
         frame: &FrameHeader,
         payload: &[u8],
     ) -> Result<()> {
         let seqs = SeqRange::of(frame.first, frame.count as usize);
         if let Some(key) = frame.flush {
-            self.flushes.done(key, frame.collection, seqs, number);
+            self.flushes.done(key, frame.collection, seqs, file);
         }
         let applied = self.applied;
         let progress = self.known.entry(frame.collection).or_insert_with(|| {
@@ -416,14 +417,16 @@ impl Replayer<'_> {
         if !follows {
             let after = progress.last.unwrap_or(progress.applied);
             let (first, collection) = (frame.first, frame.collection);
-            return Err(not_following(path, frame.offset, first, collection, after));
+            let path = file_path(file);
+            return Err(not_following(&path, frame.offset, first, collection, after));
         }
         progress.last = Some(seqs.last);
         if seqs.last <= progress.applied {
             return Ok(());
         }
         (self.replay)(Logged {
-            path,
+            storage,
+            file,
             frame,
             payload,
             applied: progress.applied,

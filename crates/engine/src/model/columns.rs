@@ -209,8 +209,10 @@ pub struct Embeddings {
 
 /// A block of numbers.
 #[derive(Clone, Debug)]
-enum Numbers {
+pub(crate) enum Numbers {
+    /// In memory of their own.
     Own(Vec<f32>),
+    /// Elsewhere.
     Lent(LentNumbers),
 }
 
@@ -251,28 +253,29 @@ impl Embeddings {
     /// Takes `values`, whole rows of `dimension` numbers each, all present.
     /// Returns `None` where the block is no whole number of rows.
     pub fn new(dimension: usize, values: Vec<f32>) -> Option<Self> {
-        let whole = if dimension == 0 {
-            values.is_empty()
-        } else {
-            values.len().is_multiple_of(dimension)
-        };
-        whole.then_some(Self {
-            dimension,
-            values: Numbers::Own(values),
-            present: None,
-        })
+        Self::of_numbers(dimension, Numbers::Own(values), None)
     }
 
     /// The same, with absent rows: they take their place in the block, filled with zeros.
     pub fn with_absent(dimension: usize, values: Vec<f32>, present: Vec<bool>) -> Option<Self> {
-        if values.len() != dimension * present.len() {
-            return None;
-        }
-        let present = present.contains(&false).then_some(present);
-        Some(Self {
+        Self::of_numbers(dimension, Numbers::Own(values), Some(present))
+    }
+
+    /// The same, wherever the numbers are.
+    pub(crate) fn of_numbers(
+        dimension: usize,
+        values: Numbers,
+        present: Option<Vec<bool>>,
+    ) -> Option<Self> {
+        let whole = match &present {
+            Some(present) => dimension.checked_mul(present.len()) == Some(values.len()),
+            None if dimension == 0 => values.is_empty(),
+            None => values.len().is_multiple_of(dimension),
+        };
+        whole.then_some(Self {
             dimension,
-            values: Numbers::Own(values),
-            present,
+            values,
+            present: present.filter(|present| present.contains(&false)),
         })
     }
 

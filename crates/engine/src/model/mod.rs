@@ -22,6 +22,7 @@ pub use collection::{
     CollectionUpdate, DEFAULT_DATABASE, DEFAULT_TENANT, DatabaseInfo, NewCollection, Origin, Page,
     Tenant,
 };
+pub(crate) use columns::Numbers;
 pub use columns::{Embeddings, OptionalStrings, Strings, all_finite};
 pub use filter::{Comparison, DocumentTest, Filter, Number, Scalar};
 pub use function::{AttachedFunction, Function, FunctionDetails, FunctionSource};

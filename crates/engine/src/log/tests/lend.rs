@@ -92,3 +92,44 @@ fn batches_that_were_written_without_padding_are_read() {
     );
     assert_eq!(keys, ["tag"]);
 }
+
+#[test]
+fn large_batches_are_read_again_as_they_were_appended_and_not_once_they_are_damaged() {
+    let (folder, storage) = on_disk();
+    let (log, _) = open(storage, large());
+    let batches: Vec<_> = [1, 10, 100]
+        .map(|tag| batch(tag, ROWS - tag as usize))
+        .into();
+    let mut ends = Vec::new();
+    for batch in &batches {
+        ends.push(append(&log, collection(0), batch).unwrap().last);
+    }
+    let read = |start: SeqId| {
+        let mut mark = None;
+        log.read(collection(0), start, ends[2], 1 << 30, &mut mark)
+    };
+    let all = read(SeqId(0)).unwrap();
+    assert_eq!(all.len(), 3);
+    for (one, batch) in all.iter().zip(&batches) {
+        assert_eq!(one.batch, *batch);
+        one.batch.embeddings.check().unwrap();
+    }
+    let behind = read(SeqId(5)).unwrap();
+    assert_eq!(*behind[0].batch, batches[0].rows(5..batches[0].len()));
+
+    let path = folder.path().join("log").join(format!("{:020}.log", 1));
+    let bytes = std::fs::read(&path).unwrap();
+    let number = batches[2]
+        .embeddings
+        .values()
+        .last()
+        .expect("there are some");
+    let at = memchr::memmem::find(&bytes, &number.to_le_bytes()).expect("the number is there");
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[bytes[at] ^ 1], at as u64).unwrap();
+    let error = read(ends[0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupted, "{error}");
+    // What looks at the log finds it too, and only where it is.
+    let checks = all.iter().map(|one| one.batch.embeddings.check().is_ok());
+    assert_eq!(checks.collect::<Vec<_>>(), [true, true, false]);
+}
