@@ -73,6 +73,7 @@ impl Chunk {
 
     /// One chunk with the rows of `parts` that are not dead, by ascending birth.
     pub fn join(parts: &[(Source, Arc<RoaringBitmap>)]) -> Result<Self> {
+        parts.iter().try_for_each(|(part, _)| part.check_lent())?;
         let rows = live_rows(parts)?;
         let dimension = rows
             .first()
@@ -164,8 +165,8 @@ impl Chunk {
         self.heap_bytes
     }
 
-    /// Whether what stands elsewhere is still what was written: `Corrupted` otherwise. What is sealed is checked before,
-    /// since a segment has checksums of its own.
+    /// Whether what stands elsewhere is still what was written: `Corrupted` otherwise. What is sealed or joined is checked
+    /// before, since the copy would be taken for sound.
     pub(super) fn check_lent(&self) -> Result<()> {
         self.rows.embeddings.check()
     }

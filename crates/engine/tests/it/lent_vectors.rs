@@ -154,3 +154,25 @@ fn damage_of_the_log_ends_the_collection_when_it_is_to_be_sealed_and_no_other() 
     world.database.seal_all().unwrap();
     world.check();
 }
+
+#[test]
+fn damage_of_the_log_does_not_get_into_chunks_that_are_joined() {
+    let mut world = World::new(false);
+    let mark = 777_777.5_f32;
+    world.write(Operation::Add, 0, mark);
+    assert_eq!(harm(world.folder.path(), mark), 1);
+    let mut failed = None;
+    for part in 1..20 {
+        let batch = batch(Operation::Add, part * ROWS, part as f32);
+        let written = with_scope(&world.database, "records", |scope| {
+            world.database.write(scope, batch)
+        });
+        failed = written.err();
+        if failed.is_some() {
+            break;
+        }
+    }
+    let error = failed.expect("chunks of so many rows are joined after some");
+    assert_eq!(error.kind(), ErrorKind::Corrupted, "{error}");
+    assert!(error.message().contains("log/"), "{error}");
+}
