@@ -35,7 +35,10 @@ use crate::model::{
 };
 
 const HEAD_BYTES: usize = 48;
-const PADDING_AT: usize = 12;
+/// Where the head tells how many zeros stand before the vectors.
+const ZEROS_BEFORE_VECTORS: usize = 12;
+/// Where it tells how many stand at the end.
+const ZEROS_AT_END: usize = 13;
 const SOME_VECTORS: u32 = 1;
 const DOCUMENTS: u32 = 2;
 const URIS: u32 = 4;
@@ -48,14 +51,6 @@ pub struct Encoded {
     head: Vec<u8>,
     metadata: Vec<u8>,
     flags: u32,
-    padding: Padding,
-}
-
-/// Zeros in a batch.
-#[derive(Clone, Copy, Debug)]
-struct Padding {
-    before_vectors: u8,
-    at_end: u8,
 }
 
 const ZEROS: [u8; 3] = [0; 3];
@@ -65,7 +60,7 @@ const VECTORS_PART: usize = 3;
 const LENT_BYTES_MIN: usize = 256 << 10;
 
 /// How many zeros go from `bytes` to the next multiple of 4.
-fn zeros_behind(bytes: usize) -> u8 {
+fn zeros_behind(bytes: u64) -> u8 {
     (bytes.next_multiple_of(4) - bytes) as u8
 }
 
@@ -92,12 +87,12 @@ impl Encoded {
         [
             &self.head,
             batch.ids.text().as_bytes(),
-            &ZEROS[..self.padding.before_vectors.into()],
+            &ZEROS[..self.head[ZEROS_BEFORE_VECTORS].into()],
             cast_slice(batch.embeddings.values()),
             &batch.documents.values().text().as_bytes()[..documents],
             &batch.uris.values().text().as_bytes()[..uris],
             &self.metadata,
-            &ZEROS[..self.padding.at_end.into()],
+            &ZEROS[..self.head[ZEROS_AT_END].into()],
         ]
     }
 
@@ -111,18 +106,8 @@ impl Encoded {
 
     /// Lets the vectors begin and the bytes end at a multiple of 4.
     fn pad(&mut self) {
-        let padding = Padding {
-            before_vectors: zeros_behind(self.vectors().start as usize),
-            // The vectors are a multiple themselves.
-            at_end: zeros_behind(
-                self.parts()[VECTORS_PART + 1..]
-                    .iter()
-                    .map(|part| part.len())
-                    .sum(),
-            ),
-        };
-        self.head[PADDING_AT..][..2].copy_from_slice(&[padding.before_vectors, padding.at_end]);
-        self.padding = padding;
+        self.head[ZEROS_BEFORE_VECTORS] = zeros_behind(self.vectors().start);
+        self.head[ZEROS_AT_END] = zeros_behind(self.bytes());
     }
 
     /// How many bytes there are.
@@ -203,10 +188,6 @@ pub fn encode(batch: Arc<RecordBatch>) -> Result<Encoded, String> {
         head,
         metadata,
         flags,
-        padding: Padding {
-            before_vectors: 0,
-            at_end: 0,
-        },
     };
     encoded.pad();
     Ok(encoded)
@@ -316,9 +297,7 @@ fn put_value(to: &mut Vec<u8>, value: &Value) {
 
 /// Makes a batch of `count` records of bytes; an error says what is wrong with them.
 pub fn decode(bytes: &[u8], count: u32) -> Result<RecordBatch, String> {
-    decode_with(bytes, count, |vectors| {
-        Numbers::Own(pod_collect_to_vec(vectors))
-    })
+    decode_lending(bytes, count, |_, _| None)
 }
 
 /// The same; of a batch with many vectors `lend` is asked for them, with the place at which they stand in `bytes`.
@@ -326,19 +305,6 @@ pub(super) fn decode_lending(
     bytes: &[u8],
     count: u32,
     lend: impl FnOnce(usize, &[u8]) -> Option<LentNumbers>,
-) -> Result<RecordBatch, String> {
-    decode_with(bytes, count, |vectors| {
-        let from = vectors.as_ptr().addr() - bytes.as_ptr().addr();
-        let lent = (vectors.len() >= LENT_BYTES_MIN).then(|| lend(from, vectors));
-        lent.flatten()
-            .map_or_else(|| Numbers::Own(pod_collect_to_vec(vectors)), Numbers::Lent)
-    })
-}
-
-fn decode_with(
-    bytes: &[u8],
-    count: u32,
-    numbers: impl FnOnce(&[u8]) -> Numbers,
 ) -> Result<RecordBatch, String> {
     let mut input = Input { rest: bytes };
     let rows = input.u32()?;
@@ -374,7 +340,11 @@ fn decode_with(
             .and_then(|numbers| numbers.checked_mul(4))
             .ok_or("vectors of impossible size")?,
     };
-    let values = numbers(input.take(vectors)?);
+    let vectors = input.take(vectors)?;
+    let from = vectors.as_ptr().addr() - bytes.as_ptr().addr();
+    let lent = (vectors.len() >= LENT_BYTES_MIN).then(|| lend(from, vectors));
+    let own = || Numbers::Own(pod_collect_to_vec(vectors));
+    let values = lent.flatten().map_or_else(own, Numbers::Lent);
     let embeddings = Embeddings::of_numbers(dimension, values, some_vectors);
     let batch = RecordBatch {
         operations,
