@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use hashbrown::HashMap;
 use serde_json::{Value as Json, json};
 
@@ -30,8 +31,8 @@ pub enum Value {
     Int(i64),
     /// A finite 64-bit float.
     Float(f64),
-    /// A string.
-    Str(Box<str>),
+    /// A string; one of up to 24 bytes, as most are, stands in the cell itself.
+    Str(CompactString),
     /// A list of booleans.
     Bools(Box<[bool]>),
     /// A list of integers.
@@ -52,7 +53,7 @@ impl Value {
             Self::Bool(flag) => json!(flag),
             Self::Int(int) => json!(int),
             Self::Float(float) => json!(float),
-            Self::Str(text) => json!(text),
+            Self::Str(text) => json!(text.as_str()),
             Self::Bools(list) => json!(list),
             Self::Ints(list) => json!(list),
             Self::Floats(list) => json!(list),
@@ -74,13 +75,13 @@ impl Value {
     /// Bytes held beside the value itself, near enough.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
-            Self::Str(text) => text.len(),
+            Self::Str(text) if text.is_heap_allocated() => text.len(),
             Self::Strs(list) => list.iter().map(|text| text.len() + 24).sum(),
             Self::Ints(list) => list.len() * 8,
             Self::Floats(list) => list.len() * 8,
             Self::Bools(list) => list.len(),
             Self::Sparse(sparse) => size_of::<SparseVector>() + sparse.indices.len() * 8,
-            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) => 0,
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Str(_) => 0,
         }
     }
 }
