@@ -60,39 +60,35 @@ pub(crate) fn held<'py>(
     column: &Bound<'py, PyList>,
 ) -> PyResult<(Bound<'py, PySet>, bool, bool)> {
     let keys = PySet::empty(py)?;
-    // Most records have the keys of the one before, in its order.
-    let mut before: Vec<Bound<'py, PyAny>> = Vec::new();
+    // Most records have the keys of the one before, in its order: as the same objects or, where they were read
+    // from a file, as others with the same letters.
+    let mut before: Vec<(Bound<'py, PyAny>, String)> = Vec::new();
     let (mut has_none, mut is_plain) = (false, true);
     for members in column.iter() {
         let Ok(members) = members.cast::<PyDict>() else {
             continue;
         };
         for (place, (key, value)) in members.iter().enumerate() {
-            if value.is_none() {
-                has_none = true;
-            } else if !is_single(&value) {
-                is_plain = false;
+            if !is_single(&value) {
+                let is_none = value.is_none();
+                has_none |= is_none;
+                is_plain &= is_none;
             }
-            if before.get(place).is_some_and(|known| is_same(known, &key)) {
+            let known = before.get(place);
+            if known.is_some_and(|(known, _)| known.is(&key)) {
+                continue;
+            }
+            let letters = key.cast_exact::<PyString>().ok();
+            let letters = letters.and_then(|letters| letters.to_str().ok());
+            if known.is_some_and(|(_, known)| letters == Some(known)) {
                 continue;
             }
             keys.add(&key)?;
             before.truncate(place);
-            before.push(key);
+            before.extend(letters.map(|letters| (key.clone(), letters.to_owned())));
         }
     }
     Ok((keys, has_none, is_plain))
-}
-
-/// Whether two keys are the same string.
-fn is_same(one: &Bound<'_, PyAny>, other: &Bound<'_, PyAny>) -> bool {
-    one.is(other)
-        || match (one.cast_exact::<PyString>(), other.cast_exact::<PyString>()) {
-            (Ok(one), Ok(other)) => {
-                matches!((one.to_str(), other.to_str()), (Ok(one), Ok(other)) if one == other)
-            }
-            _ => false,
-        }
 }
 
 /// The values of metadata in `column`, dictionaries and whatever else, that are neither a string, a number, a
