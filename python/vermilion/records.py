@@ -40,9 +40,8 @@ def ids(given: Any, is_bulk: bool = False) -> list[str]:
         listed = given.tolist()
     if not listed:
         raise InvalidArgumentError(f"Expected IDs to be a non-empty list, got {given!r}")
-    for row, one in enumerate(listed):
-        if not isinstance(one, str):
-            raise at_record(InvalidArgumentError(f"Expected ID to be a str, got {one!r}"), row, "ids")
+    if (row := _first_of_other(listed, str)) is not None:
+        raise at_record(InvalidArgumentError(f"Expected ID to be a str, got {listed[row]!r}"), row, "ids")
     if not is_bulk and len(set(listed)) != len(listed):
         counts = Counter(listed)
         twice = [one for one, count in counts.items() if count > 1]
@@ -232,11 +231,18 @@ def column(
             f"Unequal lengths for fields: {beside}: {rows}, {name}: {len(listed)}; every column has as "
             f"many values as there are {beside}"
         )
-    for row, one in enumerate(listed):
-        if one is not None and not isinstance(one, kinds):
-            error = InvalidArgumentError(f"Expected {name} to be a list of {kinds[0].__name__}, got {one!r}")
-            raise at_record(error, row, name)
+    if (row := _first_of_other(listed, *kinds, type(None))) is not None:
+        error = InvalidArgumentError(f"Expected {name} to be a list of {kinds[0].__name__}, got {listed[row]!r}")
+        raise at_record(error, row, name)
     return listed
+
+
+def _first_of_other(listed: list[Any], *kinds: type) -> int | None:
+    """The number of the first value that is of none of these types; None where there is none."""
+    # Without a step of this program for each value, of which there are many.
+    if set(kinds).issuperset(map(type, listed)):
+        return None
+    return next((row for row, one in enumerate(listed) if not isinstance(one, kinds)), None)
 
 
 def images(given: Any, name: str, rows: int, beside: str = "ids") -> list[Any] | None:
@@ -254,12 +260,9 @@ def images(given: Any, name: str, rows: int, beside: str = "ids") -> list[Any] |
 def metadatas(given: Any, rows: int, operation: str, is_bulk: bool = False) -> list[Any] | None:
     """A column of metadata: each a dictionary that is not empty, or None."""
     listed = column(given, "metadatas", rows, dict)
-    for row, one in enumerate(listed or ()):
-        if one is not None and not one:
-            error = InvalidArgumentError(
-                "Expected metadata to be a non-empty dict, got 0 metadata attributes"
-            )
-            raise at_record(error, row, "metadatas")
+    if listed and not all(listed) and {} in listed:
+        error = InvalidArgumentError("Expected metadata to be a non-empty dict, got 0 metadata attributes")
+        raise at_record(error, listed.index({}), "metadatas")
     if listed:
         check_records(listed, operation, is_bulk)
     return listed

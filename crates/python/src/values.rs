@@ -49,6 +49,16 @@ impl<'de> Deserializer<'de> for Value<'_, '_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
         let value = self.0;
+        // Most are of these types themselves, which is told at a glance.
+        if let Ok(text) = value.cast_exact::<PyString>() {
+            return visitor.visit_str(text.to_str()?);
+        }
+        if value.is_exact_instance_of::<PyInt>() {
+            return visit_integer(value, visitor);
+        }
+        if let Ok(number) = value.cast_exact::<PyFloat>() {
+            return visitor.visit_f64(number.value());
+        }
         if let Ok(text) = value.cast::<PyString>() {
             return visitor.visit_str(text.to_str()?);
         }

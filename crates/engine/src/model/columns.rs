@@ -58,6 +58,11 @@ impl Strings {
         &self.text[self.offsets[row] as usize..self.offsets[row + 1] as usize]
     }
 
+    /// How many bytes the string of `row` has; the text itself is not read.
+    pub fn bytes_of(&self, row: usize) -> usize {
+        (self.offsets[row + 1] - self.offsets[row]) as usize
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.offsets.len() - 1

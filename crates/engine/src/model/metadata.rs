@@ -100,6 +100,8 @@ const _: () = assert!(size_of::<(u32, Value)>() == 32);
 pub struct MetadataColumn {
     keys: Vec<Arc<str>>,
     key_numbers: HashMap<Arc<str>, u32>,
+    /// The number of the key that comes next where records have the same keys in the same order, as most have.
+    next_key: usize,
     offsets: Vec<u32>,
     cells: Vec<(u32, Value)>,
     /// What the values of all records that were ended hold beside themselves, summed up as they are
@@ -112,6 +114,7 @@ impl Default for MetadataColumn {
         Self {
             keys: Vec::new(),
             key_numbers: HashMap::new(),
+            next_key: 0,
             offsets: vec![0],
             cells: Vec::new(),
             value_bytes: 0,
@@ -143,12 +146,18 @@ impl MetadataColumn {
 
     /// The number of `key` in the dictionary, added to it if new.
     pub fn intern(&mut self, key: &str) -> u32 {
-        if let Some(&number) = self.key_numbers.get(key) {
-            return number;
-        }
-        let (key, number): (Arc<str>, u32) = (key.into(), self.keys.len() as u32);
-        self.keys.push(key.clone());
-        self.key_numbers.insert(key, number);
+        let expected = self.keys.get(self.next_key);
+        let number = if expected.is_some_and(|expected| **expected == *key) {
+            self.next_key as u32
+        } else if let Some(&number) = self.key_numbers.get(key) {
+            number
+        } else {
+            let (key, number): (Arc<str>, u32) = (key.into(), self.keys.len() as u32);
+            self.keys.push(key.clone());
+            self.key_numbers.insert(key, number);
+            number
+        };
+        self.next_key = (number as usize + 1) % self.keys.len();
         number
     }
 

@@ -93,7 +93,7 @@ impl Body {
                 "Inconsistent number of IDs, embeddings, documents, URIs and metadatas",
             ));
         }
-        if ids.iter().any(str::is_empty) {
+        if (0..rows).any(|row| ids.bytes_of(row) == 0) {
             return Err(ApiError::invalid(
                 "Empty ID, ID must have at least one character",
             ));
