@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import vermilion
 from vermilion import K, Knn, ReadLevel, Rrf, Search, SparseVector, _engine, metadata
 from vermilion.errors import (
     BatchSizeExceededError,
@@ -387,6 +388,37 @@ def test_what_gets_through_the_first_look_at_metadata_passes_every_check(value):
 def test_nearly_all_metadata_gets_through_the_first_look():
     usual = {"s": "x", "i": 1, "f": 0.5, "b": True, "n": None, "l": ["a", "b"], "t": (1, 2), "d": [0.5], "z": [False]}
     assert _engine.odd_values([usual, None, {}]) == []
+
+
+WRONG_KEYS = [{metadata.RESERVED: "x"}, {5: "x"}]
+
+
+@pytest.mark.parametrize("members", [{"key": value} for value in VALUES] + WRONG_KEYS, ids=repr)
+def test_wrong_metadata_is_refused_alike_wherever_it_is_read(collection, members):
+    column = [None, {"a": 1, **members}]
+    for write in (collection.add, collection.upsert, collection.update):
+        try:
+            metadata.check_records(column, write.__name__)
+        except InvalidArgumentError as error:
+            with pytest.raises(type(error)) as refused:
+                write(ids=["x", "y"], embeddings=X[:2], metadatas=column)
+            assert (str(refused.value), refused.value.row) == (str(error), error.row)
+            assert collection.count() == 0
+
+
+def test_usual_metadata_is_read_once_in_process(monkeypatch):
+    looked = []
+    monkeypatch.setattr("vermilion.collection.check_records", lambda column, *_: looked.append(column))
+    with vermilion.Client() as client:
+        records = client.create_collection("usual", embedding_function=None)
+        usual = {"s": "x", "i": 1, "f": 0.5, "b": True}
+        records.add(ids=["x", "y"], embeddings=X[:2], metadatas=[usual, None])
+        assert not looked
+        for number, odd in enumerate((["a"], Text("x"), np.float32(1), SparseVector([1], [1.0]), (1, 2))):
+            columns = {"metadatas": [usual, {"s": "x", "odd": odd}]}
+            records.add(ids=["x", str(number)], embeddings=X[:2], **columns)
+            assert looked.pop() is columns["metadatas"]
+            assert not looked
 
 
 ROWS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import os
 import uuid
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vermilion import embedding_functions, filters, records, sparse
 from vermilion.errors import BatchSizeExceededError, InvalidArgumentError
-from vermilion.metadata import check_collection
+from vermilion.metadata import check_collection, check_records
 from vermilion.types import AttachedFunction, CollectionModel, DeleteResult, IndexingStatus, ReadLevel, SearchResult
 
 if TYPE_CHECKING:
@@ -184,7 +185,12 @@ class Collection:
             column = records.column(given, name, rows, str)
             if column is not None:
                 columns[name] = column
-        column = records.metadatas(metadatas, rows, operation, is_bulk)
+        column = records.metadatas(metadatas, rows)
+        look = functools.partial(check_records, column, operation, is_bulk) if column else None
+        if look and (embeddings is None or self._sparse):
+            # Vectors may take long to make, and none are made for records that are refused.
+            look()
+            look = None
         column = sparse.fill(self._sparse, rows, column, columns.get("documents"))
         if column is not None:
             columns["metadatas"] = column
@@ -200,7 +206,7 @@ class Collection:
                 f"for each ID"
             )
         try:
-            self._transport.write(self._names, operation, columns, block)
+            self._transport.write(self._names, operation, columns, block, look)
         except InvalidArgumentError as error:
             records.blame(error, columns, None if block is None else "embeddings")
             raise

@@ -30,7 +30,7 @@ from vermilion.local import Answer, LocalConnection
 from vermilion.records import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -228,7 +228,10 @@ class Http:
         operation: str,
         columns: dict[str, Any],
         embeddings: NDArray[np.float32] | None,
+        look: Callable[[], None] | None = None,
     ) -> None:
+        if look:
+            look()
         if self._sends_arrow(len(columns["ids"])):
             method, path = _route(operation, names)
             try:

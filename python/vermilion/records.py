@@ -1,6 +1,6 @@
 """What callers give, checked and brought into columns.
 
-What must stay true: every check is made before anything is sent. Of metadata only that is checked here
+What must stay true: every check is made before anything is written. Of metadata only that is checked here
 which chromadb refuses and the database would take (:mod:`vermilion.metadata`); the rest where it is read.
 """
 
@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from vermilion.errors import ArgumentRangeError, ArgumentTypeError, DuplicateIDError, InvalidArgumentError, at_record
-from vermilion.metadata import check_records, not_finite
+from vermilion.metadata import not_finite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -257,14 +257,13 @@ def images(given: Any, name: str, rows: int, beside: str = "ids") -> list[Any] |
     return listed
 
 
-def metadatas(given: Any, rows: int, operation: str, is_bulk: bool = False) -> list[Any] | None:
-    """A column of metadata: each a dictionary that is not empty, or None."""
+def metadatas(given: Any, rows: int) -> list[Any] | None:
+    """A column of metadata: each a dictionary that is not empty, or None. What is in them is left to
+    :func:`vermilion.metadata.check_records`."""
     listed = column(given, "metadatas", rows, dict)
     if listed and not all(listed) and {} in listed:
         error = InvalidArgumentError("Expected metadata to be a non-empty dict, got 0 metadata attributes")
         raise at_record(error, listed.index({}), "metadatas")
-    if listed:
-        check_records(listed, operation, is_bulk)
     return listed
 
 

@@ -16,6 +16,8 @@ from vermilion.errors import ChromaError, ConflictError, InvalidArgumentError
 from vermilion.records import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -61,8 +63,11 @@ class Transport(Protocol):
         operation: str,
         columns: dict[str, Any],
         embeddings: NDArray[np.float32] | None,
+        look: Callable[[], None] | None = None,
     ) -> None:
-        """Writes records: ``add``, ``update`` or ``upsert``, all or nothing."""
+        """Writes records: ``add``, ``update`` or ``upsert``, all or nothing. ``look`` raises what is wrong with their
+        metadata, and is called before anything is sent; where values are read here anyway, only if one of them is
+        such that it can be wrong."""
 
     def get(self, names: Names, body: dict[str, Any]) -> dict[str, Any]:
         """Records, in columns."""
@@ -227,8 +232,9 @@ class Embedded:
         operation: str,
         columns: dict[str, Any],
         embeddings: NDArray[np.float32] | None,
+        look: Callable[[], None] | None = None,
     ) -> None:
-        self._engine.write(names, operation, columns, embeddings)
+        self._engine.write(names, operation, columns, embeddings, look)
 
     def get(self, names: Names, body: dict[str, Any]) -> dict[str, Any]:
         return self._engine.get(names, encode(body).encode())

@@ -13,6 +13,7 @@ mod given;
 mod results;
 mod values;
 
+use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +27,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use uuid::Uuid;
 use vermilion_engine::asker::Answers;
-use vermilion_engine::model::{CollectionId, CollectionScope, Embeddings, Operation};
+use vermilion_engine::model::{CollectionId, CollectionScope, Embeddings, Operation, RecordBatch};
 use vermilion_engine::{Config, Database};
 use vermilion_protocol::{ApiError, arrow, reads, records};
 use vermilion_server::{InProcess, ServerConfig};
@@ -37,6 +38,9 @@ use crate::results::Singles;
 const QUERIES_MANY: usize = 32;
 /// How often it does.
 const SIGNALS_EVERY: Duration = Duration::from_millis(50);
+
+/// A key of metadata that chromadb refuses and the database would take; see `vermilion.metadata`.
+const KEY_OF_CHROMA: &str = "chroma:document";
 
 /// An open database, until it is closed.
 #[pyclass(frozen, module = "vermilion._engine")]
@@ -222,8 +226,10 @@ impl Engine {
     }
 
     /// Writes records: `operation` is `add`, `update` or `upsert`; `columns` a dictionary with `ids`
-    /// and any of `documents`, `uris`, `metadatas`; `embeddings` a block of vectors. Answers the first
-    /// and last SeqId.
+    /// and any of `documents`, `uris`, `metadatas`; `embeddings` a block of vectors. `look` is called before anything is
+    /// written where the metadata is not as nearly all of it is, and raises what is wrong with it. Answers the first and
+    /// last SeqId.
+    #[pyo3(signature = (names, operation, columns, embeddings=None, look=None))]
     fn write(
         &self,
         py: Python<'_>,
@@ -231,14 +237,25 @@ impl Engine {
         operation: &str,
         columns: &Bound<'_, PyDict>,
         embeddings: Option<PyReadonlyArray2<'_, f32>>,
+        look: Option<Bound<'_, PyAny>>,
     ) -> PyResult<(u64, u64)> {
+        let is_odd = Cell::new(false);
         let decode = || {
             let operation = operation_named(operation)?;
             let embeddings = embeddings.map(|block| vectors(&block)).transpose()?;
-            let columns = values::Value(columns.as_any());
+            let columns = values::Value::columns(columns.as_any(), &is_odd);
             records::decode_columns(columns, embeddings, operation, self.limit)
         };
-        let batch = decode().map_err(|error| failure::exception(py, &error))?;
+        let decoded = decode();
+        let is_usual = |batch: &RecordBatch| {
+            !is_odd.get() && batch.metadata.key_number(KEY_OF_CHROMA).is_none()
+        };
+        if let Some(look) = look
+            && !decoded.as_ref().is_ok_and(is_usual)
+        {
+            look.call0()?;
+        }
+        let batch = decoded.map_err(|error| failure::exception(py, &error))?;
         let seqs = self.run(py, |database| Ok(database.write(scope(&names)?, batch)?))?;
         Ok((seqs.first.0, seqs.last.0))
     }

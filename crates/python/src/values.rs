@@ -3,8 +3,10 @@
 //!
 //! What must stay true: strings are read where they are, without a copy of them; what has the
 //! method `tolist` (scalars and arrays of NumPy) or `to_dict` (sparse vectors) is read as what that
-//! answers; everything else that JSON could not hold is refused by the name of its type.
+//! answers; everything else that JSON could not hold is refused by the name of its type; whether metadata holds
+//! anything that is not as nearly all of it is, is noted.
 
+use std::cell::Cell;
 use std::fmt;
 
 use pyo3::prelude::*;
@@ -40,15 +42,47 @@ impl From<PyErr> for Unreadable {
     }
 }
 
+/// How far within the columns of records a value of metadata is: in a member of the columns, a list, and a
+/// dictionary.
+const METADATA_DEPTH: usize = 3;
+
 /// Reads one value.
 #[derive(Clone, Copy)]
-pub(crate) struct Value<'a, 'py>(pub(crate) &'a Bound<'py, PyAny>);
+pub(crate) struct Value<'a, 'py> {
+    object: &'a Bound<'py, PyAny>,
+    /// How many dictionaries and lists it is in.
+    depth: usize,
+    /// Whether a value of metadata is something else than a string, a number and a boolean.
+    is_odd: &'a Cell<bool>,
+}
+
+impl<'a, 'py> Value<'a, 'py> {
+    /// Reads columns of records; `is_odd` is told where a value of metadata is no single one.
+    pub(crate) fn columns(columns: &'a Bound<'py, PyAny>, is_odd: &'a Cell<bool>) -> Self {
+        Self {
+            object: columns,
+            depth: 0,
+            is_odd,
+        }
+    }
+
+    fn nested<'b>(&self, object: &'b Bound<'py, PyAny>) -> Value<'b, 'py>
+    where
+        'a: 'b,
+    {
+        Value {
+            object,
+            depth: self.depth + 1,
+            is_odd: self.is_odd,
+        }
+    }
+}
 
 impl<'de> Deserializer<'de> for Value<'_, '_> {
     type Error = Unreadable;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
-        let value = self.0;
+        let value = self.object;
         // Most are of these types themselves, which is told at a glance.
         if let Ok(text) = value.cast_exact::<PyString>() {
             return visitor.visit_str(text.to_str()?);
@@ -59,15 +93,17 @@ impl<'de> Deserializer<'de> for Value<'_, '_> {
         if let Ok(number) = value.cast_exact::<PyFloat>() {
             return visitor.visit_f64(number.value());
         }
+        if let Ok(truth) = value.cast_exact::<PyBool>() {
+            return visitor.visit_bool(truth.is_true());
+        }
+        if self.depth == METADATA_DEPTH {
+            self.is_odd.set(true);
+        }
         if let Ok(text) = value.cast::<PyString>() {
             return visitor.visit_str(text.to_str()?);
         }
         if value.is_none() {
             return visitor.visit_unit();
-        }
-        // Before numbers: true and false are numbers in Python.
-        if let Ok(truth) = value.cast::<PyBool>() {
-            return visitor.visit_bool(truth.is_true());
         }
         if let Ok(number) = value.cast::<PyFloat>() {
             return visitor.visit_f64(number.value());
@@ -76,19 +112,25 @@ impl<'de> Deserializer<'de> for Value<'_, '_> {
             return visit_integer(value, visitor);
         }
         if let Ok(members) = value.cast::<PyDict>() {
-            return visit_members(members, visitor);
+            return visitor.visit_map(Members {
+                of: self,
+                rest: members.iter(),
+                value: None,
+            });
         }
         if let Ok(list) = value.cast::<PyList>() {
-            return visitor.visit_seq(Items { items: list.iter() });
+            let rest = list.iter();
+            return visitor.visit_seq(Items { of: self, rest });
         }
         if let Ok(list) = value.cast::<PyTuple>() {
-            return visitor.visit_seq(Items { items: list.iter() });
+            let rest = list.iter();
+            return visitor.visit_seq(Items { of: self, rest });
         }
-        visit_other(value, visitor)
+        self.visit_other(visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
-        if self.0.is_none() {
+        if self.object.is_none() {
             return visitor.visit_none();
         }
         visitor.visit_some(self)
@@ -113,64 +155,60 @@ fn visit_integer<'de, V: Visitor<'de>>(
     }
 }
 
-fn visit_members<'de, V: Visitor<'de>>(
-    members: &Bound<'_, PyDict>,
-    visitor: V,
-) -> Result<V::Value, Unreadable> {
-    visitor.visit_map(Members {
-        members: members.iter(),
-        value: None,
-    })
-}
-
-fn visit_other<'de, V: Visitor<'de>>(
-    value: &Bound<'_, PyAny>,
-    visitor: V,
-) -> Result<V::Value, Unreadable> {
-    for method in ["tolist", "to_dict"] {
-        if let Ok(method) = value.getattr(method) {
-            let plain = method.call0()?;
-            // Whatever answers itself would be asked for ever.
-            if !plain.get_type().is(value.get_type()) {
-                return Value(&plain).deserialize_any(visitor);
+impl Value<'_, '_> {
+    fn visit_other<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
+        for method in ["tolist", "to_dict"] {
+            if let Ok(method) = self.object.getattr(method) {
+                let plain = method.call0()?;
+                // Whatever answers itself would be asked for ever.
+                if !plain.get_type().is(self.object.get_type()) {
+                    let object = &plain;
+                    return Value { object, ..self }.deserialize_any(visitor);
+                }
             }
         }
+        Err(Unreadable::custom(format_args!(
+            "a value of the type {} cannot be stored: a string, number, boolean, list of one of these, \
+             sparse vector or None is allowed",
+            self.object.get_type().name()?
+        )))
     }
-    Err(Unreadable::custom(format_args!(
-        "a value of the type {} cannot be stored: a string, number, boolean, list of one of these, \
-         sparse vector or None is allowed",
-        value.get_type().name()?
-    )))
 }
 
 /// The items of a list.
-struct Items<I> {
-    items: I,
+struct Items<'a, 'py, I> {
+    of: Value<'a, 'py>,
+    rest: I,
 }
 
-impl<'de, 'py, I: ExactSizeIterator<Item = Bound<'py, PyAny>>> SeqAccess<'de> for Items<I> {
+impl<'de, 'py, I> SeqAccess<'de> for Items<'_, 'py, I>
+where
+    I: ExactSizeIterator<Item = Bound<'py, PyAny>>,
+{
     type Error = Unreadable;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Unreadable> {
-        let next = self.items.next();
-        next.map(|item| seed.deserialize(Value(&item))).transpose()
+        let next = self.rest.next();
+        let read = next.map(|item| seed.deserialize(self.of.nested(&item)));
+        read.transpose()
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len())
+        Some(self.rest.len())
     }
 }
 
 /// The members of a dictionary.
-struct Members<'py, I> {
-    members: I,
+struct Members<'a, 'py, I> {
+    of: Value<'a, 'py>,
+    rest: I,
     value: Option<Bound<'py, PyAny>>,
 }
 
-impl<'de, 'py, I> MapAccess<'de> for Members<'py, I>
+impl<'de, 'py, I> MapAccess<'de> for Members<'_, 'py, I>
 where
     I: Iterator<Item = (Bound<'py, PyAny>, Bound<'py, PyAny>)>,
 {
@@ -180,7 +218,7 @@ where
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Unreadable> {
-        let Some((key, value)) = self.members.next() else {
+        let Some((key, value)) = self.rest.next() else {
             return Ok(None);
         };
         let Ok(name) = key.cast::<PyString>() else {
@@ -201,6 +239,6 @@ where
     ) -> Result<T::Value, Unreadable> {
         let value = self.value.take();
         let value = value.ok_or_else(|| Unreadable::custom("a value was read twice"))?;
-        seed.deserialize(Value(&value))
+        seed.deserialize(self.of.nested(&value))
     }
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from vermilion import embedding_functions, records
+from vermilion.metadata import check_records
 
 Given = TypeVar("Given")
 
@@ -26,14 +27,14 @@ def validate_embeddings(embeddings: Given) -> Given:
 
 def validate_metadata(metadata: Given) -> Given:
     """The metadata of one record as it was given; a ``ValueError`` where ``add`` refuses it."""
-    records.metadatas([metadata], 1, "add")
+    validate_metadatas([metadata])
     return metadata
 
 
 def validate_metadatas(metadatas: Given) -> Given:
     """The metadata of records as it was given; a ``ValueError`` where ``add`` refuses it."""
     listed = records.as_list(metadatas) or []
-    records.metadatas(listed, len(listed), "add")
+    check_records(records.metadatas(listed, len(listed)) or [], "add")
     return metadatas
 
 
