@@ -349,15 +349,19 @@ impl Embeddings {
         }
     }
 
-    /// Bytes held; those that are lent count too, since they are in memory while they are looked at.
+    /// Bytes held. Of those that are lent a part counts: they are in memory while they are looked at, but the system
+    /// takes that back where it is short of it, and reads them again.
     pub fn heap_bytes(&self) -> usize {
         let values = match &self.values {
             Numbers::Own(values) => values.capacity(),
-            Numbers::Lent(values) => values.get().len(),
+            Numbers::Lent(values) => values.get().len() / LENT_PARTS,
         };
         values * 4 + self.present.as_ref().map_or(0, Vec::capacity)
     }
 }
+
+/// How many bytes that are lent count as one that is held.
+const LENT_PARTS: usize = 4;
 
 /// Whether every number is finite; without a branch for each, so that it runs in wide steps.
 pub fn all_finite(numbers: &[f32]) -> bool {
