@@ -274,4 +274,33 @@ mod tests {
         empty.finish_row();
         assert_eq!(column.heap_bytes(), empty.heap_bytes() + 400 + 30);
     }
+
+    #[test]
+    fn a_key_has_one_number_in_whatever_order_records_have_their_keys() {
+        let mut column = MetadataColumn::default();
+        let records = ["a b c", "a b c", "c a", "b", "b", "", "a c d b", "d", "a"];
+        for keys in records {
+            column.push_row(keys.split_whitespace().map(|key| (key, Value::Int(1))));
+        }
+        let keys: Vec<&str> = column.keys().iter().map(|key| &**key).collect();
+        assert_eq!(keys, ["a", "b", "c", "d"]);
+        for (row, keys) in records.into_iter().enumerate() {
+            let found: Vec<&str> = column.row(row).map(|(key, _)| key).collect();
+            assert_eq!(found.join(" "), keys);
+        }
+        for (number, key) in (0..).zip(keys) {
+            assert_eq!(column.key_number(key), Some(number));
+        }
+    }
+
+    #[test]
+    fn strings_take_memory_of_their_own_from_25_bytes_on() {
+        for (bytes, held) in [(0, 0), (24, 0), (25, 25), (1000, 1000)] {
+            assert_eq!(Value::Str("x".repeat(bytes).into()).heap_bytes(), held);
+            assert_eq!(
+                Value::Str("x".repeat(bytes).as_str().into()).heap_bytes(),
+                held
+            );
+        }
+    }
 }
