@@ -17,7 +17,7 @@ const JOIN_FAN_OUT: usize = 8;
 /// than it saves.
 const JOIN_ROWS_MAX: u32 = 512;
 /// See [`JOIN_ROWS_MAX`].
-const JOIN_BYTES_MAX: usize = 8 << 20;
+const JOIN_BYTES_MAX: u64 = 8 << 20;
 
 /// See the file's comment.
 #[derive(Default)]
@@ -167,7 +167,7 @@ impl Chunks {
                 .take_while(|part| {
                     part.source.rows() < JOIN_ROWS_MAX
                         && size_class(part.source.rows()) <= class
-                        && part.source.heap_bytes() < JOIN_BYTES_MAX
+                        && part.source.merge_bytes() < JOIN_BYTES_MAX
                 })
                 .count();
             if alike < JOIN_FAN_OUT {
@@ -222,7 +222,12 @@ fn size_class(rows: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::model::{
+        Embeddings, LentNumbers, MetadataColumn, Numbers, Operation, OptionalStrings, RecordBatch,
+    };
     use crate::segments::{ChunkBuilder, RowDocument, RowParts};
 
     fn chunk(id: &str, document: &str) -> Chunk {
@@ -257,11 +262,35 @@ mod tests {
 
     #[test]
     fn chunks_of_many_bytes_are_not_joined() {
-        let large = "x".repeat(JOIN_BYTES_MAX);
+        let large = "x".repeat(JOIN_BYTES_MAX as usize);
         for (document, parts) in [("small", 1), (&large, JOIN_FAN_OUT)] {
             let mut chunks = Chunks::default();
             for number in 0..JOIN_FAN_OUT {
                 chunks.push(chunk(&number.to_string(), document)).unwrap();
+            }
+            assert_eq!((chunks.parts().len(), chunks.rows()), (parts, JOIN_FAN_OUT));
+        }
+    }
+
+    #[test]
+    fn vectors_that_a_join_would_copy_out_of_the_log_count_whole() {
+        for (bytes, parts) in [(1 << 20, 1), (JOIN_BYTES_MAX as usize, JOIN_FAN_OUT)] {
+            let vector = bytes::Bytes::from(vec![0; bytes]);
+            let checksum = crc32c::crc32c(&vector);
+            let mut chunks = Chunks::default();
+            for number in 0..JOIN_FAN_OUT {
+                let lent = LentNumbers::new(vector.clone(), "log", 0, checksum);
+                let lent = Numbers::Lent(lent.expect("numbers are aligned"));
+                let batch = RecordBatch {
+                    operations: vec![Operation::Add],
+                    ids: [&*number.to_string()].into_iter().collect(),
+                    embeddings: Embeddings::of_numbers(bytes / 4, lent, None).expect("one row"),
+                    documents: OptionalStrings::absent(1),
+                    uris: OptionalStrings::absent(1),
+                    metadata: MetadataColumn::absent(1),
+                };
+                let chunk = Chunk::new(Arc::new(batch), vec![1], vec![1]);
+                chunks.push(chunk).unwrap();
             }
             assert_eq!((chunks.parts().len(), chunks.rows()), (parts, JOIN_FAN_OUT));
         }

@@ -358,6 +358,14 @@ impl Embeddings {
         };
         values * 4 + self.present.as_ref().map_or(0, Vec::capacity)
     }
+
+    /// Bytes of numbers that are lent which [`Self::heap_bytes`] leaves out, and which a copy would hold.
+    pub(crate) fn uncounted_bytes(&self) -> usize {
+        match &self.values {
+            Numbers::Own(_) => 0,
+            Numbers::Lent(values) => 4 * (values.get().len() - values.get().len() / LENT_PARTS),
+        }
+    }
 }
 
 /// How many bytes that are lent count as one that is held.

@@ -165,6 +165,10 @@ impl Chunk {
         self.heap_bytes
     }
 
+    pub(super) fn merge_bytes(&self) -> u64 {
+        (self.heap_bytes + self.rows.embeddings.uncounted_bytes()) as u64
+    }
+
     /// Whether what stands elsewhere is still what was written: `Corrupted` otherwise. What is sealed or joined is checked
     /// before, since the copy would be taken for sound.
     pub(super) fn check_lent(&self) -> Result<()> {

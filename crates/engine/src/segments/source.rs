@@ -241,7 +241,7 @@ impl Source {
     /// About the bytes of memory that merging it with others takes.
     pub fn merge_bytes(&self) -> u64 {
         match self {
-            Self::Chunk(chunk) => chunk.heap_bytes() as u64,
+            Self::Chunk(chunk) => chunk.merge_bytes(),
             Self::Segment(segment) => segment.merge_bytes(),
         }
     }
