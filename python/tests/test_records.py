@@ -415,9 +415,9 @@ def test_usual_metadata_is_read_once_in_process(monkeypatch):
         records.add(ids=["x", "y"], embeddings=X[:2], metadatas=[usual, None])
         assert not looked
         for number, odd in enumerate((["a"], Text("x"), np.float32(1), SparseVector([1], [1.0]), (1, 2))):
-            columns = {"metadatas": [usual, {"s": "x", "odd": odd}]}
-            records.add(ids=["x", str(number)], embeddings=X[:2], **columns)
-            assert looked.pop() is columns["metadatas"]
+            column = [usual, {"s": "x", "odd": odd}]
+            records.add(ids=["x", str(number)], embeddings=X[:2], metadatas=column)
+            assert looked.pop() is column
             assert not looked
 
 

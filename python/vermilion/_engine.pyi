@@ -35,8 +35,8 @@ class Engine:
         names: tuple[str, str, str],
         operation: str,
         columns: dict[str, Any],
-        embeddings: NDArray[np.float32] | None = None,
-        look: Callable[[], None] | None = None,
+        embeddings: NDArray[np.float32] | None,
+        look: Callable[[], None] | None,
     ) -> tuple[int, int]: ...
     def get(self, names: tuple[str, str, str], body: bytes) -> dict[str, Any]: ...
     def query(

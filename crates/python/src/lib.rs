@@ -229,7 +229,6 @@ impl Engine {
     /// and any of `documents`, `uris`, `metadatas`; `embeddings` a block of vectors. `look` is called before anything is
     /// written where the metadata is not as nearly all of it is, and raises what is wrong with it. Answers the first and
     /// last SeqId.
-    #[pyo3(signature = (names, operation, columns, embeddings=None, look=None))]
     fn write(
         &self,
         py: Python<'_>,
