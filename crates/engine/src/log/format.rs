@@ -45,6 +45,9 @@
 //! durable before the old file is used on. A group that could not be written whole is cut away
 //! and the cut is synced before the next one, so that no remnant can come back.
 //!
+//! A new file may be one that nobody needed, written over (`spares.rs`): its header is durable before it gets its number.
+//! Then bytes of its former life stand behind its end while it is the last file; they carry another salt.
+//!
 //! # Reading after a crash
 //!
 //! A frame is good if its magic, version, checksums, salt, offset and chain are right. Salt and

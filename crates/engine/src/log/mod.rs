@@ -30,6 +30,7 @@ mod readback;
 mod reader;
 mod recovery;
 mod scan;
+mod spares;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -67,7 +67,9 @@ impl Log {
                     }
                     let batch = reader
                         .payload(&frame)?
-                        .and_then(|payload| lend::decode(storage, number, &frame, payload))
+                        .and_then(|payload| {
+                            lend::decode(storage, (number, &file.hold), &frame, payload)
+                        })
                         .map_err(|detail| Error::corrupted(&path, frame.offset, detail))?;
                     let seqs = SeqRange::of(frame.first, frame.count as usize);
                     let (batch, seqs) = after(batch, seqs, seen);

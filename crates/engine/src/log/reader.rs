@@ -40,6 +40,11 @@ impl<'a> Window<'a> {
         self.limit = limit;
     }
 
+    /// Reads what it is asked for next again.
+    fn forget(&mut self) {
+        self.bytes.clear();
+    }
+
     /// The `length` bytes at `offset`; fewer where the file or the limit ends before.
     pub(super) fn get(&mut self, offset: u64, length: usize) -> Result<&[u8]> {
         let rest = self.limit.saturating_sub(offset);
@@ -148,6 +153,15 @@ impl<'a> FrameReader<'a> {
         self.chain = header.encode().1;
     }
 
+    /// Whether a good frame stands at the reader's place once it is read again.
+    fn is_good_by_now(&mut self) -> Result<bool> {
+        self.window.forget();
+        match self.header()? {
+            Found::Frame(frame) => Ok(self.payload(&frame)?.is_ok()),
+            Found::End | Found::Bad(_) => Ok(false),
+        }
+    }
+
     /// Whether something behind the bad frame at the reader's place proves that it was durable
     /// once: where that proof stands.
     pub(super) fn proof_of_damage(&mut self) -> Result<Option<u64>> {
@@ -238,17 +252,21 @@ pub(super) fn walk(
         if end.is_some() {
             return Err(Error::corrupted(&path, reader.offset, bad));
         }
-        return match reader.proof_of_damage()? {
-            None => Ok(WalkEnd {
+        let Some(proof) = reader.proof_of_damage()? else {
+            return Ok(WalkEnd {
                 offset: reader.offset,
                 chain: reader.chain,
-            }),
-            Some(proof) => Err(Error::corrupted(
-                &path,
-                reader.offset,
-                format!("{bad}; the frame at byte {proof} proves that it was whole once"),
-            )),
+            });
         };
+        // A server may have written the frame, and others behind it, since it was read.
+        if reader.is_good_by_now()? {
+            continue;
+        }
+        return Err(Error::corrupted(
+            &path,
+            reader.offset,
+            format!("{bad}; the frame at byte {proof} proves that it was whole once"),
+        ));
     }
     match end {
         Some((end, chain)) if reader.offset != end || reader.chain != chain => {

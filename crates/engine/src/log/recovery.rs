@@ -16,8 +16,8 @@ use super::newest;
 use super::reader::{Beginning, WalkEnd, read_beginning, walk};
 use super::state::{Flushes, Head, LiveFile};
 use super::writer::Active;
-use super::{CatalogSays, FOLDER, LogBatch, lend, payload};
-use crate::model::{CollectionId, RecordBatch, SeqId, SeqRange};
+use super::{CatalogSays, FOLDER, LogBatch, lend, payload, spares};
+use crate::model::{CollectionId, FileHold, RecordBatch, SeqId, SeqRange};
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 
@@ -63,6 +63,7 @@ pub struct Logged<'a> {
     storage: &'a dyn Storage,
     /// The number of the file.
     file: u64,
+    hold: &'a FileHold,
     frame: &'a FrameHeader,
     payload: &'a [u8],
     applied: SeqId,
@@ -95,7 +96,7 @@ impl Logged<'_> {
     /// Those records.
     pub fn read(&self) -> Result<LogBatch> {
         let frame = self.frame;
-        let batch = lend::decode(self.storage, self.file, frame, self.payload);
+        let batch = lend::decode(self.storage, (self.file, self.hold), frame, self.payload);
         let batch = batch.map_err(|detail| self.damaged(detail))?;
         let seqs = SeqRange::of(frame.first, frame.count as usize);
         let (batch, seqs) = after(batch, seqs, self.applied);
@@ -156,6 +157,7 @@ pub(super) fn recover(
         storage.remove_file(&file_path(number))?;
     }
     CleanEnd::remove(storage)?;
+    spares::remove_left(storage)?;
     let active = end
         .map(|(file, walked)| reopen(storage, file, walked))
         .transpose()?;
@@ -317,11 +319,12 @@ fn reopen(storage: &dyn Storage, opened: &OpenedFile, walked: WalkEnd) -> Result
     let mut file = storage.append(&path)?;
     if opened.bytes > walked.offset {
         let bytes = opened.bytes - walked.offset;
-        tracing::warn!(
+        // A crash tore it, or the file was written over and it is of another life.
+        tracing::info!(
             path,
             offset = walked.offset,
             bytes,
-            "a torn tail of the log is cut"
+            "what stands behind the last whole batch of the log is cut"
         );
         file.truncate(walked.offset)?;
     }
@@ -334,6 +337,7 @@ fn reopen(storage: &dyn Storage, opened: &OpenedFile, walked: WalkEnd) -> Result
         end: walked.offset,
         chain: walked.chain,
         torn: false,
+        written_over: false,
     })
 }
 
@@ -368,12 +372,12 @@ impl Replayer<'_> {
                 Error::corrupted(&file_path(next.header.number), 0, detail)
             })?),
         };
-        let mut highest = HashMap::new();
+        let (mut highest, hold) = (HashMap::new(), FileHold::default());
         let mut each = |frame: &FrameHeader, payload: &[u8]| -> Result<()> {
             self.generation = self.generation.max(frame.generation());
             if frame.kind == FrameKind::Batch {
                 highest.insert(frame.collection, frame.last());
-                self.frame(storage, file.header.number, frame, payload)?;
+                self.frame(storage, (file.header.number, &hold), frame, payload)?;
             }
             Ok(())
         };
@@ -384,6 +388,7 @@ impl Replayer<'_> {
             end: walked.offset,
             highest,
             going: false,
+            hold,
         };
         Ok((live, walked))
     }
@@ -391,7 +396,7 @@ impl Replayer<'_> {
     fn frame(
         &mut self,
         storage: &dyn Storage,
-        file: u64,
+        (file, hold): (u64, &FileHold),
         frame: &FrameHeader,
         payload: &[u8],
     ) -> Result<()> {
@@ -427,6 +432,7 @@ impl Replayer<'_> {
         (self.replay)(Logged {
             storage,
             file,
+            hold,
             frame,
             payload,
             applied: progress.applied,

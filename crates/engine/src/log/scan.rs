@@ -119,12 +119,12 @@ pub fn scan(storage: &dyn Storage) -> Result<Scan> {
                 bytes: file.bytes,
             }),
             Ok(Beginning::Bad(_)) if last && file.bytes <= FILE_HEADER_BYTES => {}
+            // A server removed it meanwhile, and may have written over it since.
+            _ if !storage.exists(&file_path(file.number))? => {}
             Ok(Beginning::Bad(detail)) => {
                 let error = Error::corrupted(&file_path(file.number), 0, detail);
                 found.damaged.push(error);
             }
-            // A server removed it meanwhile.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
@@ -205,8 +205,9 @@ fn scan_file(
     };
     match walked {
         Ok(()) => {}
+        // A server removed it meanwhile, and may have written over it since.
+        Err(_) if !storage.exists(&path)? => return Ok(()),
         Err(error) if error.kind() == ErrorKind::Corrupted => found.damaged.push(error),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }
     found.files.push(summary);

@@ -14,7 +14,7 @@ use super::payload::{Checksums, Encoded};
 use super::ticket::{Completion, Ticket};
 use super::{Beside, Keep, LogHead, LogOptions, LogStatistics};
 use crate::clock::Clock;
-use crate::model::{CollectionId, FlushKey, SeqId, SeqRange};
+use crate::model::{CollectionId, FileHold, FlushKey, SeqId, SeqRange};
 use crate::storage::Storage;
 use crate::{Error, ErrorKind};
 
@@ -60,6 +60,16 @@ impl Shared {
             self.work.notify_one();
         }
     }
+}
+
+/// What is to be done to give space back.
+pub(super) enum Removal {
+    /// Nothing.
+    None,
+    /// A new file is to be begun, so that the last one can go.
+    AfterNextFile,
+    /// This file is to be removed; nobody begins to read it any more.
+    Of(LiveFile),
 }
 
 #[derive(Default)]
@@ -133,6 +143,8 @@ pub(super) struct LiveFile {
     pub(super) highest: HashMap<CollectionId, SeqId>,
     /// It is about to be removed; nobody starts to read it.
     pub(super) going: bool,
+    /// Whoever reads or maps it has a clone.
+    pub(super) hold: FileHold,
 }
 
 impl State {
@@ -183,6 +195,30 @@ impl State {
         };
         self.readers > 0
             || self.files.front().is_some_and(wanted) && self.kept_bytes() <= self.keep.bytes_max
+    }
+
+    /// Whether nobody needs any file: nothing waits to be sealed.
+    pub(super) fn is_idle(&self) -> bool {
+        self.files.iter().all(|file| self.is_free(file))
+    }
+
+    /// Which file is to be removed next: the oldest, once nobody needs it. The last one goes once it has `idle_bytes` and
+    /// another has taken its place.
+    pub(super) fn next_removal(&mut self, idle_bytes: u64) -> Removal {
+        if self.failure.is_some() || self.keeps_oldest() {
+            return Removal::None;
+        }
+        let is_last = self.files.len() == 1;
+        match self.files.front() {
+            Some(file) if !self.is_free(file) => Removal::None,
+            Some(file) if is_last && file.end > idle_bytes => Removal::AfterNextFile,
+            Some(_) if !is_last => {
+                let file = &mut self.files[0];
+                file.going = true;
+                Removal::Of(file.clone())
+            }
+            _ => Removal::None,
+        }
     }
 
     /// Notes a durable frame.

@@ -21,6 +21,7 @@ mod crash;
 mod damage;
 mod lend;
 mod readback;
+mod spares;
 mod subscriptions;
 
 pub(super) fn options() -> LogOptions {

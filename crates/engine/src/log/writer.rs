@@ -1,4 +1,4 @@
-//! The log's thread: writes what waits, syncs, tells; removes files that nobody needs.
+//! The log's thread: writes what waits, syncs, tells; removes files that nobody needs, or sets them aside.
 //!
 //! What must stay true (the reasons are in [`super::format`]): one group is in the file beyond its
 //! durable bytes at most; a cut, a removal or a new name is durable before anything builds on it;
@@ -15,9 +15,10 @@ use super::format::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHead
 use super::group::{Written, take_group, write_frames};
 use super::newest;
 use super::recovery::Recovered;
-use super::state::{Ending, LiveFile, Pending, Shared};
+use super::spares::Spares;
+use super::state::{Ending, LiveFile, Pending, Removal, Shared};
 use super::ticket::Appended;
-use crate::model::{CollectionId, SeqId, SeqRange};
+use crate::model::{CollectionId, FileHold, SeqId, SeqRange};
 use crate::storage::StorageFile;
 use crate::{Error, ErrorKind, Result};
 
@@ -33,6 +34,7 @@ pub(super) struct Writer {
     next_number: u64,
     /// A file with the next number may be there from an attempt that failed.
     remnant: bool,
+    spares: Spares,
     /// Bytes written since the free space was asked for; `None`: ask before the next group.
     since_space_check: Option<u64>,
     /// The catalogue's generation that durable marks tell.
@@ -51,13 +53,17 @@ pub(super) struct Active {
     pub(super) chain: u32,
     /// There may be remnants beyond `synced`, to be cut before the next append.
     pub(super) torn: bool,
+    /// Bytes of the file's former life may stand beyond `end`.
+    pub(super) written_over: bool,
 }
 
 impl Writer {
     /// The writer that goes on after what was found.
     pub(super) fn new(shared: Arc<Shared>, found: Recovered) -> Self {
+        let spares = Spares::new(shared.storage.clone(), shared.options.free_disk_bytes_min);
         Self {
             shared,
+            spares,
             active: found.active,
             next_number: found.next_number,
             remnant: false,
@@ -114,6 +120,12 @@ impl Writer {
 
     fn mark_clean_end(&mut self) -> Result<()> {
         self.tidy()?;
+        self.spares.release();
+        let is_cut = self
+            .active
+            .as_ref()
+            .is_some_and(|active| active.written_over);
+        self.cut_former_life()?;
         let first = {
             let state = self.shared.state.lock();
             state.files.front().map(|file| file.header.number)
@@ -121,7 +133,7 @@ impl Writer {
         let (Some(first), Some(active)) = (first, &mut self.active) else {
             return Ok(());
         };
-        if active.end > active.synced {
+        if active.end > active.synced || is_cut {
             active.file.sync()?;
             (active.synced, active.synced_chain) = (active.end, active.chain);
         }
@@ -253,9 +265,13 @@ impl Writer {
             return Ok(());
         }
         self.since_space_check = None;
-        let free = self.shared.storage.free_bytes()?;
+        let mut free = self.shared.storage.free_bytes()?;
         let min = self.shared.options.free_disk_bytes_min;
-        if free < min.saturating_add(bytes) {
+        let needed = min.saturating_add(bytes);
+        if free < needed && self.spares.release() {
+            free = self.shared.storage.free_bytes()?;
+        }
+        if free < needed {
             return Err(Error::new(
                 ErrorKind::OutOfSpace,
                 format!(
@@ -285,8 +301,21 @@ impl Writer {
             .collect()
     }
 
+    /// Cuts what the active file has of its former life, which guards nothing: the cut may be lost.
+    fn cut_former_life(&mut self) -> Result<()> {
+        match &mut self.active {
+            Some(active) if active.written_over => {
+                active.file.truncate(active.end)?;
+                active.written_over = false;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Begins the next file, durably, before anything goes into it.
     fn begin_file(&mut self) -> Result<()> {
+        self.cut_former_life()?;
         let previous = self
             .active
             .as_ref()
@@ -299,23 +328,26 @@ impl Writer {
         let (bytes, chain) = header.encode();
         let path = file_path(header.number);
         self.remnant = true;
-        let made = self.shared.storage.create(&path).and_then(|mut file| {
-            file.write(&[&bytes])?;
-            Ok(file)
-        });
-        let mut file = match made {
-            Ok(file) => file,
-            Err(error) => {
-                self.remove_remnant_file().unwrap_or_else(|error| {
-                    tracing::warn!(%error, "a file that could not be begun will be removed later");
-                });
-                return Err(error);
-            }
+        let made = match self.spares.take(&bytes) {
+            Some((spare, file)) => Ok((Some(spare), file)),
+            None => self.shared.storage.create(&path).and_then(|mut file| {
+                file.write(&[&bytes])?;
+                Ok((None, file))
+            }),
         };
-        if let Err(error) = file
-            .sync()
-            .and_then(|()| self.shared.storage.sync_dir(FOLDER))
+        let (spare, mut file) = match made {
+            Ok(made) => made,
+            Err(error) => return Err(self.not_begun(error)),
+        };
+        if let Err(error) = file.sync() {
+            return Err(self.poison(&error));
+        }
+        if let Some(spare) = &spare
+            && let Err(error) = self.spares.rename(spare, &path)
         {
+            return Err(self.not_begun(error));
+        }
+        if let Err(error) = self.shared.storage.sync_dir(FOLDER) {
             return Err(self.poison(&error));
         }
         newest::note(self.shared.storage.as_ref(), header.number);
@@ -332,6 +364,7 @@ impl Writer {
             end: FILE_HEADER_BYTES,
             chain,
             torn: false,
+            written_over: spare.is_some(),
         });
         let mut state = self.shared.state.lock();
         state.statistics.syncs += 1;
@@ -341,8 +374,18 @@ impl Writer {
             end: FILE_HEADER_BYTES,
             highest: HashMap::new(),
             going: false,
+            hold: FileHold::default(),
         });
         Ok(())
+    }
+
+    /// Does away with a file that could not be begun, because of `error`.
+    fn not_begun(&mut self, error: Error) -> Error {
+        self.since_space_check = None;
+        self.remove_remnant_file().unwrap_or_else(|error| {
+            tracing::warn!(%error, "a file that could not be begun will be removed later");
+        });
+        error
     }
 
     /// Cuts what is beyond the durable bytes, durably.
@@ -355,7 +398,7 @@ impl Writer {
             return Err(self.poison(&error));
         }
         (active.end, active.chain) = (active.synced, active.synced_chain);
-        active.torn = false;
+        (active.torn, active.written_over) = (false, false);
         Ok(())
     }
 
@@ -432,54 +475,51 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes files that nobody needs, oldest first, each removal durable before the next.
+    /// Removes files that nobody needs, oldest first, each removal durable before the next. While there is work, some are
+    /// kept to be written over; they go once there is none.
     fn remove_free_files(&mut self) {
         loop {
-            let number = {
+            let (removal, is_idle) = {
                 let mut state = self.shared.state.lock();
-                if state.failure.is_some() || state.keeps_oldest() {
-                    return;
-                }
-                match state.files.front() {
-                    Some(file) if state.is_free(file) => {
-                        let (alone, bytes) = (state.files.len() == 1, file.end);
-                        let number = file.header.number;
-                        if !alone {
-                            state.files[0].going = true;
-                            Some(number)
-                        } else if bytes > IDLE_FILE_BYTES {
-                            None
-                        } else {
-                            return;
-                        }
-                    }
-                    _ => return,
-                }
+                (state.next_removal(IDLE_FILE_BYTES), state.is_idle())
             };
-            let Some(number) = number else {
+            if is_idle {
+                self.spares.release();
+            }
+            let removed = match removal {
+                Removal::None => return,
                 // Free space is not asked for: this gives some back.
-                if let Err(error) = self.tidy().and_then(|()| self.begin_file()) {
-                    tracing::warn!(%error, "the log cannot begin a new file to give back the old");
-                    return;
-                }
-                continue;
+                Removal::AfterNextFile => self.tidy().and_then(|()| self.begin_file()),
+                Removal::Of(file) => self.remove_free_file(&file, !is_idle),
             };
-            if let Err(error) = self.tell_generation() {
+            if let Err(error) = removed {
                 tracing::warn!(%error, "log files that nobody needs will be removed later");
                 return;
             }
-            if let Err(error) = self.shared.storage.remove_file(&file_path(number)) {
-                tracing::warn!(%error, "a log file that nobody needs will be removed later");
-                return;
-            }
-            if let Err(error) = self.shared.storage.sync_dir(FOLDER) {
-                self.poison(&error);
-                return;
-            }
-            let mut state = self.shared.state.lock();
-            state.files.pop_front();
-            state.forget_flushes();
         }
+    }
+
+    /// Removes the oldest file, or keeps it as a spare where `may_keep`.
+    fn remove_free_file(&mut self, file: &LiveFile, may_keep: bool) -> Result<()> {
+        self.tell_generation()?;
+        let spare = if may_keep {
+            self.spares.set_aside(file)?
+        } else {
+            let path = file_path(file.header.number);
+            self.shared.storage.remove_file(&path)?;
+            None
+        };
+        if let Err(error) = self.shared.storage.sync_dir(FOLDER) {
+            return Err(self.poison(&error));
+        }
+        let mut state = self.shared.state.lock();
+        state.files.pop_front();
+        state.forget_flushes();
+        drop(state);
+        if let Some(spare) = spare {
+            self.spares.keep(spare);
+        }
+        Ok(())
     }
 
     /// Refuses appends from now on, because a sync failed; answers the error that says so.

@@ -10,25 +10,45 @@ use bytes::Bytes;
 
 use crate::{Error, Result};
 
+/// Tells whether anybody looks at a file: whoever does has a clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FileHold(Arc<()>);
+
+impl FileHold {
+    /// Whether this one is the last.
+    pub(crate) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
+/// Where lent numbers stand.
+#[derive(Clone)]
+pub(crate) struct Place {
+    /// The file.
+    pub(crate) path: Arc<str>,
+    /// The byte of the file at which they begin.
+    pub(crate) offset: u64,
+    /// The CRC-32C that they had when they were written.
+    pub(crate) checksum: u32,
+}
+
 /// Numbers in a part of a file that is mapped.
 #[derive(Clone)]
 pub(crate) struct LentNumbers {
+    // Given up before the hold: fields are dropped in their order.
     bytes: Bytes,
-    path: Arc<str>,
-    offset: u64,
-    checksum: u32,
+    place: Place,
+    _hold: FileHold,
 }
 
 impl LentNumbers {
-    /// The numbers in `bytes`, which stand at `offset` of the file `path` and had this CRC-32C when they were written;
-    /// `None` where memory does not hold them as numbers can be read.
-    pub(crate) fn new(bytes: Bytes, path: &str, offset: u64, checksum: u32) -> Option<Self> {
+    /// The numbers in `bytes`, which stand at `place`; `None` where memory does not hold them as numbers can be read.
+    pub(crate) fn new(bytes: Bytes, place: Place, hold: FileHold) -> Option<Self> {
         bytemuck::try_cast_slice::<u8, f32>(&bytes).ok()?;
         Some(Self {
             bytes,
-            path: path.into(),
-            offset,
-            checksum,
+            place,
+            _hold: hold,
         })
     }
 
@@ -40,15 +60,19 @@ impl LentNumbers {
     /// Whether they are still what was written: `Corrupted` otherwise. Reads all of them.
     pub(crate) fn check(&self) -> Result<()> {
         let found = crc32c::crc32c(&self.bytes);
-        if found == self.checksum {
+        let Place {
+            path,
+            offset,
+            checksum,
+        } = &self.place;
+        if found == *checksum {
             return Ok(());
         }
         Err(Error::corrupted(
-            &self.path,
-            self.offset,
+            path,
+            *offset,
             format_args!(
-                "the vectors of a batch have the checksum {found:08x}, {:08x} was written",
-                self.checksum
+                "the vectors of a batch have the checksum {found:08x}, {checksum:08x} was written"
             ),
         ))
     }
@@ -56,6 +80,6 @@ impl LentNumbers {
 
 impl fmt::Debug for LentNumbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} numbers of {}", self.get().len(), self.path)
+        write!(f, "{} numbers of {}", self.get().len(), self.place.path)
     }
 }

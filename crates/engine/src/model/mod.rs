@@ -27,7 +27,7 @@ pub use columns::{Embeddings, OptionalStrings, Strings, all_finite};
 pub use filter::{Comparison, DocumentTest, Filter, Number, Scalar};
 pub use function::{AttachedFunction, Function, FunctionDetails, FunctionSource};
 pub use ids::{CollectionId, FlushKey, SegmentId, SeqId, SeqRange};
-pub(crate) use lent::LentNumbers;
+pub(crate) use lent::{FileHold, LentNumbers, Place};
 pub use metadata::{MetadataColumn, SparseVector, Value};
 pub use operation::{Operation, RecordBatch};
 pub use recall::{RECALL_KEY, Recall};

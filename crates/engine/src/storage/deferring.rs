@@ -83,6 +83,14 @@ impl Storage for DeferringStorage {
         self.inner.append(path)
     }
 
+    fn reuse(&self, path: &str) -> Result<Box<dyn StorageFile>> {
+        self.inner.reuse(path)
+    }
+
+    fn gains_by_reuse(&self) -> bool {
+        self.inner.gains_by_reuse()
+    }
+
     fn map(&self, path: &str) -> Result<Bytes> {
         self.inner.map(path)
     }

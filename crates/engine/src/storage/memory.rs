@@ -118,12 +118,18 @@ impl Storage for MemoryStorage {
         }
         let content = Arc::new(Mutex::new(Content::default()));
         tree.insert(path.to_owned(), Node::File(content.clone()));
-        Ok(Box::new(MemoryFile { content }))
+        Ok(Box::new(MemoryFile { content, end: 0 }))
     }
 
     fn append(&self, path: &str) -> Result<Box<dyn StorageFile>> {
         let content = self.file("open", path)?;
-        Ok(Box::new(MemoryFile { content }))
+        let end = content.lock().as_slice().len();
+        Ok(Box::new(MemoryFile { content, end }))
+    }
+
+    fn reuse(&self, path: &str) -> Result<Box<dyn StorageFile>> {
+        let content = self.file("open", path)?;
+        Ok(Box::new(MemoryFile { content, end: 0 }))
     }
 
     fn map(&self, path: &str) -> Result<Bytes> {
@@ -225,16 +231,23 @@ impl Storage for MemoryStorage {
     }
 }
 
-/// A file open for appending.
+/// A file open for writing.
 struct MemoryFile {
     content: Arc<Mutex<Content>>,
+    /// Where the next write goes.
+    end: usize,
 }
 
 impl StorageFile for MemoryFile {
     fn write(&mut self, parts: &[&[u8]]) -> Result<()> {
         let mut content = self.content.lock();
         let bytes = content.grow();
-        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        for part in parts {
+            let over = part.len().min(bytes.len() - self.end);
+            bytes[self.end..][..over].copy_from_slice(&part[..over]);
+            bytes.extend_from_slice(&part[over..]);
+            self.end += part.len();
+        }
         Ok(())
     }
 
@@ -243,13 +256,14 @@ impl StorageFile for MemoryFile {
     }
 
     fn bytes(&self) -> u64 {
-        self.content.lock().as_slice().len() as u64
+        self.end as u64
     }
 
     fn truncate(&mut self, bytes: u64) -> Result<()> {
         let bytes = usize::try_from(bytes)
             .map_err(|_| Error::invalid(format!("A file cannot have {bytes} bytes.")))?;
         self.content.lock().grow().resize(bytes, 0);
+        self.end = bytes;
         Ok(())
     }
 }

@@ -46,6 +46,13 @@ pub trait Storage: Send + Sync + 'static {
     fn create(&self, path: &str) -> Result<Box<dyn StorageFile>>;
     /// Opens the file `path` for appending at its end.
     fn append(&self, path: &str) -> Result<Box<dyn StorageFile>>;
+    /// Opens the file `path` to be written over from its beginning; what is not written over stays. The caller has made
+    /// sure that nobody looks at it.
+    fn reuse(&self, path: &str) -> Result<Box<dyn StorageFile>>;
+    /// Whether writing over a file is worth more than beginning a new one.
+    fn gains_by_reuse(&self) -> bool {
+        false
+    }
     /// The whole file `path`, mapped or shared; cheap to clone and slice. The caller has made
     /// sure that nobody changes the file while the bytes live (sealed files never change).
     fn map(&self, path: &str) -> Result<Bytes>;
@@ -101,16 +108,16 @@ impl StorageReader for Bytes {
     }
 }
 
-/// A file open for appending.
+/// A file open for writing, one write behind the other.
 pub trait StorageFile: Send {
-    /// Appends all of `parts`, one after the other. After an error some of them may be there.
+    /// Writes all of `parts` behind what was written. After an error some of them may be there.
     fn write(&mut self, parts: &[&[u8]]) -> Result<()>;
     /// Makes everything written so far durable. After an error nothing is known of it, and
     /// calling again proves nothing.
     fn sync(&mut self) -> Result<()>;
-    /// Bytes in the file.
+    /// Where the next write goes: the end of the file, but for one that is written over.
     fn bytes(&self) -> u64;
-    /// Cuts the file to `bytes`.
+    /// Cuts the file to `bytes`, where the next write goes.
     fn truncate(&mut self, bytes: u64) -> Result<()>;
 }
 

@@ -60,6 +60,67 @@ fn a_cut_file_is_written_on_from_the_cut() {
 }
 
 #[test]
+fn a_file_is_written_over_from_its_beginning_and_what_is_not_written_over_stays() {
+    on_every_storage(|storage| {
+        write(storage, "f", b"0123456789");
+        let mut file = storage.reuse("f").unwrap();
+        assert_eq!(file.bytes(), 0);
+        file.write(&[b"ab", b"cd"]).unwrap();
+        file.sync().unwrap();
+        assert_eq!(
+            (file.bytes(), storage.read("f").unwrap()),
+            (4, b"abcd456789".to_vec())
+        );
+        file.write(&[b"efghijk"]).unwrap();
+        assert_eq!(
+            (file.bytes(), storage.read("f").unwrap()),
+            (11, b"abcdefghijk".to_vec())
+        );
+        let mut file = storage.reuse("f").unwrap();
+        file.write(&[b"XY"]).unwrap();
+        storage.rename("f", "g").unwrap();
+        file.truncate(3).unwrap();
+        file.write(&[b"Z"]).unwrap();
+        assert_eq!(
+            (file.bytes(), storage.read("g").unwrap()),
+            (4, b"XYcZ".to_vec())
+        );
+        assert_eq!(kind(storage.reuse("f")), ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn a_power_cut_leaves_old_or_new_sectors_of_a_file_that_is_written_over() {
+    let storage = RecordingStorage::default();
+    let (old, new) = (vec![1; 4096], vec![2; 3000]);
+    let mut file = storage.create("f").unwrap();
+    file.write(&[&old]).unwrap();
+    file.sync().unwrap();
+    storage.sync_dir("").unwrap();
+    storage.reuse("f").unwrap().write(&[&new]).unwrap();
+    let trace = storage.trace();
+    assert_eq!(trace.reuses(), 1);
+    let left = |survival, seed| {
+        let left = trace.rebuild(trace.len(), survival, seed).unwrap();
+        left.storage.read("f").unwrap()
+    };
+    assert_eq!(left(Survival::Nothing, 0), old);
+    assert_eq!(left(Survival::All, 0), [&new[..], &old[3000..]].concat());
+    let mut mixed = 0;
+    for seed in 0..50 {
+        let found = left(Survival::Scattered, seed);
+        assert_eq!(found[3000..], old[3000..]);
+        for sector in found.chunks(512) {
+            assert!(
+                sector.iter().all(|byte| *byte == sector[0]) || sector[512 - 72..] == old[..72]
+            );
+        }
+        mixed += usize::from(found[..3000].contains(&1) && found[..3000].contains(&2));
+    }
+    assert!(mixed > 25, "{mixed} states are of both");
+}
+
+#[test]
 fn a_name_is_taken_once() {
     on_every_storage(|storage| {
         write(storage, "f", b"1");

@@ -88,12 +88,42 @@ fn work(storage: &RecordingStorage, known: &Known, seed: u64, rounds: u64) {
                     log.settle();
                 }
             }
-            _ => append_group(log, storage, &mut random, seed * 1_000_000 + round * 100),
+            _ => {
+                append_group(log, storage, &mut random, seed * 1_000_000 + round * 100);
+            }
         }
     }
 }
 
-fn append_group(log: &Log, storage: &RecordingStorage, random: &mut Random, first_tag: u64) {
+/// Work of a log that always has something to seal, so that files are written over: of each collection all but the last
+/// batch is sealed after each group.
+fn busy_work(storage: &RecordingStorage, seed: u64, rounds: u64) {
+    let mut random = Random::new(seed);
+    let nothing = (0..COLLECTIONS).map(|number| (collection(number), SeqId(0)));
+    let (log, _) = open_with(Arc::new(storage.clone()), tiny_files(), &nothing.collect()).unwrap();
+    let mut last = BTreeMap::new();
+    for round in 0..rounds {
+        for (to, seqs) in append_group(&log, storage, &mut random, seed * 1_000_000 + round * 100) {
+            last.insert(to, seqs);
+        }
+        for (to, seqs) in &last {
+            let upto = SeqId(seqs.first.0 - 1);
+            storage.mark(format!("applied {to} {}", upto.0));
+            log.purge(collection(u128::from(*to)), upto).unwrap();
+        }
+        if random.flip() {
+            log.settle();
+        }
+    }
+}
+
+/// Appends some batches at once; of each to which collection and with which SeqIds.
+fn append_group(
+    log: &Log,
+    storage: &RecordingStorage,
+    random: &mut Random,
+    first_tag: u64,
+) -> Vec<(u64, SeqRange)> {
     let submitted: Vec<_> = (0..=random.below(5) as u64)
         .map(|at| {
             let (to, tag) = (random.below(COLLECTIONS as usize) as u64, first_tag + at);
@@ -102,11 +132,13 @@ fn append_group(log: &Log, storage: &RecordingStorage, random: &mut Random, firs
             (to, tag, ticket)
         })
         .collect();
-    for (to, tag, ticket) in submitted {
+    let acknowledged = submitted.into_iter().map(|(to, tag, ticket)| {
         let seqs = ticket.wait().unwrap();
         let label = format!("acknowledged {to} {} {} {tag}", seqs.first.0, seqs.last.0);
         storage.mark(label);
-    }
+        (to, seqs)
+    });
+    acknowledged.collect()
 }
 
 /// Opens a rebuilt folder, and checks what is found.
@@ -182,6 +214,29 @@ fn no_power_cut_takes_an_acknowledged_batch_or_leaves_a_part_of_one() {
         }
     }
     assert!(states > 3000, "only {states} states");
+}
+
+#[test]
+fn no_power_cut_of_a_busy_log_brings_back_what_a_file_had_before() {
+    let (mut states, mut reuses) = (0, 0);
+    for seed in 1..=8 {
+        let storage = RecordingStorage::default();
+        busy_work(&storage, seed, 40);
+        let trace = storage.trace();
+        reuses += trace.reuses();
+        for cut in 0..=trace.len() {
+            let survival = SURVIVALS[(cut + seed as usize) % SURVIVALS.len()];
+            let rebuilt = trace
+                .rebuild(cut, survival, seed * 1_000_003 + cut as u64)
+                .unwrap();
+            let known = known(&rebuilt, None);
+            let label = format!("seed {seed}, cut at {cut} of {}, {survival:?}", trace.len());
+            check(rebuilt, &known, &label);
+            states += 1;
+        }
+    }
+    assert!(states > 2000, "only {states} states");
+    assert!(reuses > 50, "only {reuses} files were written over");
 }
 
 #[test]

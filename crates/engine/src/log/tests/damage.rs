@@ -21,6 +21,13 @@ fn small_log(batches: u64, close: bool) -> Arc<MemoryStorage> {
     storage
 }
 
+/// `bytes`, written over those of a longer file of another log.
+fn over_former_life(bytes: &[u8]) -> Vec<u8> {
+    let mut file = files_of(&small_log(6, false)).remove(0).1;
+    file[..bytes.len()].copy_from_slice(bytes);
+    file
+}
+
 /// What the log itself consists of: without the note of its newest file, of which it is told apart
 /// what that notices.
 fn files_of(storage: &MemoryStorage) -> Vec<(String, Vec<u8>)> {
@@ -78,13 +85,28 @@ fn a_tail_torn_at_any_byte_of_the_last_group_is_cut() {
         let got = replay_of(&zeros).unwrap();
         let whole = length >= mark || bytes[length..mark].iter().all(|byte| *byte == 0);
         assert_eq!(got.len(), if whole { 3 } else { 2 }, "zeros from {length}");
+        // The file is written over, and has its former bytes from there on.
+        let old = changed(&files, FILE, |bytes| {
+            *bytes = over_former_life(&bytes[..length]);
+        });
+        let got = replay_of(&old).unwrap();
+        let whole = old[0].1[..mark] == bytes[..mark];
+        assert_eq!(
+            got.len(),
+            if whole { 3 } else { 2 },
+            "former bytes from {length}"
+        );
     }
 }
 
 #[test]
 fn any_flipped_bit_is_named_or_harmless() {
-    for close in [false, true] {
-        let files = files_of(&small_log(3, close));
+    for (close, again) in [(false, false), (false, true), (true, false)] {
+        let mut files = files_of(&small_log(3, close));
+        let guarded = files[0].1.len() - 2 * FRAME_HEADER_BYTES as usize;
+        if again {
+            files[0].1 = over_former_life(&files[0].1);
+        }
         let expected: Vec<_> = (0..3).map(|tag| batch(tag, 2)).collect();
         let mut named = 0;
         for (path, bytes) in &files {
@@ -102,7 +124,6 @@ fn any_flipped_bit_is_named_or_harmless() {
                 }
             }
         }
-        let guarded = files[0].1.len() - 2 * FRAME_HEADER_BYTES as usize;
         assert!(named >= guarded, "{named} of {} bytes", files[0].1.len());
     }
 }

@@ -75,6 +75,9 @@ impl Storage for Shelf {
     fn append(&self, path: &str) -> Result<Box<dyn StorageFile>> {
         Ok(Box::new(ShelfFile(self.clone(), path.into())))
     }
+    fn reuse(&self, _: &str) -> Result<Box<dyn StorageFile>> {
+        Err(Error::internal("segments write over nothing"))
+    }
     fn map(&self, path: &str) -> Result<Bytes> {
         self.bytes(path).map(Bytes::from)
     }

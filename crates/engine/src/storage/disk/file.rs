@@ -1,10 +1,10 @@
-//! Files of a data folder that are open: for appending, and for reading past a mapping.
+//! Files of a data folder that are open: for writing, and for reading past a mapping.
 //!
 //! What must stay true: no call to the system writes more than [`PIECE_BYTES`], but for many short parts; every error
 //! names the file it is about.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -37,10 +37,11 @@ impl StorageReader for OpenFile {
     }
 }
 
-/// A file open for appending.
+/// A file open for writing.
 pub(super) struct DiskFile {
     file: File,
     place: PathBuf,
+    /// Where the next write goes.
     bytes: u64,
     /// Up to where the system was asked to bring it to the disk.
     begun: u64,
@@ -49,18 +50,28 @@ pub(super) struct DiskFile {
 }
 
 impl DiskFile {
+    /// A file that the system appends to.
     pub(super) fn new(file: File, place: PathBuf) -> Result<Self> {
         let bytes = file
             .metadata()
             .map_err(|cause| explain("measure", &place, &cause))?
             .len();
         Ok(Self {
-            file,
-            place,
             bytes,
             begun: bytes,
-            cut: false,
+            ..Self::at_its_beginning(file, place)
         })
+    }
+
+    /// A file that was just opened, to be written over.
+    pub(super) fn at_its_beginning(file: File, place: PathBuf) -> Self {
+        Self {
+            file,
+            place,
+            bytes: 0,
+            begun: 0,
+            cut: false,
+        }
     }
 
     fn write_slices(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
@@ -143,6 +154,7 @@ impl StorageFile for DiskFile {
     fn truncate(&mut self, bytes: u64) -> Result<()> {
         self.file
             .set_len(bytes)
+            .and_then(|()| self.file.seek(SeekFrom::Start(bytes)))
             .map_err(|cause| explain("cut", &self.place, &cause))?;
         self.bytes = bytes;
         self.begun = self.begun.min(bytes);

@@ -184,6 +184,15 @@ impl Storage for FaultyStorage {
         Ok(self.wrap(self.inner.append(path)?))
     }
 
+    fn reuse(&self, path: &str) -> Result<Box<dyn StorageFile>> {
+        self.pass(Call::Read)?;
+        Ok(self.wrap(self.inner.reuse(path)?))
+    }
+
+    fn gains_by_reuse(&self) -> bool {
+        true
+    }
+
     fn map(&self, path: &str) -> Result<Bytes> {
         self.pass(Call::Read)?;
         self.inner.map(path)

@@ -3,7 +3,7 @@
 //! The model is weaker than any real disk on purpose. What was synced is there. Of the rest:
 //!
 //! - Each write is 512-byte sectors, and each sector may be there or not, whatever became of the
-//!   others; a sector that is missing below the end of the file reads as zeros.
+//!   others; a sector that is missing below the end of the file reads as what was there before, or zeros.
 //! - Each cut of a file may have happened or not.
 //! - Each name made, changed or removed in a folder may have been so or not until the folder is
 //!   synced, whatever became of the file's bytes; a rename happens as one step. A folder removed
@@ -104,7 +104,9 @@ pub(super) fn rebuild(
     for step in steps {
         match step {
             Step::Mark(mark) => marks.push(mark.clone()),
-            Step::Write(..) | Step::Sync(_) | Step::Truncate(..) => follow_file(&mut files, step),
+            Step::Reuse(_) | Step::Write(..) | Step::Sync(_) | Step::Truncate(..) => {
+                follow_file(&mut files, step);
+            }
             _ => follow_names(&mut names, step),
         }
     }
@@ -126,6 +128,7 @@ pub(super) fn rebuild(
 
 fn follow_file(files: &mut BTreeMap<FileNumber, FileState>, step: &Step) {
     match step {
+        Step::Reuse(number) => files.entry(*number).or_default().end = 0,
         Step::Write(number, bytes) => {
             let file = files.entry(*number).or_default();
             file.pending.push(Change::Write(file.end, bytes.clone()));

@@ -32,6 +32,8 @@ pub(super) type FileNumber = usize;
 pub(super) enum Step {
     CreateDir(String),
     Create(FileNumber, String),
+    /// The file is written over from its beginning.
+    Reuse(FileNumber),
     Write(FileNumber, Bytes),
     Sync(FileNumber),
     Truncate(FileNumber, u64),
@@ -162,6 +164,12 @@ impl Trace {
         self.steps.is_empty()
     }
 
+    /// How often a file was opened to be written over.
+    pub fn reuses(&self) -> usize {
+        let steps = self.steps.iter();
+        steps.filter(|step| matches!(step, Step::Reuse(_))).count()
+    }
+
     /// The folder as it could be found after a power cut behind the first `steps` operations,
     /// with the choices of `seed` for all that was not synced.
     pub fn rebuild(&self, steps: usize, survival: Survival, seed: u64) -> Result<Rebuilt> {
@@ -199,6 +207,22 @@ impl Storage for RecordingStorage {
             recorder: self.recorder.clone(),
             inner,
         }))
+    }
+
+    fn reuse(&self, path: &str) -> Result<Box<dyn StorageFile>> {
+        let mut recorder = self.recorder.lock();
+        let inner = self.memory.reuse(path)?;
+        let number = recorder.numbers[path];
+        recorder.steps.push(Step::Reuse(number));
+        Ok(Box::new(RecordedFile {
+            number,
+            recorder: self.recorder.clone(),
+            inner,
+        }))
+    }
+
+    fn gains_by_reuse(&self) -> bool {
+        true
     }
 
     fn map(&self, path: &str) -> Result<Bytes> {
