@@ -159,14 +159,14 @@ impl Due {
     }
 
     /// Lets the batch look at its vectors where they stand in the log, if nobody else has it: what is in memory then is
-    /// half as much, and what the next batch needs is there.
+    /// half as much, and what the next batch needs is there. What they were received in goes in any case.
     pub(super) fn lend_vectors(&mut self, log: &Log) {
-        let (Some(place), Some(batch)) = (self.vectors.take(), Arc::get_mut(&mut self.batch))
-        else {
+        let Some(batch) = Arc::get_mut(&mut self.batch) else {
             return;
         };
-        if let Some(vectors) = log.lend(place) {
-            batch.embeddings.lend(vectors);
+        match self.vectors.take().and_then(|place| log.lend(place)) {
+            Some(vectors) => batch.embeddings.lend(vectors),
+            None => batch.embeddings.own(),
         }
     }
 }

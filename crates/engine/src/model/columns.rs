@@ -3,6 +3,8 @@
 //! What must stay true: offsets begin at 0, never fall, end with the text and lie between characters; a block of vectors
 //! is a whole number of rows; an absent row has its place all the same.
 
+use bytes::Bytes;
+
 use super::lent::LentNumbers;
 use crate::Result;
 
@@ -217,6 +219,8 @@ pub struct Embeddings {
 pub(crate) enum Numbers {
     /// In memory of their own.
     Own(Vec<f32>),
+    /// In what somebody received, whose memory stays as long as they do; aligned.
+    Received(Bytes),
     /// Elsewhere.
     Lent(LentNumbers),
 }
@@ -233,6 +237,7 @@ impl std::ops::Deref for Numbers {
     fn deref(&self) -> &[f32] {
         match self {
             Self::Own(values) => values,
+            Self::Received(bytes) => bytemuck::cast_slice(bytes),
             Self::Lent(values) => values.get(),
         }
     }
@@ -242,7 +247,7 @@ impl From<Numbers> for Vec<f32> {
     fn from(numbers: Numbers) -> Self {
         match numbers {
             Numbers::Own(values) => values,
-            Numbers::Lent(values) => values.get().to_vec(),
+            elsewhere => elsewhere.to_vec(),
         }
     }
 }
@@ -264,6 +269,14 @@ impl Embeddings {
     /// The same, with absent rows: they take their place in the block, filled with zeros.
     pub fn with_absent(dimension: usize, values: Vec<f32>, present: Vec<bool>) -> Option<Self> {
         Self::of_numbers(dimension, Numbers::Own(values), Some(present))
+    }
+
+    /// Takes `bytes` of numbers as they lie in memory, whole rows of `dimension` numbers each, all present, where they
+    /// are: what they are a part of stays in memory with them, until the rows are looked at in the log.
+    /// Returns `None` where the block is no whole number of rows, or not aligned.
+    pub fn received(dimension: usize, bytes: Bytes) -> Option<Self> {
+        bytemuck::try_cast_slice::<u8, f32>(&bytes).ok()?;
+        Self::of_numbers(dimension, Numbers::Received(bytes), None)
     }
 
     /// The same, wherever the numbers are.
@@ -341,10 +354,17 @@ impl Embeddings {
         self.values = Numbers::Lent(values);
     }
 
+    /// Lets go of what the numbers were received in.
+    pub(crate) fn own(&mut self) {
+        if let Numbers::Received(bytes) = &self.values {
+            self.values = Numbers::Own(bytemuck::cast_slice(bytes).to_vec());
+        }
+    }
+
     /// Whether numbers that are lent are still what was written: `Corrupted` otherwise.
     pub(crate) fn check(&self) -> Result<()> {
         match &self.values {
-            Numbers::Own(_) => Ok(()),
+            Numbers::Own(_) | Numbers::Received(_) => Ok(()),
             Numbers::Lent(values) => values.check(),
         }
     }
@@ -354,6 +374,7 @@ impl Embeddings {
     pub fn heap_bytes(&self) -> usize {
         let values = match &self.values {
             Numbers::Own(values) => values.capacity(),
+            Numbers::Received(bytes) => bytes.len() / 4,
             Numbers::Lent(values) => values.get().len() / LENT_PARTS,
         };
         values * 4 + self.present.as_ref().map_or(0, Vec::capacity)
@@ -362,7 +383,7 @@ impl Embeddings {
     /// Bytes of numbers that are lent which [`Self::heap_bytes`] leaves out, and which a copy would hold.
     pub(crate) fn uncounted_bytes(&self) -> usize {
         match &self.values {
-            Numbers::Own(_) => 0,
+            Numbers::Own(_) | Numbers::Received(_) => 0,
             Numbers::Lent(values) => 4 * (values.get().len() - values.get().len() / LENT_PARTS),
         }
     }

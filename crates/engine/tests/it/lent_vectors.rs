@@ -6,11 +6,14 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use vermilion_engine::model::{
     Embeddings, MetadataColumn, Operation, OptionalStrings, RecordBatch, Value,
 };
-use vermilion_engine::{Database, ErrorKind};
+use vermilion_engine::{Config, Database, ErrorKind};
 
 use crate::support::{ModelCollection, create, on_disk, read_all, with_scope};
 
@@ -96,6 +99,80 @@ fn harm(folder: &Path, value: f32) -> usize {
         }
     }
     harmed
+}
+
+/// What vectors were received in, with other bytes around them.
+struct Body {
+    bytes: Vec<u8>,
+    _watched: Arc<()>,
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[test]
+fn what_vectors_were_received_in_goes_once_they_are_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    for (database, batch_ingest) in [
+        (open(folder.path(), false), false),
+        (open(&folder.path().join("later"), true), true),
+        (Database::open(Config::in_memory()).unwrap(), false),
+    ] {
+        create(&database, "records").unwrap();
+        let mut model = ModelCollection::default();
+        // Enough for a mapping, and too few for one.
+        for (rows, from) in [(ROWS, 0), (10, ROWS)] {
+            let mut batch = batch(Operation::Add, from, 0.5).rows(0..rows);
+            model.apply(&batch);
+            let numbers = batch.embeddings.values();
+            let bytes = [&[7; 64], bytemuck::cast_slice(numbers), &[7; 100]].concat();
+            let watched = Arc::new(());
+            let body = Bytes::from_owner(Body {
+                bytes,
+                _watched: watched.clone(),
+            });
+            let vectors = body.slice(64..body.len() - 100);
+            drop(body);
+            batch.embeddings = Embeddings::received(DIMENSION, vectors).unwrap();
+            with_scope(&database, "records", |scope| database.write(scope, batch)).unwrap();
+            // Reading waits until all is applied.
+            assert!(read_all(&database, "records").unwrap() == model);
+            let mut waited = 0;
+            while Arc::strong_count(&watched) > 1 && waited < 1000 {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                waited += 1;
+            }
+            assert_eq!(
+                Arc::strong_count(&watched),
+                1,
+                "batch_ingest {batch_ingest}"
+            );
+        }
+    }
+}
+
+#[test]
+fn vectors_are_received_in_whole_rows_of_aligned_numbers() {
+    let bytes = Bytes::from_owner(
+        [0_u32; 12]
+            .iter()
+            .flat_map(|n| n.to_le_bytes())
+            .collect::<Vec<u8>>(),
+    );
+    let rows = |dimension, bytes: Bytes| Embeddings::received(dimension, bytes).map(|e| e.len());
+    let from = bytes.as_ptr().align_offset(4);
+    let aligned = bytes.slice(from..from + 40);
+    assert_eq!(rows(5, aligned.clone()), Some(2));
+    assert_eq!(rows(4, aligned.clone()), None);
+    assert_eq!(rows(5, aligned.slice(..39)), None);
+    assert_eq!(rows(5, bytes.slice(from + 1..from + 41)), None);
+    let received = Embeddings::received(5, aligned).unwrap();
+    assert_eq!(received, Embeddings::new(5, vec![0.0; 10]).unwrap());
+    assert_eq!(received.heap_bytes(), 40);
+    assert_eq!(received.into_values(), [0.0; 10]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod answered;
 mod hostile;
 mod reads;
+mod received;
 
 use std::sync::Arc;
 

@@ -1,12 +1,15 @@
 //! Columns of vectors, put into the one block of a batch.
 //!
 //! What must stay true: where the numbers are `f32` in lists of one size, as most libraries lay them
-//! out, the whole column is copied at once; every other layout gives the same block.
+//! out, the whole column is copied at once, or used where it is if it is most of what was received; every other layout
+//! gives the same block.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float16Type, Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef};
+use arrow_buffer::{Buffer, ScalarBuffer};
 use arrow_schema::DataType;
+use bytes::Bytes;
 use vermilion_engine::model::{Embeddings, all_finite};
 
 use super::{Budget, EMBEDDING, shown, wrong_column, wrong_value};
@@ -42,8 +45,22 @@ pub(super) fn check(holds: &DataType) -> Result<(), ApiError> {
 pub(super) struct Block {
     dimension: usize,
     values: Vec<f32>,
+    /// All there is so far, in the memory in which it was received; `values` has nothing then.
+    received: Option<ScalarBuffer<f32>>,
     present: Vec<bool>,
     absent: usize,
+}
+
+/// Bytes of vectors from which they are used where they were received.
+const RECEIVED_BYTES_MIN: usize = 256 << 10;
+
+/// Memory of numbers that were received.
+struct Received(Buffer);
+
+impl AsRef<[u8]> for Received {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl Block {
@@ -54,6 +71,7 @@ impl Block {
         may_miss: bool,
         budget: &mut Budget,
     ) -> Result<(), ApiError> {
+        self.copy_received();
         let rows = array.len();
         let absent = array.logical_null_count();
         if absent > 0 && !may_miss {
@@ -85,6 +103,7 @@ impl Block {
 
     /// Appends rows without vectors: they take their place in the block once it has a dimension.
     pub(super) fn push_absent(&mut self, rows: usize) -> Result<(), ApiError> {
+        self.copy_received();
         self.absent += rows;
         self.present.resize(self.present.len() + rows, false);
         self.fill()
@@ -119,7 +138,7 @@ impl Block {
     fn push_block(
         &mut self,
         dimension: usize,
-        numbers: &[f32],
+        numbers: &ScalarBuffer<f32>,
         budget: &mut Budget,
     ) -> Result<(), ApiError> {
         self.fix_dimension(dimension)?;
@@ -129,10 +148,21 @@ impl Block {
             let row = rows.take_while(|row| all_finite(row)).count();
             return Err(self.not_finite(row));
         }
-        self.values.extend_from_slice(numbers);
+        if self.present.is_empty() && is_worth_its_memory(numbers.inner()) {
+            self.received = Some(numbers.clone());
+        } else {
+            self.values.extend_from_slice(numbers);
+        }
         let rows = self.present.len() + numbers.len() / dimension;
         self.present.resize(rows, true);
         Ok(())
+    }
+
+    /// Copies what is used where it was received: more comes behind it.
+    fn copy_received(&mut self) {
+        if let Some(numbers) = self.received.take() {
+            self.values.extend_from_slice(&numbers);
+        }
     }
 
     fn push_row(
@@ -185,9 +215,21 @@ impl Block {
         if self.dimension == 0 {
             return Embeddings::default();
         }
-        Embeddings::with_absent(self.dimension, self.values, self.present)
-            .expect("every row took its place in the block")
+        let block = match self.received {
+            Some(numbers) => {
+                let bytes = Bytes::from_owner(Received(numbers.into_inner()));
+                Embeddings::received(self.dimension, bytes)
+            }
+            None => Embeddings::with_absent(self.dimension, self.values, self.present),
+        };
+        block.expect("every row took its place in the block")
     }
+}
+
+/// Whether numbers are used where they are: there are many of them, and not much else is in the memory that stays with them.
+fn is_worth_its_memory(numbers: &Buffer) -> bool {
+    let bytes = numbers.len();
+    bytes >= RECEIVED_BYTES_MIN && 2 * bytes >= numbers.capacity()
 }
 
 /// The numbers of all rows.
