@@ -9,7 +9,7 @@ use super::clean_end::{self, CleanEnd};
 use super::format::{FILE_HEADER_BYTES, Flaw, FrameHeader, FrameKind, file_path};
 use super::reader::{Beginning, read_beginning};
 use super::recovery::{
-    OpenedFile, check_first, check_generation, check_last, check_newest, check_newest_number,
+    Candidate, OpenedFile, check_first, check_generation, check_last, check_newest_number,
     find_files, not_following,
 };
 use super::{CatalogSays, FOLDER, newest, payload};
@@ -101,7 +101,7 @@ pub fn scan(storage: &dyn Storage) -> Result<Scan> {
     }
     // Read before the files are listed: a server may begin one meanwhile.
     let noted = newest::noted(storage)?;
-    let candidates = match find_files(storage) {
+    let candidates = match listed(storage) {
         Ok(candidates) => candidates,
         Err(error) if error.kind() == ErrorKind::Corrupted => {
             found.damaged.push(error);
@@ -109,7 +109,7 @@ pub fn scan(storage: &dyn Storage) -> Result<Scan> {
         }
         Err(error) => return Err(error),
     };
-    let mut opened = Vec::with_capacity(candidates.len());
+    let (mut opened, mut newest) = (Vec::with_capacity(candidates.len()), 0);
     for (at, file) in candidates.iter().enumerate() {
         let last = at + 1 == candidates.len();
         match read_beginning(storage, file.number) {
@@ -120,7 +120,7 @@ pub fn scan(storage: &dyn Storage) -> Result<Scan> {
             }),
             Ok(Beginning::Bad(_)) if last && file.bytes <= FILE_HEADER_BYTES => {}
             // A server removed it meanwhile, and may have written over it since.
-            _ if !storage.exists(&file_path(file.number))? => {}
+            _ if !storage.exists(&file_path(file.number))? => newest = file.number,
             Ok(Beginning::Bad(detail)) => {
                 let error = Error::corrupted(&file_path(file.number), 0, detail);
                 found.damaged.push(error);
@@ -129,10 +129,9 @@ pub fn scan(storage: &dyn Storage) -> Result<Scan> {
         }
     }
     let all_read = found.damaged.is_empty();
-    found.newest_file = opened.last().map_or(0, |file| file.header.number);
-    found
-        .damaged
-        .extend(check_newest(noted, &opened).err().filter(|_| all_read));
+    found.newest_file = newest.max(opened.last().map_or(0, |file| file.header.number));
+    let lost = check_newest_number(noted, found.newest_file).err();
+    found.damaged.extend(lost.filter(|_| all_read));
     let clean_end = match CleanEnd::read(storage)? {
         None => None,
         Some(Ok(clean)) => Some(clean),
@@ -155,6 +154,23 @@ pub fn scan(storage: &dyn Storage) -> Result<Scan> {
         scan_file(storage, file, next, clean_end, &mut last, &mut found)?;
     }
     Ok(found)
+}
+
+/// The log files by number. Names come and go while a server's folder is listed, so that a number may seem to be missing;
+/// it is where two lists in a row lack it: what a server removes is gone from the next list with all before it, and
+/// what it makes is there.
+fn listed(storage: &dyn Storage) -> Result<Vec<Candidate>> {
+    let mut before: Option<Error> = None;
+    loop {
+        let error = match find_files(storage) {
+            Err(error) if error.kind() == ErrorKind::Corrupted => error,
+            other => return other,
+        };
+        if before.is_some_and(|before| before.message() == error.message()) {
+            return Err(error);
+        }
+        before = Some(error);
+    }
 }
 
 fn scan_file(

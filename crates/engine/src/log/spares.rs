@@ -82,7 +82,10 @@ impl Spares {
     /// A spare file that nobody looks at, if there is one: the last, of which most is still in memory. `header` is written
     /// over its beginning, but not synced.
     pub(super) fn take(&mut self, header: &[u8]) -> Option<(Spare, Box<dyn StorageFile>)> {
-        let at = self.files.iter().rposition(|spare| spare.hold.is_alone())?;
+        let at = self
+            .files
+            .iter_mut()
+            .rposition(|spare| spare.hold.is_alone())?;
         let spare = self.files.remove(at);
         let opened = self.storage.reuse(&spare.path);
         match opened.and_then(|mut file| file.write(&[header]).map(|()| file)) {

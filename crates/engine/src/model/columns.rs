@@ -219,8 +219,8 @@ pub struct Embeddings {
 pub(crate) enum Numbers {
     /// In memory of their own.
     Own(Vec<f32>),
-    /// In what somebody received, whose memory stays as long as they do; aligned.
-    Received(Bytes),
+    /// In what somebody received, aligned, and so many bytes, which stay in memory as long as they do.
+    Received(Bytes, usize),
     /// Elsewhere.
     Lent(LentNumbers),
 }
@@ -237,7 +237,7 @@ impl std::ops::Deref for Numbers {
     fn deref(&self) -> &[f32] {
         match self {
             Self::Own(values) => values,
-            Self::Received(bytes) => bytemuck::cast_slice(bytes),
+            Self::Received(bytes, _) => bytemuck::cast_slice(bytes),
             Self::Lent(values) => values.get(),
         }
     }
@@ -272,11 +272,11 @@ impl Embeddings {
     }
 
     /// Takes `bytes` of numbers as they lie in memory, whole rows of `dimension` numbers each, all present, where they
-    /// are: what they are a part of stays in memory with them, until the rows are looked at in the log.
+    /// are: the `held` bytes that they are a part of stay in memory with them, until the rows are looked at in the log.
     /// Returns `None` where the block is no whole number of rows, or not aligned.
-    pub fn received(dimension: usize, bytes: Bytes) -> Option<Self> {
+    pub fn received(dimension: usize, bytes: Bytes, held: usize) -> Option<Self> {
         bytemuck::try_cast_slice::<u8, f32>(&bytes).ok()?;
-        Self::of_numbers(dimension, Numbers::Received(bytes), None)
+        Self::of_numbers(dimension, Numbers::Received(bytes, held), None)
     }
 
     /// The same, wherever the numbers are.
@@ -356,7 +356,7 @@ impl Embeddings {
 
     /// Lets go of what the numbers were received in.
     pub(crate) fn own(&mut self) {
-        if let Numbers::Received(bytes) = &self.values {
+        if let Numbers::Received(bytes, _) = &self.values {
             self.values = Numbers::Own(bytemuck::cast_slice(bytes).to_vec());
         }
     }
@@ -364,7 +364,7 @@ impl Embeddings {
     /// Whether numbers that are lent are still what was written: `Corrupted` otherwise.
     pub(crate) fn check(&self) -> Result<()> {
         match &self.values {
-            Numbers::Own(_) | Numbers::Received(_) => Ok(()),
+            Numbers::Own(_) | Numbers::Received(..) => Ok(()),
             Numbers::Lent(values) => values.check(),
         }
     }
@@ -373,17 +373,17 @@ impl Embeddings {
     /// takes that back where it is short of it, and reads them again.
     pub fn heap_bytes(&self) -> usize {
         let values = match &self.values {
-            Numbers::Own(values) => values.capacity(),
-            Numbers::Received(bytes) => bytes.len() / 4,
-            Numbers::Lent(values) => values.get().len() / LENT_PARTS,
+            Numbers::Own(values) => 4 * values.capacity(),
+            Numbers::Received(_, held) => *held,
+            Numbers::Lent(values) => 4 * (values.get().len() / LENT_PARTS),
         };
-        values * 4 + self.present.as_ref().map_or(0, Vec::capacity)
+        values + self.present.as_ref().map_or(0, Vec::capacity)
     }
 
     /// Bytes of numbers that are lent which [`Self::heap_bytes`] leaves out, and which a copy would hold.
     pub(crate) fn uncounted_bytes(&self) -> usize {
         match &self.values {
-            Numbers::Own(_) | Numbers::Received(_) => 0,
+            Numbers::Own(_) | Numbers::Received(..) => 0,
             Numbers::Lent(values) => 4 * (values.get().len() - values.get().len() / LENT_PARTS),
         }
     }

@@ -15,9 +15,9 @@ use crate::{Error, Result};
 pub(crate) struct FileHold(Arc<()>);
 
 impl FileHold {
-    /// Whether this one is the last.
-    pub(crate) fn is_alone(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+    /// Whether this one is the last: whatever the others read, they have read.
+    pub(crate) fn is_alone(&mut self) -> bool {
+        Arc::get_mut(&mut self.0).is_some()
     }
 }
 

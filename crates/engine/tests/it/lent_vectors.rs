@@ -134,9 +134,9 @@ fn what_vectors_were_received_in_goes_once_they_are_applied() {
                 bytes,
                 _watched: watched.clone(),
             });
-            let vectors = body.slice(64..body.len() - 100);
+            let (vectors, held) = (body.slice(64..body.len() - 100), body.len());
             drop(body);
-            batch.embeddings = Embeddings::received(DIMENSION, vectors).unwrap();
+            batch.embeddings = Embeddings::received(DIMENSION, vectors, held).unwrap();
             with_scope(&database, "records", |scope| database.write(scope, batch)).unwrap();
             // Reading waits until all is applied.
             assert!(read_all(&database, "records").unwrap() == model);
@@ -162,16 +162,17 @@ fn vectors_are_received_in_whole_rows_of_aligned_numbers() {
             .flat_map(|n| n.to_le_bytes())
             .collect::<Vec<u8>>(),
     );
-    let rows = |dimension, bytes: Bytes| Embeddings::received(dimension, bytes).map(|e| e.len());
+    let rows =
+        |dimension, bytes: Bytes| Embeddings::received(dimension, bytes, 48).map(|e| e.len());
     let from = bytes.as_ptr().align_offset(4);
     let aligned = bytes.slice(from..from + 40);
     assert_eq!(rows(5, aligned.clone()), Some(2));
     assert_eq!(rows(4, aligned.clone()), None);
     assert_eq!(rows(5, aligned.slice(..39)), None);
     assert_eq!(rows(5, bytes.slice(from + 1..from + 41)), None);
-    let received = Embeddings::received(5, aligned).unwrap();
+    let received = Embeddings::received(5, aligned, 48).unwrap();
     assert_eq!(received, Embeddings::new(5, vec![0.0; 10]).unwrap());
-    assert_eq!(received.heap_bytes(), 40);
+    assert_eq!(received.heap_bytes(), 48);
     assert_eq!(received.into_values(), [0.0; 10]);
 }
 

@@ -217,8 +217,9 @@ impl Block {
         }
         let block = match self.received {
             Some(numbers) => {
-                let bytes = Bytes::from_owner(Received(numbers.into_inner()));
-                Embeddings::received(self.dimension, bytes)
+                let memory = numbers.into_inner();
+                let held = memory.capacity();
+                Embeddings::received(self.dimension, Bytes::from_owner(Received(memory)), held)
             }
             None => Embeddings::with_absent(self.dimension, self.values, self.present),
         };
