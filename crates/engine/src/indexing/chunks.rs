@@ -227,7 +227,7 @@ mod tests {
     use super::*;
     use crate::model::{
         Embeddings, FileHold, LentNumbers, MetadataColumn, Numbers, Operation, OptionalStrings,
-        Place, RecordBatch,
+        RecordBatch,
     };
     use crate::segments::{ChunkBuilder, RowDocument, RowParts};
 
@@ -277,14 +277,11 @@ mod tests {
     fn vectors_that_a_join_would_copy_out_of_the_log_count_whole() {
         for (bytes, parts) in [(1 << 20, 1), (JOIN_BYTES_MAX as usize, JOIN_FAN_OUT)] {
             let vector = bytes::Bytes::from(vec![0; bytes]);
-            let place = Place {
-                path: "log".into(),
-                offset: 0,
-                checksum: crc32c::crc32c(&vector),
-            };
+            let checksum = crc32c::crc32c(&vector);
             let mut chunks = Chunks::default();
             for number in 0..JOIN_FAN_OUT {
-                let lent = LentNumbers::new(vector.clone(), place.clone(), FileHold::default());
+                let lent =
+                    LentNumbers::new(vector.clone(), "log", 0, checksum, FileHold::default());
                 let lent = Numbers::Lent(lent.expect("numbers are aligned"));
                 let batch = RecordBatch {
                     operations: vec![Operation::Add],

@@ -6,7 +6,7 @@
 
 use super::format::{FRAME_HEADER_BYTES, FrameHeader, file_path};
 use super::{Log, payload};
-use crate::model::{FileHold, LentNumbers, Place, RecordBatch};
+use crate::model::{FileHold, LentNumbers, RecordBatch};
 use crate::storage::Storage;
 
 /// Where the vectors of a batch are in the log.
@@ -58,14 +58,7 @@ fn look_at(storage: &dyn Storage, place: VectorPlace, hold: &FileHold) -> Option
     let path = file_path(place.file);
     let length = usize::try_from(place.bytes).ok()?;
     match storage.map_part(&path, place.offset, length) {
-        Ok(bytes) => {
-            let stands = Place {
-                path: path.into(),
-                offset: place.offset,
-                checksum: place.checksum,
-            };
-            LentNumbers::new(bytes?, stands, hold.clone())
-        }
+        Ok(bytes) => LentNumbers::new(bytes?, &path, place.offset, place.checksum, hold.clone()),
         Err(error) => {
             tracing::debug!(%error, "vectors stay in memory of their own");
             None

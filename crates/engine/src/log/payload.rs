@@ -30,8 +30,8 @@ use std::sync::Arc;
 use bytemuck::{cast_slice, pod_collect_to_vec};
 
 use crate::model::{
-    Embeddings, LentNumbers, MetadataColumn, Numbers, Operation, OptionalStrings, RecordBatch,
-    SparseVector, Strings, Value,
+    Embeddings, LENT_BYTES_MIN, LentNumbers, MetadataColumn, Numbers, Operation, OptionalStrings,
+    RecordBatch, SparseVector, Strings, Value,
 };
 
 const HEAD_BYTES: usize = 48;
@@ -56,8 +56,6 @@ pub struct Encoded {
 const ZEROS: [u8; 3] = [0; 3];
 /// Which of [`Encoded::parts`] the vectors are.
 const VECTORS_PART: usize = 3;
-/// Bytes of vectors from which a mapping costs less than memory of their own.
-const LENT_BYTES_MIN: usize = 256 << 10;
 
 /// How many zeros go from `bytes` to the next multiple of 4.
 fn zeros_behind(bytes: u64) -> u8 {

@@ -49,16 +49,17 @@ impl Spares {
         }
     }
 
-    /// Takes its name from a file that nobody needs: it is a spare from now on where there is room for it, and removed
-    /// otherwise. Durable once the folder is synced; only then the answer may be [kept](Self::keep).
-    pub(super) fn set_aside(&self, file: &LiveFile) -> Result<Option<Spare>> {
+    /// Takes its name from a file that nobody needs: it is a spare from now on where it may be one and there is room, and
+    /// removed otherwise. Durable once the folder is synced; only then the answer may be [kept](Self::keep).
+    pub(super) fn set_aside(&self, file: &LiveFile, may_keep: bool) -> Result<Option<Spare>> {
         let path = file_path(file.header.number);
         let spare = Spare {
             path: format!("{FOLDER}/{:020}{SUFFIX}", file.header.number),
             bytes: file.end,
             hold: file.hold.clone(),
         };
-        if self.has_room_for(file.end) && self.storage.rename(&path, &spare.path).is_ok() {
+        let keeps = may_keep && self.has_room_for(file.end);
+        if keeps && self.storage.rename(&path, &spare.path).is_ok() {
             return Ok(Some(spare));
         }
         self.storage.remove_file(&path)?;

@@ -199,7 +199,8 @@ impl State {
 
     /// Whether nobody needs any file: nothing waits to be sealed.
     pub(super) fn is_idle(&self) -> bool {
-        self.files.iter().all(|file| self.is_free(file))
+        // The newest first, which is needed the longest.
+        self.files.iter().rev().all(|file| self.is_free(file))
     }
 
     /// Which file is to be removed next: the oldest, once nobody needs it. The last one goes once it has `idle_bytes` and

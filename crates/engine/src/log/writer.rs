@@ -121,11 +121,7 @@ impl Writer {
     fn mark_clean_end(&mut self) -> Result<()> {
         self.tidy()?;
         self.spares.release();
-        let is_cut = self
-            .active
-            .as_ref()
-            .is_some_and(|active| active.written_over);
-        self.cut_former_life()?;
+        let is_cut = self.cut_former_life()?;
         let first = {
             let state = self.shared.state.lock();
             state.files.front().map(|file| file.header.number)
@@ -301,15 +297,15 @@ impl Writer {
             .collect()
     }
 
-    /// Cuts what the active file has of its former life, which guards nothing: the cut may be lost.
-    fn cut_former_life(&mut self) -> Result<()> {
+    /// Cuts what the active file has of its former life, which guards nothing: the cut may be lost. Whether there was any.
+    fn cut_former_life(&mut self) -> Result<bool> {
         match &mut self.active {
             Some(active) if active.written_over => {
                 active.file.truncate(active.end)?;
                 active.written_over = false;
-                Ok(())
+                Ok(true)
             }
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 
@@ -502,13 +498,7 @@ impl Writer {
     /// Removes the oldest file, or keeps it as a spare where `may_keep`.
     fn remove_free_file(&mut self, file: &LiveFile, may_keep: bool) -> Result<()> {
         self.tell_generation()?;
-        let spare = if may_keep {
-            self.spares.set_aside(file)?
-        } else {
-            let path = file_path(file.header.number);
-            self.shared.storage.remove_file(&path)?;
-            None
-        };
+        let spare = self.spares.set_aside(file, may_keep)?;
         if let Err(error) = self.shared.storage.sync_dir(FOLDER) {
             return Err(self.poison(&error));
         }

@@ -21,33 +21,36 @@ impl FileHold {
     }
 }
 
-/// Where lent numbers stand.
-#[derive(Clone)]
-pub(crate) struct Place {
-    /// The file.
-    pub(crate) path: Arc<str>,
-    /// The byte of the file at which they begin.
-    pub(crate) offset: u64,
-    /// The CRC-32C that they had when they were written.
-    pub(crate) checksum: u32,
-}
+/// Bytes of vectors from which a mapping costs less than memory of their own: so many are looked at in the log.
+pub const LENT_BYTES_MIN: usize = 256 << 10;
 
 /// Numbers in a part of a file that is mapped.
 #[derive(Clone)]
 pub(crate) struct LentNumbers {
     // Given up before the hold: fields are dropped in their order.
     bytes: Bytes,
-    place: Place,
+    path: Arc<str>,
+    offset: u64,
+    checksum: u32,
     _hold: FileHold,
 }
 
 impl LentNumbers {
-    /// The numbers in `bytes`, which stand at `place`; `None` where memory does not hold them as numbers can be read.
-    pub(crate) fn new(bytes: Bytes, place: Place, hold: FileHold) -> Option<Self> {
+    /// The numbers in `bytes`, which stand at `offset` of the file `path` and had this CRC-32C when they were written;
+    /// `None` where memory does not hold them as numbers can be read.
+    pub(crate) fn new(
+        bytes: Bytes,
+        path: &str,
+        offset: u64,
+        checksum: u32,
+        hold: FileHold,
+    ) -> Option<Self> {
         bytemuck::try_cast_slice::<u8, f32>(&bytes).ok()?;
         Some(Self {
             bytes,
-            place,
+            path: path.into(),
+            offset,
+            checksum,
             _hold: hold,
         })
     }
@@ -60,19 +63,15 @@ impl LentNumbers {
     /// Whether they are still what was written: `Corrupted` otherwise. Reads all of them.
     pub(crate) fn check(&self) -> Result<()> {
         let found = crc32c::crc32c(&self.bytes);
-        let Place {
-            path,
-            offset,
-            checksum,
-        } = &self.place;
-        if found == *checksum {
+        if found == self.checksum {
             return Ok(());
         }
         Err(Error::corrupted(
-            path,
-            *offset,
+            &self.path,
+            self.offset,
             format_args!(
-                "the vectors of a batch have the checksum {found:08x}, {checksum:08x} was written"
+                "the vectors of a batch have the checksum {found:08x}, {:08x} was written",
+                self.checksum
             ),
         ))
     }
@@ -80,6 +79,6 @@ impl LentNumbers {
 
 impl fmt::Debug for LentNumbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} numbers of {}", self.get().len(), self.place.path)
+        write!(f, "{} numbers of {}", self.get().len(), self.path)
     }
 }

@@ -153,6 +153,14 @@ impl DiskStorage {
         }
         self.place(path)
     }
+
+    /// Opens the file `path` for writing, as `how` says; errors say that it could not `act`.
+    fn open_for_change(&self, path: &str, how: &OpenOptions, act: &str) -> Result<(File, PathBuf)> {
+        let place = self.place_for_change(path)?;
+        let opened = how.open(&place);
+        let file = opened.map_err(|cause| explain(act, &place, &cause))?;
+        Ok((file, place))
+    }
 }
 
 impl Storage for DiskStorage {
@@ -162,30 +170,21 @@ impl Storage for DiskStorage {
     }
 
     fn create(&self, path: &str) -> Result<Box<dyn StorageFile>> {
-        let place = self.place_for_change(path)?;
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(&place)
-            .map_err(|cause| explain("make", &place, &cause))?;
+        let (file, place) = self.open_for_change(
+            path,
+            OpenOptions::new().append(true).create_new(true),
+            "make",
+        )?;
         Ok(Box::new(DiskFile::new(file, place)?))
     }
 
     fn append(&self, path: &str) -> Result<Box<dyn StorageFile>> {
-        let place = self.place_for_change(path)?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(&place)
-            .map_err(|cause| explain("open", &place, &cause))?;
+        let (file, place) = self.open_for_change(path, OpenOptions::new().append(true), "open")?;
         Ok(Box::new(DiskFile::new(file, place)?))
     }
 
     fn reuse(&self, path: &str) -> Result<Box<dyn StorageFile>> {
-        let place = self.place_for_change(path)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .open(&place)
-            .map_err(|cause| explain("open", &place, &cause))?;
+        let (file, place) = self.open_for_change(path, OpenOptions::new().write(true), "open")?;
         Ok(Box::new(DiskFile::at_its_beginning(file, place)))
     }
 

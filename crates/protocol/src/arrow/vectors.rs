@@ -10,7 +10,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_buffer::{Buffer, ScalarBuffer};
 use arrow_schema::DataType;
 use bytes::Bytes;
-use vermilion_engine::model::{Embeddings, all_finite};
+use vermilion_engine::model::{Embeddings, LENT_BYTES_MIN, all_finite};
 
 use super::{Budget, EMBEDDING, shown, wrong_column, wrong_value};
 use crate::ApiError;
@@ -50,9 +50,6 @@ pub(super) struct Block {
     present: Vec<bool>,
     absent: usize,
 }
-
-/// Bytes of vectors from which they are used where they were received.
-const RECEIVED_BYTES_MIN: usize = 256 << 10;
 
 /// Memory of numbers that were received.
 struct Received(Buffer);
@@ -227,10 +224,11 @@ impl Block {
     }
 }
 
-/// Whether numbers are used where they are: there are many of them, and not much else is in the memory that stays with them.
+/// Whether numbers are used where they are: there are so many that they will soon be looked at in the log, and not much else
+/// is in the memory that stays with them until then.
 fn is_worth_its_memory(numbers: &Buffer) -> bool {
     let bytes = numbers.len();
-    bytes >= RECEIVED_BYTES_MIN && 2 * bytes >= numbers.capacity()
+    bytes >= LENT_BYTES_MIN && 2 * bytes >= numbers.capacity()
 }
 
 /// The numbers of all rows.

@@ -35,6 +35,13 @@ fn pour(log: &Log, tags: std::ops::Range<u64>) -> SeqId {
     purged
 }
 
+/// Checks that the last batches before `end` were found, and nothing else.
+#[track_caller]
+fn assert_unsealed(found: Vec<LogBatch>, end: u64) {
+    let expected = (end - UNSEALED..end).map(|tag| batch(tag, 5));
+    assert!(found.into_iter().map(|one| one.batch).eq(expected));
+}
+
 fn replay(storage: Arc<dyn Storage>, applied: SeqId) -> crate::Result<(Log, Vec<LogBatch>)> {
     open_with(
         storage,
@@ -61,8 +68,7 @@ fn a_busy_log_writes_over_its_files_and_replays_what_is_in_no_segment() {
             }
             drop(log);
             let (log, found) = replay(storage.clone(), applied).unwrap();
-            let expected = (60 - UNSEALED..60).map(|tag| batch(tag, 5));
-            assert!(found.into_iter().map(|one| one.batch).eq(expected));
+            assert_unsealed(found, 60);
             assert_eq!(spares(&*storage), 0);
             drop(log);
         }
@@ -99,8 +105,7 @@ fn spares_go_once_the_log_has_no_work_and_where_space_is_short() {
     assert_eq!(spares(&faulty), 0, "a gibibyte is not plenty");
     drop(log);
     let (_, found) = replay(Arc::new(faulty), purged).unwrap();
-    let expected = (60 - UNSEALED..60).map(|tag| batch(tag, 5));
-    assert!(found.into_iter().map(|one| one.batch).eq(expected));
+    assert_unsealed(found, 60);
 }
 
 #[test]
